@@ -1,0 +1,64 @@
+# Every target sets itself up in .venv: python3 (3.11 or newer) with venv, and make, are all that must be there.
+# pip's own settings (PIP_INDEX_URL, PIP_EXTRA_INDEX_URL, PIP_FIND_LINKS, ...) are honoured.
+
+VENV    := .venv
+BIN     := $(VENV)/bin
+RUN     := $(VENV)/.ready
+DEV     := $(VENV)/.ready-dev
+INSTALL := PYTHONWARNINGS=ignore $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet --no-compile --constraint constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format types lock bench clean
+
+help: ## this list
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+setup: $(DEV) ## everything for development, in .venv
+
+demo: $(RUN) ## a synthetic scan, segmented and measured; results in demo/
+	@$(BIN)/ps3d demo --workdir demo
+
+test: $(DEV) ## all tests; the GPU tests skip themselves where there is none
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 2 --dist loadgroup $(TESTS)
+
+lint: $(DEV) ## style and formatting
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+format: $(DEV) ## mend what lint finds, where that is mechanical
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+types: $(DEV) ## strict type check
+	@$(BIN)/mypy
+
+bench: $(DEV) ## benchmarks: ratios against a peer measured in the same run
+	@for script in tests/benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
+
+# One lock for every extra. Local versions (torch's "+cpu") name a build, not a release, and torch pins the CUDA
+# packages it needs itself: neither belongs into a file that machines with and without a GPU share.
+lock: $(DEV) ## resolve pyproject.toml into constraints.txt; UPGRADE=1 takes newer releases
+	@CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --all-extras --allow-unsafe --strip-extras \
+		--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --annotation-style=line \
+		$(if $(UPGRADE),--upgrade) --output-file constraints.txt pyproject.toml
+	@sed -i.bak -E -e 's/^([a-z0-9._-]+==[^ +]+)\+[^ ]+/\1/' -e '/^(nvidia-|cuda-|triton==)/d' constraints.txt
+	@rm -f constraints.txt.bak
+
+clean: ## remove the environment, caches and demo results
+	rm -rf $(VENV) demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(RUN): pyproject.toml constraints.txt
+	@for python in python3 python3.13 python3.12 python3.11 ""; do \
+		if [ -z "$$python" ]; then echo "make: Python 3.11 or newer is needed; found: $$(python3 --version 2>&1)" >&2; exit 1; fi; \
+		if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then break; fi; \
+	done; \
+	echo "Installing into $(VENV) with $$($$python --version) (once; one to three minutes) ..."; \
+	$$python -m venv $(VENV)
+	@$(INSTALL) pip setuptools
+	@$(INSTALL) --no-build-isolation --editable .
+	@touch $@
+
+$(DEV): $(RUN)
+	@$(INSTALL) --no-build-isolation --editable '.[dask,test,dev]'
+	@touch $@

@@ -1,0 +1,1 @@
+"""Prefect flows, and the `ps3d` command that runs them."""

@@ -1,0 +1,91 @@
+"""The `ps3d` command: what it understands, and how it ends.
+
+Each command is a module of `flows.commands` with `PURPOSE`, `EXAMPLES`, `configure(parser)` and `run(args)`. Only
+these and argparse are imported to show help; everything heavy waits until a command runs.
+
+Exit status: 0 done; 2 usage or input that cannot be used; 1 anything else; 130 interrupted. Errors are one line on
+stderr. The traceback is in a log file, or on the terminal with --debug.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from rich_argparse import RawDescriptionRichHelpFormatter
+
+from flows.commands import COMMANDS
+from flows.outcome import USAGE, run_to_exit_status
+from ps3d_core import __version__
+
+DESCRIPTION = "Every particle in a micro-CT scan: segmented, measured, plotted."
+FIRST_STEPS = """\
+First steps:
+  ps3d demo                                           see it work on a synthetic scan
+  ps3d ingest slices/ data --name ore --spacing 0.01 --particle-size 0.3
+  ps3d segment data results --name ore                labels, table and report in results/ore/
+
+Lengths are in mm, axes are z y x. A store is a folder, s3://bucket/prefix or memory://name.
+`ps3d COMMAND --help` explains a command."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return the exit status."""
+    args = _parser().parse_args(arguments)
+    return run_to_exit_status(args.name_of_command, args.command, args)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Usage errors in one line, like all other errors."""
+
+    def error(self, message: str) -> NoReturn:
+        hint = f"see {self.prog} --help"
+        print(f"ps3d: error: {message}; {hint}".replace("\n", " "), file=sys.stderr)
+        sys.exit(USAGE)
+
+
+def _parser() -> _Parser:
+    parser = _Parser(
+        prog="ps3d", description=DESCRIPTION, epilog=FIRST_STEPS, formatter_class=_HelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("--version", action="version", version=f"ps3d {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    groups: dict[str, argparse._SubParsersAction[_Parser]] = {}
+    for name, command in COMMANDS.items():
+        group, _, last = name.rpartition(" ")
+        if group and group not in groups:
+            parent = _add(commands, group, f"{group}s; see `ps3d {group} --help`", "")
+            groups[group] = parent.add_subparsers(title="commands", metavar="COMMAND", required=True)
+        own = _add(groups[group] if group else commands, last, command.PURPOSE, command.EXAMPLES)
+        command.configure(own)
+        own.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        own.set_defaults(command=command, name_of_command=name.replace(" ", "-"))
+    return parser
+
+
+def _add(commands: argparse._SubParsersAction[_Parser], name: str, purpose: str, examples: str) -> _Parser:
+    return commands.add_parser(
+        name,
+        help=purpose,
+        description=purpose[0].upper() + purpose[1:] + ".",
+        epilog=f"Examples:\n{examples}" if examples else None,
+        formatter_class=_HelpFormatter,
+        allow_abbrev=False,
+    )
+
+
+class _HelpFormatter(RawDescriptionRichHelpFormatter):
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=34)
+
+    def add_argument(self, action: argparse.Action) -> None:
+        """Make room for the deeper indentation of commands, which argparse forgets."""
+        super().add_argument(action)
+        if isinstance(action, argparse._SubParsersAction):
+            self._action_max_length += self._indent_increment
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,40 @@
+"""The commands of `ps3d`, in the order in which the help lists them.
+
+A command's module is light: it describes the command line and imports what does the work inside `run`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Final, Protocol
+
+from flows.commands import demo, evaluate, export, ingest, instances, measure, model_info, phantom, segment, status, up
+
+
+class Command(Protocol):
+    """What a command's module provides."""
+
+    PURPOSE: str
+    """One line, lower case, no full stop."""
+    EXAMPLES: str
+
+    def configure(self, parser: argparse.ArgumentParser) -> None:
+        """Add the command's arguments."""
+
+    def run(self, args: argparse.Namespace) -> None:
+        """Do it. Errors are raised; see `flows.outcome`."""
+
+
+COMMANDS: Final[dict[str, Command]] = {
+    "demo": demo,
+    "ingest": ingest,
+    "segment": segment,
+    "measure": measure,
+    "evaluate": evaluate,
+    "export": export,
+    "instances": instances,
+    "phantom": phantom,
+    "model info": model_info,
+    "up": up,
+    "status": status,
+}

@@ -1,0 +1,60 @@
+"""`ps3d ingest`: a scan from files into a dataset."""
+
+from __future__ import annotations
+
+import argparse
+
+from flows.arguments import length_mm
+
+PURPOSE = "bring a scan into a dataset: TIFF, NIfTI or Zarr"
+EXAMPLES = """\
+  ps3d ingest slices/ data --name ore --spacing 0.0125 --particle-size 0.3
+  ps3d ingest scan.tif s3://bucket/data --name ore-2.5um --spacing 0.0025 --particle-size 0.08
+  ps3d ingest scan.nii.gz data --name tablet --particle-size 0.5       spacing from the file
+
+SOURCE is read slice by slice and never held in memory as a whole. Slices are taken in natural order (2 before 10);
+a gap in their numbering, mixed shapes or a truncated file is an error, and then nothing is left in the dataset.
+The scanner's own grey values and type are kept."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument("source", metavar="SOURCE", help="folder of TIFF slices, a TIFF, .nii, .nii.gz or Zarr")
+    parser.add_argument("dataset", metavar="DATASET", help="folder or URL of the dataset; made when it is not there")
+    parser.add_argument("--name", required=True, metavar="NAME", help="name of the scan in the dataset")
+    parser.add_argument(
+        "--spacing", type=length_mm, metavar="MM", help="edge of a voxel, mm (default: what the source says)"
+    )
+    parser.add_argument(
+        "--particle-size",
+        type=length_mm,
+        required=True,
+        metavar="MM",
+        help="mean diameter of the particles, mm; an estimate within 30 %% will do",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace a scan of this name")
+    parser.add_argument("--allow-gaps", action="store_true", help="accept slices whose numbering leaves some out")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Ingest one scan."""
+    from flows.terminal import duration, shown
+    from ps3d_core.scan.ingest import ingest
+    from ps3d_core.store.layout import Dataset
+    from ps3d_core.store.location import Location
+
+    with shown() as progress:
+        summary = ingest(
+            args.source,
+            Dataset(Location.parse(args.dataset)),
+            args.name,
+            spacing=args.spacing,
+            particle_size=args.particle_size,
+            overwrite=args.overwrite,
+            allow_gaps=args.allow_gaps,
+            progress=progress,
+        )
+    shape = " x ".join(map(str, summary.shape))
+    print(f"{summary.name}: {shape} voxels of {summary.spacing:g} mm, {summary.dtype}, in {duration(summary.seconds)}")
+    print(f"  image   {summary.image}")
+    print(f"  next    ps3d segment {args.dataset} RESULTS --name {summary.name}")

@@ -1,0 +1,50 @@
+"""`ps3d measure`: the particle table of any label image."""
+
+from __future__ import annotations
+
+import argparse
+
+from flows.arguments import length_mm
+
+PURPOSE = "measure the particles of any label image"
+EXAMPLES = """\
+  ps3d measure results/ore/ore.zarr table --image data/images/ore.zarr
+  ps3d measure labels.zarr table --spacing 0.0125
+
+Writes particles.csv and particles.parquet: one row per label with volume, equivalent diameter, centroid, bounding box,
+axes, elongation, flatness, surface, sphericity and, with --image, grey values. 0 is background."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument("labels", metavar="LABELS", help="label image: OME-Zarr or Zarr array of integers (z, y, x)")
+    parser.add_argument("output", metavar="OUTPUT", help="folder or URL for the table")
+    parser.add_argument("--image", metavar="IMAGE", help="the scan itself, for the grey values of particles")
+    parser.add_argument(
+        "--spacing", type=length_mm, metavar="MM", help="edge of a voxel, mm (default: what LABELS says)"
+    )
+
+
+def run(args: argparse.Namespace) -> None:
+    """Measure all labels."""
+    from flows.inputs import existing, spacing_of
+    from flows.terminal import shown
+    from ps3d_core.particles.measure import measure_particles
+    from ps3d_core.store.location import Location
+
+    labels, output = existing(args.labels), Location.parse(args.output)
+    work = output / ".measure"
+    with shown() as progress:
+        summary = measure_particles(
+            labels,
+            output,
+            image=None if args.image is None else existing(args.image),
+            spacing=args.spacing or spacing_of(labels),
+            work=work,
+            progress=progress,
+        )
+    work.remove_tree()
+    size = summary.by_volume
+    sizes = f", D10 {size.d10:.3g}, D50 {size.d50:.3g}, D90 {size.d90:.3g} mm by volume" if size else ""
+    print(f"{labels.name}: {summary.particles} particles{sizes}; {summary.touching_border} touch the edge")
+    print(f"  table   {output / 'particles.csv'} (and .parquet)")

@@ -1,0 +1,48 @@
+"""`ps3d model info`: what a model bundle is and how well it works."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+PURPOSE = "show what a model needs and how accurate it is"
+EXAMPLES = """\
+  ps3d model info                   the model that comes with ps3d
+  ps3d model info my-bundle/ --json"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument(
+        "bundle", nargs="?", default="bundled", metavar="BUNDLE", help="bundled, or folder or URL (default: bundled)"
+    )
+    parser.add_argument("--json", action="store_true", help="the whole description as JSON")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Describe one bundle."""
+    from ps3d_core.network.bundle import load_bundle
+
+    bundle = load_bundle(args.bundle)
+    info = bundle.info
+    if args.json:
+        print(info.model_dump_json(indent=2))
+        return
+    print(f"{info.name}  ({bundle.location})")
+    print(f"  digest                {info.digest}")
+    print(f"  folds                 {', '.join(map(str, bundle.folds))}")
+    print(f"  patch                 {' x '.join(map(str, info.patch_size))} voxels")
+    print(f"  mean particle         {info.target_particle_size:g} voxels on the network grid")
+    print(f"  border                {info.border_thickness:g} voxels")
+    print(f"  grey values           {_line(info.normalisation.model_dump())}")
+    print(f"  network               {_line(info.architecture.model_dump())}")
+    for title, record in (("training", info.training), *(("accuracy", row) for row in info.accuracy)):
+        print(f"  {title:<21} {_line(record)}")
+
+
+def _line(record: Any) -> str:
+    if isinstance(record, dict):
+        return ", ".join(f"{key} {_line(value)}" for key, value in record.items() if value not in (None, {}, ()))
+    if isinstance(record, list | tuple):
+        return " ".join(map(_line, record))
+    return f"{record:.4g}" if isinstance(record, float) else str(record)

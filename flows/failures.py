@@ -1,0 +1,66 @@
+"""Failures of single scans, kept until all scans have had their turn."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ps3d_core.errors import InputError, Ps3dError
+
+NAMED = 5
+logger = logging.getLogger("ps3d")
+
+
+class ScansFailedError(Ps3dError):
+    """Some scans failed; the message says which, and each reason once."""
+
+    def __init__(self, failures: dict[str, Exception]) -> None:
+        super().__init__(_summary(failures))
+        self.failures = failures
+
+
+class UnusableScansError(ScansFailedError, InputError):
+    """All that failed, failed because of what the user gave."""
+
+
+class Failures:
+    """Errors by scan."""
+
+    def __init__(self) -> None:
+        self._errors: dict[str, Exception] = {}
+
+    @contextmanager
+    def collected(self, scan: str) -> Iterator[None]:
+        """Keep an error raised inside as that of `scan`, and go on. Interrupts pass."""
+        try:
+            yield
+        except ScansFailedError as error:
+            self._errors |= error.failures
+        except Exception as error:
+            logger.exception("scan %s failed", scan)
+            self._errors[scan] = error
+
+    def raise_any(self) -> None:
+        """Raise the error when one scan failed, one that names them all when several did."""
+        if not self._errors:
+            return
+        usable = not all(isinstance(error, InputError) for error in self._errors.values())
+        raise (ScansFailedError if usable else UnusableScansError)(self._errors)
+
+
+def _summary(failures: dict[str, Exception]) -> str:
+    scans_by_reason: dict[str, list[str]] = {}
+    for scan, error in failures.items():
+        scans_by_reason.setdefault(_line(error), []).append(scan)
+    return "; ".join(f"{_names(scans)}: {reason}" for reason, scans in scans_by_reason.items())
+
+
+def _names(scans: list[str]) -> str:
+    named, rest = scans[:NAMED], len(scans) - NAMED
+    return f"scan{'s' if len(scans) > 1 else ''} {', '.join(named)}" + (f" and {rest} more" if rest > 0 else "")
+
+
+def _line(error: Exception) -> str:
+    kind = "" if isinstance(error, Ps3dError) else f"{type(error).__name__}: "
+    return f"{kind}{error}"

@@ -1,0 +1,57 @@
+"""The log of a command: what libraries and Prefect have to say goes to a file, not to the terminal."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from flows.home import home_folder
+
+KEPT: Final = 50
+CHATTY: Final = ("httpx", "httpcore")  # a record for every request
+logger = logging.getLogger("ps3d")
+
+_handlers: list[logging.Handler] = []
+
+
+@contextmanager
+def log_file(command: str) -> Iterator[Path]:
+    """Send log records from INFO up and all warnings to a file of its own; yield its path.
+
+    The file is made with the first record; the oldest ones go.
+    """
+    folder = home_folder("logs")
+    for old in sorted(folder.glob("*.log"))[:-KEPT]:
+        old.unlink(missing_ok=True)
+    path = folder / f"{time.strftime('%Y%m%d-%H%M%S')}-{command}-{os.getpid()}.log"
+    handler = logging.FileHandler(path, delay=True)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    level = logging.getLogger().level
+    _handlers.append(handler)
+    attach()
+    logging.captureWarnings(True)
+    try:
+        logger.info("%s", " ".join(sys.argv))
+        yield path
+    finally:
+        logging.captureWarnings(False)
+        _handlers.remove(handler)
+        logging.getLogger().setLevel(level)
+        logging.getLogger().removeHandler(handler)
+        handler.close()
+
+
+def attach() -> None:
+    """Connect the open log to the root logger: at the start, and again after Prefect's import has reset all loggers."""
+    root = logging.getLogger()
+    for chatty in CHATTY:
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    for handler in _handlers:
+        root.setLevel(logging.INFO)
+        root.addHandler(handler)

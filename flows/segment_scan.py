@@ -1,0 +1,72 @@
+"""Flow: one scan segmented and measured. Mirrors `ps3d_core.pipeline.segment` line for line."""
+
+from __future__ import annotations
+
+from prefect import flow
+from prefect.logging import get_run_logger
+
+from ps3d_core.network.bundle import BUNDLED
+from ps3d_core.params import Resources, SegmentParams
+from ps3d_core.plan import SegmentJob
+from ps3d_core.record import RunRecord
+from ps3d_core.stages import begin_run, finished_run
+from ps3d_core.store.layout import Dataset
+from ps3d_core.store.location import Location
+from tasks.segment import (
+    find_instances,
+    find_intensity,
+    finish_run,
+    label_scan,
+    measure_scan,
+    plan_segmentation,
+    predict_border_core,
+    report_scan,
+)
+
+
+@flow(name="segment-scan", flow_run_name="segment {scan}")
+def segment_scan(
+    dataset: str,
+    scan: str,
+    output: str,
+    model: str = BUNDLED,
+    params: SegmentParams | None = None,
+    resources: Resources | None = None,
+    keep_work: bool = False,
+) -> RunRecord:
+    """Segment the scan of a dataset; results go to `output`/`scan`/. Locations are paths or URLs.
+
+    `resources` are those of the machine that runs the flow when absent.
+    """
+    place = Dataset(Location.parse(dataset))
+    job = SegmentJob(
+        place,
+        scan,
+        Location.parse(output),
+        model,
+        params or SegmentParams(),
+        resources or Resources(),
+        keep_work,
+    )
+    plan = plan_segmentation(job)
+    if (record := finished_run(plan)) is not None:
+        get_run_logger().info("%s: already segmented with these parameters", scan)
+        return record
+    begin_run(plan)
+    intensity = find_intensity(plan)
+    predicted = predict_border_core(plan, intensity)
+    found = find_instances(plan)
+    labelled = label_scan(plan)
+    measured = measure_scan(plan, labelled)
+    reported = report_scan(plan)
+    return finish_run(
+        plan,
+        {
+            "intensity": intensity,
+            "predict": predicted,
+            "instances": found,
+            "labels": labelled,
+            "particles": measured,
+            "report": reported,
+        },
+    )

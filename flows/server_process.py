@@ -1,0 +1,53 @@
+"""The process of the local Prefect server: `prefect server start`, and a watch that ends it when nobody uses it.
+
+Run by `local_server` as `python -m flows.server_process FOLDER PORT`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import runpy
+import signal
+import socket
+import sys
+import threading
+import time
+from pathlib import Path
+
+from flows.locks import exclusive_if_free
+
+LOOK_EVERY_SECONDS = 0.25
+SHUTDOWN_SECONDS = 15.0
+
+
+def main(folder: Path, port: int) -> None:
+    """Serve on 127.0.0.1 until the last user has gone."""
+    with exclusive_if_free(folder / "server.lock") as alone:
+        if not alone:
+            sys.exit("another server uses this folder")
+        address = {"url": f"http://127.0.0.1:{port}/api", "host": socket.gethostname(), "pid": os.getpid()}
+        (folder / "server.json").write_text(json.dumps(address))
+        threading.Thread(target=_leave_when_unused, args=(folder,), daemon=True).start()
+        os.chdir(folder)  # a prefect.toml or .env of the user's folder is not for this server
+        sys.argv = ["prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+        runpy.run_module("prefect", run_name="__main__", alter_sys=True)
+
+
+def _leave_when_unused(folder: Path) -> None:
+    while True:
+        time.sleep(LOOK_EVERY_SECONDS)
+        # Holding the gate until the process has ended makes a newcomer wait and then start a server of its own.
+        with exclusive_if_free(folder / "gate.lock") as gate_is_ours:
+            if not gate_is_ours:
+                continue
+            with exclusive_if_free(folder / "users.lock") as unused:
+                if not unused:
+                    continue
+                os.kill(os.getpid(), signal.SIGTERM)
+                time.sleep(SHUTDOWN_SECONDS)
+                os._exit(1)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]))

@@ -1,0 +1,1 @@
+"""How well predicted particles agree with true ones."""

@@ -1,0 +1,74 @@
+"""Axis-aligned boxes of voxels: the one way this project says "this part of a volume"."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+Shape = tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """Half-open box of voxels, axes (z, y, x): `start` is inside, `stop` is not."""
+
+    start: Shape
+    stop: Shape
+
+    @classmethod
+    def of(cls, shape: Shape) -> Box:
+        """The box that covers a whole volume of `shape`."""
+        return cls((0, 0, 0), shape)
+
+    @property
+    def shape(self) -> Shape:
+        """Extent per axis in voxels; never negative."""
+        z, y, x = (max(0, stop - start) for start, stop in zip(self.start, self.stop, strict=True))
+        return z, y, x
+
+    @property
+    def size(self) -> int:
+        """Number of voxels."""
+        return prod(self.shape)
+
+    @property
+    def is_empty(self) -> bool:
+        """True when no voxel is inside."""
+        return self.size == 0
+
+    @property
+    def slices(self) -> tuple[slice, slice, slice]:
+        """Index an array of the whole volume with this."""
+        (z0, y0, x0), (z1, y1, x1) = self.start, self.stop
+        return slice(z0, z1), slice(y0, y1), slice(x0, x1)
+
+    def grow(self, halo: int | Shape, within: Shape) -> Box:
+        """This box with `halo` voxels more on every side, clipped to a volume of shape `within`."""
+        margin = (halo, halo, halo) if isinstance(halo, int) else halo
+        start = tuple(max(0, s - h) for s, h in zip(self.start, margin, strict=True))
+        stop = tuple(min(n, s + h) for s, h, n in zip(self.stop, margin, within, strict=True))
+        return Box(_shape(start), _shape(stop))
+
+    def intersect(self, other: Box) -> Box:
+        """The voxels in both boxes; empty (all zero) when there are none."""
+        start = tuple(map(max, self.start, other.start))
+        stop = tuple(map(min, self.stop, other.stop))
+        if any(a >= b for a, b in zip(start, stop, strict=True)):
+            return Box((0, 0, 0), (0, 0, 0))
+        return Box(_shape(start), _shape(stop))
+
+    def shift(self, by: Shape) -> Box:
+        """This box moved by `by` voxels."""
+        start = tuple(s + d for s, d in zip(self.start, by, strict=True))
+        stop = tuple(s + d for s, d in zip(self.stop, by, strict=True))
+        return Box(_shape(start), _shape(stop))
+
+    def relative_to(self, other: Box) -> Box:
+        """This box in the coordinates of an array that holds `other`."""
+        z, y, x = other.start
+        return self.shift((-z, -y, -x))
+
+
+def _shape(values: tuple[int, ...]) -> Shape:
+    z, y, x = values
+    return z, y, x

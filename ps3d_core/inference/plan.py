@@ -1,0 +1,140 @@
+"""What prediction will do, known before it starts: patches, blocks, memory.
+
+A block is a box of the network grid that one worker walks along z. Its patches are those of the global grid that
+touch it, so a voxel's result is the same in whatever block it lies; only patches that a block boundary cuts are
+evaluated more than once. The planner takes the fewest blocks that fit the memory and feed the workers.
+
+    z  ^   patch rows, from z = 0 up; when a row of patches is done, the slices below the next row are final
+       |   +--------------------+
+       |   |  accumulator: one patch deep, classes * y * x of the block
+       |   +--------------------+
+       |   |  finished slices, kept until a row of shards is full
+       +----------------------------> y, x
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+from math import ceil, prod
+
+from ps3d_core.errors import InputError
+from ps3d_core.geometry.blocks import BlockGrid
+from ps3d_core.geometry.boxes import Box, Shape
+from ps3d_core.geometry.patches import PatchGrid
+
+CLASSES = 3
+CHUNK = 64
+SHARD_DEPTH = 64
+SHARD_SIDE = 256
+MAX_SPLITS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionPlan:
+    """Patches and blocks of one scan. `memory_bytes` is the modelled peak of one worker."""
+
+    patches: PatchGrid
+    blocks: BlockGrid
+    workers: int
+    memory_bytes: int
+
+    @property
+    def evaluated(self) -> int:
+        """Patches that all blocks evaluate together."""
+        # Blocks form a grid, so the sum over blocks of products over axes is a product of sums.
+        return prod(self._evaluated_along(axis) for axis in range(3))
+
+    @property
+    def redundancy(self) -> float:
+        """Patches evaluated / unique patches; 1.00 with a single block."""
+        return self.evaluated / len(self.patches)
+
+    def patches_of(self, core: Box) -> int:
+        """Patches that touch a core given on the network grid."""
+        padded = self.patches.to_padded(core)
+        ranges = zip(range(3), padded.start, padded.stop, strict=True)
+        return prod(len(self.patches.touching(axis, start, stop)) for axis, start, stop in ranges)
+
+    def _evaluated_along(self, axis: int) -> int:
+        n, side, padding = self.blocks.shape[axis], self.blocks.block_shape[axis], self.patches.padding_before(axis)
+        starts = range(padding, padding + n, side)
+        return sum(len(self.patches.touching(axis, a, min(a + side, padding + n))) for a in starts)
+
+
+def border_core_chunks(shape: Shape) -> Shape:
+    """Chunk of the border-core array on a network grid of `shape`."""
+    z, y, x = (min(CHUNK, n) for n in shape)
+    return z, y, x
+
+
+def border_core_shards(shape: Shape) -> Shape:
+    """Shard of the border-core array: flat, because finished slices wait in memory until a row of shards is full."""
+    sides = (SHARD_DEPTH, SHARD_SIDE, SHARD_SIDE)
+    z, y, x = (min(s, c * ceil(n / c)) for s, n, c in zip(sides, shape, border_core_chunks(shape), strict=True))
+    return z, y, x
+
+
+def plan_prediction(
+    shape: Shape,
+    patch: Shape,
+    *,
+    memory_bytes: int,
+    workers: int = 1,
+    network_bytes: int = 0,
+    source_bytes_per_voxel: float = 4.0,
+    shards: Shape | None = None,
+) -> PredictionPlan:
+    """Plan a network grid of `shape`.
+
+    `network_bytes` is what the network needs besides (activations of a batch, weights), `source_bytes_per_voxel` the
+    scan data read per network voxel (itemsize / growth). Raises `InputError` when not even the smallest block fits.
+    """
+    z, y, x = (max(1, p // 2) for p in patch)
+    grid = PatchGrid(shape, patch, (z, y, x))
+    shards = shards or border_core_shards(shape)
+    budget = memory_bytes / workers
+    best: PredictionPlan | None = None
+    least = float("inf")
+    for block_shape in _candidates(shape, shards):
+        blocks = BlockGrid(shape, block_shape)
+        memory = network_bytes + _walk_bytes(grid, blocks, shards, source_bytes_per_voxel)
+        least = min(least, memory)
+        if memory > budget or (len(blocks) < workers and _can_split(shape, shards, workers)):
+            continue
+        plan = PredictionPlan(grid, blocks, workers, int(memory))
+        if best is None or (len(blocks), plan.evaluated) < (len(best.blocks), best.evaluated):
+            best = plan
+    if best is None:
+        raise InputError(
+            f"memory budget {memory_bytes / 2**30:.2f} GiB for {workers} workers: prediction needs at least "
+            f"{least / 2**30:.2f} GiB per worker; raise --memory or lower --workers"
+        )
+    return best
+
+
+def _candidates(shape: Shape, shards: Shape) -> list[Shape]:
+    """Block shapes that cut every axis evenly into 1, 2, 3, ... parts of whole shards."""
+    sides = []
+    for n, shard in zip(shape, shards, strict=True):
+        in_shards = ceil(n / shard)
+        parts = range(1, min(in_shards, MAX_SPLITS) + 1)
+        sides.append(sorted({ceil(in_shards / k) * shard for k in parts}, reverse=True))
+    return [(z, y, x) for z, y, x in product(*sides)]
+
+
+def _can_split(shape: Shape, shards: Shape, workers: int) -> bool:
+    return prod(ceil(n / s) for n, s in zip(shape, shards, strict=True)) >= workers
+
+
+def _walk_bytes(grid: PatchGrid, blocks: BlockGrid, shards: Shape, source_bytes_per_voxel: float) -> float:
+    """Peak memory of one block's walk along z, network aside."""
+    depth, py, px = grid.patch
+    _, y, x = (min(b, n) for b, n in zip(blocks.block_shape, grid.shape, strict=True))
+    core = max(y, grid.patch[1]) * max(x, grid.patch[2])
+    seen = min(y + 2 * py, grid.padded_shape[1]) * min(x + 2 * px, grid.padded_shape[2])
+    image = depth * seen * 4.0
+    ahead = grid.stride[0] * seen * (4.0 * 3 + source_bytes_per_voxel)
+    accumulator = CLASSES * depth * core * 4.0
+    finished = (shards[0] + depth) * core * 1.0
+    return image + ahead + accumulator + finished

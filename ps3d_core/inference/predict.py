@@ -1,0 +1,293 @@
+"""Border-core labels of a whole scan: every patch evaluated once, in a walk along z that can be resumed.
+
+Three things overlap in time: a thread reads and resamples the slices of the next rows, the network evaluates the
+present row, a thread writes finished rows of shards. A row of shards enters the row ledger when it is on the
+store; a block that is started again begins at its first unfinished row with the patches that reach into it, in the
+same order, so the bytes are the same.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import pairwise, product
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import zarr
+
+from ps3d_core.blockwise import Runner, run_blocks
+from ps3d_core.errors import InputError
+from ps3d_core.geometry.blocks import Block
+from ps3d_core.geometry.boxes import Box, Shape
+from ps3d_core.inference.aggregate import RollingAccumulator
+from ps3d_core.inference.evaluate import PatchEvaluator
+from ps3d_core.inference.plan import PredictionPlan, border_core_chunks, border_core_shards
+from ps3d_core.inference.sample import NetworkView, PaddedView
+from ps3d_core.inference.weights import gaussian_weights
+from ps3d_core.network.bundle import load_bundle
+from ps3d_core.network.device import choose_device
+from ps3d_core.network.ensemble import Predictor
+from ps3d_core.network.normalisation import Intensity
+from ps3d_core.progress import SILENT, Progress
+from ps3d_core.store.arrays import create_array, open_array, write_box
+from ps3d_core.store.ledger import Ledger, Record
+from ps3d_core.store.location import Location
+from ps3d_core.store.ome import open_image
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """All that decides the border-core labels of one scan. Small and picklable."""
+
+    image: Location
+    output: Location
+    work: Location
+    model: str
+    model_digest: str
+    plan: PredictionPlan
+    intensity: Intensity
+    fingerprint: str
+    folds: tuple[int, ...] | None = None
+    mirror: bool = True
+    device: str = "auto"
+    batch_size: int | None = None
+    runner: Runner = field(default_factory=Runner)
+
+    @property
+    def ledger(self) -> Ledger:
+        """Finished blocks."""
+        # A block is a part of this plan's grid; another grid has other blocks.
+        return Ledger(self.work, "predict", f"{self.fingerprint}-{_join(self.plan.blocks.block_shape)}")
+
+    @property
+    def row_ledger(self) -> Ledger:
+        """Finished rows of shards inside blocks, by block index * rows + row."""
+        return Ledger(self.work, "predict-rows", self.ledger.fingerprint)
+
+
+def predict(prediction: Prediction, *, progress: Progress = SILENT) -> Record:
+    """Write the border-core labels (uint8, network grid) at `prediction.output`; return what it took.
+
+    The record has patches evaluated in this call, of them constant ones answered from memory, and seconds of the
+    network's forward passes and of the whole stage.
+    """
+    plan = prediction.plan
+    if not (prediction.output / "zarr.json").exists():
+        prediction.ledger.clear()
+        prediction.row_ledger.clear()
+        shape = plan.patches.shape
+        create_array(
+            prediction.output, shape, "uint8", chunks=border_core_chunks(shape), shards=border_core_shards(shape)
+        )
+    finished = prediction.ledger.finished()
+    already = sum(plan.patches_of(block.core) for block in plan.blocks if block.index in finished)
+    started = time.perf_counter()
+    with progress.stage("predict", plan.evaluated, "patches", already=already) as stage:
+        # Only threads share this process, and with it the way to report single patches.
+        in_process = prediction.runner.kind == "threads"
+        work = _BlockWalk(prediction, stage.advance if in_process else None)
+        records = run_blocks("predict", list(plan.blocks), work, ledger=prediction.ledger, runner=prediction.runner)
+        if not in_process:
+            stage.advance(plan.evaluated - already)
+    seconds = time.perf_counter() - started
+    now = [record for block, record in zip(plan.blocks, records, strict=True) if block.index not in finished]
+    return {
+        "patches_evaluated": sum(record["patches"] for record in now),
+        "patches_constant": sum(record["constant"] for record in now),
+        "patches_unique": len(plan.patches),
+        "forward_seconds": sum(record["forward_seconds"] for record in now),
+        "seconds": seconds,
+    }
+
+
+@dataclass(frozen=True)
+class _BlockWalk:
+    """Work on one block; `report` is told the number of patches after each batch."""
+
+    prediction: Prediction
+    report: Callable[[int], None] | None = None
+
+    def __call__(self, block: Block) -> Record:
+        walk = _Walk(self.prediction, block)
+        return walk.run(self.report or _ignore)
+
+
+class _Walk:
+    """One block from its first unfinished row of shards to its end."""
+
+    def __init__(self, prediction: Prediction, block: Block) -> None:
+        self._prediction = prediction
+        self._block = block
+        self._grid = prediction.plan.patches
+        self._core = self._grid.to_padded(block.core)
+        self._output = open_array(prediction.output, writable=True)
+        self._predictor = _predictor(prediction)
+        self._device = self._predictor.device
+        self._weights = torch.from_numpy(gaussian_weights(self._grid.patch)).to(self._device)
+
+    def run(self, report: Callable[[int], None]) -> Record:
+        rows = self._unfinished_rows()
+        if rows:
+            first, last = rows[0][0], rows[-1][1]
+            zs = self._grid.touching(0, first, last)
+            ys = self._grid.touching(1, self._core.start[1], self._core.stop[1])
+            xs = self._grid.touching(2, self._core.start[2], self._core.stop[2])
+            report(self._skipped(zs, ys, xs))
+            accumulator = RollingAccumulator(self._core, self._weights, zs[0])
+            with self._evaluator() as evaluate, _RowWriter(self._write_row, rows) as writer:
+                slabs = self._slabs(zs, ys, xs)
+                for (z, next_z), slab in zip(pairwise((*zs, last)), slabs, strict=True):
+                    corners = list(product(ys, xs))
+                    patches = (_cut(slab, y - ys[0], x - xs[0], self._grid.patch) for y, x in corners)
+                    for (y, x), probabilities in zip(corners, evaluate(patches), strict=True):
+                        accumulator.add((z, y, x), probabilities)
+                        report(1)
+                    writer.put(z, accumulator.advance(next_z))
+            return _record(evaluate)
+        return _record(None)
+
+    def _evaluator(self) -> PatchEvaluator:
+        prediction = self._prediction
+        cores = torch.get_num_threads()
+        # Workers in processes share the machine's cores.
+        threads = cores if prediction.runner.kind == "threads" else max(1, cores // prediction.runner.workers)
+        return PatchEvaluator(self._predictor, batch_size=prediction.batch_size, threads=threads)
+
+    def _unfinished_rows(self) -> list[tuple[int, int]]:
+        """Rows of shards from the first unfinished one on, as padded slice ranges."""
+        (start, _, _), (stop, _, _) = self._block.core.start, self._block.core.stop
+        depth = _shard_depth(self._output)
+        rows = [(z, min(z + depth, stop)) for z in range(start, stop, depth)]
+        finished = self._prediction.row_ledger.finished()
+        while rows and self._row_index(rows[0][0]) in finished:
+            rows.pop(0)
+        padding = self._grid.padding_before(0)
+        return [(a + padding, b + padding) for a, b in rows]
+
+    def _row_index(self, z: int) -> int:
+        depth = _shard_depth(self._output)
+        rows_of_volume = -(-self._grid.shape[0] // depth)
+        return self._block.index * rows_of_volume + z // depth
+
+    def _skipped(self, zs: tuple[int, ...], ys: tuple[int, ...], xs: tuple[int, ...]) -> int:
+        return self._prediction.plan.patches_of(self._block.core) - len(zs) * len(ys) * len(xs)
+
+    def _slabs(self, zs: tuple[int, ...], ys: tuple[int, ...], xs: tuple[int, ...]) -> Iterator[torch.Tensor]:
+        """For every row of patches, the normalised slices it sees: (patch depth, y, x) on the device.
+
+        The same tensor moves along; the slices of the next row are read while the caller uses the present one.
+        """
+        image = open_image(self._prediction.image)
+        view = PaddedView(NetworkView(image, self._grid.shape), self._grid, self._prediction.intensity)
+        depth, py, px = self._grid.patch
+        (y0, y1), (x0, x1) = (ys[0], ys[-1] + py), (xs[0], xs[-1] + px)
+        slab = torch.zeros((depth, y1 - y0, x1 - x0), dtype=torch.float32, device=self._device)
+        # Pieces of at most a stride, so that the first slab needs no more memory than the later ones.
+        pieces = _pieces(zs[0], zs[-1] + depth, self._grid.stride[0], stops=[z + depth for z in zs])
+        with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as pool:
+
+            def read(piece: tuple[int, int]) -> Future[npt.NDArray[np.float32]]:
+                bottom, top = piece
+                return pool.submit(view.read, Box((bottom, y0, x0), (top, y1, x1)))
+
+            ahead = read(pieces[0])
+            filled = zs[0]
+            for z in zs:
+                while filled < z + depth:
+                    fresh = torch.from_numpy(ahead.result())
+                    pieces = pieces[1:]
+                    if pieces:
+                        ahead = read(pieces[0])
+                    kept = depth - fresh.shape[0]
+                    for i in range(kept):
+                        slab[i] = slab[i + fresh.shape[0]]
+                    slab[kept:] = fresh.to(slab.device)
+                    filled += fresh.shape[0]
+                yield slab
+
+    def _write_row(self, start: int, labels: npt.NDArray[np.uint8]) -> None:
+        """Put one row of shards on the store and in the ledger; `start` in padded coordinates."""
+        padding = self._grid.padding_before(0)
+        z = start - padding
+        core = self._block.core
+        box = Box((z, core.start[1], core.start[2]), (z + labels.shape[0], core.stop[1], core.stop[2]))
+        write_box(self._output, box, labels)
+        self._prediction.row_ledger.record(self._row_index(z), {})
+
+
+class _RowWriter:
+    """Collects finished slices into rows of shards and writes each full row in a thread, one at a time."""
+
+    def __init__(self, write: Callable[[int, npt.NDArray[np.uint8]], None], rows: list[tuple[int, int]]) -> None:
+        self._write = write
+        self._rows = list(rows)
+        self._waiting: list[tuple[int, npt.NDArray[np.uint8]]] = []
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="write-behind")
+        self._writing: Future[None] | None = None
+
+    def __enter__(self) -> _RowWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if self._writing is not None and kind is None:
+                self._writing.result()
+        finally:
+            self._pool.shutdown()
+
+    def put(self, z: int, labels: npt.NDArray[np.uint8]) -> None:
+        """Take finished slices that begin at `z`; they follow the ones taken before."""
+        self._waiting.append((z, labels))
+        top = z + len(labels)
+        while self._rows and self._rows[0][1] <= top:
+            start, stop = self._rows.pop(0)
+            row = np.concatenate([part[max(0, start - a) : stop - a] for a, part in self._waiting if a < stop])
+            self._waiting = [(a, part) for a, part in self._waiting if a + len(part) > stop]
+            if self._writing is not None:
+                self._writing.result()
+            self._writing = self._pool.submit(self._write, start, row)
+
+
+def _predictor(prediction: Prediction) -> Predictor:
+    device = choose_device(prediction.device)
+    bundle = load_bundle(prediction.model)
+    if bundle.info.digest != prediction.model_digest:
+        raise InputError(f"model {prediction.model}: it changed since the run was planned; start the run again")
+    return Predictor(bundle.networks(device, prediction.folds), mirror=prediction.mirror)
+
+
+def _cut(slab: torch.Tensor, y: int, x: int, patch: Shape) -> torch.Tensor:
+    return slab[:, y : y + patch[1], x : x + patch[2]]
+
+
+def _record(evaluator: PatchEvaluator | None) -> Record:
+    if evaluator is None:
+        return {"patches": 0, "constant": 0, "forward_seconds": 0.0}
+    return {
+        "patches": evaluator.patches,
+        "constant": evaluator.constant,
+        "forward_seconds": evaluator.forward_seconds,
+    }
+
+
+def _pieces(start: int, stop: int, longest: int, stops: list[int]) -> list[tuple[int, int]]:
+    """Cut start..stop at every one of `stops` and wherever a piece would exceed `longest`."""
+    cuts = sorted({start, stop, *stops})
+    return [(z, min(z + longest, b)) for a, b in pairwise(cuts) for z in range(a, b, longest)]
+
+
+def _shard_depth(array: zarr.Array[Any]) -> int:
+    return int((array.shards or array.chunks)[0])
+
+
+def _join(shape: Shape) -> str:
+    return "x".join(map(str, shape))
+
+
+def _ignore(_: int) -> None:
+    return

@@ -1,0 +1,78 @@
+"""The scan as the network sees it: read, resampled to the network grid, padded, normalised; box by box."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import zarr
+
+from ps3d_core.geometry.boxes import Box, Shape
+from ps3d_core.geometry.patches import PatchGrid
+from ps3d_core.geometry.resample import F32, Resampler
+from ps3d_core.network.normalisation import Intensity
+from ps3d_core.store.arrays import read_box
+
+SAMPLES = 384
+SAMPLE_SIDE = 16
+
+
+class NetworkView:
+    """A scan on its network grid: grey values of any box of it, float32, in the scanner's units."""
+
+    def __init__(self, image: zarr.Array[Any], network_shape: Shape) -> None:
+        self._image = image
+        z, y, x = image.shape
+        self._resampler = Resampler((z, y, x), network_shape)
+        self.shape = network_shape
+
+    def read(self, box: Box) -> F32:
+        """Values of `box` (network grid)."""
+        source = self._resampler.source_box(box)
+        return self._resampler(read_box(self._image, source), box)
+
+
+@dataclass(frozen=True)
+class PaddedView:
+    """A `NetworkView` in padded coordinates, normalised: what patches are cut from."""
+
+    view: NetworkView
+    grid: PatchGrid
+    intensity: Intensity
+
+    def read(self, box: Box) -> F32:
+        """Normalised values of `box` (padded grid); axes thinner than a patch continue by reflection."""
+        indices = [self.grid.reflected(a, s, e) for a, (s, e) in enumerate(zip(box.start, box.stop, strict=True))]
+        low = [int(i.min()) for i in indices]
+        high = [int(i.max()) + 1 for i in indices]
+        values = self.view.read(Box((low[0], low[1], low[2]), (high[0], high[1], high[2])))
+        for axis, (index, start) in enumerate(zip(indices, low, strict=True)):
+            if values.shape[axis] != len(index) or (np.diff(index) != 1).any():
+                values = values.take(index - start, axis=axis)
+        return self.intensity.normalise(values)
+
+
+def sample_blocks(view: NetworkView, count: int = SAMPLES, side: int = SAMPLE_SIDE) -> F32:
+    """Small blocks spread evenly over a scan, (n, side, side, side) float32, for intensity statistics.
+
+    The places follow a low-discrepancy sequence (additive recurrence in three dimensions, M. Roberts 2018), so the
+    same scan always gives the same blocks. Blocks at thin axes are filled up with NaN.
+    """
+    offsets = _spread(count)
+    blocks = np.full((count, side, side, side), np.nan, np.float32)
+    for block, offset in zip(blocks, offsets, strict=True):
+        sides = [min(side, n) for n in view.shape]
+        start = [round(o * (n - s)) for o, n, s in zip(offset, view.shape, sides, strict=True)]
+        stop = [a + s for a, s in zip(start, sides, strict=True)]
+        z, y, x = sides
+        block[:z, :y, :x] = view.read(Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2])))
+    return blocks
+
+
+def _spread(count: int) -> npt.NDArray[np.float64]:
+    # The root of g^4 = g + 1 gives the most even recurrence in three dimensions.
+    g = 1.2207440846057596
+    steps = np.array([1 / g, 1 / g**2, 1 / g**3])
+    return np.asarray((0.5 + np.arange(1, count + 1)[:, None] * steps) % 1.0)

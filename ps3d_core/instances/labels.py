@@ -1,0 +1,108 @@
+"""From border-core labels to particles: the stages in order."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+from ps3d_core.blockwise import Runner
+from ps3d_core.geometry.boxes import Shape
+from ps3d_core.instances.coreless import merge_coreless
+from ps3d_core.instances.cores import label_cores, merge_cores
+from ps3d_core.instances.output import is_claimed
+from ps3d_core.instances.plan import InstancesPlan, plan_instances
+from ps3d_core.instances.prune import prune_labels
+from ps3d_core.instances.rounds import grow_cores
+from ps3d_core.progress import SILENT, Progress
+from ps3d_core.store.location import Location
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceSummary:
+    """What was found.
+
+    Attributes:
+        particles: ids in the output, 1..particles.
+        voxels: of all particles together.
+        cores: components of class 1 that became particles, before pruning.
+        small_cores: those that became border.
+        coreless: foreground components without a core, each a particle before pruning.
+        dropped: particles that were too small.
+        rounds: of growth.
+
+    """
+
+    particles: int
+    voxels: int
+    cores: int
+    small_cores: int
+    coreless: int
+    dropped: int
+    rounds: int
+
+
+def border_core_to_instances(
+    border_core: Location,
+    output: Location,
+    work: Location,
+    *,
+    memory_bytes: int,
+    min_rel_particle_size: float = 0.005,
+    block_shape: Shape | None = None,
+    runner: Runner | None = None,
+    input_fingerprint: str | None = None,
+    progress: Progress = SILENT,
+) -> InstanceSummary:
+    """Turn border-core labels into particle ids, exactly, in blocks.
+
+    Finished work is not repeated: a call that was killed is continued by the next one, and a call after the last
+    one only reads its summary. Neither blocks, workers nor interruptions show in the result.
+
+    Args:
+        border_core: Zarr array (z, y, x) of 0 background, 1 core, 2 border.
+        output: array of ids, uint32, 0 background and 1..N in C order of the cores; made unless it is there.
+        work: folder for intermediates and ledger; may be removed afterwards.
+        memory_bytes: budget of all workers together.
+        min_rel_particle_size: particles with fewer voxels than this share of the mean are dropped.
+        block_shape: voxels per block; the largest that fits the budget when absent.
+        runner: where blocks are worked on.
+        input_fingerprint: identity of the input; sizes and dates of its objects when absent.
+        progress: is told of stages and blocks.
+
+    Raises:
+        InputError: for input, parameters or a budget that cannot be used.
+
+    """
+    runner = runner or Runner()
+    plan = plan_instances(
+        border_core,
+        output,
+        work,
+        memory_bytes=memory_bytes,
+        workers=runner.workers,
+        min_rel_particle_size=min_rel_particle_size,
+        block_shape=block_shape,
+        input_fingerprint=input_fingerprint,
+    )
+    return run_instances(plan, runner=runner, progress=progress)
+
+
+def run_instances(plan: InstancesPlan, *, runner: Runner | None = None, progress: Progress = SILENT) -> InstanceSummary:
+    """All stages of a plan."""
+    if plan.summary.exists() and is_claimed(plan.output, plan.shape, plan.result_fingerprint):
+        return InstanceSummary(**plan.summary.read_json())
+    label_cores(plan, runner=runner, progress=progress)
+    cores = merge_cores(plan, progress=progress)
+    grown = grow_cores(plan, runner=runner, progress=progress)
+    coreless = merge_coreless(plan, progress=progress)
+    pruned = prune_labels(plan, runner=runner, progress=progress)
+    summary = InstanceSummary(
+        particles=pruned["particles"],
+        voxels=pruned["voxels"],
+        cores=cores["cores"],
+        small_cores=cores["small"],
+        coreless=coreless["coreless"],
+        dropped=pruned["dropped"],
+        rounds=grown["rounds"],
+    )
+    plan.summary.write_json(asdict(summary))
+    return summary

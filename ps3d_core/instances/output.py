@@ -1,0 +1,72 @@
+"""Label images that are written block by block over several runs, each of which may end at any moment.
+
+An output carries two attributes: what it becomes (the fingerprint of the result) and which ledger knows its blocks. A
+run that finds another ledger there, or none, starts the image over and forgets which blocks it had finished. So
+parameters and blocks may change to and fro, and the image may be deleted or replaced between runs, and still no
+voxel of an older state is taken for a new one.
+"""
+
+from __future__ import annotations
+
+from math import ceil
+from typing import Any, Final, cast
+
+import numpy as np
+import zarr
+
+from ps3d_core.errors import InputError, MissingDataError
+from ps3d_core.geometry.blocks import BlockGrid
+from ps3d_core.geometry.boxes import Shape
+from ps3d_core.store.arrays import create_array, open_array
+from ps3d_core.store.ledger import Ledger
+from ps3d_core.store.location import Location
+
+RESULT: Final = "ps3d_result"
+LEDGER: Final = "ps3d_ledger"
+
+
+def claim_output(location: Location, shape: Shape, result: str, ledger: Ledger) -> zarr.Array[Any]:
+    """The uint32 array at `location`, ready for the blocks that `ledger` does not know.
+
+    An array of this shape that is there already, such as level 0 of a new OME-Zarr image, is used as it is; a label
+    array of another shape is replaced.
+
+    Raises:
+        InputError: when something other than a uint32 array is there.
+
+    """
+    array = _existing(location)
+    if array is None or array.shape != shape:
+        ledger.clear()
+        array = create_array(location, shape, np.uint32, overwrite=array is not None)
+    elif array.attrs.get(LEDGER) == ledger.fingerprint and array.attrs.get(RESULT) == result:
+        return array
+    else:
+        ledger.clear()
+    return array.update_attributes({RESULT: result, LEDGER: ledger.fingerprint})
+
+
+def is_claimed(location: Location, shape: Shape, result: str) -> bool:
+    """True when the array at `location` is there and is, or becomes, this result."""
+    array = _existing(location)
+    return array is not None and array.shape == shape and array.attrs.get(RESULT) == result
+
+
+def output_blocks(array: zarr.Array[Any], block_shape: Shape) -> BlockGrid:
+    """Blocks of whole shards of `array`, the smallest that are not smaller than `block_shape`."""
+    granule, shape = cast(Shape, array.shards or array.chunks), cast(Shape, array.shape)
+    sides = (min(n, ceil(side / g) * g) for side, g, n in zip(block_shape, granule, shape, strict=True))
+    z, y, x = sides
+    return BlockGrid(shape, (z, y, x))
+
+
+def _existing(location: Location) -> zarr.Array[Any] | None:
+    try:
+        array = open_array(location, writable=True)
+    except MissingDataError as error:
+        if location.children():
+            raise InputError(f"{location}: holds something other than a label array; choose another output") from error
+        return None
+    if array.dtype != np.uint32:
+        raise InputError(f"{location}: holds an array of {array.dtype}, labels are uint32; choose another output")
+    return array

@@ -1,0 +1,197 @@
+"""Components that blocks cut into pieces: numbered in the block, merged in the volume, in arrays throughout.
+
+    label    1..n, a piece in its block
+    serial   offset of the block + label: a piece in the volume
+    root     the smallest serial of a component
+    number   1..N, a component, in C order of its first voxel
+
+A block stores a few sums per piece and the labels on its faces; merging reads these files and no voxel. Its memory
+is one number per piece and sum: ten million pieces with five of them are 400 MB.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from ps3d_core.errors import InputError, MissingDataError
+from ps3d_core.geometry.blocks import BlockGrid
+from ps3d_core.geometry.boxes import Box, Shape
+from ps3d_core.instances.seams import Faces, Labels, SeamSweep
+from ps3d_core.instances.unionfind import flatten, least_into_roots, sum_into_roots
+from ps3d_core.store.ledger import Ledger
+from ps3d_core.store.location import Location
+
+MAX_IDS: Final = 2**32 - 1
+
+Integers = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """All pieces of a volume after merging, by serial; entry 0 is unused.
+
+    offsets: (blocks + 1,) serials before each block, and in all.
+    root: (serials + 1,) root of every piece.
+    first: (serials + 1,) at a root, C-order index in the volume of the component's first voxel.
+    sums: named (serials + 1,) arrays; at a root, the sum over the component.
+    """
+
+    offsets: Integers
+    root: Integers
+    first: Integers
+    sums: dict[str, Integers]
+
+    def components(self) -> Integers:
+        """Roots of all components."""
+        roots: Integers = np.flatnonzero(self.root == np.arange(len(self.root)))[1:]
+        return roots
+
+    def in_scan_order(self, roots: Integers) -> Integers:
+        """`roots` in C order of the first voxel of their components."""
+        return roots[np.argsort(self.first[roots], kind="stable")]
+
+    def numbers(self, ordered: Integers) -> Labels:
+        """By serial, 1..n for the pieces of the components with these roots, in their order, and 0 for all others."""
+        numbers = np.zeros(len(self.root), np.uint32)
+        numbers[ordered] = np.arange(1, len(ordered) + 1, dtype=np.uint32)
+        return numbers[self.root]
+
+
+def measure_pieces(labels: Labels, count: int, core: Box, shape: Shape, *, above: int = 0) -> dict[str, Integers]:
+    """C-order index in the volume of the "first" voxel, and "voxels", of the pieces of one block.
+
+    `labels` (z, y, x) are those of the box `core` in a volume of `shape`; pieces are `above` + 1 .. `above` + `count`.
+    """
+    first = np.full(count, -1, np.int64)
+    voxels = np.zeros(count, np.int64)
+    _measure(labels, above, np.array(core.start), np.array(shape), first, voxels)
+    return {"first": first, "voxels": voxels}
+
+
+def finished_counts(ledger: Ledger, blocks: Sequence[int]) -> dict[int, int]:
+    """Pieces of each of the `blocks`, from a ledger that must know all of them."""
+    records = ledger.finished()
+    missing = [index for index in blocks if index not in records]
+    if missing:
+        raise MissingDataError(
+            f"{ledger.stage}: {len(missing)} of {len(blocks)} blocks are unfinished; finish that stage first"
+        )
+    return {index: int(records[index]["pieces"]) for index in blocks}
+
+
+def merge_pieces(
+    grid: BlockGrid, counts: Mapping[int, int], file: Callable[[int], Location], *, diagonal: bool, sums: Sequence[str]
+) -> Pieces:
+    """Join the pieces of all blocks.
+
+    Args:
+        grid: the blocks.
+        counts: pieces of each block; a block without pieces may be absent, and needs no file.
+        file: where a block's arrays are: "first" and sums by label, and `block_faces`.
+        diagonal: pieces that share an edge or a corner are joined too (26-connected), else only by faces (6).
+        sums: names of the measures to add up.
+
+    Raises:
+        InputError: when there are more pieces than 32-bit numbers.
+
+    """
+    offsets = serial_offsets(len(grid), counts)
+    serials = int(offsets[-1]) + 1
+    parent = np.arange(serials, dtype=np.int64)
+    first = np.zeros(serials, np.int64)
+    totals = {name: np.zeros(serials, np.int64) for name in sums}
+    sweep = SeamSweep(grid, parent, diagonal=diagonal)
+    for block in grid:
+        stored: Faces = {}
+        offset = int(offsets[block.index])
+        if counts.get(block.index):
+            stored = file(block.index).read_arrays()
+            mine = slice(offset + 1, int(offsets[block.index + 1]) + 1)
+            first[mine] = stored["first"]
+            for name, values in totals.items():
+                values[mine] = stored[name]
+        sweep.visit(block, stored, offset)
+    flatten(parent)
+    least_into_roots(parent, first)
+    for values in totals.values():
+        sum_into_roots(parent, values)
+    return Pieces(offsets, parent, first, totals)
+
+
+def serial_offsets(blocks: int, counts: Mapping[int, int]) -> Integers:
+    """Pieces before each of the blocks, and in all; `InputError` when 32 bits cannot number them."""
+    offsets = np.zeros(blocks + 1, np.int64)
+    for index, count in counts.items():
+        offsets[index + 1] = count
+    np.cumsum(offsets, out=offsets)
+    check_ids(int(offsets[-1]))
+    return offsets
+
+
+def check_ids(needed: int) -> None:
+    """Refuse to number more things than 32 bits can."""
+    if needed > MAX_IDS:
+        raise InputError(
+            f"{needed} connected pieces: 32-bit ids end at {MAX_IDS}; "
+            "check that this is a border-core volume, use larger blocks (--memory), or cut the scan"
+        )
+
+
+def number_labels(
+    labels: Labels, box: Box, grid: BlockGrid, offsets: Integers, numbers: Labels, into: Labels, above: int = 0
+) -> None:
+    """Write the numbers of labels that blocks gave to `into`, where its other voxels stay.
+
+    Args:
+        labels: (z, y, x) of `box`; those greater than `above` are `above` + label of a piece in its block.
+        box: any box of the volume.
+        grid: the blocks.
+        offsets: (bz, by, bx) serials before each block.
+        numbers: by serial.
+        into: (z, y, x), may be `labels` itself.
+        above: what the labels of pieces begin after.
+
+    """
+    layer, row, column = (
+        np.arange(start, stop, dtype=np.int64) // side
+        for start, stop, side in zip(box.start, box.stop, grid.block_shape, strict=True)
+    )
+    _number(labels, above, (layer, row, column), offsets, numbers, into)
+
+
+@njit(nogil=True, cache=True)
+def _measure(labels: Labels, above: int, start: Integers, shape: Integers, first: Integers, voxels: Integers) -> None:
+    for z in range(labels.shape[0]):
+        for y in range(labels.shape[1]):
+            row = ((start[0] + z) * shape[1] + start[1] + y) * shape[2] + start[2]
+            for x in range(labels.shape[2]):
+                piece = np.int64(labels[z, y, x]) - above - 1
+                if piece >= 0:
+                    voxels[piece] += 1
+                    if first[piece] < 0:
+                        first[piece] = row + x
+
+
+@njit(nogil=True, cache=True)
+def _number(
+    labels: Labels,
+    above: int,
+    positions: tuple[Integers, Integers, Integers],
+    offsets: Integers,
+    numbers: Labels,
+    into: Labels,
+) -> None:
+    layer, row, column = positions
+    for z in range(labels.shape[0]):
+        for y in range(labels.shape[1]):
+            before = offsets[layer[z], row[y]]
+            for x in range(labels.shape[2]):
+                piece = np.int64(labels[z, y, x]) - above
+                if piece > 0:
+                    into[z, y, x] = numbers[before[column[x]] + piece]

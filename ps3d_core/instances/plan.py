@@ -1,0 +1,265 @@
+"""What the way from border-core labels to particles will do, known before it starts.
+
+    stage           reads                        writes, below work/instances
+    label cores     border-core, halo 2          cores-F/labels, cores-F/pieces
+    merge cores     cores-F/pieces               cores-F/numbers.npz
+    grow cores      border-core, labels, halo h  growth-F/round-0001, round-0002, ... until nothing changes
+    merge coreless  growth-F/round-*/pending     growth-F/coreless.npz
+    prune labels    growth-F/round-*             ids-F.npz, and at last the output and summary-F.json
+
+F is the stage's fingerprint: each place is written for one input and one set of parameters only, so nothing is ever
+written over by another run's values, and a changed parameter leaves everything before it as it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import gcd, prod
+from typing import Final, cast
+
+import numpy as np
+
+from ps3d_core.errors import InputError
+from ps3d_core.geometry.blocks import BlockGrid, block_shape_for
+from ps3d_core.geometry.boxes import Shape
+from ps3d_core.params import GIB
+from ps3d_core.store.arrays import CHUNK, SHARD, chunk_shape, create_array, open_array, shard_shape
+from ps3d_core.store.identity import content_identity
+from ps3d_core.store.ledger import Ledger, fingerprint
+from ps3d_core.store.location import Location
+
+# Raise when a change of the code changes the result: finished work of older code is then redone.
+VERSION: Final = 1
+
+# Steps of growth per round. Borders are a few voxels thick, so one round nearly always reaches everything.
+HALO: Final = 16
+
+# Peak bytes per voxel of a block and its halo. Labelling: classes twice, labels, and the runs of a checkerboard, the
+# worst case (1 + 1 + 4 + 6). Growth: labels as stored and as numbered, classes, states (4 + 4 + 1 + 1). Output: 4 + 4.
+BYTES_PER_VOXEL: Final = 12.0
+# Interpreter, libraries, compiled kernels, and shards that are being packed or unpacked, of one worker.
+BASE_BYTES: Final = 400 * 2**20
+
+# Beyond this a block saves little halo, while an interruption costs more and progress gets coarse.
+GOOD_BLOCK_VOXELS: Final = 540**3
+# Kernels number the runs of a block with 32 bits.
+MAX_BLOCK_VOXELS: Final = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class InstancesPlan:
+    """A checked job: places, blocks and parameters of every stage. Small and picklable.
+
+    Attributes:
+        border_core: array of classes (z, y, x).
+        output: array of particle ids, uint32, same shape.
+        work: folder of intermediates and ledger.
+        shape: voxels of the volume.
+        block_shape: voxels that one unit of work writes.
+        halo: steps of growth per round; a block reads this many voxels around it.
+        min_rel_particle_size: particles with fewer voxels than this share of the mean are dropped.
+        input_fingerprint: what the border-core labels are made from.
+        memory_bytes: modelled peak of one worker.
+
+    """
+
+    border_core: Location
+    output: Location
+    work: Location
+    shape: Shape
+    block_shape: Shape
+    halo: int
+    min_rel_particle_size: float
+    input_fingerprint: str
+    memory_bytes: int
+
+    def blocks(self, halo: int = 0) -> BlockGrid:
+        """The blocks of all stages but the last."""
+        return BlockGrid(self.shape, self.block_shape, halo)
+
+    @property
+    def steps(self) -> int:
+        """Steps of growth per round. One block that is the whole volume has no edge, so it needs no second round."""
+        return self.halo if len(self.blocks()) > 1 else prod(self.shape)
+
+    @property
+    def cores_fingerprint(self) -> str:
+        """Everything that decides what is found and numbered in blocks."""
+        return fingerprint("cores", VERSION, self.input_fingerprint, self.shape, self.block_shape)
+
+    @property
+    def growth_fingerprint(self) -> str:
+        """Everything that decides the rounds of growth, block by block."""
+        return fingerprint("growth", VERSION, self.cores_fingerprint, self.halo)
+
+    @property
+    def ids_fingerprint(self) -> str:
+        """Everything that decides the table from components, as this plan's blocks number them, to ids."""
+        return fingerprint("ids", VERSION, self.growth_fingerprint, self.min_rel_particle_size)
+
+    @property
+    def result_fingerprint(self) -> str:
+        """Everything that decides the output: no block, halo or worker does."""
+        return fingerprint("result", VERSION, self.input_fingerprint, self.shape, self.min_rel_particle_size)
+
+    @property
+    def cores(self) -> Location:
+        """Core labels of blocks, and the numbers they get."""
+        return self.work / "instances" / f"cores-{self.cores_fingerprint[:16]}"
+
+    @property
+    def core_labels(self) -> Location:
+        """Core labels, each block's own."""
+        return self.cores / "labels"
+
+    @property
+    def core_pieces(self) -> Location:
+        """Measures and faces of each block's cores."""
+        return self.cores / "pieces"
+
+    @property
+    def core_numbers(self) -> Location:
+        """Table from the cores of blocks to those of the volume."""
+        return self.cores / "numbers.npz"
+
+    @property
+    def growth(self) -> Location:
+        """Rounds of growth and coreless components."""
+        return self.work / "instances" / f"growth-{self.growth_fingerprint[:16]}"
+
+    @property
+    def coreless_numbers(self) -> Location:
+        """Table from the coreless components of blocks to those of the volume."""
+        return self.growth / "coreless.npz"
+
+    @property
+    def ids(self) -> Location:
+        """The table from components to particle ids."""
+        return self.work / "instances" / f"ids-{self.ids_fingerprint[:16]}.npz"
+
+    @property
+    def summary(self) -> Location:
+        """Written last: what a finished run found."""
+        mark = fingerprint(self.result_fingerprint, self.output.url)
+        return self.work / "instances" / f"summary-{mark[:16]}.json"
+
+    def ledger(self, stage: str, stage_fingerprint: str) -> Ledger:
+        """Finished blocks of one stage."""
+        return Ledger(self.work, f"instances-{stage}", stage_fingerprint)
+
+    def describe(self) -> str:
+        """One line for a person."""
+        return (
+            f"instances  {len(self.blocks())} block(s) of {' x '.join(map(str, self.block_shape))} voxels, halo "
+            f"{self.halo}, about {self.memory_bytes / GIB:.1f} GiB per worker"
+        )
+
+
+def plan_instances(
+    border_core: Location,
+    output: Location,
+    work: Location,
+    *,
+    memory_bytes: int,
+    workers: int = 1,
+    min_rel_particle_size: float = 0.005,
+    block_shape: Shape | None = None,
+    halo: int = HALO,
+    input_fingerprint: str | None = None,
+) -> InstancesPlan:
+    """Plan the stage; reads metadata only.
+
+    Args:
+        border_core: Zarr array (z, y, x) of 0 background, 1 core, 2 border, any number type.
+        output: where the ids go; must not be the input.
+        work: folder for intermediates, on any store.
+        memory_bytes: budget of all workers together.
+        workers: blocks that may be worked on at once.
+        min_rel_particle_size: 0 to 1.
+        block_shape: voxels per block; the largest that fits the budget when absent. A side above 128 voxels that does
+            not cover the volume must be a multiple of 16.
+        halo: steps of growth per round, at least 1; cut to the smallest block side.
+        input_fingerprint: identity of the input; sizes and dates of its objects when absent.
+
+    Raises:
+        InputError: for a parameter, shape or budget that cannot be used.
+
+    """
+    if not 0 <= min_rel_particle_size <= 1:
+        raise InputError(
+            f"min_rel_particle_size {min_rel_particle_size}: must be 0 to 1, a share of the mean; give 0.005"
+        )
+    array = open_array(border_core)
+    if array.ndim != 3 or prod(array.shape) == 0:
+        raise InputError(f"{border_core}: shape {array.shape}; border-core labels have 3 axes with at least 1 voxel")
+    if output == border_core:
+        raise InputError(f"{output}: output and border-core are the same array; give another output")
+    shape = cast(Shape, array.shape)
+    if block_shape is None:
+        block_shape = largest_block(
+            shape, bytes_per_voxel=BYTES_PER_VOXEL, memory_bytes=memory_bytes, workers=workers, halo=halo
+        )
+    block_shape = _checked_block(shape, block_shape)
+    cut = [side for side, n in zip(block_shape, shape, strict=True) if side < n]
+    return InstancesPlan(
+        border_core=border_core,
+        output=output,
+        work=work,
+        shape=shape,
+        block_shape=block_shape,
+        halo=max(1, min([halo, *cut])),
+        min_rel_particle_size=min_rel_particle_size,
+        input_fingerprint=input_fingerprint or content_identity(border_core),
+        memory_bytes=int(BASE_BYTES + BYTES_PER_VOXEL * prod(side + 2 * halo for side in block_shape)),
+    )
+
+
+def ensure_array(plan: InstancesPlan, location: Location) -> None:
+    """Create an intermediate uint32 array whose shards are cut like the plan's blocks, unless it exists."""
+    if not (location / "zarr.json").exists():
+        chunks, shards = _granules(plan.shape, plan.block_shape)
+        create_array(location, plan.shape, np.uint32, chunks=chunks, shards=shards, overwrite=True)
+
+
+def largest_block(shape: Shape, *, bytes_per_voxel: float, memory_bytes: int, workers: int, halo: int) -> Shape:
+    """Voxels per block, whole default shards: as many as the budget of all workers allows and as do any good.
+
+    Raises `InputError` when not even one shard per worker fits the budget.
+    """
+    budget = memory_bytes - workers * BASE_BYTES
+    least = workers * (BASE_BYTES + bytes_per_voxel * prod(min(SHARD, n) + 2 * halo for n in shape))
+    if memory_bytes < least:
+        raise InputError(
+            f"memory budget {memory_bytes / GIB:.2f} GiB: {workers} worker(s) on blocks of {SHARD} voxels need "
+            f"{least / GIB:.2f} GiB; raise --memory or lower --workers"
+        )
+    return block_shape_for(
+        shape,
+        shard_shape(shape),
+        bytes_per_voxel=bytes_per_voxel,
+        memory_bytes=int(min(budget, workers * bytes_per_voxel * GOOD_BLOCK_VOXELS)),
+        workers=workers,
+        halo=halo,
+    )
+
+
+def _checked_block(shape: Shape, block_shape: Shape) -> Shape:
+    for side, n in zip(block_shape, shape, strict=True):
+        if side < 1 or (SHARD < side < n and side % 16):
+            raise InputError(
+                f"block {block_shape}: sides are 1 to {SHARD}, or multiples of 16; give {max(16, side // 16 * 16)}"
+            )
+    z, y, x = (min(side, n) for side, n in zip(block_shape, shape, strict=True))
+    if z * y * x > MAX_BLOCK_VOXELS:
+        raise InputError(f"block {block_shape}: at most {MAX_BLOCK_VOXELS} voxels; give a smaller block")
+    return z, y, x
+
+
+def _granules(shape: Shape, block_shape: Shape) -> tuple[Shape, Shape]:
+    """Chunks and shards of arrays that are written in blocks: whole shards in every block."""
+    chunks, shards = list(chunk_shape(shape)), list(shard_shape(shape))
+    for axis, (side, n) in enumerate(zip(block_shape, shape, strict=True)):
+        if side < n:
+            shards[axis] = side if side <= SHARD else gcd(side, SHARD)
+            chunks[axis] = shards[axis] if shards[axis] <= CHUNK or shards[axis] % 2 else shards[axis] // 2
+    return cast(Shape, tuple(chunks)), cast(Shape, tuple(shards))

@@ -1,0 +1,244 @@
+"""A model bundle: a folder with one JSON file and one safetensors file of weights per fold.
+
+    BUNDLE/bundle.json           what the model is and what it needs; see `BundleInfo`
+    BUNDLE/fold_0.safetensors    weights, one file per fold of the ensemble
+
+The JSON says everything that inference must agree on with training, so that nobody has to remember it. Nothing is
+unpickled and no code is named: a bundle from a stranger can be wrong, not dangerous. Its digest covers what decides
+the output, and nothing else, so that a corrected accuracy table does not make finished runs stale.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from importlib.resources import files
+from typing import Annotated, Any, Final, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from safetensors import SafetensorError
+from safetensors.torch import load as load_safetensors
+from safetensors.torch import save as save_safetensors
+from torch import nn
+
+from ps3d_core.errors import InputError, MissingDataError
+from ps3d_core.network.architecture import Architecture
+from ps3d_core.network.normalisation import Normalisation
+from ps3d_core.store.location import Location
+
+BUNDLED: Final = "bundled"
+INFO_NAME: Final = "bundle.json"
+
+Voxels = Annotated[int, Field(ge=1, le=1024)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Fold = Annotated[int, Field(ge=0, le=99)]
+Fact = str | int | float | bool | None
+
+_MAX_RECORD_BYTES = 100_000
+
+
+class BundleInfo(BaseModel):
+    """Content of bundle.json. Lengths are voxels of the network grid."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal["ps3d-bundle"] = "ps3d-bundle"
+    format_version: Literal[1] = 1
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+    architecture: Architecture
+    patch_size: tuple[Voxels, Voxels, Voxels]
+    """Network input, (z, y, x) voxels."""
+    target_particle_size: Annotated[float, Field(ge=2, le=500)]
+    """Mean particle diameter, in voxels, that scans are resampled to."""
+    normalisation: Normalisation
+    border_thickness: Annotated[float, Field(gt=0, le=50)]
+    """Thickness of the border class in voxels."""
+    training: dict[str, Any] = Field(default_factory=dict)
+    """How the model was made: command, seeds, data, time. For people."""
+    accuracy: tuple[dict[str, Fact], ...] = ()
+    """Measured accuracy, one row per scan or summary. For people."""
+    weights: dict[Fold, Sha256]
+    """SHA-256 of fold_N.safetensors by fold number N."""
+    digest: Sha256
+    """SHA-256 of everything above that decides the output."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> BundleInfo:
+        if not self.weights:
+            raise ValueError("weights lists no fold")
+        if any(size % step for size, step in zip(self.patch_size, self.architecture.downsampling, strict=True)):
+            raise ValueError(f"patch_size {self.patch_size} is no multiple of {self.architecture.downsampling}")
+        if len(json.dumps([self.training, self.accuracy])) > _MAX_RECORD_BYTES:
+            raise ValueError(f"training and accuracy exceed {_MAX_RECORD_BYTES} bytes")
+        if self.digest != _digest(self.model_dump(mode="json")):
+            raise ValueError("digest does not match the content, which was changed after the bundle was saved")
+        return self
+
+
+class Bundle(BaseModel):
+    """An opened bundle: its description and where its weights lie. Small and picklable; holds no weights."""
+
+    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
+
+    info: BundleInfo
+    location: Location
+
+    @property
+    def folds(self) -> tuple[int, ...]:
+        """Numbers of the folds in the bundle, ascending."""
+        return tuple(sorted(self.info.weights))
+
+    def networks(self, device: torch.device, folds: Sequence[int] | None = None) -> list[nn.Module]:
+        """The networks of `folds` (default all) on `device`, in evaluation mode; read once per process.
+
+        Raises:
+            InputError: for a fold that the bundle does not have, or weights that do not fit its description.
+            MissingDataError: when a weights file is not there.
+
+        """
+        chosen = self.folds if folds is None else tuple(folds)
+        if not chosen or not set(chosen) <= set(self.folds):
+            raise InputError(f"folds {list(chosen)}: model {self.info.name} has {list(self.folds)}; choose among them")
+        return [_network(self.location, self.info.digest, fold, str(device)) for fold in chosen]
+
+
+def load_bundle(location: str | Location = BUNDLED) -> Bundle:
+    """Open the bundle at a folder or URL, or the one that comes with the project for "bundled".
+
+    Reads only the description; `Bundle.networks` reads the weights.
+
+    Raises:
+        InputError: when there is no bundle, or its description is not valid.
+
+    """
+    place = _bundled() if location == BUNDLED else Location.parse(location)
+    try:
+        content = (place / INFO_NAME).read_json()
+    except (MissingDataError, NotADirectoryError) as error:
+        raise InputError(f"model {place}: no {INFO_NAME} in it; give a bundle's folder, or `bundled`") from error
+    try:
+        info = BundleInfo.model_validate(content)
+    except ValidationError as error:
+        raise InputError(f"model {place}: {_first_problem(error)}; get a valid copy of the bundle") from error
+    return Bundle(info=info, location=place)
+
+
+def save_bundle(
+    location: str | Location,
+    networks: Mapping[int, nn.Module],
+    *,
+    name: str,
+    architecture: Architecture,
+    patch_size: tuple[int, int, int],
+    target_particle_size: float,
+    normalisation: Normalisation,
+    border_thickness: float,
+    training: Mapping[str, Any] | None = None,
+    accuracy: Sequence[Mapping[str, Fact]] = (),
+    half_precision: bool = False,
+) -> Bundle:
+    """Write a bundle of trained `networks`, one per fold number. The description is written last.
+
+    `half_precision` stores float16 (half the size); networks always compute from float32 copies.
+
+    Raises:
+        InputError: when the fields contradict each other (see `BundleInfo`).
+
+    """
+    place = Location.parse(location)
+    files_content = {fold: _serialise(network, half_precision) for fold, network in networks.items()}
+    fields: dict[str, Any] = {
+        "format": "ps3d-bundle",
+        "format_version": 1,
+        "name": name,
+        "architecture": architecture.model_dump(mode="json"),
+        "patch_size": list(patch_size),
+        "target_particle_size": float(target_particle_size),
+        "normalisation": normalisation.model_dump(mode="json"),
+        "border_thickness": float(border_thickness),
+        "training": dict(training or {}),
+        "accuracy": [dict(row) for row in accuracy],
+        "weights": {str(fold): hashlib.sha256(data).hexdigest() for fold, data in files_content.items()},
+    }
+    fields["digest"] = _digest(fields)
+    try:
+        info = BundleInfo.model_validate(fields)
+    except ValidationError as error:
+        raise InputError(f"model {name}: {_first_problem(error)}; mend the value") from error
+    for fold, data in files_content.items():
+        (place / _weights_name(fold)).write_bytes(data)
+    (place / INFO_NAME).write_json(info.model_dump(mode="json"))
+    return Bundle(info=info, location=place)
+
+
+def record_accuracy(bundle: Bundle, accuracy: Sequence[Mapping[str, Fact]]) -> Bundle:
+    """The same bundle with another accuracy table, also where it lies; its digest stays."""
+    fields = bundle.info.model_dump(mode="json") | {"accuracy": [dict(row) for row in accuracy]}
+    info = BundleInfo.model_validate(fields)
+    (bundle.location / INFO_NAME).write_json(info.model_dump(mode="json"))
+    return Bundle(info=info, location=bundle.location)
+
+
+def _bundled() -> Location:
+    return Location.parse(str(files("ps3d_core.network") / "bundled"))
+
+
+def _weights_name(fold: int) -> str:
+    return f"fold_{fold}.safetensors"
+
+
+def _digest(fields: Mapping[str, Any]) -> str:
+    deciding = {key: value for key, value in fields.items() if key not in ("name", "training", "accuracy", "digest")}
+    return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
+
+
+def _first_problem(error: ValidationError) -> str:
+    problem = error.errors()[0]
+    where = ".".join(map(str, problem["loc"])) or INFO_NAME
+    return f"{where}: {problem['msg']}".replace("\n", " ")
+
+
+def _serialise(network: nn.Module, half_precision: bool) -> bytes:
+    # named_parameters visits a tensor once, under its first name; state_dict repeats those that modules share.
+    tensors = dict(network.named_parameters()) | dict(network.named_buffers())
+    stored = {name: tensor.detach().to("cpu").contiguous() for name, tensor in tensors.items()}
+    if half_precision:
+        stored = {name: t.half() if t.is_floating_point() else t for name, t in stored.items()}
+    return save_safetensors(stored)
+
+
+@lru_cache(maxsize=32)
+def _network(location: Location, digest: str, fold: int, device: str) -> nn.Module:
+    """One fold's network; `digest` is part of the cache's key, since a bundle may be replaced where it lies."""
+    bundle = load_bundle(location)
+    if bundle.info.digest != digest:
+        raise InputError(f"model {location}: it was replaced while in use; start the run again")
+    network = bundle.info.architecture.skeleton()
+    _fill(network, _read_weights(bundle, fold), f"model {location}, {_weights_name(fold)}")
+    return network.to(device).eval().requires_grad_(False)
+
+
+def _read_weights(bundle: Bundle, fold: int) -> dict[str, torch.Tensor]:
+    file = bundle.location / _weights_name(fold)
+    data = file.read_bytes()
+    if hashlib.sha256(data).hexdigest() != bundle.info.weights[fold]:
+        raise InputError(f"model {file}: its SHA-256 is not the one in {INFO_NAME}; get a valid copy of the bundle")
+    try:
+        return load_safetensors(data)
+    except SafetensorError as error:
+        raise InputError(f"model {file}: not readable safetensors ({error}); get a valid copy of the bundle") from error
+
+
+def _fill(network: nn.Module, weights: Mapping[str, torch.Tensor], what: str) -> None:
+    expected = dict(network.named_parameters()) | dict(network.named_buffers())
+    wrong = sorted(expected.keys() ^ weights.keys())
+    wrong += sorted(name for name in expected.keys() & weights.keys() if expected[name].shape != weights[name].shape)
+    if wrong:
+        raise InputError(
+            f"{what}: {len(wrong)} tensors do not fit the architecture, first {wrong[0]}; save the bundle anew"
+        )
+    full = {name: t.float() if t.is_floating_point() else t for name, t in weights.items()}
+    network.load_state_dict(full, strict=False, assign=True)

@@ -1,0 +1,92 @@
+"""Class probabilities of a batch of patches: mean over mirrorings and over the networks of an ensemble.
+
+A network has no reason to favour one side of a particle, so each patch may be shown in its eight mirror images and
+the answers, mirrored back, averaged. Probabilities are averaged, not logits, as nnU-Net does.
+
+Precision follows the device. CUDA computes convolutions in float16 under autocast and keeps the normalisation layers
+in float32. The CPU computes in float32 by default: `precision="bfloat16"` is faster where the processor has the
+instructions and slower where it has not, and labels must not depend on which machine of a cluster made them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from itertools import combinations
+from typing import Final, Literal
+
+import torch
+from torch import nn
+
+from ps3d_core.network.architecture import CLASSES
+
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
+
+_DTYPES: Final = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_SPATIAL: Final = (2, 3, 4)
+_MIRRORINGS: Final = tuple(axes for count in range(4) for axes in combinations(_SPATIAL, count))
+
+
+class Predictor:
+    """Evaluates an ensemble on batches of patches. Not thread safe on a GPU; cheap to make."""
+
+    def __init__(
+        self,
+        networks: Sequence[nn.Module],
+        mirror: bool = True,
+        *,
+        precision: Precision = "auto",
+        compiled: bool = False,
+    ) -> None:
+        """Take networks in evaluation mode, all on one device.
+
+        Args:
+            networks: at least one; (B, 1, z, y, x) to (B, 3, z, y, x) logits.
+            mirror: average over the eight mirrorings.
+            precision: of the convolutions; "auto" is float16 on CUDA, float32 elsewhere.
+            compiled: let torch.compile specialise the networks for the patch size.
+
+        """
+        if not networks:
+            raise ValueError("a predictor needs at least one network")
+        self.device = next(networks[0].parameters()).device
+        self.mirrorings: tuple[tuple[int, ...], ...] = _MIRRORINGS if mirror else ((),)
+        on_cuda = self.device.type == "cuda"
+        self._dtype = _DTYPES[("float16" if on_cuda else "float32") if precision == "auto" else precision]
+        # On the CPU channels-last only pays together with bfloat16, see tests/benchmarks.
+        self._layout = torch.channels_last_3d if on_cuda else torch.contiguous_format
+        self._networks: list[Callable[[torch.Tensor], torch.Tensor]] = []
+        for network in networks:
+            placed = network.to(memory_format=self._layout) if on_cuda else network  # type: ignore[call-overload]
+            self._networks.append(torch.compile(placed) if compiled else placed)
+
+    @property
+    def passes(self) -> int:
+        """Forward passes per patch."""
+        return len(self.mirrorings) * len(self._networks)
+
+    def __call__(self, patches: torch.Tensor) -> torch.Tensor:
+        """Mean softmax of a batch.
+
+        Args:
+            patches: (B, 1, z, y, x) float32, normalised; moved to the networks' device if it is elsewhere.
+
+        Returns:
+            (B, 3, z, y, x) float32 on the networks' device; sums to 1 over the classes.
+
+        """
+        with torch.inference_mode(), self._autocast():
+            x = patches.to(self.device)
+            total = torch.zeros((x.shape[0], CLASSES, *x.shape[2:]), dtype=torch.float32, device=self.device)
+            for axes in self.mirrorings:
+                mirrored = x.flip(axes) if axes else x
+                mirrored = mirrored.contiguous(memory_format=self._layout)
+                for network in self._networks:
+                    probabilities = network(mirrored).float().softmax(dim=1)
+                    total += probabilities.flip(axes) if axes else probabilities
+            return total.div_(self.passes)
+
+    def _autocast(self) -> AbstractContextManager[object]:
+        if self._dtype is None:
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=self._dtype)

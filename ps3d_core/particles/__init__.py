@@ -1,0 +1,1 @@
+"""Particles as numbers: measurements, table, size distribution, pictures and report."""

@@ -1,0 +1,255 @@
+"""Labels in, particle table out: plan, sums per block, merged sums, table.
+
+    plan_measurement     what will be read, in which blocks
+    measure_blocks       sums per label and block, one file per block, each block once (ledger)
+    merged_sums          sums of particles, one range of labels at a time
+    measure_particles    all of it, and a summary
+
+Ids follow the order of first voxels, so a range of labels lies in few blocks, and merging reads each block's file
+about once while holding one range in memory, whatever the number of particles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any, Final, cast
+
+import numpy as np
+import pyarrow as pa
+import zarr
+from pydantic import BaseModel, ConfigDict, Field
+
+from ps3d_core.blockwise import Runner, run_blocks
+from ps3d_core.errors import CorruptDataError, InputError
+from ps3d_core.geometry.blocks import Block, BlockGrid, block_shape_for
+from ps3d_core.geometry.boxes import Box, Shape
+from ps3d_core.particles.distribution import SizeDistribution, size_distribution
+from ps3d_core.particles.exact_sums import MAX_VALUES
+from ps3d_core.particles.label_index import Labels, as_labels
+from ps3d_core.particles.shape import particle_columns
+from ps3d_core.particles.sums import LabelSums, merge
+from ps3d_core.particles.table import arrow_table, write_table
+from ps3d_core.particles.voxel_sums import block_sums
+from ps3d_core.progress import SILENT, Progress
+from ps3d_core.store.arrays import read_box
+from ps3d_core.store.granule import reading_granule
+from ps3d_core.store.identity import content_identity
+from ps3d_core.store.ledger import Ledger, Record, fingerprint
+from ps3d_core.store.location import Location
+from ps3d_core.store.ome import open_image
+
+HALO: Final = 1
+LABELS_AT_ONCE: Final = 2**18
+"""Range of labels merged at once, and with it the row groups of the Parquet file."""
+
+
+@dataclass(frozen=True, slots=True)
+class MeasurementPlan:
+    """What is measured, in which blocks, and where the sums go. Small and picklable."""
+
+    labels: Location
+    image: Location | None
+    spacing: float
+    grid: BlockGrid
+    work: Location
+    fingerprint: str
+
+    @property
+    def ledger(self) -> Ledger:
+        """Finished blocks."""
+        return Ledger(self.work, "measure", self.fingerprint)
+
+    def sums(self, block_index: int) -> Location:
+        """Sums of one block."""
+        return self.work / "sums" / self.fingerprint / f"{block_index}.npz"
+
+
+class ParticleSummary(BaseModel):
+    """A sample of particles in a few figures."""
+
+    model_config = ConfigDict(frozen=True)
+
+    particles: int
+    voxels: int = Field(description="voxels of all particles together")
+    volume_mm3: float
+    touching_border: int = Field(description="particles at the edge of the scan, which may have cut them")
+    by_volume: SizeDistribution | None = Field(description="None when there are no particles")
+    by_number: SizeDistribution | None
+
+
+def measure_particles(
+    labels: Location,
+    output: Location,
+    *,
+    image: Location | None = None,
+    spacing: float,
+    n_particles: int | None = None,
+    work: Location,
+    block_shape: Shape | None = None,
+    runner: Runner | None = None,
+    memory_bytes: int = 2**31,
+    identity: str | None = None,
+    progress: Progress = SILENT,
+) -> ParticleSummary:
+    """Measure all particles; write particles.parquet and particles.csv below `output`.
+
+    Args:
+        labels: label image (z, y, x), 0 is background.
+        output: folder of the table.
+        image: grey values of the same shape; without it the grey columns have no values.
+        spacing: edge of a voxel, mm.
+        n_particles: number of particles expected, which is then checked.
+        work: folder for the sums of blocks; blocks finished there are not measured again.
+        block_shape: blocks in voxels; chosen to fit `memory_bytes` when absent. No result depends on it.
+        runner: where blocks are evaluated.
+        memory_bytes: budget of all workers together.
+        identity: what tells the contents of both images from others; worked out from the stores when absent.
+        progress: listener.
+
+    Raises `InputError` for images that do not fit together, `CorruptDataError` for an unexpected number of particles.
+
+    """
+    plan = plan_measurement(
+        labels,
+        image=image,
+        spacing=spacing,
+        work=work,
+        block_shape=block_shape,
+        workers=runner.workers if runner else 1,
+        memory_bytes=memory_bytes,
+        identity=identity,
+    )
+    records = measure_blocks(plan, runner=runner, progress=progress)
+    totals = _Totals(plan)
+    rows = write_table(totals.tables(records), output / "particles.parquet", output / "particles.csv")
+    if n_particles is not None and rows != n_particles:
+        raise CorruptDataError(
+            f"{labels}: {rows} particles where {n_particles} were labelled; the label image is damaged, make it again"
+        )
+    return totals.summary()
+
+
+def plan_measurement(
+    labels: Location,
+    *,
+    image: Location | None,
+    spacing: float,
+    work: Location,
+    block_shape: Shape | None = None,
+    workers: int = 1,
+    memory_bytes: int = 2**31,
+    identity: str | None = None,
+) -> MeasurementPlan:
+    """Check the inputs and choose blocks. Reads metadata only."""
+    if not 0 < spacing < 1000:
+        raise InputError(f"spacing {spacing} mm: must be above 0 and below 1000; give the edge of a voxel in mm")
+    array = open_image(labels)
+    shape = cast(Shape, array.shape)
+    if array.dtype.kind not in "iub":
+        raise InputError(f"{labels}: type {array.dtype}, but labels are integers; give a label image")
+    # A label as stored, as uint32 and inside its halo; a grey value as stored and as float32.
+    cost = array.dtype.itemsize + 4 + 4
+    if image is not None:
+        grey = open_image(image)
+        cost += grey.dtype.itemsize + 4
+        if grey.shape != shape:
+            raise InputError(f"{image}: shape {grey.shape}, labels have {shape}; give the scan that was labelled")
+    if block_shape is None:
+        block_shape = block_shape_for(
+            shape,
+            reading_granule(array),
+            bytes_per_voxel=cost,
+            memory_bytes=min(memory_bytes, workers * cost * MAX_VALUES),
+            workers=workers,
+            halo=HALO,
+        )
+    if prod(block_shape) > MAX_VALUES:
+        raise InputError(f"block {block_shape}: more than {MAX_VALUES} voxels; choose smaller blocks")
+    identity = identity or fingerprint(content_identity(labels), image and content_identity(image))
+    grid = BlockGrid(shape, block_shape, HALO)
+    return MeasurementPlan(labels, image, spacing, grid, work, fingerprint(identity, bool(image), shape, block_shape))
+
+
+def measure_blocks(plan: MeasurementPlan, *, runner: Runner | None = None, progress: Progress = SILENT) -> list[Record]:
+    """Write the sums of every block that has none yet; return one record per block with its smallest label."""
+    return run_blocks(
+        "measure", list(plan.grid), _MeasureBlock(plan), ledger=plan.ledger, runner=runner, progress=progress
+    )
+
+
+def merged_sums(plan: MeasurementPlan, records: Sequence[Record]) -> Iterator[LabelSums]:
+    """Sums of particles in rising order of label, at most `LABELS_AT_ONCE` of them at a time."""
+    # Smallest label of each block that was not yielded yet. Labels may have gaps of any width.
+    waiting = {index: int(record["first"]) for index, record in enumerate(records) if record["labels"]}
+    while waiting:
+        start = min(waiting.values()) // LABELS_AT_ONCE * LABELS_AT_ONCE
+        stop = start + LABELS_AT_ONCE
+        parts = []
+        for index in [index for index, first in waiting.items() if first < stop]:
+            sums = LabelSums.from_arrays(plan.sums(index).read_arrays())
+            parts.append(sums.between(start, stop))
+            later = sums.labels[sums.labels >= stop]
+            if len(later):
+                waiting[index] = int(later[0])
+            else:
+                del waiting[index]
+        yield merge(parts)
+
+
+@dataclass(frozen=True)
+class _MeasureBlock:
+    plan: MeasurementPlan
+
+    def __call__(self, block: Block) -> Record:
+        plan = self.plan
+        padded = _read_padded(open_image(plan.labels), block, str(plan.labels))
+        image = None if plan.image is None else read_box(open_image(plan.image), block.core)
+        sums = block_sums(padded, block.core.start, image)
+        plan.sums(block.index).write_arrays(**sums.to_arrays())
+        labels = sums.labels
+        if len(labels) == 0:
+            return {"labels": 0}
+        return {"labels": len(labels), "first": int(labels[0])}
+
+
+class _Totals:
+    """The particles of a plan, table by table, and what remains of them for the summary."""
+
+    def __init__(self, plan: MeasurementPlan) -> None:
+        self._plan = plan
+        self._voxels = [np.empty(0, np.int64)]
+        self._touching = 0
+
+    def tables(self, records: Sequence[Record]) -> Iterator[pa.Table]:
+        plan = self._plan
+        for sums in merged_sums(plan, records):
+            columns = particle_columns(sums, plan.grid.shape, plan.spacing, grey=plan.image is not None)
+            self._voxels.append(sums.voxels)
+            self._touching += int(columns["touches_border"].sum())
+            yield arrow_table(columns)
+
+    def summary(self) -> ParticleSummary:
+        voxels, spacing = np.concatenate(self._voxels), self._plan.spacing
+        return ParticleSummary(
+            particles=len(voxels),
+            voxels=int(voxels.sum()),
+            volume_mm3=int(voxels.sum()) * spacing**3,
+            touching_border=self._touching,
+            by_volume=size_distribution(voxels, spacing, "volume"),
+            by_number=size_distribution(voxels, spacing, "number"),
+        )
+
+
+def _read_padded(array: zarr.Array[Any], block: Block, name: str) -> Labels:
+    """Labels of the block with one voxel more on every side, 0 beyond the scan's faces."""
+    labels = as_labels(read_box(array, block.outer), name)
+    z, y, x = block.core.shape
+    frame = Box((0, 0, 0), (z + 2, y + 2, x + 2))
+    if labels.shape == frame.shape:
+        return np.ascontiguousarray(labels)
+    padded = np.zeros(frame.shape, np.uint32)
+    start = block.core.start
+    padded[block.outer.shift((HALO - start[0], HALO - start[1], HALO - start[2])).slices] = labels
+    return padded

@@ -1,0 +1,200 @@
+"""Pictures of a result: three orthogonal slices through the scan's middle, particles outlined over grey values.
+
+Grey values and outlines are separate pictures of one frame, laid over each other by whoever shows them, so outlines
+can be switched off and both compress well. Only the slices are read, band by band; slices larger than the picture
+are reduced (grey values averaged, labels sampled), and a full-resolution window of the middle is added. A particle's
+colour follows from its label alone: it is the same in every slice and every run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import Any, Final, cast
+
+import imagecodecs
+import numpy as np
+import numpy.typing as npt
+import zarr
+
+from ps3d_core.geometry.boxes import Box, Shape
+from ps3d_core.store.arrays import read_box
+from ps3d_core.store.location import Location
+from ps3d_core.store.ome import open_image
+
+MAX_SIDE: Final = 640
+"""Longest side of a picture's grey values in pixels."""
+
+_AXES: Final = "zyx"
+_BAND: Final = 256
+_MAX_MAGNIFICATION: Final = 4
+_CONTRAST_PERCENTILES: Final = (0.5, 99.5)
+_GOLDEN: Final = 0.6180339887498949
+
+Grey = npt.NDArray[np.float32]
+Bytes = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One slice. Both PNG files show the same frame, perhaps with different numbers of pixels."""
+
+    axis: str  # the slice is perpendicular to this axis: "z", "y" or "x"
+    index: int  # voxel index along it
+    box: Box  # voxels shown
+    step: int  # voxels per pixel of grey values along a side
+    is_window: bool  # shows a part of the slice only
+    grey: bytes | None  # PNG, 8-bit grey; None without an image
+    outlines: bytes  # PNG, RGBA: outlines, or filled particles where there is no image
+
+    @property
+    def down(self) -> str:
+        """Axis that runs down the picture."""
+        return "y" if self.axis == "z" else "z"
+
+    @property
+    def right(self) -> str:
+        """Axis that runs to the right."""
+        return "y" if self.axis == "x" else "x"
+
+    @property
+    def extent(self) -> tuple[int, int]:
+        """Height and width of the frame in voxels."""
+        return self.box.shape[_AXES.index(self.down)], self.box.shape[_AXES.index(self.right)]
+
+
+def overlay_pictures(labels: Location, image: Location | None, *, max_side: int = MAX_SIDE) -> list[Picture]:
+    """Slices perpendicular to z, y and x through the middle; after the first its middle in full, if it was reduced.
+
+    Grey values are stretched between robust limits that all pictures share.
+    """
+    label_array = open_image(labels)
+    image_array = None if image is None else open_image(image)
+    shape = cast(Shape, label_array.shape)
+    boxes = [(axis, _slice_box(shape, axis)) for axis in range(3)]
+    if max(shape[1:]) > max_side:
+        boxes.insert(1, (0, _window(boxes[0][1], max_side)))
+    greys = [
+        None if image_array is None else _read(image_array, box, axis, _step(box, max_side), mean=True)
+        for axis, box in boxes
+    ]
+    limits = _contrast([grey for grey in greys if grey is not None])
+    pictures = []
+    for (axis, box), grey in zip(boxes, greys, strict=True):
+        step = _step(box, max_side)
+        plane = _read(label_array, box, axis, step, mean=False)
+        pictures.append(
+            Picture(
+                axis=_AXES[axis],
+                index=box.start[axis],
+                box=box,
+                step=step,
+                is_window=box != _slice_box(shape, axis),
+                grey=None if grey is None else _png(_stretch(grey, limits)),
+                outlines=_png(_outlines(plane, max_side, filled=grey is None)),
+            )
+        )
+    return pictures
+
+
+def label_colours(labels: npt.NDArray[np.integer]) -> Bytes:
+    """Bright colours (..., 3) of labels; neighbouring labels get hues far apart on the colour circle."""
+    wide = labels.astype(np.float64)
+    hue = 6 * (wide * _GOLDEN % 1.0)
+    saturation = 0.65 + 0.35 * (wide * _GOLDEN**2 * 7 % 1.0)
+    offsets = np.array([5.0, 3.0, 1.0])
+    ramp = (offsets + hue[..., None]) % 6
+    value = 1 - saturation[..., None] * np.clip(np.minimum(ramp, 4 - ramp), 0, 1)
+    colours: Bytes = np.rint(255 * value).astype(np.uint8)
+    return colours
+
+
+def _slice_box(shape: Shape, axis: int) -> Box:
+    start, stop = [0, 0, 0], list(shape)
+    start[axis] = shape[axis] // 2
+    stop[axis] = start[axis] + 1
+    return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
+
+
+def _window(box: Box, side: int) -> Box:
+    """The middle of `box`, at most `side` voxels a side."""
+    start = [s + max(0, n - side) // 2 for s, n in zip(box.start, box.shape, strict=True)]
+    stop = [s + min(n, side) for s, n in zip(start, box.shape, strict=True)]
+    return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
+
+
+def _step(box: Box, max_side: int) -> int:
+    return ceil(max(box.shape) / max_side)
+
+
+def _read(array: zarr.Array[Any], box: Box, axis: int, step: int, *, mean: bool) -> npt.NDArray[Any]:
+    """A slice as (rows, columns), every `step` x `step` voxels made one: their mean, or the middle one."""
+    row_axis = 1 if axis == 0 else 0
+    bands = []
+    band = ceil(_BAND / step) * step
+    for top in range(box.start[row_axis], box.stop[row_axis], band):
+        start, stop = list(box.start), list(box.stop)
+        start[row_axis], stop[row_axis] = top, min(top + band, box.stop[row_axis])
+        part = Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
+        bands.append(_reduce(read_box(array, part).squeeze(axis), step, mean=mean))
+    return np.concatenate(bands)
+
+
+def _reduce(plane: npt.NDArray[Any], step: int, *, mean: bool) -> npt.NDArray[Any]:
+    if not mean:
+        # The middle voxel of each cell; the last cell may be cut.
+        rows, columns = (np.minimum(np.arange(0, n, step) + step // 2, n - 1) for n in plane.shape)
+        return plane[np.ix_(rows, columns)]
+    edges = [np.arange(0, n, step) for n in plane.shape]
+    sums = np.add.reduceat(np.add.reduceat(plane.astype(np.float64), edges[0], axis=0), edges[1], axis=1)
+    sizes = [np.diff(np.append(edge, n)) for edge, n in zip(edges, plane.shape, strict=True)]
+    return (sums / np.outer(*sizes)).astype(np.float32)
+
+
+def _contrast(planes: Sequence[Grey]) -> tuple[float, float]:
+    values = np.concatenate([plane.ravel() for plane in planes]) if planes else np.empty(0, np.float32)
+    values = values[np.isfinite(values)]
+    if values.size == 0:
+        return 0.0, 1.0
+    low, high = (float(v) for v in np.percentile(values, _CONTRAST_PERCENTILES))
+    return low, high if high > low else low + 1.0
+
+
+def _stretch(plane: Grey, limits: tuple[float, float]) -> Bytes:
+    low, high = limits
+    scaled = (plane.astype(np.float64) - low) / (high - low)
+    return np.rint(255 * np.clip(np.nan_to_num(scaled), 0, 1)).astype(np.uint8)
+
+
+def _outlines(plane: npt.NDArray[Any], max_side: int, *, filled: bool) -> Bytes:
+    """RGBA of the particles' outermost pixels. Small slices are magnified first, so that lines stay thin."""
+    times = min(_MAX_MAGNIFICATION, max(1, max_side // max(plane.shape)))
+    plane = plane.repeat(times, axis=0).repeat(times, axis=1)
+    thickness = 1 if times == 1 else 2
+    inside = plane > 0
+    for _ in range(thickness):
+        inside = _without_edge(inside, plane)
+    shown = (plane > 0) & (filled | ~inside)
+    picture = np.zeros((*plane.shape, 4), np.uint8)
+    picture[shown, :3] = label_colours(plane[shown])
+    picture[shown, 3] = 255
+    return picture
+
+
+def _without_edge(inside: npt.NDArray[np.bool_], plane: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """`inside` without the pixels that have a neighbour of another label or outside."""
+    kept = inside.copy()
+    for axis in range(2):
+        ahead = [slice(None), slice(None)]
+        behind = [slice(None), slice(None)]
+        ahead[axis], behind[axis] = slice(1, None), slice(None, -1)
+        a, b = tuple(ahead), tuple(behind)
+        same = plane[a] == plane[b]
+        kept[a] &= same & inside[b]
+        kept[b] &= same & inside[a]
+    return kept
+
+
+def _png(pixels: Bytes) -> bytes:
+    return bytes(imagecodecs.png_encode(np.ascontiguousarray(pixels), level=9))

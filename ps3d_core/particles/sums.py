@@ -1,0 +1,113 @@
+"""What is added up per label, and how the sums of blocks become the sums of particles.
+
+Everything is a whole number, a minimum or a maximum, about one origin for the whole scan (voxel 0, 0, 0). Such sums
+can be added in any order and any grouping with the same result to the last bit, so a table does not depend on how
+the scan was cut into blocks.
+
+Second moments about a far origin can exceed 63 bits when blocks are added up. That is harmless: integers wrap around
+modulo 2^64, and the moments about the particle's own centre, the only ones anybody uses, fit and come out exact
+after the shift, because a difference modulo 2^64 of numbers that wrapped is the true difference modulo 2^64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ps3d_core.particles.exact_sums import SQUARE_WINDOWS, TOTAL_WINDOWS, normalised
+
+Integers = npt.NDArray[np.int64]
+
+SECOND_MOMENTS = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
+"""Pairs of axes (0 is z) in the order of `LabelSums.second`."""
+
+_ADDED = ("voxels", "first", "second", "exits", "grey_total", "grey_squares")
+_SMALLEST = ("low", "grey_low")
+_LARGEST = ("high", "grey_high")
+_WINDOWS = {"grey_total": TOTAL_WINDOWS, "grey_squares": SQUARE_WINDOWS}
+
+
+class LabelSums(NamedTuple):
+    """Sums of n labels, one row each, sorted by label. Coordinates are voxel indices in the scan.
+
+    A named tuple, because kernels take it as it is.
+    """
+
+    labels: npt.NDArray[np.uint32]  # (n,)
+    voxels: Integers  # (n,)
+    low: npt.NDArray[np.int32]  # (n, 3) smallest z, y, x
+    high: npt.NDArray[np.int32]  # (n, 3) largest z, y, x
+    first: Integers  # (n, 3) sums of z, y, x
+    second: Integers  # (n, 6) sums of products, see SECOND_MOMENTS; modulo 2^64
+    exits: Integers  # (n, 3) exits along axes, face diagonals, body diagonals, see surface.py
+    grey_low: npt.NDArray[np.float32]  # (n,) smallest grey value
+    grey_high: npt.NDArray[np.float32]  # (n,) largest grey value
+    grey_total: Integers  # (n, TOTAL_WINDOWS) sum of grey values, see exact_sums.py
+    grey_squares: Integers  # (n, SQUARE_WINDOWS) sum of their squares
+
+    @classmethod
+    def empty(cls, labels: npt.NDArray[np.uint32]) -> LabelSums:
+        """Sums of nothing for sorted `labels`; kernels add to the arrays."""
+        n = len(labels)
+        return cls(
+            labels=labels,
+            voxels=np.zeros(n, np.int64),
+            low=np.full((n, 3), np.iinfo(np.int32).max, np.int32),
+            high=np.full((n, 3), -1, np.int32),
+            first=np.zeros((n, 3), np.int64),
+            second=np.zeros((n, len(SECOND_MOMENTS)), np.int64),
+            exits=np.zeros((n, 3), np.int64),
+            grey_low=np.full(n, np.inf, np.float32),
+            grey_high=np.full(n, -np.inf, np.float32),
+            grey_total=np.zeros((n, TOTAL_WINDOWS), np.int64),
+            grey_squares=np.zeros((n, SQUARE_WINDOWS), np.int64),
+        )
+
+    def between(self, start: int, stop: int) -> LabelSums:
+        """The rows of labels start <= label < stop."""
+        rows = slice(*np.searchsorted(self.labels, np.array([start, stop], np.int64)))
+        return LabelSums(**{name: column[rows] for name, column in self._asdict().items()})
+
+    def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Named arrays for a file; windows that are zero for all labels (most of them) are left out."""
+        arrays = self._asdict()
+        for name in _WINDOWS:
+            used = np.flatnonzero(arrays[name].any(axis=0))
+            arrays[name], arrays[f"{name}_used"] = arrays[name][:, used], used
+        return arrays
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, npt.NDArray[Any]]) -> LabelSums:
+        """Inverse of `to_arrays`."""
+        full = dict(arrays)
+        for name, windows in _WINDOWS.items():
+            used = full.pop(f"{name}_used")
+            full[name] = np.zeros((len(arrays["labels"]), windows), np.int64)
+            full[name][:, used] = arrays[name]
+        return cls(**full)
+
+
+def merge(parts: Iterable[LabelSums]) -> LabelSums:
+    """Sums over everything the `parts` are sums of; in any order, the result is the same."""
+    parts = [part for part in parts if len(part.labels)]
+    if not parts:
+        return LabelSums.empty(np.empty(0, np.uint32))
+    if len(parts) == 1:
+        return parts[0]
+    labels = np.concatenate([part.labels for part in parts])
+    order = np.argsort(labels, kind="stable")
+    labels = labels[order]
+    starts = np.flatnonzero(np.concatenate([[True], labels[1:] != labels[:-1]]))
+
+    def reduce(name: str, how: np.ufunc) -> npt.NDArray[Any]:
+        column = np.concatenate([getattr(part, name) for part in parts])[order]
+        return np.asarray(how.reduceat(column, starts, axis=0))
+
+    merged: dict[str, npt.NDArray[Any]] = {"labels": labels[starts]}
+    for names, how in ((_ADDED, np.add), (_SMALLEST, np.minimum), (_LARGEST, np.maximum)):
+        merged |= {name: reduce(name, how) for name in names}
+    merged |= {name: normalised(merged[name]) for name in _WINDOWS}
+    return LabelSums(**merged)

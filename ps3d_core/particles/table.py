@@ -1,0 +1,104 @@
+"""The particle table: one row per particle, the same bytes for the same particles.
+
+Each column is declared once, with its unit and what it means; both travel in the Parquet file as metadata of the
+field. Row groups follow ranges of labels and all writer settings are fixed, so neither the number of blocks nor of
+workers shows in the file. Rows stream through temporary local files: ten million particles need little memory.
+Every cell is a number, so no text from outside can reach a spreadsheet.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+
+from ps3d_core.errors import CorruptDataError
+from ps3d_core.particles.shape import Columns
+from ps3d_core.store.location import Location
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column: its name (which carries the unit), Arrow type, unit and meaning."""
+
+    name: str
+    type: str
+    unit: str
+    meaning: str
+
+
+COLUMNS: Final = (
+    Column("label", "uint32", "", "value of the particle's voxels in the label image"),
+    Column("voxels", "int64", "voxels", "number of voxels"),
+    Column("volume_mm3", "double", "mm3", "volume"),
+    Column("diameter_mm", "double", "mm", "diameter of the ball of equal volume"),
+    *(Column(f"centroid_{a}_mm", "double", "mm", f"centre of mass, {a}; 0 is the centre of voxel 0") for a in "zyx"),
+    *(Column(f"bbox_{a}_start", "int32", "voxels", f"first voxel of the bounding box, {a}") for a in "zyx"),
+    *(Column(f"bbox_{a}_stop", "int32", "voxels", f"one past the last voxel of the bounding box, {a}") for a in "zyx"),
+    Column("axis_long_mm", "double", "mm", "longest axis of the ellipsoid with the same second moments"),
+    Column("axis_intermediate_mm", "double", "mm", "intermediate axis of that ellipsoid"),
+    Column("axis_short_mm", "double", "mm", "shortest axis of that ellipsoid"),
+    Column("elongation", "double", "1", "intermediate / longest axis (Zingg); 1 is not elongated"),
+    Column("flatness", "double", "1", "shortest / intermediate axis (Zingg); 1 is not flat"),
+    Column("surface_area_mm2", "double", "mm2", "surface area, Crofton's formula in 13 directions"),
+    Column("sphericity", "double", "1", "surface of the ball of equal volume / surface area (Wadell)"),
+    Column("grey_mean", "double", "grey value", "mean grey value"),
+    Column("grey_std", "double", "grey value", "standard deviation of the grey values"),
+    Column("grey_min", "double", "grey value", "smallest grey value"),
+    Column("grey_max", "double", "grey value", "largest grey value"),
+    Column("touches_border", "bool", "", "lies at the edge of the scan, which may have cut it"),
+)
+
+SCHEMA: Final = pa.schema(
+    [pa.field(c.name, pa.type_for_alias(c.type), metadata={"unit": c.unit, "description": c.meaning}) for c in COLUMNS]
+)
+
+
+def arrow_table(columns: Columns) -> pa.Table:
+    """The columns of `particle_columns` as an Arrow table; NaN becomes "no value"."""
+    arrays = [pa.array(columns[field.name], field.type, from_pandas=True) for field in SCHEMA]
+    return pa.Table.from_arrays(arrays, schema=SCHEMA)
+
+
+def write_table(tables: Iterable[pa.Table], parquet: Location, csv: Location) -> int:
+    """Write the rows of `tables`, one row group each, to both files; return the number of rows."""
+    rows = 0
+    with tempfile.TemporaryDirectory(prefix="ps3d-table-") as folder:
+        local_parquet, local_csv = Path(folder) / "particles.parquet", Path(folder) / "particles.csv"
+        with (
+            pq.ParquetWriter(local_parquet, SCHEMA, version="2.6", compression="zstd", compression_level=3) as writer,
+            local_csv.open("wb") as text,
+        ):
+            text.write((",".join(SCHEMA.names) + "\n").encode())
+            for table in tables:
+                writer.write_table(table, row_group_size=max(1, len(table)))
+                pa_csv.write_csv(table, text, pa_csv.WriteOptions(include_header=False))
+                rows += len(table)
+        csv.upload(local_csv)
+        parquet.upload(local_parquet)
+    return rows
+
+
+def read_columns(parquet: Location, names: Sequence[str]) -> Columns:
+    """Columns of a particle table as arrays; "no value" becomes NaN. `CorruptDataError` if it is not our table."""
+    try:
+        with parquet.open_reading() as stream:
+            table = pq.read_table(stream, columns=list(names))
+    except pa.ArrowInvalid as error:
+        raise CorruptDataError(f"{parquet}: not a Parquet file ({error}); measure again") from error
+    missing = sorted(set(names) - set(table.column_names))
+    if missing:
+        raise CorruptDataError(f"{parquet}: no column {missing[0]!r}; it is no particle table, measure again")
+    return {name: _array(table.column(name)) for name in names}
+
+
+def _array(column: Any) -> npt.NDArray[Any]:
+    return np.asarray(column.to_numpy())

@@ -1,0 +1,156 @@
+"""Write a phantom of any size as a scan with ground truth, block by block, in bounded memory.
+
+Blocks are single shards, so every shard has one writer. Particles of the list that end up without a voxel (hidden by
+others, or outside the field of view) are known only when all blocks are rendered; the truth is therefore renumbered in
+a second, cheap pass from a working copy. Writing from a copy rather than in place lets a killed run repeat any block.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+import numpy as np
+
+from ps3d_core.blockwise import Runner, run_blocks
+from ps3d_core.errors import InputError
+from ps3d_core.geometry.blocks import Block, BlockGrid
+from ps3d_core.phantom.params import PhantomParams
+from ps3d_core.phantom.render import Phantom
+from ps3d_core.progress import SILENT, Progress
+from ps3d_core.store.arrays import create_array, open_array, read_box, shard_shape, write_box
+from ps3d_core.store.layout import Dataset
+from ps3d_core.store.ledger import Ledger, Record, fingerprint
+from ps3d_core.store.location import Location
+from ps3d_core.store.ome import create_image, open_image
+
+VERSION: Final = 1  # raise whenever equal parameters give other bytes
+
+
+def write_phantom(
+    params: PhantomParams,
+    dataset: Location,
+    name: str,
+    *,
+    spacing: float = 0.01,
+    runner: Runner | None = None,
+    progress: Progress = SILENT,
+) -> int:
+    """Write images/NAME.zarr, instance_seg/NAME.zarr and the metadata entry; return the number of particles.
+
+    spacing: mm per voxel; the particle size entered is particle_size_voxels * spacing. Truth ids are dense 1..N, in
+    the order of the particles' centres along z. A run that was interrupted goes on where it was, one that is finished
+    does nothing. Raises InputError when another scan of this name is there.
+    """
+    target = Dataset(dataset)
+    mark = fingerprint("phantom", VERSION, params.model_dump(mode="json"), spacing)
+    image, truth = target.image(name), target.truth(name)
+    work = dataset / ".work" / f"phantom-{name}"
+    done = work / "phantom.json"
+    if image.exists() and not _ours(done, mark):
+        finished = _finished(image, mark)
+        if finished is None:
+            raise InputError(f"{image}: a scan is already there; remove it or give another --name")
+        return finished
+    grid = BlockGrid(params.shape, shard_shape(params.shape))
+    if not _ours(done, mark):
+        work.remove_tree()
+        create_array(work / "labels.zarr", params.shape, np.uint32)
+        done.write_json({"fingerprint": mark})
+    if not image.exists():
+        create_image(image, params.shape, params.dtype, spacing=spacing, name=name)
+    if not truth.exists():
+        create_image(truth, params.shape, np.uint32, spacing=spacing, name=name, label=True)
+
+    render = _RenderBlock(params, image, work)
+    ledger = Ledger(work, "phantom", mark)
+    run_blocks("phantom", list(grid), render, ledger=ledger, runner=runner, progress=progress)
+    particles = _number(grid, work)
+    ledger = Ledger(work, "truth", mark)
+    run_blocks("truth", list(grid), _NumberBlock(truth, work), ledger=ledger, runner=runner, progress=progress)
+    target.add_scan(name, spacing, params.particle_size_voxels * spacing)
+    _finish(image, mark, params, particles)
+    work.remove_tree()
+    return particles
+
+
+@dataclass(frozen=True, slots=True)
+class _RenderBlock:
+    params: PhantomParams
+    image: Location
+    work: Location
+
+    def __call__(self, block: Block) -> Record:
+        grey, labels = _prepared(self.params).render(block.core)
+        write_box(open_image(self.image, writable=True), block.core, grey)
+        write_box(open_array(self.work / "labels.zarr", writable=True), block.core, labels)
+        seen = np.unique(labels)
+        (self.work / f"seen-{block.index}.npz").write_arrays(ids=seen[seen > 0])
+        return {}
+
+
+@dataclass(frozen=True, slots=True)
+class _NumberBlock:
+    truth: Location
+    work: Location
+
+    def __call__(self, block: Block) -> Record:
+        dense = (self.work / "dense.npz").read_arrays()["dense"]
+        labels = read_box(open_array(self.work / "labels.zarr"), block.core)
+        write_box(open_image(self.truth, writable=True), block.core, dense[labels])
+        return {}
+
+
+_preparing = threading.Lock()
+
+
+def _prepared(params: PhantomParams) -> Phantom:
+    """The phantom with its particles arranged: once per process, however many threads ask for it."""
+    with _preparing:
+        return _arranged(params)
+
+
+@lru_cache(maxsize=1)
+def _arranged(params: PhantomParams) -> Phantom:
+    phantom = Phantom(params)
+    _ = phantom.scene
+    return phantom
+
+
+def _number(grid: BlockGrid, work: Location) -> int:
+    """Store the table from particle numbers to dense ids; return the number of particles that have a voxel."""
+    present = np.zeros(1, np.bool_)
+    for block in grid:
+        ids = (work / f"seen-{block.index}.npz").read_arrays()["ids"]
+        if len(ids):
+            present = np.concatenate([present, np.zeros(max(0, int(ids[-1]) + 1 - len(present)), np.bool_)])
+            present[ids] = True
+    dense = np.where(present, np.cumsum(present), 0).astype(np.uint32)
+    (work / "dense.npz").write_arrays(dense=dense)
+    return int(present.sum())
+
+
+def _note(image: Location) -> Location:
+    return image / "phantom.json"
+
+
+def _finish(image: Location, mark: str, params: PhantomParams, particles: int) -> None:
+    """Leave the parameters beside the image: provenance, and the sign that the phantom is complete."""
+    _note(image).write_json(
+        {"fingerprint": mark, "particles": particles, "parameters": params.model_dump(mode="json"), "version": VERSION}
+    )
+
+
+def _finished(image: Location, mark: str) -> int | None:
+    if not _ours(_note(image), mark):
+        return None
+    return int(_note(image).read_json()["particles"])
+
+
+def _ours(note: Location, mark: str) -> bool:
+    if not note.exists():
+        return False
+    content = note.read_json()
+    return isinstance(content, dict) and content.get("fingerprint") == mark

@@ -1,0 +1,218 @@
+"""What segmenting one scan will do and cost, worked out before anything is done.
+
+A plan is pure: making it reads metadata and no voxel, and two runs with equal fingerprints give equal bytes. Stage
+fingerprints build on each other, so a changed parameter makes exactly the later stages stale.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import prod
+from typing import Final
+
+import numpy as np
+
+from ps3d_core.errors import InputError
+from ps3d_core.geometry.boxes import Shape
+from ps3d_core.geometry.scale import Scale, particle_scale
+from ps3d_core.inference.plan import PredictionPlan, plan_prediction
+from ps3d_core.instances.plan import BYTES_PER_VOXEL, HALO, largest_block
+from ps3d_core.network.bundle import BUNDLED, Bundle, load_bundle
+from ps3d_core.params import GIB, Resources, SegmentParams
+from ps3d_core.store.identity import content_identity
+from ps3d_core.store.layout import Dataset, Result, ScanInfo
+from ps3d_core.store.ledger import fingerprint
+from ps3d_core.store.location import Location
+from ps3d_core.store.ome import Spacing, image_spacing, open_image
+
+# Raise a number when a change of the code changes that stage's bytes: finished work of older code is then redone.
+STAGE_VERSIONS: Final = {"predict": 1, "instances": 1, "labels": 1, "particles": 1}
+
+# Peak bytes per patch voxel and feature map of the finest stage during a forward pass, measured with float32.
+ACTIVATION_BYTES: Final = 4 * 5
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentJob:
+    """One scan of a dataset to segment."""
+
+    dataset: Dataset
+    scan: str
+    output: Location
+    model: str = BUNDLED
+    params: SegmentParams = field(default_factory=SegmentParams)
+    resources: Resources = field(default_factory=Resources)
+    keep_work: bool = False
+
+    @property
+    def result(self) -> Result:
+        """Where the results lie."""
+        return Result(self.output, self.scan)
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentPlan:
+    """A checked job with all sizes worked out."""
+
+    job: SegmentJob
+    image: Location
+    info: ScanInfo
+    spacing: Spacing
+    dtype: str
+    bundle: Bundle
+    target_particle_size: float
+    scale: Scale
+    prediction: PredictionPlan
+    input_identity: str
+
+    @property
+    def predict_fingerprint(self) -> str:
+        """Everything that decides the border-core labels."""
+        params = self.job.params.predict
+        return fingerprint(
+            STAGE_VERSIONS["predict"],
+            self.input_identity,
+            self.scale.network_shape,
+            self.bundle.info.digest,
+            params.folds or self.bundle.folds,
+            params.mirror,
+            params.zscore,
+        )
+
+    @property
+    def instances_fingerprint(self) -> str:
+        """Everything that decides the particles on the network grid."""
+        return fingerprint(
+            STAGE_VERSIONS["instances"], self.predict_fingerprint, self.job.params.instances.model_dump()
+        )
+
+    @property
+    def labels_fingerprint(self) -> str:
+        """Everything that decides the label image."""
+        return fingerprint(STAGE_VERSIONS["labels"], self.instances_fingerprint, self.scale.scan_shape)
+
+    @property
+    def fingerprint(self) -> str:
+        """Everything that decides the result as a whole."""
+        return fingerprint(STAGE_VERSIONS["particles"], self.labels_fingerprint, self.spacing)
+
+    @property
+    def work(self) -> Location:
+        """Intermediates and ledger."""
+        return self.job.result.work
+
+    @property
+    def disk_bytes(self) -> int:
+        """Rough peak of what is written, compression left out: labels on both grids, border-core, pyramid."""
+        network, scan = prod(self.scale.network_shape), prod(self.scale.scan_shape)
+        return network * (1 + 4 + 4) + scan * 4 * 2
+
+    def describe(self, seconds_per_patch: float | None = None) -> list[str]:
+        """The plan in lines for a person; with the time of one patch, the time of the prediction too."""
+        patches = self.prediction
+        lines = [
+            f"scan       {self.job.scan}: {_times(self.scale.scan_shape)} voxels, {self.dtype}, "
+            f"{self.spacing[0]:g} mm per voxel",
+            f"particles  mean diameter {self.info.particle_size:g} mm = "
+            f"{self.info.particle_size / float(np.mean(self.spacing)):.1f} voxels; the model wants "
+            f"{self.target_particle_size:g}: zoom {self.scale.zoom:.3f}",
+            f"network    {_times(self.scale.network_shape)} voxels, {len(patches.patches)} patches of "
+            f"{_times(patches.patches.patch)}, {patches.evaluated} evaluated in {len(patches.blocks)} block(s) "
+            f"({patches.redundancy:.2f} per patch), {8 if self.job.params.predict.mirror else 1} mirroring(s)",
+            f"memory     about {patches.memory_bytes * patches.workers / GIB:.1f} GiB for prediction, budget "
+            f"{self.job.resources.memory_gib:.1f} GiB; up to {self.disk_bytes / GIB:.1f} GiB on the store",
+        ]
+        if seconds_per_patch is not None:
+            lines.append(f"time       about {_duration(seconds_per_patch * patches.evaluated)} for prediction here")
+        return lines
+
+
+def plan_segmentation(job: SegmentJob) -> SegmentPlan:
+    """Check a job and work out its sizes.
+
+    Raises `InputError` or `MissingDataError` for a scan, model or parameter that cannot be used.
+    """
+    info = job.dataset.scan_info(job.scan)
+    image = job.dataset.require_image(job.scan)
+    array = open_image(image)
+    spacing = _spacing(image, info)
+    bundle = load_bundle(job.model)
+    target = job.params.predict.target_particle_size or bundle.info.target_particle_size
+    _check_folds(job, bundle)
+    z, y, x = array.shape
+    scale = particle_scale(
+        (z, y, x),
+        spacing=info.spacing,
+        particle_size=info.particle_size,
+        target_particle_size=target,
+        allow_absurd=job.params.predict.allow_absurd,
+    )
+    prediction = plan_prediction(
+        scale.network_shape,
+        bundle.info.patch_size,
+        memory_bytes=job.resources.memory_bytes,
+        workers=prediction_workers(job.resources),
+        network_bytes=_network_bytes(bundle, job.params.predict.batch_size or 1),
+        source_bytes_per_voxel=array.dtype.itemsize / scale.growth,
+    )
+    # Refused now rather than after hours of prediction.
+    largest_block(
+        scale.network_shape,
+        bytes_per_voxel=BYTES_PER_VOXEL,
+        memory_bytes=job.resources.memory_bytes,
+        workers=job.resources.workers,
+        halo=HALO,
+    )
+    return SegmentPlan(
+        job=job,
+        image=image,
+        info=info,
+        spacing=spacing,
+        dtype=str(array.dtype),
+        bundle=bundle,
+        target_particle_size=target,
+        scale=scale,
+        prediction=prediction,
+        input_identity=content_identity(image),
+    )
+
+
+def prediction_workers(resources: Resources) -> int:
+    """Blocks predicted at once. Threads share one network, which keeps all cores or the GPU busy by itself."""
+    return 1 if resources.runner == "threads" else resources.workers
+
+
+def _spacing(image: Location, info: ScanInfo) -> Spacing:
+    stored = image_spacing(image)
+    if stored is not None and any(abs(s / info.spacing - 1) > 0.01 for s in stored):
+        # One of the two is wrong, and all sizes in the table hang on it.
+        raise InputError(
+            f"spacing {info.spacing} mm in metadata.json, {stored} mm in {image}: they must agree to 1 %; "
+            "correct metadata.json or ingest the scan again with the right --spacing"
+        )
+    return (info.spacing, info.spacing, info.spacing)
+
+
+def _check_folds(job: SegmentJob, bundle: Bundle) -> None:
+    wrong = sorted(set(job.params.predict.folds or ()) - set(bundle.folds))
+    if wrong:
+        raise InputError(
+            f"fold {wrong[0]}: model {bundle.info.name} has folds {list(bundle.folds)}; choose among these"
+        )
+
+
+def _network_bytes(bundle: Bundle, batch: int) -> int:
+    architecture = bundle.info.architecture
+    return int(batch * prod(bundle.info.patch_size) * architecture.features_per_stage[0] * ACTIVATION_BYTES)
+
+
+def _times(shape: Shape) -> str:
+    return " x ".join(map(str, shape))
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

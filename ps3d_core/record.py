@@ -1,0 +1,96 @@
+"""run.json: what was run, on what, with which outcome. Written last, so that it marks a whole result."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ps3d_core import __version__
+from ps3d_core.errors import InputError
+from ps3d_core.params import SegmentParams
+from ps3d_core.plan import SegmentPlan
+from ps3d_core.store.location import Location
+
+_LIBRARIES: Final = ("torch", "numpy", "zarr", "numba")
+
+
+class RunRecord(BaseModel):
+    """Content of run.json."""
+
+    model_config = ConfigDict(frozen=True)
+
+    scan: str
+    fingerprint: str
+    finished: str
+    software: dict[str, str]
+    input: dict[str, Any]
+    model: dict[str, Any]
+    parameters: SegmentParams
+    grids: dict[str, Any]
+    counts: dict[str, Any]
+    seconds: dict[str, float]
+    results: dict[str, str]
+
+    @property
+    def particles(self) -> int:
+        """Number of particles in the label image and the table."""
+        return int(self.counts["particles"])
+
+
+def make_record(plan: SegmentPlan, counts: Mapping[str, Any], seconds: Mapping[str, float]) -> RunRecord:
+    """The record of a run that has just ended."""
+    result = plan.job.result
+    return RunRecord(
+        scan=plan.job.scan,
+        fingerprint=plan.fingerprint,
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        software={
+            "ps3d": __version__,
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+            **{name: version(name) for name in _LIBRARIES},
+        },
+        input={
+            "image": str(plan.image),
+            "identity": plan.input_identity,
+            "shape": plan.scale.scan_shape,
+            "dtype": plan.dtype,
+            "spacing_mm": plan.info.spacing,
+            "particle_size_mm": plan.info.particle_size,
+        },
+        model={"source": plan.job.model, "name": plan.bundle.info.name, "digest": plan.bundle.info.digest},
+        parameters=plan.job.params,
+        grids={
+            "zoom": plan.scale.zoom,
+            "network_shape": plan.scale.network_shape,
+            "target_particle_size_voxels": plan.target_particle_size,
+            "patch": plan.prediction.patches.patch,
+        },
+        counts=dict(counts),
+        seconds={name: round(value, 3) for name, value in seconds.items()},
+        results={
+            "labels": result.labels.name,
+            "parquet": result.table_parquet.name,
+            "csv": result.table_csv.name,
+            "report": result.report.name,
+        },
+    )
+
+
+def read_record(location: Location) -> RunRecord | None:
+    """The record at `location`, None when there is none. `InputError` when it is not one."""
+    if not location.exists():
+        return None
+    try:
+        return RunRecord.model_validate(location.read_json())
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = " / ".join(map(str, first["loc"]))
+        raise InputError(
+            f"{location}: not a run record ({where}: {first['msg']}); remove it to segment the scan again"
+        ) from error

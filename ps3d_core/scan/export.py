@@ -1,0 +1,119 @@
+"""Hand a volume to other programs: TIFF slices, one TIFF, NIfTI or OME-Zarr, streamed slab by slab."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import closing
+from typing import Any, Literal
+
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict
+
+from ps3d_core.errors import InputError
+from ps3d_core.geometry.boxes import Shape
+from ps3d_core.progress import SILENT, Progress, Stage
+from ps3d_core.scan.image_writer import write_levels
+from ps3d_core.scan.nifti_writer import NIFTI_ENDINGS, write_nifti
+from ps3d_core.scan.reader import ScanReader
+from ps3d_core.scan.slabs import DEFAULT_MEMORY, deepest_slab, read_ahead
+from ps3d_core.scan.sources import open_scan
+from ps3d_core.scan.staging import all_or_nothing
+from ps3d_core.scan.tiff_slices import TIFF_ENDINGS
+from ps3d_core.scan.tiff_writer import write_tiff, write_tiff_slices
+from ps3d_core.store.arrays import SHARD
+from ps3d_core.store.halving import method_for
+from ps3d_core.store.location import Location
+from ps3d_core.store.ome import Spacing, write_metadata
+
+Format = Literal["tiff", "nifti", "zarr"]
+
+
+class ExportSummary(BaseModel):
+    """What an export left behind."""
+
+    model_config = ConfigDict(frozen=True)
+
+    destination: str
+    format: Format
+    shape: Shape
+    dtype: str
+    spacing: Spacing | None
+
+
+def export(
+    source: str | Location,
+    destination: str | Location,
+    *,
+    format: Format,
+    spacing: float | None = None,
+    label: bool | None = None,
+    overwrite: bool = False,
+    memory_bytes: int = DEFAULT_MEMORY,
+    progress: Progress = SILENT,
+) -> ExportSummary:
+    """Copy the volume at `source` (anything `open_scan` reads) to `destination`, in its dtype.
+
+    tiff: one file when `destination` ends in .tif or .tiff (BigTIFF above 4 GB), else a folder of slices; nifti: a
+    .nii or .nii.gz file; zarr: an OME-Zarr image. `spacing` in mm replaces that of the source. `label` says that
+    voxels are ids; None takes it from the source. An existing destination is replaced only with `overwrite`.
+    `InputError` names what is wrong; nothing is left of a failed export.
+    """
+    target = Location.parse(destination)
+    _check_target(target, Location.parse(source), format, overwrite=overwrite)
+    if spacing is not None and not 0 < spacing < 1000:
+        raise InputError(f"spacing {spacing}: must be above 0 and below 1000 mm; give the edge of a voxel in mm")
+    with open_scan(source) as reader:
+        size = (spacing, spacing, spacing) if spacing is not None else reader.spacing
+        with all_or_nothing(target) as place, progress.stage("export", reader.shape[0], "slices") as stage:
+            if format == "zarr":
+                _write_zarr(reader, place, size, target.name, label=label, memory_bytes=memory_bytes, stage=stage)
+            else:
+                with closing(_counted(reader, memory_bytes, stage)) as slabs:
+                    if format == "nifti":
+                        packed = target.name.lower().endswith(".gz")
+                        write_nifti(place, slabs, reader.shape, reader.dtype, size, compressed=packed)
+                    elif target.name.lower().endswith(TIFF_ENDINGS):
+                        write_tiff(place, slabs, reader.shape, reader.dtype, size)
+                    else:
+                        write_tiff_slices(place, slabs, reader.shape, size)
+        return ExportSummary(
+            destination=str(target), format=format, shape=reader.shape, dtype=str(reader.dtype), spacing=size
+        )
+
+
+def _write_zarr(
+    reader: ScanReader,
+    place: Location,
+    spacing: Spacing | None,
+    name: str,
+    *,
+    label: bool | None,
+    memory_bytes: int,
+    stage: Stage,
+) -> None:
+    label = reader.is_label if label is None else label
+    if label and reader.dtype.kind not in "iu":
+        raise InputError(f"{reader.description}: labels of type {reader.dtype}; must be integers; convert them first")
+    method = method_for(reader.dtype, label=label)
+    shapes = write_levels(reader, place, method=method, memory_bytes=memory_bytes, stage=stage)
+    write_metadata(place, shapes, spacing=spacing, name=name, label=label, method=method)
+
+
+def _counted(reader: ScanReader, memory_bytes: int, stage: Stage) -> Generator[npt.NDArray[Any], None, None]:
+    depth = deepest_slab(reader.shape, reader.dtype, memory_bytes, most=SHARD, granule=reader.granule)
+    with closing(read_ahead(reader, depth)) as slabs:
+        for _, slab in slabs:
+            stage.advance(len(slab))
+            yield slab
+
+
+def _check_target(target: Location, source: Location, form: Format, *, overwrite: bool) -> None:
+    name = target.name.lower()
+    if form == "nifti" and not name.endswith(NIFTI_ENDINGS):
+        raise InputError(f"{target}: a NIfTI file must end in .nii or .nii.gz; name it so")
+    if form == "tiff" and name.endswith(TIFF_ENDINGS) and target.local_path is None:
+        raise InputError(f"{target}: one TIFF file needs a local folder; give one, or a name without .tif for slices")
+    if f"{source}/".startswith(f"{target}/"):
+        raise InputError(f"{target}: the source lies there; choose another destination")
+    if target.exists() and not overwrite:
+        raise InputError(f"{target}: already exists; allow to overwrite it or choose another destination")

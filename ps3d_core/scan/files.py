@@ -1,0 +1,52 @@
+"""Plain files on any store, opened for reading or writing in pieces."""
+
+from __future__ import annotations
+
+from typing import Any, BinaryIO, cast
+
+import fsspec
+import numpy as np
+import numpy.typing as npt
+
+from ps3d_core.errors import InputError
+from ps3d_core.store.location import Location
+
+
+def open_to_read(location: Location) -> BinaryIO:
+    """The file at `location`, seekable; only what is read travels."""
+    try:
+        if (path := location.local_path) is not None:
+            return path.open("rb")
+        return cast(BinaryIO, fsspec.open(str(location), "rb").open())
+    except FileNotFoundError as error:
+        raise InputError(f"{location}: no such file; check the path") from error
+    except PermissionError as error:
+        raise InputError(f"{location}: may not be read; ask for the permission or copy the file") from error
+
+
+def open_to_write(location: Location) -> BinaryIO:
+    """A new file at `location`, written from front to back."""
+    if (path := location.local_path) is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("wb")
+    return cast(BinaryIO, fsspec.open(str(location), "wb").open())
+
+
+def size_of(file: BinaryIO) -> int:
+    """Bytes in an open seekable file; the position is kept."""
+    here = file.tell()
+    end = file.seek(0, 2)
+    file.seek(here)
+    return end
+
+
+def fill_from(file: BinaryIO, values: npt.NDArray[Any]) -> bool:
+    """Read the whole C-contiguous array from the file's position; False when the file ends before."""
+    view = values.reshape(-1).view(np.uint8).data
+    done = 0
+    while done < len(view):
+        piece = file.readinto(view[done:])  # type: ignore[attr-defined]
+        if not piece:
+            return False
+        done += piece
+    return True

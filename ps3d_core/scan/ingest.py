@@ -1,0 +1,168 @@
+"""Bring a scan into a dataset: any source in, one OME-Zarr image and one line of metadata.json out, or nothing.
+
+The image grows in a hidden folder beside its place and is moved there when whole. On object stores, where moving is
+copying, it grows in its place and becomes an image with the group metadata, written last. metadata.json follows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from datetime import UTC, datetime
+from math import isfinite
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict
+
+from ps3d_core import __version__
+from ps3d_core.errors import InputError
+from ps3d_core.geometry.boxes import Shape
+from ps3d_core.progress import SILENT, Progress
+from ps3d_core.scan.image_writer import write_levels
+from ps3d_core.scan.reader import ScanReader
+from ps3d_core.scan.slabs import DEFAULT_MEMORY
+from ps3d_core.scan.sources import open_scan
+from ps3d_core.scan.staging import all_or_nothing
+from ps3d_core.store.halving import method_for
+from ps3d_core.store.layout import Dataset
+from ps3d_core.store.location import Location
+from ps3d_core.store.ome import GROUP_FILE, write_metadata
+
+LEAST_VOXELS = 2.0  # a particle of fewer voxels across cannot be told from noise
+SAME_SPACING = 0.01  # relative difference of spacings that are taken to be one
+
+
+class IngestSummary(BaseModel):
+    """What an ingest left behind."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    image: str
+    shape: Shape
+    dtype: str
+    spacing: float
+    particle_size: float
+    levels: int
+    sha256: str
+    minimum: float
+    maximum: float
+    seconds: float
+
+
+def ingest(
+    source: str | Location,
+    dataset: Dataset,
+    name: str,
+    *,
+    spacing: float | None,
+    particle_size: float,
+    overwrite: bool = False,
+    allow_gaps: bool = False,
+    memory_bytes: int = DEFAULT_MEMORY,
+    progress: Progress = SILENT,
+) -> IngestSummary:
+    """Copy the scan at `source` (see `open_scan`) into `dataset` under `name`, in the scanner's dtype.
+
+    `spacing` and `particle_size` (mean diameter) are in mm; a spacing of None is taken from the source where it says
+    one. `memory_bytes` bounds what is held at once; less memory means flatter shards. An existing scan is replaced
+    only with `overwrite`, and only by a whole one where the store can move folders. `InputError` names what is wrong;
+    nothing is left of a failed ingest.
+    """
+    started = time.perf_counter()
+    target = dataset.image(name)
+    dataset.read_metadata()  # a damaged metadata.json is better found now
+    if (target / GROUP_FILE).exists() and not overwrite:
+        raise InputError(f"scan {name!r}: already in {dataset.root}; allow to overwrite it or give another --name")
+    with open_scan(source, allow_gaps=allow_gaps) as reader:
+        spacing = _checked_spacing(reader, spacing, progress)
+        _check_particle_size(reader.shape, spacing, particle_size)
+        for note in reader.notes:
+            progress.note(f"{reader.description}: {note}")
+        content = _Content()
+        method = method_for(reader.dtype, label=False)
+        with (
+            all_or_nothing(target) as place,
+            progress.stage("ingest", reader.shape[0], "slices") as stage,
+        ):
+            shapes = write_levels(
+                reader, place, method=method, memory_bytes=memory_bytes, stage=stage, inspect=content.add
+            )
+            about = {"source": reader.description, "ingested": datetime.now(UTC).isoformat(timespec="seconds")}
+            write_metadata(
+                place,
+                shapes,
+                spacing=spacing,
+                name=name,
+                method=method,
+                attributes={"ps3d": {**about, "version": __version__, **content.summary()}},
+            )
+        try:
+            dataset.add_scan(name, spacing, particle_size)
+        except BaseException:
+            target.remove_tree()
+            raise
+        return IngestSummary(
+            name=name,
+            image=str(target),
+            shape=reader.shape,
+            dtype=str(reader.dtype),
+            spacing=spacing,
+            particle_size=particle_size,
+            levels=len(shapes),
+            seconds=time.perf_counter() - started,
+            **content.summary(),
+        )
+
+
+class _Content:
+    """Digest and range of the voxels, gathered as they stream by in C order."""
+
+    def __init__(self) -> None:
+        self._digest = hashlib.sha256()
+        self._minimum: Any = np.inf
+        self._maximum: Any = -np.inf
+
+    def add(self, start: int, slab: npt.NDArray[Any]) -> None:
+        low, high = slab.min(), slab.max()
+        if not (isfinite(low) and isfinite(high)):
+            raise InputError(
+                f"slices {start} to {start + len(slab) - 1}: grey values that are infinite or not a number; replace "
+                "them, for example with the value of air"
+            )
+        self._digest.update(slab.data)
+        self._minimum, self._maximum = min(self._minimum, low), max(self._maximum, high)
+
+    def summary(self) -> dict[str, Any]:
+        """SHA-256 of all voxels (native byte order, C order), least and greatest value."""
+        low, high = np.asarray(self._minimum).item(), np.asarray(self._maximum).item()
+        return {"sha256": self._digest.hexdigest(), "minimum": low, "maximum": high}
+
+
+def _checked_spacing(reader: ScanReader, spacing: float | None, progress: Progress) -> float:
+    own = reader.spacing
+    if spacing is None:
+        if own is None:
+            raise InputError(f"{reader.description}: the source does not say its spacing; give --spacing in mm")
+        if max(own) > min(own) * (1 + SAME_SPACING):
+            raise InputError(
+                f"{reader.description}: spacing {own} mm; must be the same along all axes; resample the scan, or give "
+                "--spacing to treat it as equal"
+            )
+        spacing = own[2]
+    if not (isfinite(spacing) and 0 < spacing < 1000):
+        raise InputError(f"spacing {spacing}: must be above 0 and below 1000 mm; give the edge of a voxel in mm")
+    if own and any(abs(side - spacing) > SAME_SPACING * spacing for side in own):
+        progress.note(f"spacing {spacing} mm is used; the source says {own} mm (z, y, x)")
+    return float(spacing)
+
+
+def _check_particle_size(shape: Shape, spacing: float, particle_size: float) -> None:
+    least, most = LEAST_VOXELS * spacing, max(shape) * spacing
+    if not (isfinite(particle_size) and least <= particle_size <= most):
+        raise InputError(
+            f"particle size {particle_size} mm: must be {least:g} mm ({LEAST_VOXELS:g} voxels) to {most:g} mm (the "
+            f"longest side of the scan) at a spacing of {spacing:g} mm; correct --particle-size or --spacing"
+        )

@@ -1,0 +1,73 @@
+"""What every scan source looks like from here: a stack of slices that can be read a range at a time.
+
+Formats differ in how they lie about themselves; a reader settles that when it is opened (one grey volume, one dtype,
+every slice there) and from then on only delivers voxels.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from ps3d_core.errors import InputError
+from ps3d_core.geometry.boxes import Shape
+from ps3d_core.store.ome import Spacing
+
+
+class ScanReader(ABC):
+    """An open source of one volume, axes (z, y, x). Close it, or use it in a `with` statement."""
+
+    shape: Shape
+    dtype: np.dtype[Any]
+    spacing: Spacing | None = None
+    """mm per voxel (z, y, x), where the source says so beyond doubt."""
+    description: str
+    """What was opened, in a few words and without its path: goes into the provenance of the copy."""
+    notes: tuple[str, ...] = ()
+    """Facts a person should hear of."""
+    granule: int = 1
+    """Ranges that are multiples of this many slices are read without decoding anything twice."""
+    is_label: bool = False
+    """True when the source says that its voxels are ids."""
+
+    @abstractmethod
+    def read(self, start: int, stop: int) -> npt.NDArray[Any]:
+        """Slices `start` to `stop` as a new array (z, y, x) of `dtype`. May be called from several threads."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release files and threads."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def scan_dtype(dtype: npt.DTypeLike, source: str) -> np.dtype[Any]:
+    """`dtype` in native byte order when grey values or ids can have it: integers and floats up to 64 bits."""
+    dtype = np.dtype(dtype)
+    if dtype.kind not in "iuf" or dtype.itemsize > 8:
+        raise InputError(
+            f"{source}: voxels of type {dtype}; must be integers or floats of 8 to 64 bits; convert the scan"
+        )
+    return np.dtype(f"{dtype.kind}{dtype.itemsize}")  # "long" and "long long" of 64 bits become one
+
+
+def scan_shape(shape: tuple[int, ...], source: str) -> Shape:
+    """`shape` when it is that of a volume: three axes, at least 2 slices, no empty side."""
+    if len(shape) != 3 or min(shape) < 1:
+        raise InputError(f"{source}: {len(shape)}-dimensional {shape}; must be one volume (z, y, x); split it first")
+    if shape[0] < 2:
+        raise InputError(
+            f"{source}: one 2-D slice of {shape[1]} x {shape[2]}; a scan needs at least 2 slices; give the folder or "
+            "file that holds all of them"
+        )
+    return shape[0], shape[1], shape[2]

@@ -1,0 +1,126 @@
+"""One TIFF file that holds all slices: plain, Big, tiled, compressed, or an ImageJ stack under a single page.
+
+Voxels that lie contiguously are read straight into place; mapping the file would do the same and count every page
+touched as memory of this process. Everything else is decoded page by page.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from tifffile import TiffFile, TiffFrame, TiffPage, TiffPageSeries
+
+from ps3d_core.errors import InputError
+from ps3d_core.scan.files import fill_from, open_to_read, size_of
+from ps3d_core.scan.reader import ScanReader, scan_dtype, scan_shape
+from ps3d_core.scan.tiff_page import (
+    check_directories,
+    check_grey,
+    check_whole,
+    decode,
+    open_tiff,
+    reading,
+    tiff_spacing,
+)
+from ps3d_core.store.location import Location
+
+WORKERS = 2
+
+
+class TiffStack(ScanReader):
+    """A multi-page TIFF as one volume. Other files that its metadata may refer to are not followed."""
+
+    def __init__(self, location: Location) -> None:
+        self._name = str(location)
+        self._file = open_to_read(location)
+        self._lock = Lock()
+        self._threads = ThreadPoolExecutor(WORKERS, "pages")
+        try:
+            self._tif = open_tiff(self._file, self._name)
+            self._tif.filehandle.set_lock(True)
+            self._open()
+        except BaseException:
+            self.close()
+            raise
+        self.description = f"TIFF file {location.name} of {self.shape[0]} slices"
+
+    def _open(self) -> None:
+        size = size_of(self._file)
+        with reading(self._name):
+            check_directories(self._tif, size, self._name)
+            series = _only_series(self._tif, self._name)
+            check_grey(self._tif.pages.first, self._name)
+            self.shape = scan_shape(_volume_shape(series, self._name), self._name)
+            self.dtype = scan_dtype(series.dtype, self._name)
+            self.spacing = tiff_spacing(self._tif)
+            self._offset = series.dataoffset
+            self._pages: list[TiffPage | TiffFrame] = []
+            if self._offset is None:
+                self._pages = [page for page in series if page is not None]
+        if self._offset is not None:
+            if self._offset + series.nbytes > size:
+                raise InputError(
+                    f"{self._name}: truncated, {size} bytes do not hold {self.shape[0]} slices of "
+                    f"{self.shape[1]} x {self.shape[2]} {self.dtype}; restore the file or export it again"
+                )
+            return
+        if len(self._pages) != self.shape[0]:
+            raise InputError(
+                f"{self._name}: {len(self._pages)} pages for {self.shape[0]} slices; must be one page per slice; "
+                "export as a plain multi-page TIFF"
+            )
+        for index, page in enumerate(self._pages):
+            if page.parent is not self._tif:
+                raise InputError(f"{self._name}: slice {index} lies in another file; give the folder of all slices")
+            check_whole(page, size, f"{self._name} page {index}")
+
+    def read(self, start: int, stop: int) -> npt.NDArray[Any]:  # noqa: D102
+        slab = np.empty((stop - start, *self.shape[1:]), self.dtype)
+        if self._offset is None:
+            list(self._threads.map(lambda index: self._decode_into(slab[index - start], index), range(start, stop)))
+            return slab
+        with self._lock:
+            self._file.seek(self._offset + start * slab[0].nbytes)
+            if not fill_from(self._file, slab):
+                raise InputError(f"{self._name}: ended while being read; is it still being written? try again later")
+        if self._tif.byteorder != _NATIVE:
+            slab.byteswap(inplace=True)
+        return slab
+
+    def close(self) -> None:  # noqa: D102
+        self._threads.shutdown(cancel_futures=True)
+        self._file.close()
+
+    def _decode_into(self, target: npt.NDArray[Any], index: int) -> None:
+        target[...] = decode(self._pages[index], f"{self._name} page {index}")
+
+
+def _only_series(tif: TiffFile, name: str) -> TiffPageSeries:
+    series = tif.series
+    kinds = sorted({f"{' x '.join(map(str, one.keyframe.shape))} {one.dtype}" for one in series})
+    if len(series) != 1:
+        raise InputError(
+            f"{name}: pages of {len(series)} kinds ({', '.join(kinds)[:100]}); must be alike; export the slices alike"
+        )
+    promised = (tif.imagej_metadata or {}).get("images", 1)
+    if series[0].kind != "imagej" and isinstance(promised, int) and promised > len(tif.pages):
+        raise InputError(f"{name}: truncated, ImageJ metadata promise {promised} slices; restore the file")
+    return series[0]
+
+
+def _volume_shape(series: TiffPageSeries, name: str) -> tuple[int, ...]:
+    sides = dict(zip(series.axes, series.shape, strict=True))
+    if sides.get("C", 1) > 1 or sides.get("S", 1) > 1:
+        raise InputError(
+            f"{name}: multi-channel, axes {series.axes} of {series.shape}; must be 1 grey value per voxel; split the "
+            "channels, or reorder them to slices when they are slices"
+        )
+    stack = [n for axis, n in sides.items() if axis not in "YX" and n > 1]
+    return (*(stack or [1]), sides.get("Y", 1), sides.get("X", 1))
+
+
+_NATIVE = "<" if np.little_endian else ">"

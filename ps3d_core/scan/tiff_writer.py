@@ -1,0 +1,76 @@
+"""Volumes as TIFF: a folder of slices, or one file.
+
+Small grey volumes become ImageJ stacks, which every program opens with its spacing; the rest are plain TIFF, Big
+above 4 GB. Nothing is compressed: the files are for programs that may not know a codec.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from math import prod
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from tifffile import TiffWriter
+
+from ps3d_core.geometry.boxes import Shape
+from ps3d_core.scan.slabs import Slabs
+from ps3d_core.store.location import Location
+from ps3d_core.store.ome import Spacing
+
+CLASSIC_LIMIT = 4 * 10**9  # bytes of voxels; offsets of 32 bits leave a little more
+IMAGEJ_TYPES = ("uint8", "uint16", "float32")
+
+
+def write_tiff(location: Location, slabs: Slabs, shape: Shape, dtype: np.dtype[Any], spacing: Spacing | None) -> None:
+    """One local TIFF file with a page per slice, voxels contiguous."""
+    path = location.local_path
+    if path is None:
+        raise ValueError(f"{location} is not local")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    big = prod(shape) * dtype.itemsize > CLASSIC_LIMIT
+    # A last axis of one voxel would be taken for the samples of a pixel.
+    imagej = not big and str(dtype) in IMAGEJ_TYPES and shape[2] > 1
+    with TiffWriter(path, bigtiff=big, imagej=imagej) as tif:
+        tif.write(
+            _slices(slabs),
+            shape=shape,
+            dtype=dtype,
+            photometric="minisblack",
+            metadata=_metadata(spacing, imagej=imagej),
+            **_resolution(spacing, per_mm=imagej),
+        )
+
+
+def write_tiff_slices(location: Location, slabs: Slabs, shape: Shape, spacing: Spacing | None) -> None:
+    """A folder (or prefix) of slice_0000.tif, slice_0001.tif, ..."""
+    digits = max(4, len(str(shape[0] - 1)))
+    for index, values in enumerate(_slices(slabs)):
+        file = io.BytesIO()
+        with TiffWriter(file) as tif:
+            tif.write(values, photometric="minisblack", metadata=None, **_resolution(spacing, per_mm=False))
+        (location / f"slice_{index:0{digits}d}.tif").write_bytes(file.getvalue())
+
+
+def _slices(slabs: Slabs) -> Iterator[npt.NDArray[Any]]:
+    for slab in slabs:
+        yield from slab
+
+
+def _metadata(spacing: Spacing | None, *, imagej: bool) -> dict[str, Any]:
+    axes = {"axes": "ZYX"}
+    if spacing is None:
+        return axes
+    return {**axes, "spacing": spacing[0] if imagej else list(spacing), "unit": "mm"}
+
+
+def _resolution(spacing: Spacing | None, *, per_mm: bool) -> dict[str, Any]:
+    # ImageJ counts pixels per unit of its own metadata, everyone else per centimetre.
+    if spacing is None:
+        return {}
+    _, y, x = spacing
+    if per_mm:
+        return {"resolution": (1 / x, 1 / y), "resolutionunit": "NONE"}
+    return {"resolution": (10 / x, 10 / y), "resolutionunit": "CENTIMETER"}

@@ -1,0 +1,34 @@
+"""Zarr arrays and OME-Zarr images as a source."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy.typing as npt
+
+from ps3d_core.geometry.boxes import Box
+from ps3d_core.scan.reader import ScanReader, scan_dtype, scan_shape
+from ps3d_core.store.arrays import read_box
+from ps3d_core.store.location import Location
+from ps3d_core.store.ome import image_spacing, is_label_image, open_image
+
+
+class ZarrVolume(ScanReader):
+    """Level 0 of an OME-Zarr image, or a bare Zarr v2 or v3 array."""
+
+    def __init__(self, location: Location) -> None:
+        self._array = open_image(location)
+        self.shape = scan_shape(self._array.shape, str(location))
+        self.dtype = scan_dtype(self._array.dtype, str(location))
+        self.spacing = image_spacing(location)
+        self.is_label = is_label_image(location)
+        self.granule = int((self._array.shards or self._array.chunks)[0])
+        self.description = f"Zarr {location.name} of {self.shape[0]} slices"
+
+    def read(self, start: int, stop: int) -> npt.NDArray[Any]:  # noqa: D102
+        _, y, x = self.shape
+        slab = read_box(self._array, Box((start, 0, 0), (stop, y, x)))
+        return slab.astype(self.dtype, copy=False)
+
+    def close(self) -> None:
+        """Nothing is held open."""

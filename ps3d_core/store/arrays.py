@@ -1,0 +1,124 @@
+"""Zarr v3 arrays as this project stores them: sharded, checksummed, nothing implied.
+
+Chunks (what is read) lie in shards (what is written, one object each). Every chunk ends in a CRC32C. Chunks of
+zeros are written too, so an object that is not there is an error and never silent background. Shards are written
+whole by one writer: concurrent partial writes to one shard lose data.
+"""
+
+from __future__ import annotations
+
+from math import ceil
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import zarr
+from zarr.abc.store import ByteRequest
+from zarr.codecs import Crc32cCodec, ZstdCodec
+from zarr.core.array_spec import ArrayConfigLike
+from zarr.core.buffer import Buffer, BufferPrototype
+from zarr.errors import ArrayNotFoundError, NodeNotFoundError
+from zarr.storage import WrapperStore
+
+from ps3d_core.errors import CorruptDataError, InputError, MissingDataError
+from ps3d_core.geometry.boxes import Box, Shape
+from ps3d_core.store.location import Location
+
+AXES = ("z", "y", "x")
+CHUNK = 64
+SHARD = 128
+
+_WRITE_ALL: ArrayConfigLike = {"write_empty_chunks": True}
+
+
+def chunk_shape(shape: Shape) -> Shape:
+    """Chunk of an array of `shape`: 64 voxels a side, less where the array is thinner."""
+    z, y, x = (min(CHUNK, n) for n in shape)
+    return z, y, x
+
+
+def shard_shape(shape: Shape) -> Shape:
+    """Shard of an array of `shape`: 128 voxels a side, a whole number of chunks that need not exceed the array."""
+    z, y, x = (min(SHARD, c * ceil(n / c)) for n, c in zip(shape, chunk_shape(shape), strict=True))
+    return z, y, x
+
+
+def create_array(
+    location: Location,
+    shape: Shape,
+    dtype: npt.DTypeLike,
+    *,
+    chunks: Shape | None = None,
+    shards: Shape | None = None,
+    overwrite: bool = False,
+) -> zarr.Array[Any]:
+    """Create an empty array at `location`, axes (z, y, x).
+
+    `chunks` and `shards` default to `chunk_shape` and `shard_shape`; shards must be whole multiples of chunks.
+    """
+    chunks = chunks or chunk_shape(shape)
+    shards = shards or shard_shape(shape)
+    if any(s % c for s, c in zip(shards, chunks, strict=True)):
+        raise InputError(f"shards {shards}: must be multiples of the chunks {chunks}; change one of them")
+    return zarr.create_array(
+        location.zarr_store(),
+        shape=shape,
+        dtype=np.dtype(dtype),
+        chunks=chunks,
+        shards=shards,
+        compressors=[ZstdCodec(level=1), Crc32cCodec()],
+        fill_value=0,
+        dimension_names=AXES,
+        config=_WRITE_ALL,
+        overwrite=overwrite,
+    )
+
+
+def open_array(location: Location, *, writable: bool = False) -> zarr.Array[Any]:
+    """Open an existing array, v2 or v3. A v3 array opened for reading raises `MissingDataError` on absent chunks."""
+    store = location.zarr_store(read_only=not writable)
+    try:
+        array = zarr.open_array(store, mode="r+" if writable else "r")
+    except (ArrayNotFoundError, NodeNotFoundError, FileNotFoundError) as error:
+        raise MissingDataError(f"{location}: no Zarr array here; check the path") from error
+    if writable:
+        # Writing empty chunks is a property of the opened array, not of the stored one: it must be said every time.
+        return array.with_config(_WRITE_ALL)
+    if array.metadata.zarr_format == 2:
+        return array
+    return zarr.open_array(_NothingImplied(store), mode="r")
+
+
+def read_box(array: zarr.Array[Any], box: Box) -> npt.NDArray[Any]:
+    """The voxels of `box`; checksums are verified on the way."""
+    try:
+        return np.asarray(array[box.slices])
+    except (ValueError, RuntimeError) as error:
+        raise CorruptDataError(f"{_name(array)} {box}: a chunk cannot be decoded ({error})") from error
+
+
+def write_box(array: zarr.Array[Any], box: Box, data: npt.NDArray[Any]) -> None:
+    """Write `data` over `box`, which must cover whole shards (or end at the array's faces)."""
+    granule = cast(Shape, array.shards or array.chunks)
+    for start, stop, side, n in zip(box.start, box.stop, granule, cast(Shape, array.shape), strict=True):
+        if start % side or (stop % side and stop != n):
+            raise ValueError(f"{_name(array)}: {box} is not aligned to shards of {granule}")
+    array[box.slices] = data
+
+
+class _NothingImplied(WrapperStore[Any]):
+    """Store in which an absent chunk is an error, where Zarr would deliver the fill value."""
+
+    async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
+        value = await super().get(key, prototype, byte_range)
+        if value is None and _is_chunk(key):
+            raise MissingDataError(f"{self._store}/{key}: this chunk is missing; restore it or make the array again")
+        return value
+
+
+def _is_chunk(key: str) -> bool:
+    return key.startswith("c/") or "/c/" in key
+
+
+def _name(array: zarr.Array[Any]) -> str:
+    return str(array.store_path).removeprefix("file://")

@@ -1,0 +1,145 @@
+"""Where everything lies: a dataset of scans, and the results of one scan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from ps3d_core.errors import InputError, MissingDataError
+from ps3d_core.store.location import Location
+
+MAX_NAME = 128
+
+
+class ScanInfo(BaseModel):
+    """Entry of metadata.json: what is known of a scan besides its voxels."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    spacing: float = Field(gt=0, lt=1000, allow_inf_nan=False, description="edge of a voxel, mm")
+    particle_size: float = Field(gt=0, lt=1e6, allow_inf_nan=False, description="mean particle diameter, mm")
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """A folder of scans with metadata.json."""
+
+    root: Location
+
+    @property
+    def metadata(self) -> Location:
+        """metadata.json: {name: {"spacing": mm, "particle_size": mm}}."""
+        return self.root / "metadata.json"
+
+    @property
+    def zscore(self) -> Location:
+        """zscore.json: mean and standard deviation of grey values over the dataset."""
+        return self.root / "zscore.json"
+
+    def image(self, name: str) -> Location:
+        """OME-Zarr image of a scan."""
+        return self.root / "images" / f"{checked_name(name)}.zarr"
+
+    def truth(self, name: str) -> Location:
+        """OME-Zarr instance labels of a scan, for training and evaluation."""
+        return self.root / "instance_seg" / f"{checked_name(name)}.zarr"
+
+    def names(self) -> list[str]:
+        """Scans in images/, sorted."""
+        images = self.root / "images"
+        names = [name for name in images.children() if name.endswith(".zarr") and (images / name).exists()]
+        return [name.removesuffix(".zarr") for name in names]
+
+    def read_metadata(self) -> dict[str, ScanInfo]:
+        """All entries of metadata.json, validated; empty when there is no such file."""
+        if not self.metadata.exists():
+            return {}
+        try:
+            return _METADATA.validate_python(self.metadata.read_json())
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = " / ".join(map(str, first["loc"]))
+            raise InputError(f"{self.metadata}: {where}: {first['msg']}; correct the entry") from error
+
+    def scan_info(self, name: str) -> ScanInfo:
+        """Spacing and particle size of one scan."""
+        metadata = self.read_metadata()
+        if name not in metadata:
+            known = ", ".join(sorted(metadata)) or "none"
+            raise InputError(f"scan {name!r}: not in {self.metadata} (there: {known}); ingest it or give its --name")
+        return metadata[name]
+
+    def require_image(self, name: str) -> Location:
+        """The image of a scan, which must exist."""
+        image = self.image(name)
+        if not image.exists():
+            raise MissingDataError(f"scan {name!r}: no image at {image}; ingest it first (ps3d ingest)")
+        return image
+
+    def add_scan(self, name: str, spacing: float, particle_size: float) -> None:
+        """Enter a scan in metadata.json, replacing an entry of the same name."""
+        entries = {key: info.model_dump() for key, info in self.read_metadata().items()}
+        try:
+            info = ScanInfo(spacing=spacing, particle_size=particle_size)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise InputError(f"{first['loc'][0]} {first['input']}: {first['msg']}; give a length in mm") from error
+        self.metadata.write_json({**entries, checked_name(name): info.model_dump()})
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The results of one scan: OUTPUT/NAME/."""
+
+    output: Location
+    scan: str
+
+    @property
+    def root(self) -> Location:
+        """Folder of everything below."""
+        return self.output / checked_name(self.scan)
+
+    @property
+    def labels(self) -> Location:
+        """OME-Zarr label image, uint32, shape of the scan."""
+        return self.root / f"{self.scan}.zarr"
+
+    @property
+    def table_parquet(self) -> Location:
+        """One row per particle."""
+        return self.root / "particles.parquet"
+
+    @property
+    def table_csv(self) -> Location:
+        """The same table as text."""
+        return self.root / "particles.csv"
+
+    @property
+    def report(self) -> Location:
+        """Self-contained page with pictures and the size distribution."""
+        return self.root / "report.html"
+
+    @property
+    def run(self) -> Location:
+        """run.json: written last; what was run, on what, and how it went."""
+        return self.root / "run.json"
+
+    @property
+    def work(self) -> Location:
+        """Intermediates and ledger, removed after success."""
+        return self.root / ".work"
+
+
+def checked_name(name: str) -> str:
+    """`name` when it can safely be one folder name on every store, else `InputError`."""
+    bad = not name or name in {".", ".."} or "/" in name or "\\" in name or not name.isprintable()
+    if bad or name.startswith(".") or len(name.encode()) > MAX_NAME:
+        raise InputError(
+            f"scan name {name[:60]!r}: must be 1 to {MAX_NAME} bytes of printable characters without slashes "
+            "and not begin with a dot; give another --name"
+        )
+    return name
+
+
+_METADATA = TypeAdapter(dict[str, ScanInfo])

@@ -1,0 +1,252 @@
+"""A place on any fsspec store: a folder, s3://bucket/prefix or memory://.
+
+`Location` is a value (one URL): it pickles, compares and travels to worker processes; connections are made where it
+is used. Folders are written through a temporary file and a rename, object stores replace objects whole, so a
+reader never sees half a file.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import posixpath
+import shutil
+import uuid
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import fsspec
+import numpy as np
+import numpy.typing as npt
+from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper
+from zarr.abc.store import Store
+from zarr.storage import FsspecStore, LocalStore
+
+from ps3d_core.errors import CorruptDataError, InputError, MissingDataError
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Location:
+    """One folder or file on a store, named by an absolute URL. Make it with `Location.parse`."""
+
+    url: str
+
+    @classmethod
+    def parse(cls, text: str | os.PathLike[str] | Location) -> Location:
+        """Accept a URL, a path (made absolute) or a `Location`."""
+        if isinstance(text, Location):
+            return text
+        raw = os.fspath(text)
+        if "://" in raw and not raw.startswith("file://"):
+            scheme, _, path = raw.partition("://")
+            if scheme not in fsspec.available_protocols():
+                raise InputError(
+                    f"{raw}: unknown store {scheme}://; give a folder, s3://bucket/prefix or memory://name"
+                )
+            return cls(f"{scheme}://{path.rstrip('/')}")
+        return cls(Path(raw.removeprefix("file://")).expanduser().absolute().as_posix())
+
+    def __truediv__(self, name: str) -> Location:
+        return Location(f"{self.url.rstrip('/')}/{name}")
+
+    def __str__(self) -> str:
+        return self.url
+
+    @property
+    def name(self) -> str:
+        """Last part of the path."""
+        return posixpath.basename(self.url)
+
+    @property
+    def parent(self) -> Location:
+        """The folder this lies in."""
+        return Location(posixpath.dirname(self.url))
+
+    @property
+    def local_path(self) -> Path | None:
+        """The path when this is on the local file system, else None."""
+        return None if "://" in self.url else Path(self.url)
+
+    def exists(self) -> bool:
+        """True for an existing file, a local folder, or a prefix with a file below it."""
+        if (path := self.local_path) is not None:
+            return path.exists()
+        return bool(self._fs.isfile(self._path)) or self._holds_a_file(self._path)
+
+    def is_dir(self) -> bool:
+        """True for a folder, or a prefix under which something lies."""
+        if (path := self.local_path) is not None:
+            return path.is_dir()
+        return self._holds_a_file(self._path)
+
+    def children(self) -> list[str]:
+        """Names directly below this folder, sorted; empty when it does not exist."""
+        try:
+            entries = self._fs.ls(self._path, detail=False, refresh=True)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        names = {posixpath.basename(str(entry).rstrip("/")) for entry in entries}
+        return sorted(names - {"", posixpath.basename(self._path.rstrip("/"))} if _is_remote(self) else names)
+
+    def find(self) -> dict[str, dict[str, Any]]:
+        """All files below this folder by relative name, with what the store says of each (size, ETag, mtime)."""
+        root = self._path.rstrip("/")
+        found = self._fs.find(self._path, detail=True, refresh=True)
+        names = {str(path).removeprefix(root).lstrip("/"): dict(info) for path, info in found.items()}
+        return {name: info for name, info in names.items() if not posixpath.basename(name).startswith(".")}
+
+    def read_bytes(self) -> bytes:
+        """Content of the file. Raises `MissingDataError` when it is not there."""
+        try:
+            return bytes(self._fs.cat_file(self._path))
+        except FileNotFoundError as error:
+            raise MissingDataError(f"{self}: no such file; check the path or run the step that makes it") from error
+
+    def write_bytes(self, data: bytes) -> None:
+        """Replace the file with `data`, whole or not at all."""
+        if (path := self.local_path) is None:
+            self._fs.pipe_file(self._path, data)
+            return
+        with _replacing(path) as temporary:
+            temporary.write_bytes(data)
+
+    def open_reading(self) -> BinaryIO:
+        """A seekable stream over the file, for formats that read parts of it. Close it."""
+        try:
+            return cast(BinaryIO, self._fs.open(self._path, "rb"))
+        except FileNotFoundError as error:
+            raise MissingDataError(f"{self}: no such file; check the path or run the step that makes it") from error
+
+    def upload(self, source: Path) -> None:
+        """Replace the file with a copy of the local file `source`, whole or not at all, in little memory."""
+        if (path := self.local_path) is None:
+            self._fs.put_file(str(source), self._path)
+            return
+        with _replacing(path) as temporary:
+            shutil.copyfile(source, temporary)
+
+    def read_text(self) -> str:
+        """Content of the file as UTF-8 text."""
+        return self.read_bytes().decode("utf-8")
+
+    def write_text(self, text: str) -> None:
+        """Replace the file with UTF-8 text."""
+        self.write_bytes(text.encode("utf-8"))
+
+    def read_json(self) -> Any:
+        """Content of the file as JSON; `InputError` when it is not JSON."""
+        text = self.read_bytes()
+        try:
+            return json.loads(text)
+        except ValueError as error:
+            raise InputError(f"{self}: not valid JSON ({error}); mend or remove the file") from error
+
+    def write_json(self, value: Any) -> None:
+        """Replace the file with `value` as JSON."""
+        self.write_text(json.dumps(value, indent=2) + "\n")
+
+    def read_arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Named arrays written by `write_arrays`. Never unpickles."""
+        data = self.read_bytes()
+        try:
+            with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+                return {name: archive[name] for name in archive.files}
+        except (ValueError, zipfile.BadZipFile) as error:
+            raise CorruptDataError(f"{self}: not a readable array file ({error}); remove it and run again") from error
+
+    def write_arrays(self, **arrays: npt.NDArray[Any]) -> None:
+        """Replace the file with named arrays (npz)."""
+        buffer = io.BytesIO()
+        np.savez(buffer, **arrays)  # type: ignore[arg-type]
+        self.write_bytes(buffer.getvalue())
+
+    def remove_tree(self) -> None:
+        """Delete the file or folder and everything below it; absence is fine."""
+        if (path := self.local_path) is not None:
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+            return
+        try:
+            self._fs.rm(self._path, recursive=True)
+        except FileNotFoundError:
+            return
+
+    def rename(self, target: Location) -> None:
+        """Move the folder to `target`, which must not exist: one step on a folder, a copy and delete on objects."""
+        source_path, target_path = self.local_path, target.local_path
+        if source_path is not None and target_path is not None:
+            target_path.parent.mkdir(parents=True, exist_ok=True)
+            source_path.rename(target_path)
+            return
+        # Object by object: fsspec's own move also tries to copy prefixes, which are no objects.
+        source = self._path.rstrip("/")
+        objects = [str(path) for path in self._fs.find(source)]
+        self._fs.copy(objects, [target._path.rstrip("/") + path.removeprefix(source) for path in objects])
+        self.remove_tree()
+
+    def zarr_store(self, *, read_only: bool = False) -> Store:
+        """A Zarr store rooted here."""
+        if (path := self.local_path) is not None:
+            return LocalStore(path, read_only=read_only)
+        return FsspecStore(_zarr_filesystem(self.scheme), path=self._path, read_only=read_only)
+
+    def _holds_a_file(self, prefix: str) -> bool:
+        # Some S3 servers go on listing prefixes whose objects were deleted.
+        try:
+            entries = self._fs.ls(prefix, detail=True, refresh=True)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        below = [entry["name"] for entry in entries if entry["type"] == "directory"]
+        is_file = any(entry["type"] == "file" and entry["name"].rstrip("/") != prefix for entry in entries)
+        return is_file or any(self._holds_a_file(name) for name in below)
+
+    @property
+    def scheme(self) -> str:
+        """fsspec protocol: "file", "s3", "memory"."""
+        return self.url.partition("://")[0] if "://" in self.url else "file"
+
+    @property
+    def _fs(self) -> fsspec.AbstractFileSystem:
+        return _filesystem(self.scheme, os.getpid())
+
+    @property
+    def _path(self) -> str:
+        return str(self._fs._strip_protocol(self.url))
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A file beside `path` that takes its place when the block ends without error."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _is_remote(location: Location) -> bool:
+    return location.local_path is None
+
+
+@lru_cache(maxsize=16)
+def _filesystem(scheme: str, _process: int) -> fsspec.AbstractFileSystem:
+    # Keyed on the process: s3fs connections must not cross a fork.
+    # Nor may it remember listings: other processes write too.
+    return fsspec.filesystem(scheme, use_listings_cache=False)
+
+
+def _zarr_filesystem(scheme: str) -> fsspec.AbstractFileSystem:
+    filesystem_class = fsspec.get_filesystem_class(scheme)
+    if filesystem_class.async_impl:
+        return fsspec.filesystem(scheme, asynchronous=True)
+    return AsyncFileSystemWrapper(fsspec.filesystem(scheme), asynchronous=True)

@@ -1,0 +1,174 @@
+"""Measure a bundle on held-out phantoms: `python -m ps3d_core.training.validate --model DIR`.
+
+The phantoms have other seeds than the training ones and their parameters come from other ranges (the family
+"held-out"). Each goes through the whole pipeline, from scan to label image on the scan grid, and is compared with its
+exact truth; so is the watershed of `watershed.py` on the same scan.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Final
+
+import torch
+
+from ps3d_core.evaluation.metrics import Evaluation, evaluate_arrays
+from ps3d_core.geometry.boxes import Box, Shape
+from ps3d_core.network.bundle import BUNDLED, Fact, load_bundle, record_accuracy
+from ps3d_core.params import PredictParams, Resources, SegmentParams
+from ps3d_core.phantom.variety import random_params
+from ps3d_core.phantom.write import write_phantom
+from ps3d_core.pipeline import segment
+from ps3d_core.plan import SegmentJob
+from ps3d_core.store.arrays import read_box
+from ps3d_core.store.layout import Dataset
+from ps3d_core.store.location import Location
+from ps3d_core.store.ome import open_image
+from ps3d_core.training.watershed import watershed_particles
+
+SPACING: Final = 0.01  # mm; any value will do, phantoms are made in voxels
+IOU_LEVELS: Final = (0.5, 0.75)
+
+Row = dict[str, Fact]
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOutScan:
+    """One validation phantom; lengths in voxels."""
+
+    seed: int
+    shape: Shape
+    particle_size: float
+
+    @property
+    def name(self) -> str:
+        """Unique name of the scan."""
+        return f"held-out-{self.seed}"
+
+
+HELD_OUT: Final = (
+    HeldOutScan(9001, (128, 128, 128), 16.0),
+    HeldOutScan(9002, (128, 128, 128), 17.0),
+    HeldOutScan(9003, (128, 128, 128), 18.0),
+    HeldOutScan(9004, (128, 128, 128), 19.0),
+    HeldOutScan(9005, (128, 160, 160), 20.0),
+    HeldOutScan(9006, (128, 160, 160), 22.0),
+    HeldOutScan(9007, (128, 192, 192), 24.0),
+    HeldOutScan(9008, (128, 192, 192), 26.0),
+    HeldOutScan(9009, (160, 192, 192), 28.0),
+    HeldOutScan(9010, (160, 192, 192), 30.0),
+    HeldOutScan(9011, (192, 192, 192), 34.0),
+    HeldOutScan(9012, (192, 224, 224), 38.0),
+)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Print the table, and write it where asked."""
+    options = _parser().parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for scan in HELD_OUT[: options.scans]:
+            row = validate_scan(
+                scan,
+                Location.parse(folder),
+                model=options.model,
+                mirror=options.mirror,
+                threads=options.threads,
+                claimed=options.claimed,
+            )
+            rows.append(row)
+            print(json.dumps(row), flush=True)
+    rows.append(mean_row(rows))
+    print(table(rows))
+    if options.record:
+        record_accuracy(load_bundle(options.model), rows)
+
+
+def validate_scan(
+    scan: HeldOutScan, folder: Location, *, model: str, mirror: bool, threads: int, claimed: float = 1.0
+) -> Row:
+    """Accuracy of the model and of the watershed on one held-out phantom.
+
+    `claimed` is the particle size that the pipeline is told, relative to the true one.
+    """
+    params = random_params(scan.seed, scan.shape, scan.particle_size, family="held-out")
+    dataset = Dataset(folder / "dataset")
+    write_phantom(params, dataset.root, scan.name, spacing=SPACING)
+    dataset.add_scan(scan.name, SPACING, SPACING * scan.particle_size * claimed)
+    job = SegmentJob(
+        dataset=dataset,
+        scan=scan.name,
+        output=folder / "results",
+        model=model,
+        params=SegmentParams(predict=PredictParams(mirror=mirror)),
+        resources=Resources(workers=threads),
+    )
+    started = time.perf_counter()
+    segment(job)
+    seconds = time.perf_counter() - started
+
+    whole = Box.of(scan.shape)
+    truth = read_box(open_image(dataset.truth(scan.name)), whole)
+    grey = read_box(open_image(dataset.image(scan.name)), whole)
+    ours = evaluate_arrays(read_box(open_image(job.result.labels), whole), truth)
+    peer = evaluate_arrays(watershed_particles(grey, scan.particle_size), truth)
+    return {
+        "scan": scan.name,
+        "shape": "x".join(map(str, scan.shape)),
+        "particle_size_voxels": scan.particle_size,
+        "particles": ours.true,
+        **_scores("model", ours),
+        **_scores("watershed", peer),
+        "seconds": round(seconds, 1),
+    }
+
+
+def mean_row(rows: Sequence[Row]) -> Row:
+    """Mean over scans of every score."""
+    mean: Row = {"scan": "mean", "shape": None, "particle_size_voxels": None}
+    mean["particles"] = round(fmean(float(row["particles"] or 0) for row in rows))
+    for key in rows[0]:
+        if key not in mean:
+            mean[key] = round(fmean(float(row[key] or 0) for row in rows), 3)
+    return mean
+
+
+def table(rows: Sequence[Row]) -> str:
+    """The rows as a Markdown table."""
+    head = list(rows[0])
+    lines = [" | ".join(key.replace("_", " ") for key in head), " | ".join("---" for _ in head)]
+    lines += [" | ".join("" if row[key] is None else str(row[key]) for key in head) for row in rows]
+    return "\n".join(f"| {line} |" for line in lines)
+
+
+def _scores(who: str, evaluation: Evaluation) -> Row:
+    scores: Row = {f"{who}_f1_at_{level:g}": round(_f1(evaluation, level), 3) for level in IOU_LEVELS}
+    if who == "model":
+        scores |= {"splits": evaluation.splits, "merges": evaluation.merges}
+    return scores
+
+
+def _f1(evaluation: Evaluation, level: float) -> float:
+    return evaluation.f1_by_threshold[f"{level:.2f}"]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m ps3d_core.training.validate", description=__doc__)
+    parser.add_argument("--model", default=BUNDLED, help="a bundle's folder, or `bundled`")
+    parser.add_argument("--scans", type=int, default=len(HELD_OUT), help="how many of the held-out phantoms")
+    parser.add_argument("--mirror", action=argparse.BooleanOptionalAction, default=True, help="average over mirrorings")
+    parser.add_argument("--claimed", type=float, default=1.0, help="given particle size / true one")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--record", action="store_true", help="write the table into the bundle")
+    return parser
+
+
+if __name__ == "__main__":
+    main()

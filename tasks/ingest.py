@@ -1,0 +1,51 @@
+"""Ingest as a Prefect task."""
+
+from __future__ import annotations
+
+from prefect import task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+
+from ps3d_core.scan import ingest as core
+from ps3d_core.scan.ingest import IngestSummary
+from ps3d_core.store.layout import Dataset
+from tasks.keys import artifact_key
+from tasks.progress import run_progress
+from tasks.transient import RETRIES, RETRY_DELAYS_SECONDS, retry_condition
+
+
+@task(
+    name="ingest",
+    task_run_name="ingest: {name}",
+    cache_policy=NO_CACHE,  # a source that changed under the same name must be read again
+    persist_result=False,
+    retries=RETRIES,
+    retry_delay_seconds=RETRY_DELAYS_SECONDS,
+    retry_condition_fn=retry_condition,
+)
+def ingest(
+    source: str,
+    dataset: Dataset,
+    name: str,
+    *,
+    spacing: float | None,
+    particle_size: float,
+    overwrite: bool,
+    allow_gaps: bool,
+) -> IngestSummary:
+    """Copy one scan into a dataset."""
+    summary = core.ingest(
+        source,
+        dataset,
+        name,
+        spacing=spacing,
+        particle_size=particle_size,
+        overwrite=overwrite,
+        allow_gaps=allow_gaps,
+        progress=run_progress(name),
+    )
+    rows = "\n".join(f"| {key} | {value} |" for key, value in summary.model_dump().items())
+    create_markdown_artifact(
+        f"| | |\n|---|---|\n{rows}", key=artifact_key(name, "scan"), description=f"{name}: the scan as ingested"
+    )
+    return summary

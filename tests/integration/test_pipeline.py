@@ -1,0 +1,203 @@
+"""The whole pipeline with the bundled model on a small phantom: results, resumption, stores, runners."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from dataclasses import replace
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from ps3d_core.errors import InputError
+from ps3d_core.evaluation.evaluate import evaluate
+from ps3d_core.geometry.boxes import Box
+from ps3d_core.params import InstancesParams, PredictParams, Resources, SegmentParams
+from ps3d_core.phantom.params import PhantomParams
+from ps3d_core.phantom.write import write_phantom
+from ps3d_core.pipeline import segment
+from ps3d_core.plan import SegmentJob, plan_segmentation
+from ps3d_core.store.arrays import read_box
+from ps3d_core.store.layout import Dataset
+from ps3d_core.store.location import Location
+from ps3d_core.store.ome import open_image
+
+SCAN = "ore"
+SHAPE = (80, 72, 88)
+
+
+def job_in(place, **changes):
+    job = SegmentJob(
+        dataset=Dataset(place / "dataset"),
+        scan=SCAN,
+        output=place / "output",
+        params=SegmentParams(predict=PredictParams(mirror=False, device="cpu")),
+        resources=Resources(workers=1, memory_gib=4),
+    )
+    return replace(job, **changes)
+
+
+def make_dataset(place):
+    params = PhantomParams(shape=SHAPE, particle_size_voxels=22, seed=5, dtype="uint16")
+    write_phantom(params, place, SCAN, spacing=0.01)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A place with the dataset and the result of an undisturbed run."""
+    place = Location.parse(tmp_path_factory.mktemp("pipeline"))
+    make_dataset(place / "dataset")
+    return place, segment(job_in(place, keep_work=True))
+
+
+@pytest.fixture
+def copied(finished, tmp_path):
+    """A fresh place with the same dataset, not segmented yet."""
+    place, _ = finished
+    import shutil
+
+    shutil.copytree(str(place / "dataset"), tmp_path / "dataset")
+    return Location.parse(tmp_path)
+
+
+def labels_of(job):
+    array = open_image(job.result.labels)
+    return read_box(array, Box.of(array.shape))
+
+
+def everything_of(job):
+    """Bytes of what a user takes away."""
+    return labels_of(job).tobytes(), job.result.table_parquet.read_bytes(), job.result.table_csv.read_bytes()
+
+
+def test_result_is_whole_and_consistent(finished):
+    place, record = finished
+    job = job_in(place)
+    labels = labels_of(job)
+    ids = np.unique(labels)
+    assert labels.shape == SHAPE
+    assert labels.dtype == np.uint32
+    assert record.particles > 10
+    assert ids.tolist() == list(range(record.particles + 1))
+    table = pq.read_table(str(job.result.table_parquet))
+    assert table["label"].to_pylist() == ids[1:].tolist()
+    assert table["voxels"].to_pylist() == np.bincount(labels.ravel())[1:].tolist()
+    assert "<html" in job.result.report.read_text()
+    assert json.loads(job.result.run.read_text())["counts"]["patches_evaluated"] == record.counts["patches_unique"]
+
+
+def test_particles_are_the_phantoms(finished):
+    place, _ = finished
+    job = job_in(place)
+    # What the model is worth is in its card; this is about every stage keeping particles where they are.
+    evaluation = evaluate(job.result.labels, job.dataset.truth(SCAN))
+    assert evaluation.mean_matched_iou > 0.75
+    assert evaluation.precision > 0.75
+    assert evaluation.recall > 0.4
+
+
+def test_second_run_evaluates_nothing_and_changes_nothing(finished):
+    place, first = finished
+    job = job_in(place)
+    before = {name: info["mtime"] for name, info in job.result.root.find().items()}
+    assert segment(job) == first
+    assert {name: info["mtime"] for name, info in job.result.root.find().items()} == before
+
+
+def test_a_changed_parameter_redoes_only_what_depends_on_it(finished):
+    place, first = finished
+    stricter = SegmentParams(
+        predict=PredictParams(mirror=False, device="cpu"), instances=InstancesParams(min_rel_particle_size=0.5)
+    )
+    job = job_in(place, params=stricter, keep_work=True)
+    forward = first.seconds["predict"]
+    second = segment(job)
+    assert second.particles < first.particles
+    assert second.seconds["predict"] == forward
+    again = segment(job_in(place, keep_work=True))
+    assert again.particles == first.particles
+
+
+def test_work_folder_goes_unless_kept(copied):
+    job = job_in(copied)
+    segment(job)
+    assert not job.result.work.exists()
+
+
+@pytest.fixture(params=["memory", "s3"])
+def object_store(request):
+    if request.param == "s3":
+        return request.getfixturevalue("s3")
+    return Location.parse(f"memory://{uuid.uuid4().hex}")
+
+
+def test_object_stores_give_the_same_bytes(finished, object_store):
+    place, _ = finished
+    for name in (place / "dataset").find():
+        (object_store / "dataset" / name).write_bytes((place / "dataset" / name).read_bytes())
+    job = job_in(object_store)
+    record = segment(job)
+    assert everything_of(job) == everything_of(job_in(place))
+    assert segment(job) == record
+    text = job.result.run.read_text() + job.result.report.read_text()
+    assert "test-secret" not in text
+    object_store.remove_tree()
+
+
+@pytest.mark.parametrize("runner", ["threads", "processes"])
+def test_two_workers_give_the_same_bytes(finished, copied, runner):
+    place, _ = finished
+    segment(job_in(copied, resources=Resources(workers=2, memory_gib=6, runner=runner)))
+    assert everything_of(job_in(copied)) == everything_of(job_in(place))
+
+
+@pytest.mark.slow
+def test_killed_runs_continue_to_the_same_bytes(finished, copied):
+    place, record = finished
+    script = (
+        "import sys; sys.path[:0] = sys.argv[2:]\n"
+        "from tests.integration.test_pipeline import job_in\n"
+        "from ps3d_core.pipeline import segment\n"
+        "from ps3d_core.store.location import Location\n"
+        "segment(job_in(Location.parse(sys.argv[1])))\n"
+    )
+    rng = random.Random(0)
+    for _ in range(4):
+        process = subprocess.Popen([sys.executable, "-c", script, str(copied), os.getcwd()], start_new_session=True)
+        time.sleep(rng.uniform(3, 12))
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    resumed = segment(job_in(copied))
+    assert resumed.particles == record.particles
+    assert everything_of(job_in(copied)) == everything_of(job_in(place))
+
+
+def test_plan_is_refused_before_anything_is_written(copied):
+    job = job_in(copied, scan="nothing")
+    with pytest.raises(InputError, match="'nothing': not in"):
+        segment(job)
+    with pytest.raises(InputError, match="fold 7"):
+        segment(job_in(copied, params=SegmentParams(predict=PredictParams(folds=(7,)))))
+    with pytest.raises(InputError, match="--memory"):
+        segment(job_in(copied, resources=Resources(workers=1, memory_gib=0.11)))
+    assert not (copied / "output").exists()
+
+
+def test_contradicting_spacings_are_refused(copied):
+    dataset = Dataset(copied / "dataset")
+    dataset.add_scan(SCAN, 0.02, 0.44)
+    with pytest.raises(InputError, match="must agree"):
+        plan_segmentation(job_in(copied))
+
+
+def test_plan_describes_itself(finished):
+    place, _ = finished
+    text = "\n".join(plan_segmentation(job_in(place)).describe(seconds_per_patch=0.5))
+    assert "80 x 72 x 88 voxels" in text
+    assert "1.00 per patch" in text
+    assert "about" in text

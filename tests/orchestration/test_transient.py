@@ -1,0 +1,69 @@
+"""Tasks try again when that can help, and only then."""
+
+from __future__ import annotations
+
+import errno
+from itertools import count
+
+import pytest
+from prefect import flow, task
+from prefect.cache_policies import NO_CACHE
+
+from ps3d_core.errors import CorruptDataError, InputError, MissingDataError, StoreError
+from tasks import segment
+from tasks.transient import RETRIES, RETRY_DELAYS_SECONDS, is_transient, retry_condition
+
+PASSING = [
+    StoreError("503"),
+    TimeoutError("slow"),
+    ConnectionResetError("reset"),
+    OSError(errno.EHOSTUNREACH, "unreachable"),
+    OSError(errno.EIO, "input/output error"),
+]
+LASTING = [
+    InputError("spacing -1: must be above 0"),
+    MissingDataError("chunk"),
+    CorruptDataError("checksum"),
+    FileNotFoundError(errno.ENOENT, "no such file"),
+    PermissionError(errno.EACCES, "denied"),
+    OSError(errno.ENOSPC, "disk full"),
+    ValueError("a bug"),
+    KeyboardInterrupt(),
+]
+
+
+def test_which_errors_pass_by_themselves() -> None:
+    assert [error for error in PASSING if not is_transient(error)] == []
+    assert [error for error in LASTING if is_transient(error)] == []
+    assert not is_transient(None)
+
+
+@pytest.mark.usefixtures("server")
+@pytest.mark.parametrize(("error", "calls"), [(StoreError("503"), RETRIES + 1), (InputError("never"), 1)])
+def test_prefect_asks(error: Exception, calls: int) -> None:
+    counter = count(1)
+    called = 0
+
+    @task(cache_policy=NO_CACHE, retries=RETRIES, retry_delay_seconds=0, retry_condition_fn=retry_condition)
+    def work() -> None:
+        nonlocal called
+        called = next(counter)
+        raise error
+
+    @flow
+    def run() -> None:
+        work()
+
+    with pytest.raises(type(error)):
+        run()
+    assert called == calls
+
+
+def test_every_stage_retries_alike_and_caches_nothing() -> None:
+    stages = [value for value in vars(segment).values() if hasattr(value, "retry_condition_fn")]
+    assert len(stages) == 8
+    for stage in stages:
+        assert stage.retries == RETRIES == len(RETRY_DELAYS_SECONDS)
+        assert stage.retry_delay_seconds == RETRY_DELAYS_SECONDS
+        assert stage.retry_condition_fn is retry_condition
+        assert stage.cache_policy == NO_CACHE

@@ -1,0 +1,295 @@
+"""The command line: it explains itself, and it fails in one line with the right status."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from flows.cli import main
+from flows.commands import COMMANDS
+from flows.outcome import run_to_exit_status
+from ps3d_core.errors import InputError, MissingDataError
+from ps3d_core.store.arrays import write_box
+from ps3d_core.store.layout import Dataset
+from ps3d_core.store.location import Location
+from ps3d_core.store.ome import create_image
+
+ROOT = Path(__file__).parents[2]
+
+
+def ps3d(*arguments: str) -> int:
+    """Exit status of the command, as a shell sees it."""
+    try:
+        return main(arguments)
+    except SystemExit as stop:
+        return int(stop.code or 0)
+
+
+def ends_with(error: BaseException | None, *, debug: bool = False) -> int:
+    """Exit status of a command that raises `error`."""
+
+    def run(_args: Namespace) -> None:
+        if error is not None:
+            raise error
+
+    command = SimpleNamespace(PURPOSE="", EXAMPLES="", configure=lambda parser: None, run=run)
+    return run_to_exit_status("test", command, Namespace(debug=debug))
+
+
+def one_line(capsys: pytest.CaptureFixture[str]) -> str:
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("ps3d: error: ")
+    assert captured.err.count("\n") == 1
+    assert "Traceback" not in captured.err
+    return captured.err.removeprefix("ps3d: error: ").strip()
+
+
+def labels_at(location: Location, labels: np.ndarray[Any, Any], spacing: float | None = 0.01) -> None:
+    array = create_image(location, labels.shape, labels.dtype, spacing=spacing, name="labels", label=True)
+    from ps3d_core.geometry.boxes import Box
+
+    write_box(array, Box.of(labels.shape), labels)
+
+
+def two_cubes() -> np.ndarray[Any, Any]:
+    labels = np.zeros((24, 24, 24), np.uint32)
+    labels[2:10, 2:10, 2:10] = 1
+    labels[12:22, 12:22, 12:22] = 2
+    return labels
+
+
+@pytest.mark.parametrize("name", ["", *COMMANDS])
+def test_help_explains(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ps3d(*name.split(), "--help") == 0
+    text = capsys.readouterr().out
+    assert text.startswith(f"Usage: ps3d {name}".strip())
+    assert "Example" in text or not name
+    for command in () if name else COMMANDS:
+        assert f"  {command.split()[0]} " in text
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_argument_is_explained(name: str) -> None:
+    parser = ArgumentParser()
+    COMMANDS[name].configure(parser)
+    assert not [action.dest for action in parser._actions if not action.help]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_purposes_fit_one_line_of_the_help(name: str) -> None:
+    assert len(COMMANDS[name].PURPOSE) <= 80 - len("    instances   ")
+    assert not COMMANDS[name].PURPOSE.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "COMMAND"),
+        (["segmnt"], "segmnt"),
+        (["segment"], "DATASET, OUTPUT"),
+        (["segment", "d", "o", "--frobnicate"], "--frobnicate"),
+        (["segment", "d", "o", "--workers", "0"], "0: must be a whole number from 1"),
+        (["ingest", "s", "d", "--name", "n", "--particle-size", "-1"], "-1: must be a length in mm"),
+        (["ingest", "s", "d", "--name", "n", "--particle-size", "nan"], "nan: must be a length in mm"),
+        (["export", "s", "d", "--format", "jpeg"], "jpeg"),
+        (["model"], "COMMAND"),
+    ],
+)
+def test_usage_errors(arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ps3d(*arguments) == 2
+    line = one_line(capsys)
+    assert says in line
+    assert "--help" in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["segment", "{here}", "{here}/out"], "no scans"),
+        (["segment", "{here}", "{here}/out", "--name", "ore"], "'ore': not in"),
+        (["segment", "{here}", "{here}/out", "--name", "a", "b"], "scan 'b': not in"),
+        (["segment", "{here}", "{here}/out", "--name", "a", "--memory", "0"], "--memory 0"),
+        (["segment", "{here}", "{here}/out", "--name", "a", "--batch-size", "9999"], "--batch-size 9999"),
+        (
+            ["segment", "{here}", "{here}/out", "--name", "a", "--min-rel-particle-size", "2"],
+            "--min-rel-particle-size 2",
+        ),
+        (["segment", "nostore://x", "{here}/out", "--name", "a"], "unknown store nostore"),
+        (["ingest", "{here}/no.tif", "{here}/d", "--name", "n", "--particle-size", "1"], "no such file"),
+        (["export", "{here}/no.zarr", "{here}/x", "--format", "tiff"], "no such file"),
+        (["measure", "{here}/no.zarr", "{here}/x"], "nothing there"),
+        (["evaluate", "{here}/no.zarr", "{here}/no.zarr"], "nothing there"),
+        (["instances", "{here}/no.zarr", "{here}/x.zarr"], "nothing there"),
+        (["instances", "{here}", "{here}/x.zarr", "--workers", "5000"], "--workers 5000"),
+        (["model", "info", "{here}"], "no bundle.json"),
+        (
+            [
+                "phantom",
+                "{here}",
+                "--name",
+                "n",
+                *["--seed", "0", "--shape", "8", "8", "8", "--particle-size-voxels", "1"],
+            ],
+            "-voxels 1",
+        ),
+    ],
+)
+def test_input_errors(arguments: list[str], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ps3d(*(argument.format(here=tmp_path) for argument in arguments)) == 2
+    assert says in one_line(capsys)
+    assert not list(tmp_path.iterdir())
+
+
+def test_statuses(capsys: pytest.CaptureFixture[str]) -> None:
+    assert ends_with(None) == 0
+    assert capsys.readouterr().err == ""
+    assert ends_with(InputError("size 3: at most 2; give 2")) == 2
+    assert one_line(capsys) == "size 3: at most 2; give 2"
+    assert ends_with(KeyboardInterrupt()) == 130
+    assert "continues where it stopped" in one_line(capsys)
+
+
+def test_other_errors_say_where_the_traceback_is(capsys: pytest.CaptureFixture[str], own_home: Path) -> None:
+    assert ends_with(RuntimeError("odd\nthing")) == 1
+    line = one_line(capsys)
+    assert line.startswith("RuntimeError: odd thing; traceback in ")
+    log = Path(line.rpartition(" ")[2])
+    assert log.is_relative_to(own_home)
+    assert "Traceback" in log.read_text()
+    assert ends_with(MissingDataError("chunk c/0: not there")) == 1
+    assert one_line(capsys).startswith("chunk c/0: not there; traceback in ")
+
+
+def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    assert ends_with(RuntimeError("odd"), debug=True) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_warnings_go_to_the_log(capsys: pytest.CaptureFixture[str]) -> None:
+    code = (
+        "import warnings, sys\n"
+        "from types import SimpleNamespace as N\n"
+        "from flows.outcome import run_to_exit_status\n"
+        "warnings.simplefilter('always')\n"
+        "run = lambda args: warnings.warn('something is old', DeprecationWarning)\n"
+        "sys.exit(run_to_exit_status('test', N(run=run), N(debug=False)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    logs = sorted((Path(os.environ["PS3D_HOME"]) / "logs").glob("*-test-*.log"))
+    assert "something is old" in logs[-1].read_text()
+
+
+def test_termination_is_an_orderly_interrupt(tmp_path: Path) -> None:
+    code = (
+        "import signal, sys\n"
+        "from types import SimpleNamespace as N\n"
+        "from flows.outcome import run_to_exit_status\n"
+        "def run(args):\n"
+        "    try:\n"
+        "        print('ready', flush=True); signal.pause()\n"
+        "    finally:\n"
+        "        print('put away', flush=True)\n"
+        "sys.exit(run_to_exit_status('test', N(run=run), N(debug=False)))\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate()
+    assert process.returncode == 130
+    assert out == "put away\n"
+    assert err.startswith("ps3d: error: interrupted")
+
+
+def test_home_that_cannot_be_is_bad_input(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("PS3D_HOME", str(tmp_path / "file" / "home"))
+    assert ps3d("status") == 2
+    assert "set PS3D_HOME to a writable folder" in one_line(capsys)
+
+
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+    shell = f"{sys.executable} -m flows.cli model info --json | head -c 1"
+    done = subprocess.run(shell, shell=True, cwd=ROOT, capture_output=True, text=True)
+    assert done.stderr == ""
+
+
+def test_measure_and_evaluate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    place = Location.parse(tmp_path)
+    truth, found = two_cubes(), two_cubes()
+    found[found == 1] = 0
+    labels_at(place / "truth.zarr", truth)
+    labels_at(place / "found.zarr", found)
+
+    assert ps3d("measure", f"{place}/truth.zarr", f"{place}/table") == 0
+    assert "2 particles" in capsys.readouterr().out
+    assert (tmp_path / "table" / "particles.csv").read_text().count("\n") == 3
+    assert sorted(path.name for path in (tmp_path / "table").iterdir()) == ["particles.csv", "particles.parquet"]
+
+    assert ps3d("evaluate", f"{place}/found.zarr", f"{place}/truth.zarr", "--json") == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert (figures["predicted"], figures["true"], figures["matched"]) == (1, 2, 1)
+    assert ps3d("evaluate", f"{place}/found.zarr", f"{place}/truth.zarr") == 0
+    assert "1 found, 2 true" in capsys.readouterr().out
+
+
+def test_measure_asks_for_a_spacing_that_nobody_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    labels_at(Location.parse(tmp_path) / "labels.zarr", two_cubes(), spacing=None)
+    assert ps3d("measure", f"{tmp_path}/labels.zarr", f"{tmp_path}/table") == 2
+    assert "give --spacing" in one_line(capsys)
+
+
+def test_instances(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    border_core = np.where(two_cubes() > 0, 2, 0).astype(np.uint8)
+    border_core[4:8, 4:8, 4:8] = 1
+    border_core[14:20, 14:20, 14:20] = 1
+    place = Location.parse(tmp_path)
+    labels_at(place / "bc.zarr", border_core)
+    assert ps3d("instances", f"{place}/bc.zarr", f"{place}/particles.zarr", "--workers", "1", "--memory", "1") == 0
+    assert capsys.readouterr().out.startswith("2 particles from 2 cores")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bc.zarr", "particles.zarr"]
+
+
+def test_phantom_export_ingest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    size = ["--shape", "40", "36", "32", "--particle-size-voxels", "12", "--seed", "3"]
+    assert ps3d("phantom", f"{tmp_path}/made", "--name", "Ore 2.5um", *size) == 0
+    made = Dataset(Location.parse(tmp_path / "made"))
+    assert ps3d("export", str(made.image("Ore 2.5um")), f"{tmp_path}/slices", "--format", "tiff") == 0
+    assert len(list((tmp_path / "slices").iterdir())) == 40
+    arguments = ["--name", "Ore 2.5um", "--spacing", "0.01", "--particle-size", "0.12"]
+    assert ps3d("ingest", f"{tmp_path}/slices", f"{tmp_path}/data", *arguments) == 0
+    assert "40 x 36 x 32 voxels" in capsys.readouterr().out
+    assert Dataset(Location.parse(tmp_path / "data")).names() == ["Ore 2.5um"]
+    assert ps3d("ingest", f"{tmp_path}/slices", f"{tmp_path}/data", *arguments) == 2
+    assert "already in" in capsys.readouterr().err
+
+
+def test_model_info(capsys: pytest.CaptureFixture[str]) -> None:
+    assert ps3d("model", "info") == 0
+    text = capsys.readouterr().out
+    assert "digest" in text
+    assert "/tmp" not in text
+    assert ps3d("model", "info", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["format"] == "ps3d-bundle"
+
+
+def test_status_starts_nothing(capsys: pytest.CaptureFixture[str], own_home: Path) -> None:
+    assert ps3d("status") == 0
+    assert "none runs" in capsys.readouterr().out
+    assert not (own_home / "prefect" / "prefect.db").exists()

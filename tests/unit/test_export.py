@@ -1,0 +1,245 @@
+from __future__ import annotations
+
+import uuid
+
+import fsspec
+import nibabel as nib
+import numpy as np
+import ome_zarr_models
+import pytest
+import tifffile
+import zarr
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from ome_zarr_models.v05.image_label import ImageLabel
+
+from ps3d_core.errors import CorruptDataError, InputError
+from ps3d_core.progress import Progress, StageAdvanced
+from ps3d_core.scan.export import export
+from ps3d_core.scan.slabs import OVERHEAD
+from ps3d_core.scan.sources import open_scan
+from ps3d_core.scan.tiff_writer import write_tiff
+from ps3d_core.store.arrays import open_array
+from ps3d_core.store.halving import halve
+from ps3d_core.store.location import Location
+from ps3d_core.store.ome import create_image, image_spacing, is_label_image, open_image
+
+IDS = np.random.default_rng(0).integers(0, 70_000, (13, 20, 31)).astype(np.uint32)
+
+
+@pytest.fixture(params=["folder", "memory"])
+def root(request, tmp_path):
+    return Location.parse(tmp_path if request.param == "folder" else f"memory://{uuid.uuid4().hex}")
+
+
+def image(location, values, **options):
+    options = {"spacing": 0.0125, "name": "scan", "label": values.dtype.kind in "iu", **options}
+    create_image(location, values.shape, values.dtype, **options)[:] = values
+    return location
+
+
+def read(location):
+    with open_scan(location) as reader:
+        return reader.read(0, reader.shape[0])
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "uint32", "int64", "uint64", "float32", "float64"])
+@pytest.mark.parametrize(
+    ("name", "form"), [("out", "tiff"), ("out.nii", "nifti"), ("out.nii.gz", "nifti"), ("out.zarr", "zarr")]
+)
+def test_every_format_and_dtype_comes_back(root, dtype, name, form):
+    values = (IDS % 100).astype(dtype)
+    summary = export(image(root / "scan.zarr", values), root / name, format=form)
+    back = read(root / name)
+    assert back.dtype == dtype
+    assert np.array_equal(back, values)
+    assert (summary.shape, summary.dtype, summary.format) == (values.shape, dtype, form)
+    assert summary.spacing == (0.0125, 0.0125, 0.0125)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "uint32", "int32", "float32", "float64", "float16"])
+def test_one_tiff(tmp_path, dtype):
+    values = (IDS % 100).astype(dtype)
+    source = image(Location.parse(tmp_path / "scan.zarr"), values)
+    export(source, tmp_path / "out.tif", format="tiff")
+    assert np.array_equal(tifffile.imread(tmp_path / "out.tif"), values)
+    with tifffile.TiffFile(tmp_path / "out.tif") as tif:
+        assert tif.series[0].dtype == dtype
+        assert tif.series[0].axes == "ZYX"
+        assert tif.series[0].dataoffset is not None
+        assert tif.is_imagej == (dtype in ("uint8", "uint16", "float32"))
+    with open_scan(str(tmp_path / "out.tif")) as reader:
+        assert reader.spacing == pytest.approx((0.0125,) * 3)
+        assert np.array_equal(reader.read(0, len(values)), values)
+
+
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    values=hnp.arrays(
+        st.sampled_from(["u1", "u2", "u4", "i4"]),
+        st.tuples(st.integers(2, 6), st.integers(1, 9), st.integers(1, 9)),
+    )
+)
+def test_one_tiff_of_any_shape(tmp_path, values):
+    folder = Location.parse(tmp_path / uuid.uuid4().hex)
+    export(image(folder / "scan.zarr", values), folder / "out.tif", format="tiff")
+    back = read(folder / "out.tif")
+    assert back.dtype == values.dtype
+    assert np.array_equal(back, values)
+
+
+def test_large_files_are_big_tiffs(tmp_path, monkeypatch):
+    monkeypatch.setattr("ps3d_core.scan.tiff_writer.CLASSIC_LIMIT", 1000)
+    location = Location.parse(tmp_path / "out.tif")
+    write_tiff(location, iter([IDS[:8], IDS[8:]]), IDS.shape, IDS.dtype, None)
+    with tifffile.TiffFile(tmp_path / "out.tif") as tif:
+        assert tif.is_bigtiff
+    assert np.array_equal(read(location), IDS)
+
+
+def test_tiff_slices_tell_their_resolution(tmp_path):
+    export(image(Location.parse(tmp_path / "scan.zarr"), IDS), tmp_path / "out", format="tiff")
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert names == [f"slice_{z:04d}.tif" for z in range(len(IDS))]
+    with tifffile.TiffFile(tmp_path / "out" / "slice_0007.tif") as tif:
+        page = tif.pages.first
+        assert np.array_equal(page.asarray(), IDS[7])
+        assert page.tags["XResolution"].value == (800, 1)  # 0.0125 mm are 800 pixels per centimetre
+        assert page.tags["ResolutionUnit"].value.name == "CENTIMETER"
+
+
+@pytest.mark.parametrize("name", ["out.nii", "out.nii.gz"])
+def test_nifti_as_nibabel_reads_it(tmp_path, name):
+    export(image(Location.parse(tmp_path / "scan.zarr"), IDS), tmp_path / name, format="nifti", spacing=0.02)
+    back = nib.load(tmp_path / name)
+    assert np.array_equal(np.asarray(back.dataobj), IDS.T)
+    assert back.get_data_dtype() == np.uint32
+    assert back.header.get_zooms() == pytest.approx((0.02, 0.02, 0.02))
+    assert back.header.get_xyzt_units()[0] == "mm"
+    assert np.allclose(back.affine, np.diag([0.02, 0.02, 0.02, 1]))
+
+
+def test_sides_beyond_nifti_1(tmp_path):
+    values = np.arange(2 * 33_000, dtype=np.uint8).reshape(2, 1, 33_000)
+    export(image(Location.parse(tmp_path / "scan.zarr"), values), tmp_path / "out.nii", format="nifti")
+    assert isinstance(nib.load(tmp_path / "out.nii"), nib.Nifti2Image)
+    assert np.array_equal(read(tmp_path / "out.nii"), values)
+
+
+def test_zarr_keeps_labels_labels(root):
+    values = np.repeat(IDS[:, :, :1], 300, axis=2)
+    export(image(root / "scan.zarr", values), root / "out.zarr", format="zarr")
+    assert is_label_image(root / "out.zarr")
+    assert image_spacing(root / "out.zarr") == (0.0125, 0.0125, 0.0125)
+    assert np.array_equal(open_array(root / "out.zarr" / "1")[:], halve(values, "mode"))
+    model = ome_zarr_models.open_ome_zarr((root / "out.zarr").zarr_store(read_only=True))
+    assert isinstance(model, ImageLabel)
+
+
+def test_bare_labels_can_be_called_labels(tmp_path):
+    zarr.create_array(tmp_path / "bare.zarr", shape=IDS.shape, dtype=IDS.dtype, zarr_format=2)[:] = IDS
+    export(tmp_path / "bare.zarr", tmp_path / "grey.zarr", format="zarr")
+    export(tmp_path / "bare.zarr", tmp_path / "ids.zarr", format="zarr", label=True)
+    assert not is_label_image(Location.parse(tmp_path / "grey.zarr"))
+    assert is_label_image(Location.parse(tmp_path / "ids.zarr"))
+    assert image_spacing(Location.parse(tmp_path / "ids.zarr")) is None
+
+
+def test_unknown_spacing_is_not_invented(tmp_path):
+    zarr.create_array(tmp_path / "bare.zarr", shape=IDS.shape, dtype=IDS.dtype)[:] = IDS
+    for name, form in (("out.tif", "tiff"), ("out.nii", "nifti")):
+        assert export(tmp_path / "bare.zarr", tmp_path / name, format=form).spacing is None
+        with open_scan(tmp_path / name) as reader:
+            assert reader.spacing is None
+
+
+@pytest.mark.parametrize("depth", [2, 4, 128])
+@pytest.mark.parametrize(("name", "form"), [("out.tif", "tiff"), ("out.nii.gz", "nifti")])
+def test_file_does_not_depend_on_the_slab(tmp_path, depth, name, form):
+    source = image(Location.parse(tmp_path / "scan.zarr"), IDS)
+    export(source, tmp_path / f"whole_{name}", format=form)
+    events = []
+    export(
+        source,
+        tmp_path / name,
+        format=form,
+        memory_bytes=OVERHEAD + 3 * depth * IDS[0].nbytes,
+        progress=Progress(events.append),
+    )
+    done = [event.done for event in events if isinstance(event, StageAdvanced)]
+    assert done == [min(z + depth, 13) for z in range(0, 13, depth)]
+    whole, sliced = (tmp_path / f"whole_{name}").read_bytes(), (tmp_path / name).read_bytes()
+    if form == "nifti":
+        assert sliced == whole
+    assert np.array_equal(read(tmp_path / name), IDS)
+
+
+# --- refusals ---
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("out.img", {"format": "nifti"}, r"must end in \.nii or \.nii\.gz"),
+        ("there", {"format": "tiff"}, "already exists"),
+        ("out", {"format": "tiff", "spacing": -1.0}, "spacing -1"),
+        ("out", {"format": "tiff", "memory_bytes": 1000}, "raise --memory"),
+        ("out.nii", {"format": "nifti"}, "NIfTI cannot hold them"),
+        ("out.zarr", {"format": "zarr", "label": True}, "must be integers"),
+    ],
+)
+def test_refused_exports_leave_nothing(root, name, options, message):
+    source = image(root / "scan.zarr", (IDS % 9).astype(np.float16))
+    (root / "there" / "file").write_bytes(b"kept")
+    with pytest.raises(InputError, match=message) as caught:
+        export(source, root / name, **options)
+    assert "\n" not in str(caught.value)
+    assert root.children() == ["scan.zarr", "there"]
+    assert (root / "there" / "file").read_bytes() == b"kept"
+
+
+def test_source_is_never_its_own_destination(root):
+    source = image(root / "scan.zarr", IDS)
+    for destination in (source, root):
+        with pytest.raises(InputError, match="the source lies there"):
+            export(source, destination, format="zarr", overwrite=True)
+    assert np.array_equal(open_image(source)[:], IDS)
+
+
+def test_one_tiff_needs_a_local_folder():
+    root = Location.parse(f"memory://{uuid.uuid4().hex}")
+    with pytest.raises(InputError, match="needs a local folder"):
+        export(image(root / "scan.zarr", IDS), root / "out.tif", format="tiff")
+
+
+@pytest.mark.parametrize(("name", "form"), [("out", "tiff"), ("out.nii", "nifti"), ("out.zarr", "zarr")])
+def test_overwrite_replaces_the_whole(root, name, form):
+    export(image(root / "one.zarr", IDS), root / name, format=form)
+    export(image(root / "two.zarr", IDS[:5]), root / name, format=form, overwrite=True)
+    assert np.array_equal(read(root / name), IDS[:5])
+
+
+@pytest.mark.parametrize(
+    ("name", "form"), [("out", "tiff"), ("out.tif", "tiff"), ("out.nii", "nifti"), ("out.zarr", "zarr")]
+)
+def test_a_corrupt_source_leaves_nothing(tmp_path, name, form):
+    values = np.random.default_rng(0).integers(0, 255, (140, 5, 6)).astype(np.uint8)
+    source = image(Location.parse(tmp_path / "scan.zarr"), values)
+    chunk = tmp_path / "scan.zarr" / "0" / "c" / "1" / "0" / "0"
+    data = bytearray(chunk.read_bytes())
+    data[50] ^= 255
+    chunk.write_bytes(data)
+    with pytest.raises(CorruptDataError):
+        export(source, tmp_path / name, format=form)
+    assert [path.name for path in tmp_path.iterdir()] == ["scan.zarr"]
+
+
+def test_a_corrupt_source_leaves_nothing_on_a_store():
+    root = Location.parse(f"memory://{uuid.uuid4().hex}")
+    source = image(root / "scan.zarr", np.ones((140, 5, 6), np.uint8))
+    (source / "0" / "c" / "1" / "0" / "0").write_bytes(b"\xff" * 300)
+    for name, form in (("out", "tiff"), ("out.nii", "nifti"), ("out.zarr", "zarr")):
+        with pytest.raises(CorruptDataError):
+            export(source, root / name, format=form)
+        assert not any("out" in path for path in fsspec.filesystem("memory").find(str(root)))

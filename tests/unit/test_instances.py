@@ -1,0 +1,269 @@
+"""Border-core labels to particles: against the definition, and independent of blocks, halo, workers and store."""
+
+from __future__ import annotations
+
+import tempfile
+import uuid
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from ps3d_core.blockwise import Runner
+from ps3d_core.errors import InputError, MissingDataError
+from ps3d_core.instances.labels import border_core_to_instances, run_instances
+from ps3d_core.instances.plan import BASE_BYTES
+from ps3d_core.store.arrays import create_array, open_array
+from ps3d_core.store.location import Location
+from tests.unit.instances_runs import MEMORY, blobs, labels_of, planned, stored
+from tests.unit.naive_instances import naive_instances, remaining_cores
+
+sides = st.tuples(*[st.integers(1, 12)] * 3)
+
+
+@st.composite
+def blocks(draw, shape):
+    """Blocks of any sides that cut each axis into at most three, not too many in all."""
+    sides = [draw(st.integers(-(-n // 3), n)) for n in shape]
+    if np.prod([-(-n // side) for n, side in zip(shape, sides, strict=True)]) > 12:
+        sides[draw(st.integers(0, 2))] = 12
+    return tuple(sides)
+
+
+@st.composite
+def volumes(draw):
+    """Random classes: noise, mostly foreground, or balls; of any shape, down to one voxel thin."""
+    shape = draw(sides)
+    kind = draw(st.sampled_from(["noise", "dense", "balls"]))
+    if kind == "noise":
+        return draw(arrays(np.uint8, shape, elements=st.integers(0, 2)))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    if kind == "balls":
+        return blobs(rng, shape, draw(st.integers(1, 12)))
+    return rng.choice(3, size=shape, p=(0.05, 0.75, 0.2)).astype(np.uint8)
+
+
+def run_once(border_core, runner=None, **options):
+    """Labels of a volume, in a place of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        place = Location.parse(Path(folder))
+        return labels_of(planned(place, stored(place, border_core), **options), runner)
+
+
+@st.composite
+def cut_volumes(draw):
+    """A volume and a cut of it into blocks."""
+    border_core = draw(volumes())
+    return border_core, draw(blocks(border_core.shape))
+
+
+@given(case=cut_volumes(), halo=st.integers(1, 4), share=st.sampled_from([0.0, 0.005, 0.4, 1.0]))
+@example(case=(np.ones((5, 4, 9), np.uint8), (3, 4, 3)), halo=1, share=0.0)
+@example(case=(np.zeros((3, 3, 3), np.uint8), (2, 3, 3)), halo=2, share=0.005)
+@example(case=(np.full((4, 7, 2), 2, np.uint8), (3, 3, 1)), halo=2, share=0.005)
+@settings(max_examples=25)
+def test_any_cut_gives_the_definition(case, halo, share):
+    border_core, block = case
+    labels = run_once(border_core, block_shape=block, halo=halo, min_rel_particle_size=share)
+    np.testing.assert_array_equal(labels, naive_instances(border_core, share))
+
+
+@pytest.fixture(scope="module")
+def particles():
+    """Particles that touch, small cores, coreless specks and long ways to the next core, larger than a block."""
+    rng = np.random.default_rng(5)
+    border_core = blobs(rng, (40, 36, 50), 50, thickness=1.6)
+    without_cores = border_core[8:28, 10:30, 15:40]
+    without_cores[without_cores == 1] = 2
+    return border_core
+
+
+@pytest.fixture(scope="module")
+def expected(particles):
+    return naive_instances(particles, 0.005)
+
+
+@pytest.mark.parametrize("block", [None, (16, 16, 16), (32, 32, 32), (24, 16, 48), (40, 7, 23), (19, 36, 11)])
+def test_block_shapes(tmp_path, particles, expected, block):
+    place = Location.parse(tmp_path)
+    plan = planned(place, stored(place, particles), block_shape=block, halo=4, min_rel_particle_size=0.005)
+    np.testing.assert_array_equal(labels_of(plan), expected)
+
+
+@pytest.mark.parametrize("runner", [Runner(workers=2), Runner(kind="processes", workers=2)], ids=lambda r: r.kind)
+def test_workers(tmp_path, particles, expected, runner):
+    place = Location.parse(tmp_path)
+    plan = planned(place, stored(place, particles), block_shape=(32, 16, 48), min_rel_particle_size=0.005)
+    np.testing.assert_array_equal(labels_of(plan, runner), expected)
+
+
+def test_object_store(particles, expected):
+    place = Location.parse(f"memory://{uuid.uuid4().hex}")
+    plan = planned(place, stored(place, particles), block_shape=(40, 36, 25), min_rel_particle_size=0.005)
+    np.testing.assert_array_equal(labels_of(plan), expected)
+
+
+def test_summary_counts_what_happened(tmp_path, particles):
+    place = Location.parse(tmp_path)
+    summary = run_instances(planned(place, stored(place, particles), block_shape=(20, 36, 25), halo=4))
+    labels, cores = naive_instances(particles), remaining_cores(particles).max()
+    assert summary.rounds > 1
+    assert summary.small_cores > 0
+    assert (summary.particles, summary.cores, summary.dropped) == (labels.max(), cores, 0)
+    assert summary.coreless == labels.max() - cores > 0
+    assert summary.voxels == np.count_nonzero(labels)
+
+
+def test_files_do_not_show_the_blocks(tmp_path, particles):
+    """The output is written in shards of its own: the same objects, byte for byte."""
+    images = []
+    for name, block in (("a", (16, 32, 48)), ("b", (40, 36, 50))):
+        place = Location.parse(tmp_path / name)
+        labels_of(planned(place, stored(place, particles), block_shape=block))
+        files = sorted((tmp_path / name / "labels" / "c").rglob("*"))
+        images.append([(file.relative_to(tmp_path / name), file.read_bytes()) for file in files if file.is_file()])
+    assert images[0] == images[1]
+
+
+def test_nearest_core_wins_and_ties_go_to_the_higher():
+    line = np.full((1, 1, 24), 2, np.uint8)
+    line[0, 0, [0, 1, 2, 3, 9, 10, 11, 12]] = 1
+    # Beyond the volume nothing is near, but in a line of one voxel only the ends of a core touch something else.
+    labels = run_once(line, block_shape=(1, 1, 5), halo=1)
+    assert labels[0, 0].tolist() == [1] * 6 + [2] * 18
+
+
+def test_a_corridor_of_many_rounds():
+    """A spiral of border with one core at its end: one particle, however many rounds and blocks it takes."""
+    spiral = np.zeros((3, 21, 21), np.uint8)
+    top, left, bottom, right = 0, 0, 20, 20
+    while top < bottom:
+        # Down the outside, along the bottom, up the other side, back along the top, one turn further in.
+        spiral[1, top, left : right + 1] = spiral[1, top : bottom + 1, right] = 2
+        spiral[1, bottom, left : right + 1] = spiral[1, top + 2 : bottom + 1, left] = 2
+        spiral[1, top + 2, left : left + 3] = 2
+        top, left, bottom, right = top + 2, left + 2, bottom - 2, right - 2
+    spiral[:, 8:13, 8:13] = 1
+    expected = naive_instances(spiral)
+    with tempfile.TemporaryDirectory() as folder:
+        place = Location.parse(Path(folder))
+        plan = planned(place, stored(place, spiral), block_shape=(3, 11, 11), halo=6)
+        summary = run_instances(plan)
+        np.testing.assert_array_equal(labels_of(plan), expected)
+    assert expected.max() == 1
+    assert summary.rounds > 10
+
+
+def test_coreless_components_join_across_edges_and_corners():
+    border = np.zeros((8, 8, 8), np.uint8)
+    for i in range(8):
+        border[i, i, i] = border[i, 7 - i, 0] = 2
+    labels = run_once(border, block_shape=(4, 4, 4))
+    assert set(np.unique(labels)) == {0, 1, 2}
+    np.testing.assert_array_equal(labels, naive_instances(border))
+
+
+def test_ids_cores_first_in_scan_order_then_coreless():
+    border_core = np.zeros((6, 6, 20), np.uint8)
+    border_core[0, 0, 0] = 2
+    border_core[0:5, 0:5, 12:17] = 1
+    border_core[1:6, 1:6, 3:8] = 1
+    labels = run_once(border_core, block_shape=(3, 3, 4))
+    assert [labels[0, 0, 12], labels[1, 1, 3], labels[0, 0, 0]] == [1, 2, 3]
+
+
+def test_the_edge_of_the_scan_makes_no_core_small():
+    """A slab of core along a face: every voxel is near its inner side only in the last two planes."""
+    border_core = np.zeros((9, 12, 12), np.uint8)
+    border_core[:4] = 1
+    border_core[6:] = 2
+    assert remaining_cores(border_core).max() == 1
+    np.testing.assert_array_equal(run_once(border_core, block_shape=(5, 6, 7)), naive_instances(border_core))
+
+
+def test_more_particles_than_16_bits():
+    """68,921 particles, all in one block or cut into four: ids are dense, none is merged or lost."""
+    n = 41
+    cell = np.zeros((4, 4, 4), np.uint8)
+    cell[1:, 1:, 1:] = 2
+    border_core = np.tile(cell, (n, n, n))
+    ids = np.arange(1, n**3 + 1).reshape(n, 1, n, 1, n, 1)
+    for block in ((164, 164, 164), (164, 96, 128)):
+        cells = run_once(border_core, block_shape=block).reshape(n, 4, n, 4, n, 4)
+        assert cells.max() == n**3
+        assert (cells[:, 1:, :, 1:, :, 1:] == ids).all()
+
+
+def test_pruning_uses_the_mean_over_particles():
+    border_core = np.zeros((3, 3, 60), np.uint8)
+    border_core[:, :, 0:20] = border_core[:, :, 21:41] = 2
+    border_core[1, 1, 50:54] = 2
+    # 180 + 180 + 4 voxels: the mean is 121.3.
+    assert run_once(border_core, min_rel_particle_size=4 / 121).max() == 2
+    assert run_once(border_core, min_rel_particle_size=4 / 122).max() == 3
+
+
+def test_nothing_to_find(tmp_path):
+    place = Location.parse(tmp_path)
+    summary = run_instances(planned(place, stored(place, np.zeros((5, 6, 7), np.uint8))))
+    assert (summary.particles, summary.voxels) == (0, 0)
+
+
+@pytest.mark.parametrize("dtype", [bool, np.int64, np.float64, np.uint16])
+def test_any_number_type(dtype):
+    border_core = np.zeros((6, 6, 6))
+    border_core[1:5, 1:5, 1:5] = 1
+    assert run_once(border_core.astype(dtype)).max() == 1
+
+
+@pytest.mark.parametrize(("value", "dtype"), [(3, np.uint8), (0.5, np.float32), (np.nan, np.float64), (-1, np.int16)])
+def test_other_values_are_refused(tmp_path, value, dtype):
+    place = Location.parse(tmp_path)
+    border_core = np.zeros((4, 4, 4), dtype)
+    border_core[1, 2, 3] = value
+    with pytest.raises(InputError, match=r"only 0 \(background\), 1 \(core\) and 2 \(border\)"):
+        run_instances(planned(place, stored(place, border_core)))
+
+
+def test_unusable_parameters(tmp_path):
+    place = Location.parse(tmp_path)
+    source = stored(place, np.zeros((300, 4, 4), np.uint8))
+    for options, message in (
+        ({"min_rel_particle_size": 1.5}, "0 to 1"),
+        ({"min_rel_particle_size": float("nan")}, "0 to 1"),
+        ({"block_shape": (0, 4, 4)}, "sides are 1 to 128"),
+        ({"block_shape": (150, 4, 4)}, "multiples of 16"),
+        ({"memory_bytes": BASE_BYTES}, "raise --memory"),
+    ):
+        with pytest.raises(InputError, match=message):
+            planned(place, source, **options)
+    with pytest.raises(InputError, match="the same array"):
+        border_core_to_instances(source, source, place / "work", memory_bytes=MEMORY)
+    with pytest.raises(MissingDataError):
+        planned(place, place / "nothing")
+
+
+def test_an_output_of_another_kind_is_left_alone(tmp_path):
+    place = Location.parse(tmp_path)
+    (place / "labels" / "thesis.txt").write_text("ten years")
+    plan = planned(place, stored(place, np.zeros((4, 4, 4), np.uint8)))
+    with pytest.raises(InputError, match="something other"):
+        run_instances(plan)
+    assert (place / "labels" / "thesis.txt").read_text() == "ten years"
+
+
+def test_the_plan_fits_its_budget(tmp_path):
+    place = Location.parse(tmp_path)
+    source = stored(place, np.zeros((8, 8, 8), np.uint8))
+    assert planned(place, source).block_shape == (8, 8, 8)
+    for shape, workers in (((2000, 2000, 2000), 1), ((2000, 2000, 2000), 4), ((700, 900, 333), 2)):
+        large = place / f"{shape}-{workers}"
+        array_location = large / "border_core"
+        create_array(array_location, shape, np.uint8)
+        plan = planned(large, array_location, memory_bytes=4 * 2**30, workers=workers)
+        assert plan.memory_bytes * workers <= 4 * 2**30
+        assert len(plan.blocks()) >= (2 * workers if workers > 1 else 1)
+        assert open_array(array_location).shape == plan.shape

@@ -1,0 +1,215 @@
+"""Interrupted and repeated runs of the instances stage: equal bytes, and no work done twice."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ps3d_core.errors import InputError
+from ps3d_core.geometry.boxes import Box
+from ps3d_core.instances.cores import label_cores
+from ps3d_core.instances.labels import run_instances
+from ps3d_core.instances.pieces import MAX_IDS, check_ids, serial_offsets
+from ps3d_core.progress import Progress, StageAdvanced, StageStarted
+from ps3d_core.store.arrays import create_array, open_array, read_box
+from ps3d_core.store.location import Location
+from tests.unit.instances_runs import blobs, labels_of, planned, stored
+from tests.unit.naive_instances import naive_instances
+
+BLOCK = (16, 14, 12)
+
+
+class Crash(BaseException):
+    """Ends a run at once, as a signal would: nothing catches it."""
+
+
+class CrashAfter:
+    """Listener that ends the run after a number of blocks (of one stage), and counts the blocks done in all."""
+
+    def __init__(self, blocks, stage=None):
+        self.left = blocks
+        self.stage = stage
+        self.done = Counter()
+
+    def __call__(self, event):
+        if isinstance(event, StageAdvanced):
+            self.done[event.stage] += event.amount
+            self.left -= self.stage in {None, event.stage}
+            if self.left == 0:
+                raise Crash
+
+
+@pytest.fixture(scope="module")
+def particles():
+    return blobs(np.random.default_rng(3), (30, 28, 36), 30, thickness=1.5)
+
+
+@pytest.fixture(scope="module")
+def expected(particles):
+    return naive_instances(particles, 0.005)
+
+
+def plan_for(place, particles):
+    source = place / "border_core" if (place / "border_core").exists() else stored(place, particles)
+    return planned(place, source, block_shape=BLOCK, halo=3, min_rel_particle_size=0.005)
+
+
+def read(plan):
+    return read_box(open_array(plan.output), Box.of(plan.shape))
+
+
+def test_crashes_between_blocks_cost_nothing(tmp_path, particles, expected):
+    """A run that ends after every seventh block gets there all the same, and does no block twice."""
+    plan = plan_for(Location.parse(tmp_path), particles)
+    undisturbed = CrashAfter(10**9)
+    run_instances(plan_for(Location.parse(tmp_path / "undisturbed"), particles), progress=Progress(undisturbed))
+    done, crashes = Counter(), 0
+    while True:
+        listener = CrashAfter(7)
+        try:
+            run_instances(plan, progress=Progress(listener))
+        except Crash:
+            crashes += 1
+        else:
+            break
+        finally:
+            done += listener.done
+    assert crashes >= 3
+    np.testing.assert_array_equal(read(plan), expected)
+    for stage, blocks in undisturbed.done.items():
+        # Merging is one step, and starts over; blocks do not.
+        assert done[stage] == blocks or stage.startswith("merge")
+
+
+def test_crashes_inside_blocks_cost_the_block(tmp_path, particles, expected):
+    """What is in flight when the power fails has no ledger entry, and its data may be there or not."""
+    plan = plan_for(Location.parse(tmp_path), particles)
+    for stage, ledger, labels in (
+        ("label cores", plan.ledger("cores", plan.cores_fingerprint), plan.core_labels),
+        ("grow particles", plan.ledger("grow-0001", plan.growth_fingerprint), plan.growth / "round-0001" / "labels"),
+        (
+            "grow particles, round 2",
+            plan.ledger("grow-0002", plan.growth_fingerprint),
+            plan.growth / "round-0002" / "labels",
+        ),
+    ):
+        with pytest.raises(Crash):
+            run_instances(plan, progress=Progress(CrashAfter(5, stage)))
+        entry = min(Path(ledger.location.url).iterdir())
+        z, y, x = plan.blocks()[int(entry.stem)].position
+        entry.unlink()
+        (Path(labels.url) / "c" / str(z) / str(y) / str(x)).unlink()
+    run_instances(plan)
+    np.testing.assert_array_equal(read(plan), expected)
+
+
+def test_a_second_run_does_nothing(tmp_path, particles):
+    plan = plan_for(Location.parse(tmp_path), particles)
+    summary = run_instances(plan)
+    before = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*") if file.is_file()}
+    events = []
+    assert run_instances(plan, progress=Progress(events.append)) == summary
+    assert events == []
+    assert {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*") if file.is_file()} == before
+
+
+def test_a_changed_parameter_redoes_what_depends_on_it(tmp_path, particles, expected):
+    place = Location.parse(tmp_path)
+    plan = plan_for(place, particles)
+    run_instances(plan)
+    other = planned(place, plan.border_core, block_shape=BLOCK, halo=3, min_rel_particle_size=0.9)
+    events = []
+    run_instances(other, progress=Progress(events.append))
+    redone = {event.stage for event in events if isinstance(event, StageStarted) and event.already < event.total}
+    assert redone - {"merge cores", "merge coreless"} == {"write labels"}
+    np.testing.assert_array_equal(read(other), naive_instances(particles, 0.9))
+    # And back: the image holds the other result, whatever the ledger of this one remembers.
+    run_instances(plan)
+    np.testing.assert_array_equal(read(plan), expected)
+
+
+def test_a_deleted_or_replaced_output_is_written_again(tmp_path, particles, expected):
+    plan = plan_for(Location.parse(tmp_path), particles)
+    run_instances(plan)
+    plan.output.remove_tree()
+    np.testing.assert_array_equal(labels_of(plan), expected)
+    create_array(plan.output, (3, 3, 3), np.uint32, overwrite=True)
+    np.testing.assert_array_equal(labels_of(plan), expected)
+
+
+def test_an_output_left_unfinished_by_another_run_is_not_taken_for_finished(tmp_path, particles, expected):
+    """Finished; deleted; begun again by a run with other blocks, which crashes: the ledger of the first knows all."""
+    plan = plan_for(Location.parse(tmp_path), particles)
+    run_instances(plan)
+    plan.output.remove_tree()
+    create_array(plan.output, plan.shape, np.uint32, chunks=(10, 10, 10), shards=(10, 10, 10))
+    others = planned(Location.parse(tmp_path), plan.border_core, block_shape=(10, 28, 20), min_rel_particle_size=0.005)
+    with pytest.raises(Crash):
+        run_instances(others, progress=Progress(CrashAfter(2, "write labels")))
+    run_instances(plan)
+    np.testing.assert_array_equal(read(plan), expected)
+    before = {file: file.stat().st_mtime_ns for file in (tmp_path / "labels").rglob("*")}
+    # The same result is there, it does not matter through which blocks.
+    run_instances(others)
+    assert {file: file.stat().st_mtime_ns for file in (tmp_path / "labels").rglob("*")} == before
+
+
+def test_a_changed_input_is_noticed(tmp_path, particles):
+    place = Location.parse(tmp_path)
+    source = stored(place, particles)
+    one = planned(place, source, input_fingerprint=None)
+    (Path(source.url) / "c" / "0" / "0" / "0").touch()
+    assert planned(place, source, input_fingerprint=None).cores_fingerprint != one.cores_fingerprint
+
+
+def test_stages_out_of_order_say_so(tmp_path, particles):
+    from ps3d_core.errors import MissingDataError
+    from ps3d_core.instances.cores import merge_cores
+    from ps3d_core.instances.rounds import grow_cores
+
+    plan = plan_for(Location.parse(tmp_path), particles)
+    with pytest.raises(MissingDataError, match="finish that stage first"):
+        merge_cores(plan)
+    label_cores(plan)
+    with pytest.raises(MissingDataError):
+        grow_cores(plan)
+
+
+def test_more_pieces_than_ids_are_refused():
+    check_ids(MAX_IDS)
+    with pytest.raises(InputError, match="32-bit ids end at 4294967295"):
+        check_ids(MAX_IDS + 1)
+    with pytest.raises(InputError, match="4400000000 connected pieces"):
+        serial_offsets(3, {0: 2_000_000_000, 2: 2_400_000_000})
+    assert serial_offsets(3, {0: 5, 2: 7}).tolist() == [0, 5, 5, 12]
+
+
+def test_killed(tmp_path, particles, expected):
+    """SIGKILL, twice, to a run in a process of its own."""
+    plan = plan_for(Location.parse(tmp_path), particles)
+    code = (
+        "import sys\n"
+        "from ps3d_core.instances.labels import run_instances\n"
+        "from ps3d_core.store.location import Location\n"
+        "from tests.unit.instances_runs import planned\n"
+        "place = Location.parse(sys.argv[1])\n"
+        f"plan = planned(place, place / 'border_core', block_shape={BLOCK}, halo=3, min_rel_particle_size=0.005)\n"
+        "run_instances(plan)\n"
+    )
+    for stage in ("instances-cores", "instances-grow-0001"):
+        child = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], start_new_session=True)
+        entries = tmp_path / "work" / "ledger" / stage
+        while len(list(entries.rglob("*.json"))) < 3 and child.poll() is None:
+            time.sleep(0.005)
+        os.killpg(child.pid, signal.SIGKILL)
+        assert child.wait() == -signal.SIGKILL
+    assert not plan.output.exists()
+    np.testing.assert_array_equal(labels_of(plan), expected)

@@ -1,0 +1,222 @@
+"""Measuring whole label images: the answer, and that nothing about the run shows in it."""
+
+import uuid
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from labelled import stored, sums_of, voronoi
+
+from ps3d_core.blockwise import Runner
+from ps3d_core.errors import CorruptDataError, InputError
+from ps3d_core.particles import measure
+from ps3d_core.particles.exact_sums import normalised, sum_of_squares, total
+from ps3d_core.particles.label_index import as_labels, index_labels, row_of
+from ps3d_core.particles.measure import measure_blocks, measure_particles, plan_measurement
+from ps3d_core.particles.table import read_columns
+from ps3d_core.store.location import Location
+
+SHAPE = (18, 21, 24)
+GREY_TYPES = ["uint8", "uint16", "int16", "float32", "float64"]
+shapes = st.tuples(*(st.integers(1, 9) for _ in range(3)))
+blocks = st.tuples(*(st.integers(1, 10) for _ in range(3)))
+seeds = st.integers(0, 2**32 - 1)
+
+
+def grey_of(shape, dtype, seed=0):
+    rng = np.random.default_rng(seed)
+    if np.dtype(dtype).kind == "f":
+        # Values over 60 decades, of both signs: where a floating-point sum depends on the order most.
+        return (rng.normal(size=shape) * 10.0 ** rng.uniform(-30, 15, shape)).astype(dtype)
+    info = np.iinfo(dtype)
+    return rng.integers(info.min, info.max, shape, dtype, endpoint=True)
+
+
+def equal(a, b):
+    return all(np.array_equal(x, y, equal_nan=x.dtype.kind == "f") for x, y in zip(a, b, strict=True))
+
+
+@settings(max_examples=60)
+@given(shape=shapes, block=blocks, seed=seeds, dtype=st.sampled_from(GREY_TYPES))
+def test_sums_do_not_depend_on_blocks(shape, block, seed, dtype):
+    labels = np.random.default_rng(seed).integers(0, 4, shape).astype(np.uint32) * 1_000_000_007 % (2**32 - 5)
+    image = grey_of(shape, dtype, seed)
+    if shape[0] > 4 and np.dtype(dtype).kind == "f":
+        image[0, 0, 0], image[3, 0, 0] = np.nan, -np.inf
+    assert equal(sums_of(labels, image), sums_of(labels, image, block))
+
+
+@settings(max_examples=60)
+@given(values=st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1, max_size=40))
+def test_grey_sums_are_exact(values):
+    from fractions import Fraction
+
+    image = np.array(values, np.float32).reshape(1, 1, -1)
+    sums = sums_of(np.ones(image.shape, np.uint32), image)
+    exact = [Fraction(float(v)) for v in image.ravel()]
+    assert total(sums.grey_total)[0] == pytest.approx(float(sum(exact)), rel=1e-15, abs=0)
+    assert sum_of_squares(sums.grey_squares)[0] == pytest.approx(float(sum(v * v for v in exact)), rel=1e-15, abs=0)
+    assert (sums.grey_low[0], sums.grey_high[0]) == (image.min(), image.max())
+    assert np.array_equal(normalised(sums.grey_total), sums.grey_total)
+
+
+@settings(max_examples=30)
+@given(seed=seeds, shape=shapes)
+def test_labels_are_names_only(seed, shape):
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 6, shape).astype(np.uint32)
+    names = np.concatenate([[0], 1 + rng.choice(2**32 - 2, 5, replace=False)]).astype(np.uint32)
+    image = grey_of(shape, "uint16", seed)
+    a, b = sums_of(labels, image), sums_of(names[labels], image)
+    order = np.searchsorted(b.labels, names[a.labels])
+    assert all(np.array_equal(x, y[order]) for x, y in zip(a[1:], b[1:], strict=True))
+
+
+def test_index_of_many_labels():
+    labels = np.random.default_rng(0).integers(0, 2**32, (20, 20, 20)).astype(np.uint32)
+    index = index_labels(labels)
+    assert np.array_equal(index.labels, np.setdiff1d(labels, [0]))
+    for i in range(0, len(index.labels), 97):
+        assert row_of(index.labels[i], index) == i
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "int32", "int64", "uint64", "bool"])
+def test_labels_of_any_integer_type(dtype):
+    array = np.array([0, 1, 1], dtype)
+    assert as_labels(array, "labels").dtype == np.uint32
+
+
+@pytest.mark.parametrize("array", [np.array([-1], np.int16), np.array([2**32], np.int64), np.array([1.0])])
+def test_labels_that_cannot_be(array):
+    with pytest.raises(InputError, match=r"labels.*;"):
+        as_labels(array, "labels")
+
+
+@pytest.fixture(scope="module")
+def volume():
+    labels = voronoi(SHAPE, 30, seed=2)
+    return labels, grey_of(SHAPE, "float32", 5)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory, volume):
+    root = Location.parse(tmp_path_factory.mktemp("measure"))
+    stored(root / "labels.zarr", volume[0])
+    stored(root / "image.zarr", volume[1])
+    return root
+
+
+def run(place, work, **options):
+    """Bytes of both files and the summary of one measurement in its own folder."""
+    output = work / "out"
+    summary = measure_particles(
+        place / "labels.zarr", output, image=place / "image.zarr", spacing=0.01, work=work / "work", **options
+    )
+    return (output / "particles.parquet").read_bytes(), (output / "particles.csv").read_bytes(), summary
+
+
+@pytest.fixture(scope="module")
+def reference(place, tmp_path_factory):
+    return run(place, Location.parse(tmp_path_factory.mktemp("reference")), block_shape=SHAPE)
+
+
+@pytest.mark.parametrize(
+    ("block", "runner"),
+    [
+        ((8, 8, 8), Runner()),
+        ((5, 21, 7), Runner(workers=2)),
+        ((18, 1, 24), Runner()),
+        ((16, 16, 16), Runner(kind="processes", workers=1)),
+    ],
+)
+def test_files_do_not_depend_on_blocks_and_workers(place, reference, tmp_path, block, runner):
+    assert run(place, Location.parse(tmp_path), block_shape=block, runner=runner) == reference
+
+
+def test_files_do_not_depend_on_the_store(volume, reference):
+    place = Location.parse(f"memory://{uuid.uuid4().hex}")
+    stored(place / "labels.zarr", volume[0])
+    stored(place / "image.zarr", volume[1])
+    assert run(place, place, memory_bytes=2**20) == reference
+
+
+def test_rows_in_ranges_of_labels(place, reference, tmp_path, monkeypatch):
+    monkeypatch.setattr(measure, "LABELS_AT_ONCE", 7)
+    output = Location.parse(tmp_path)
+    _, csv, summary = run(place, output, block_shape=(8, 8, 8))
+    assert (csv, summary) == reference[1:]
+
+
+def test_labels_with_wide_gaps(tmp_path):
+    labels = np.zeros((6, 6, 6), np.uint32)
+    labels[1, 1, 1], labels[1, 1, 4], labels[4, 4, :] = 1, 2**31, 2**32 - 1
+    place = Location.parse(tmp_path)
+    stored(place / "labels.zarr", labels)
+    options = {"spacing": 1.0, "work": place / "work", "block_shape": (3, 3, 3), "n_particles": 3}
+    summary = measure_particles(place / "labels.zarr", place, **options)
+    columns = read_columns(place / "particles.parquet", ["label", "voxels", "touches_border", "grey_mean"])
+    assert columns["label"].tolist() == [1, 2**31, 2**32 - 1]
+    assert columns["voxels"].tolist() == [1, 1, 6]
+    assert columns["touches_border"].tolist() == [False, False, True]
+    assert np.isnan(columns["grey_mean"]).all()
+    assert (summary.particles, summary.voxels, summary.touching_border) == (3, 8, 1)
+
+
+def test_finished_blocks_are_not_measured_again(place, tmp_path):
+    plan = plan_measurement(
+        place / "labels.zarr", image=None, spacing=1.0, work=Location.parse(tmp_path), block_shape=(9, 9, 9)
+    )
+    first = measure_blocks(plan)
+    files = {i: plan.sums(i).read_bytes() for i in range(len(first))}
+    plan.sums(2).remove_tree()
+    assert measure_blocks(plan) == first
+    assert not plan.sums(2).exists()
+    assert all(plan.sums(i).read_bytes() == files[i] for i in files if i != 2)
+
+
+def test_nothing_there(tmp_path):
+    place = Location.parse(tmp_path)
+    stored(place / "labels.zarr", np.zeros((4, 4, 4), np.uint32))
+    summary = measure_particles(place / "labels.zarr", place, spacing=0.1, work=place / "work", n_particles=0)
+    assert (summary.particles, summary.by_volume, summary.by_number) == (0, None, None)
+    assert (place / "particles.csv").read_text().count("\n") == 1
+
+
+def test_a_voxel_that_is_not_a_number_marks_its_particle():
+    labels = np.ones((2, 2, 4), np.uint32)
+    labels[..., 2:] = 2
+    image = np.ones(labels.shape, np.float32)
+    image[0, 0, 1] = np.nan
+    from ps3d_core.particles.shape import particle_columns
+
+    columns = particle_columns(sums_of(labels, image, (1, 1, 1)), labels.shape, 1.0, grey=True)
+    for name in ("grey_mean", "grey_std", "grey_min", "grey_max"):
+        assert np.isnan(columns[name][0])
+        assert np.isfinite(columns[name][1])
+
+
+def test_what_does_not_fit_is_refused(place, tmp_path):
+    work = Location.parse(tmp_path)
+    small = stored(work / "small.zarr", np.zeros((4, 4, 4), np.uint16))
+    floats = stored(work / "floats.zarr", np.zeros(SHAPE, np.float32))
+    labels = place / "labels.zarr"
+    with pytest.raises(InputError, match=r"shape \(4, 4, 4\)"):
+        plan_measurement(labels, image=small, spacing=1.0, work=work)
+    with pytest.raises(InputError, match="labels are integers"):
+        plan_measurement(floats, image=None, spacing=1.0, work=work)
+    with pytest.raises(InputError, match="spacing"):
+        plan_measurement(labels, image=None, spacing=0.0, work=work)
+    with pytest.raises(CorruptDataError, match="29 were labelled"):
+        measure_particles(labels, work, spacing=1.0, work=work / "work", n_particles=29)
+
+
+def test_blocks_of_a_foreign_array_need_not_be_its_one_huge_chunk():
+    import zarr
+
+    from ps3d_core.store.granule import reading_granule
+
+    huge = zarr.create_array({}, shape=(600, 600, 600), chunks=(600, 600, 600), dtype="uint8")
+    slices = zarr.create_array({}, shape=(600, 600, 600), chunks=(1, 600, 600), dtype="uint8")
+    assert reading_granule(huge) == (128, 128, 128)
+    assert reading_granule(slices) == (1, 600, 600)

@@ -1,0 +1,63 @@
+import numpy as np
+import pytest
+
+from ps3d_core.blockwise import Runner
+from ps3d_core.errors import InputError
+from ps3d_core.phantom import Phantom, PhantomParams
+from ps3d_core.phantom.write import write_phantom
+from ps3d_core.store.layout import Dataset
+from ps3d_core.store.location import Location
+from ps3d_core.store.ome import image_spacing, open_image
+
+PARAMS = PhantomParams(shape=(20, 140, 150), particle_size_voxels=14.0, seed=6, dtype="uint16", fov_radius_voxels=80.0)
+
+
+@pytest.fixture(scope="module")
+def rendered():
+    return Phantom(PARAMS).render()
+
+
+def dense(labels):
+    return np.unique(labels, return_inverse=True)[1].reshape(labels.shape)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_writes_image_truth_and_metadata(tmp_path, rendered, workers):
+    root = Location.parse(tmp_path / "data")
+    count = write_phantom(PARAMS, root, "sand 2.5um", spacing=0.02, runner=Runner(workers=workers))
+    dataset = Dataset(root)
+    truth = open_image(dataset.truth("sand 2.5um"))[...]
+    np.testing.assert_array_equal(open_image(dataset.image("sand 2.5um"))[...], rendered[0])
+    np.testing.assert_array_equal(truth, dense(rendered[1]))
+    assert truth.dtype == np.uint32
+    assert count == truth.max() == len(np.unique(truth)) - 1
+    assert image_spacing(dataset.image("sand 2.5um")) == (0.02, 0.02, 0.02)
+    info = dataset.scan_info("sand 2.5um")
+    assert info.spacing == 0.02
+    assert info.particle_size == pytest.approx(0.28)
+    assert not (root / ".work" / "phantom-sand 2.5um").exists()
+
+
+def test_a_killed_run_goes_on_and_a_finished_one_does_nothing(tmp_path, rendered, monkeypatch):
+    root = Location.parse(tmp_path / "data")
+    real = Phantom.render
+    calls = []
+
+    def dies_at_third(self, box=None):
+        calls.append(box)
+        if len(calls) == 3:
+            raise RuntimeError("killed")
+        return real(self, box)
+
+    monkeypatch.setattr(Phantom, "render", dies_at_third)
+    with pytest.raises(RuntimeError, match="killed"):
+        write_phantom(PARAMS, root, "a")
+    assert "a" not in Dataset(root).read_metadata()
+    count = write_phantom(PARAMS, root, "a")
+    assert len(calls) == 4 + 1  # four blocks, one of them twice
+    np.testing.assert_array_equal(open_image(Dataset(root).image("a"))[...], rendered[0])
+    np.testing.assert_array_equal(open_image(Dataset(root).truth("a"))[...], dense(rendered[1]))
+    assert write_phantom(PARAMS, root, "a") == count
+    assert len(calls) == 5
+    with pytest.raises(InputError, match="already there"):
+        write_phantom(PARAMS.model_copy(update={"seed": 7}), root, "a")

@@ -1,0 +1,309 @@
+"""Prediction in blocks against one loop over all patches of a small volume in memory, with a real small network."""
+
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ps3d_core.blockwise import Runner
+from ps3d_core.errors import InputError, Ps3dError
+from ps3d_core.geometry.blocks import BlockGrid
+from ps3d_core.geometry.boxes import Box
+from ps3d_core.geometry.patches import PatchGrid
+from ps3d_core.geometry.resample import resample_image
+from ps3d_core.inference import predict as predict_module
+from ps3d_core.inference.aggregate import RollingAccumulator
+from ps3d_core.inference.evaluate import PatchEvaluator
+from ps3d_core.inference.plan import plan_prediction
+from ps3d_core.inference.predict import Prediction, predict
+from ps3d_core.inference.sample import NetworkView, sample_blocks
+from ps3d_core.inference.weights import gaussian_weights
+from ps3d_core.network.architecture import Architecture
+from ps3d_core.network.bundle import load_bundle, save_bundle
+from ps3d_core.network.ensemble import Predictor
+from ps3d_core.network.normalisation import Intensity, PerScan
+from ps3d_core.store.arrays import create_array, open_array, read_box, write_box
+from ps3d_core.store.location import Location
+
+PATCH = (16, 16, 16)
+# Networks this small lose more to hand-overs between threads than they win.
+torch.set_num_threads(1)
+
+INTENSITY = Intensity(100.0, 50.0)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    torch.manual_seed(0)
+    architecture = Architecture(
+        n_stages=2,
+        features_per_stage=(4, 8),
+        kernel_sizes=((3, 3, 3),) * 2,
+        strides=((1, 1, 1), (2, 2, 2)),
+        n_conv_per_stage=(1, 1),
+        n_conv_per_stage_decoder=(1,),
+    )
+    return save_bundle(
+        Location.parse(tmp_path_factory.mktemp("model")),
+        {0: architecture.build(), 1: architecture.build()},
+        name="tiny",
+        architecture=architecture,
+        patch_size=PATCH,
+        target_particle_size=10,
+        normalisation=PerScan(),
+        border_thickness=1,
+    )
+
+
+@pytest.fixture
+def make(bundle, tmp_path):
+    """A prediction of a random scan, in blocks of `block` voxels."""
+
+    def build(scan_shape, network_shape, block=None, constant=0, **options):
+        rng = np.random.default_rng(0)
+        image = rng.integers(0, 256, scan_shape).astype(np.uint8)
+        image[:, :, :constant] = 7
+        place = Location.parse(tmp_path)
+        if not (place / "image.zarr").exists():
+            array = create_array(place / "image.zarr", scan_shape, "uint8")
+            write_box(array, Box.of(scan_shape), image)
+        plan = plan_prediction(network_shape, PATCH, memory_bytes=2**32)
+        if block:
+            plan = replace(plan, blocks=BlockGrid(network_shape, block))
+        name = "x".join(map(str, plan.blocks.block_shape))
+        prediction = Prediction(
+            image=place / "image.zarr",
+            output=place / f"bc-{name}.zarr",
+            work=place / f"work-{name}",
+            model=str(bundle.location),
+            model_digest=bundle.info.digest,
+            plan=plan,
+            intensity=INTENSITY,
+            fingerprint="f",
+            device="cpu",
+            **options,
+        )
+        return image, prediction
+
+    return build
+
+
+@pytest.fixture(autouse=True)
+def small_shards(monkeypatch):
+    """Rows of shards of 16 slices, so that small volumes have several."""
+    shards = lambda shape: tuple(min(16, n) for n in shape)  # noqa: E731
+    monkeypatch.setattr(predict_module, "border_core_shards", shards)
+    monkeypatch.setattr(predict_module, "border_core_chunks", shards)
+
+
+def direct(image, prediction, mirror):
+    """The definition: every patch once, weighted sum over the whole volume, arg-max."""
+    bundle = load_bundle(prediction.model)
+    predictor = Predictor(bundle.networks(torch.device("cpu")), mirror=mirror)
+    shape = prediction.plan.patches.shape
+    values = INTENSITY.normalise(resample_image(image, shape))
+    grid = PatchGrid(shape, PATCH, (8, 8, 8))
+    before = [grid.padding_before(a) for a in range(3)]
+    pads = [(b, p - n - b) for b, p, n in zip(before, grid.padded_shape, shape, strict=True)]
+    values = np.pad(values, pads, mode="reflect")
+    sums = np.zeros((3, *grid.padded_shape), np.float32)
+    weights = gaussian_weights(PATCH)
+    for z, y, x in product(*grid.origins):
+        where = np.s_[z : z + 16, y : y + 16, x : x + 16]
+        answer = predictor(torch.from_numpy(values[where].copy())[None, None])[0].numpy()
+        sums[(slice(None), *where)] += answer * weights
+    labels = sums.argmax(axis=0).astype(np.uint8)
+    return labels[tuple(slice(b, b + n) for b, n in zip(before, shape, strict=True))]
+
+
+def result(prediction):
+    array = open_array(prediction.output)
+    return read_box(array, Box.of(array.shape))
+
+
+@pytest.mark.parametrize(
+    ("scan_shape", "network_shape"),
+    [((30, 20, 25), (30, 20, 25)), ((20, 16, 21), (33, 25, 28)), ((5, 40, 9), (7, 50, 16)), ((30, 1, 20), (33, 1, 21))],
+)
+def test_equals_the_definition(make, scan_shape, network_shape):
+    image, prediction = make(scan_shape, network_shape, mirror=False)
+    record = predict(prediction)
+    assert len(np.unique(result(prediction))) > 1
+    assert (result(prediction) == direct(image, prediction, mirror=False)).all()
+    assert record["patches_evaluated"] == record["patches_unique"] == len(prediction.plan.patches)
+
+
+def test_mirroring_and_folds(make):
+    image, prediction = make((20, 20, 20), (24, 20, 20), mirror=True)
+    predict(prediction)
+    assert (result(prediction) == direct(image, prediction, mirror=True)).all()
+    _, one_fold = make((20, 20, 20), (24, 20, 20), block=(32, 20, 20), mirror=True, folds=(1,))
+    predict(one_fold)
+    assert (result(one_fold) != result(prediction)).any()
+
+
+@pytest.mark.parametrize("block", [(16, 16, 16), (32, 48, 16), (48, 16, 32), (16, 48, 32), (48, 48, 32)])
+def test_any_block_size_gives_the_same_bytes(make, block):
+    _, whole = make((24, 30, 20), (36, 33, 20), mirror=False)
+    predict(whole)
+    _, cut = make((24, 30, 20), (36, 33, 20), block=block, mirror=False)
+    record = predict(cut)
+    assert result(cut).tobytes() == result(whole).tobytes()
+    assert record["patches_evaluated"] == cut.plan.evaluated
+
+
+def test_processes_give_the_same_bytes(make):
+    _, whole = make((20, 20, 40), (20, 20, 40), mirror=False)
+    predict(whole)
+    _, cut = make((20, 20, 40), (20, 20, 40), (32, 32, 16), mirror=False, runner=Runner(kind="processes", workers=2))
+    predict(cut)
+    assert result(cut).tobytes() == result(whole).tobytes()
+
+
+def test_constant_patches_are_evaluated_once(make):
+    image, prediction = make((32, 32, 64), (32, 32, 64), constant=48, mirror=False)
+    record = predict(prediction)
+    # Origins 0, 8, 16, 24, 32 along x see only the constant part; 3 x 3 of them per x.
+    assert record["patches_constant"] == 5 * 9 - 1
+    assert (result(prediction) == direct(image, prediction, mirror=False)).all()
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("batch", [1, 4])
+def test_patches_come_back_in_order_with_any_threads(bundle, threads, batch):
+    predictor = Predictor(bundle.networks(torch.device("cpu")), mirror=False)
+    patches = list(torch.randn(11, *PATCH)) + [torch.zeros(PATCH)] * 3
+    with PatchEvaluator(predictor, threads=1, batch_size=batch) as alone:
+        expected = list(alone(patches))
+    with PatchEvaluator(predictor, threads=threads, batch_size=batch) as evaluate:
+        answers = list(evaluate(iter(patches)))
+    assert len(answers) == 14
+    assert all(torch.equal(a, b) for a, b in zip(answers, expected, strict=True))
+    assert (evaluate.patches, evaluate.constant) == (14, 2)
+    assert evaluate.forward_seconds > 0
+
+
+def test_a_second_call_evaluates_nothing(make):
+    _, prediction = make((20, 20, 20), (20, 20, 20), mirror=False)
+    predict(prediction)
+    before = result(prediction)
+    assert predict(prediction)["patches_evaluated"] == 0
+    assert (result(prediction) == before).all()
+
+
+def test_a_lost_output_is_made_again(make):
+    _, prediction = make((20, 20, 20), (20, 20, 20), mirror=False)
+    predict(prediction)
+    before = result(prediction)
+    prediction.output.remove_tree()
+    assert predict(prediction)["patches_evaluated"] == len(prediction.plan.patches)
+    assert (result(prediction) == before).all()
+
+
+@pytest.mark.parametrize("crash_after", [1, 9, 20])
+def test_resumes_inside_a_block_with_the_same_bytes(make, monkeypatch, crash_after):
+    _, undisturbed = make((64, 20, 20), (64, 20, 20), mirror=False)
+    predict(undisturbed)
+    expected = result(undisturbed)
+    total = len(undisturbed.plan.patches)
+
+    _, prediction = make((64, 20, 20), (64, 20, 20), block=(80, 20, 20), mirror=False)
+    real = PatchEvaluator._forward
+    calls = 0
+
+    def failing(self, patches):
+        nonlocal calls
+        calls += 1
+        if calls > crash_after:
+            raise OSError("pulled the plug")
+        return real(self, patches)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(PatchEvaluator, "_forward", failing)
+        with pytest.raises(OSError, match="pulled the plug"):
+            predict(prediction)
+    rows_before = len(prediction.row_ledger.finished())
+    record = predict(prediction)
+    assert result(prediction).tobytes() == expected.tobytes()
+    # Origins 0, 8, ..., 48 along z; a row of 16 slices is reached by the patches from one stride below it.
+    rows_of_patches = 7 - max(0, 2 * rows_before - 1)
+    assert record["patches_evaluated"] == rows_of_patches * total // 7
+    assert rows_before == {1: 0, 9: 1, 20: 2}[crash_after]
+
+
+def test_a_model_that_overflows_is_an_error_not_background():
+    accumulator = RollingAccumulator(Box.of((4, 4, 4)), torch.ones(4, 4, 4), z=0)
+    accumulator.add((0, 0, 0), torch.full((3, 4, 4, 4), torch.nan))
+    with pytest.raises(Ps3dError, match="no finite probability"):
+        accumulator.advance(4)
+
+
+def test_an_uncovered_voxel_is_an_error():
+    accumulator = RollingAccumulator(Box.of((4, 8, 4)), torch.ones(4, 4, 4), z=0)
+    accumulator.add((0, 0, 0), torch.ones((3, 4, 4, 4)))
+    with pytest.raises(Ps3dError, match="no finite probability"):
+        accumulator.advance(4)
+
+
+def test_a_model_replaced_after_planning_is_refused(make):
+    _, prediction = make((20, 20, 20), (20, 20, 20))
+    with pytest.raises(InputError, match="changed since the run was planned"):
+        predict(replace(prediction, model_digest="0" * 64))
+
+
+def test_weights():
+    weights = gaussian_weights((8, 48, 16))
+    assert weights.dtype == np.float32
+    assert weights.max() == 1
+    assert weights.min() > 0
+    assert (weights == weights[::-1, ::-1, ::-1]).all()
+    ratio = weights[3, 23, 7] / weights[3, 23 + 6, 7]
+    assert ratio == pytest.approx(np.exp((5.5**2 - 0.5**2) / (2 * 6**2)), rel=1e-5)
+
+
+@given(
+    shape=st.tuples(*[st.integers(1, 400)] * 3),
+    workers=st.integers(1, 4),
+    memory=st.integers(2**22, 2**30),
+)
+def test_plans_fit_their_budget_and_cover_the_volume(shape, workers, memory):
+    try:
+        plan = plan_prediction(shape, (48, 48, 48), memory_bytes=memory, workers=workers)
+    except InputError as error:
+        assert "raise --memory" in str(error)  # noqa: PT017
+        return
+    assert plan.memory_bytes * workers <= memory
+    assert plan.redundancy >= 1
+    assert (plan.redundancy == 1) or len(plan.blocks) > 1
+    assert sum(block.core.size for block in plan.blocks) == np.prod(shape)
+    assert sum(plan.patches_of(block.core) for block in plan.blocks) == plan.evaluated
+
+
+def test_one_worker_with_enough_memory_evaluates_every_patch_once():
+    plan = plan_prediction((2000, 2000, 2000), (128, 128, 128), memory_bytes=2**36)
+    assert len(plan.blocks) == 1
+    assert plan.redundancy == 1.0
+
+
+def test_less_memory_means_more_blocks_and_says_what_it_costs():
+    roomy = plan_prediction((600, 600, 600), (48, 48, 48), memory_bytes=2**33)
+    tight = plan_prediction((600, 600, 600), (48, 48, 48), memory_bytes=2**28)
+    assert len(tight.blocks) > len(roomy.blocks) == 1
+    assert tight.redundancy > 1
+    assert tight.memory_bytes <= 2**28
+
+
+def test_sampled_blocks_are_the_same_every_time_and_pad_thin_axes(tmp_path):
+    array = create_array(Location.parse(tmp_path / "a.zarr"), (5, 40, 40), "uint16")
+    write_box(array, Box.of((5, 40, 40)), np.arange(8000, dtype=np.uint16).reshape(5, 40, 40))
+    view = NetworkView(array, (5, 40, 40))
+    first, second = sample_blocks(view, 50), sample_blocks(view, 50)
+    assert first.shape == (50, 16, 16, 16)
+    assert np.array_equal(first, second, equal_nan=True)
+    assert np.isnan(first[:, 5:]).all()
+    assert not np.isnan(first[:, :5]).any()
+    assert len({float(block[0, 0, 0]) for block in first}) > 40

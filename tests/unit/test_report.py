@@ -1,0 +1,197 @@
+"""The page: complete, self-contained, small, and nothing from outside gets into its markup."""
+
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from labelled import stored, voronoi
+
+from ps3d_core.particles.charts import Series, histogram, line_chart, log_ticks, nice_ceiling
+from ps3d_core.particles.measure import measure_particles
+from ps3d_core.particles.report import MAX_BYTES, fact_lines, write_report
+from ps3d_core.particles.rounding import round_length, significant
+from ps3d_core.store.location import Location
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "</title><svg/onload=alert(1)>",
+    "' onmouseover='alert(1)",
+    "${body} $title {subtitle} %s",
+    "&lt;b&gt; &amp;",
+    "name\x00with\nodd\tcharacters \u202e",
+]
+VOID = {"meta", "img", "input", "br"}
+
+
+class Page(HTMLParser):
+    """Tags, attributes and text of a page; fails on tags that do not nest."""
+
+    def __init__(self, text):
+        super().__init__(convert_charrefs=True)
+        self.tags, self.attributes, self.text, self._open = [], [], [], []
+        self.feed(text)
+        assert self._open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+
+    def handle_endtag(self, tag):
+        assert self._open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+    @property
+    def words(self):
+        return " ".join(" ".join(self.text).split())
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    place = Location.parse(tmp_path_factory.mktemp("report"))
+    labels = voronoi((24, 26, 28), 25, seed=6)
+    stored(place / "labels.zarr", labels)
+    stored(place / "image.zarr", np.random.default_rng(0).integers(0, 60000, labels.shape).astype(np.uint16))
+    image, work = place / "image.zarr", place / "work"
+    measure_particles(place / "labels.zarr", place, image=image, spacing=0.01, work=work)
+    return place
+
+
+def page_of(place, **options):
+    written = place / "report.html"
+    options = {"image": place / "image.zarr", "spacing": 0.01, "title": "ore", **options}
+    write_report(written, table=place / "particles.parquet", labels=place / "labels.zarr", **options)
+    return Page(written.read_text())
+
+
+def test_page_says_what_was_found(place):
+    run = {"model": {"name": "bundled"}, "timings": {"predict": 12.345678901}, "folds": [0, 1], "mirror": True}
+    words = page_of(place, facts=run).words
+    for expected in (
+        "28 × 26 × 24 voxels",
+        "D50: half of the volume is finer",
+        "touch the edge of the scan",
+        "Show outlines",
+        "model / name bundled",
+        "timings / predict 12.3457",
+        "folds 0, 1",
+        "mirror yes",
+        "Classes of Zingg",
+        "The 10 largest particles",
+    ):
+        assert expected in words, expected
+
+
+def test_page_needs_nothing_else(place):
+    page = page_of(place)
+    assert "script" not in page.tags
+    assert "link" not in page.tags
+    sources = [value for name, value in page.attributes if name in {"src", "href"}]
+    assert len(sources) == 6
+    assert all(value.startswith("data:image/png;base64,") for value in sources)
+
+
+def test_same_page_every_time(place):
+    page_of(place)
+    first = (place / "report.html").read_bytes()
+    page_of(place)
+    assert (place / "report.html").read_bytes() == first
+
+
+@pytest.mark.parametrize("hostile", HOSTILE)
+def test_nothing_from_outside_becomes_markup(place, hostile):
+    plain = page_of(place, facts={"a": {"b": "c"}, "d": ["e"]})
+    page = page_of(place, title=hostile, facts={hostile: {hostile: hostile}, "d": [hostile]})
+    assert page.tags == plain.tags
+    assert [name for name, _ in page.attributes] == [name for name, _ in plain.attributes]
+    assert sum(hostile in text for text in page.text) >= 3
+
+
+def test_without_an_image(place):
+    page = page_of(place, image=None)
+    assert "every particle filled" in page.words
+    assert "Show outlines" not in page.words
+
+
+def test_without_particles(tmp_path):
+    place = Location.parse(tmp_path)
+    stored(place / "labels.zarr", np.zeros((4, 5, 6), np.uint32))
+    stored(place / "image.zarr", np.zeros((4, 5, 6), np.uint8))
+    measure_particles(place / "labels.zarr", place, spacing=0.01, work=place / "work")
+    assert "No particle was found" in page_of(place).words
+
+
+def test_one_tiny_particle(tmp_path):
+    place = Location.parse(tmp_path)
+    labels = np.zeros((4, 5, 6), np.uint32)
+    labels[2, 2, 2] = 1
+    stored(place / "labels.zarr", labels)
+    measure_particles(place / "labels.zarr", place, spacing=0.01, work=place / "work")
+    words = page_of(place, image=None).words
+    assert "all were seen whole" in words
+    assert "No particle has the 100 voxels" in words
+    assert "The 1 largest particles" not in words
+
+
+def test_noise_does_not_make_the_page_large(tmp_path):
+    place = Location.parse(tmp_path)
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2**32, (3, 900, 900)).astype(np.uint32)
+    stored(place / "labels.zarr", labels, chunks=(3, 900, 900))
+    stored(place / "image.zarr", rng.integers(0, 256, labels.shape).astype(np.uint8), chunks=(3, 900, 900))
+    few = (labels % 7 == 0).astype(np.uint32)
+    stored(place / "few.zarr", few, chunks=(3, 900, 900))
+    measure_particles(place / "few.zarr", place, spacing=0.01, work=place / "work")
+    page_of(place)
+    assert len((place / "report.html").read_bytes()) <= MAX_BYTES
+
+
+def test_facts_are_flattened_in_order():
+    run = {"b": {"y": 1, "x": {"z": None}}, "a": False, "c": 0.1 + 0.2, "d": "x" * 600}
+    found = list(fact_lines(run))
+    assert found[:4] == [("b / y", "1"), ("b / x / z", "none"), ("a", "no"), ("c", "0.3")]
+    assert len(found[4][1]) < 510
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0"), (0.0125, "0.0125"), (0.0123456, "0.0123"), (1.5, "1.50"), (123.4, "123"), (12345.0, "12,345"),
+     (1e-9, "1e-09"), (float("nan"), "–")],
+)  # fmt: skip
+def test_significant(value, text):
+    assert significant(value) == text
+
+
+@pytest.mark.parametrize(("length", "rounded"), [(1.0, 1.0), (1.99, 1.0), (0.3, 0.2), (7.0, 5.0), (0.05, 0.05)])
+def test_round_length(length, rounded):
+    assert round_length(length) == pytest.approx(rounded)
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.01, 10), (0.2, 0.5), (0.33, 0.34), (1e-6, 1e6), (99, 101)])
+def test_log_ticks(low, high):
+    ticks = log_ticks(low, high)
+    assert 2 <= len(ticks) <= 10
+    assert ticks == sorted(ticks)
+    assert all(low * 0.99 <= tick <= high * 1.01 for tick in ticks)
+
+
+def test_nice_ceiling():
+    assert [nice_ceiling(n) for n in (1, 3, 5, 7, 9, 10, 11, 61, 999)] == [1, 4, 6, 8, 10, 10, 20, 80, 1000]
+
+
+def test_charts_escape_words_and_survive_one_size():
+    flat = Series("<b>", np.array([2.0, 2.0]), np.array([0.5, 0.5]), [(2.0, 0.5, "<i>")])
+    text = line_chart([flat], x_label="<x>", y_label="<y>", alt='"<alt>')
+    page = Page(text)
+    assert {"b", "i", "x", "y", "alt"}.isdisjoint(page.tags)
+    assert "nan" not in text
+    bars = histogram(np.array([0, 3, 1]), np.linspace(0, 1, 4), x_label="<x>", alt="a")
+    assert Page(bars).tags.count("rect") == 3

@@ -1,0 +1,74 @@
+"""Resampling between grids: known values, and bits that do not depend on how the volume is cut."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.ndimage import gaussian_filter1d, map_coordinates
+
+from ps3d_core.geometry.boxes import Box
+from ps3d_core.geometry.resample import Resampler, axis_operator, resample_image
+
+
+def _box(draw, shape):
+    bounds = [sorted((draw(st.integers(0, n)), draw(st.integers(0, n)))) for n in shape]
+    return Box(
+        tuple(min(a, n - 1) for (a, _), n in zip(bounds, shape, strict=True)),
+        tuple(max(b, min(a, n - 1) + 1) for (a, b), n in zip(bounds, shape, strict=True)),
+    )
+
+
+@st.composite
+def cases(draw):
+    source = draw(st.tuples(*[st.integers(1, 24)] * 3))
+    target = draw(st.tuples(*[st.integers(1, 24)] * 3))
+    return source, target, _box(draw, target), draw(st.integers(0, 2**31))
+
+
+@given(cases())
+@settings(max_examples=60, deadline=None)
+def test_a_box_alone_has_the_bits_of_the_whole(case):
+    source, target, box, seed = case
+    image = np.random.default_rng(seed).normal(size=source).astype(np.float32)
+    resampler = Resampler(source, target)
+    whole = resampler(image, Box.of(target))
+    part = resampler(image[resampler.source_box(box).slices], box)
+    assert part.tobytes() == np.ascontiguousarray(whole[box.slices]).tobytes()
+
+
+@given(n_source=st.integers(1, 200), n_target=st.integers(1, 200))
+@settings(deadline=None)
+def test_weights_are_an_average_inside_the_axis(n_source, n_target):
+    operator = axis_operator(n_source, n_target)
+    assert operator.weights.sum(axis=1) == pytest.approx(np.ones(n_target), abs=1e-5)
+    assert operator.weights.min() >= 0
+    assert operator.first.min() >= 0
+    assert operator.first.max() + operator.weights.shape[1] <= n_source
+
+
+@pytest.mark.parametrize(("n_source", "n_target"), [(20, 37), (37, 20), (64, 9), (9, 9), (5, 1)])
+def test_agrees_with_scipy_away_from_the_ends(n_source, n_target):
+    values = np.random.default_rng(1).normal(size=n_source)
+    ratio = n_source / n_target
+    smooth = gaussian_filter1d(values, (ratio - 1) / 2, mode="nearest") if ratio > 1 else values
+    centres = np.clip((np.arange(n_target) + 0.5) * ratio - 0.5, 0, n_source - 1)
+    expected = map_coordinates(smooth, [centres], order=1, mode="nearest")
+    ours = resample_image(values[:, None, None], (n_target, 1, 1))[:, 0, 0]
+    assert ours == pytest.approx(expected, abs=1e-5)
+
+
+def test_identity_keeps_values_and_constant_stays_constant():
+    image = np.random.default_rng(2).integers(0, 2**16, (7, 8, 9)).astype(np.uint16)
+    assert (resample_image(image, (7, 8, 9)) == image).all()
+    assert resample_image(np.full((7, 8, 9), 5, np.uint8), (3, 17, 9)) == pytest.approx(5)
+
+
+def test_a_ramp_stays_a_ramp_at_voxel_centres():
+    ramp = np.arange(10, dtype=np.float32)[:, None, None]
+    up = resample_image(ramp, (20, 1, 1))[:, 0, 0]
+    assert up[1:-1] == pytest.approx((np.arange(20)[1:-1] + 0.5) / 2 - 0.5)
+
+
+def test_a_source_of_the_wrong_shape_is_a_bug():
+    with pytest.raises(ValueError, match="needs"):
+        Resampler((4, 4, 4), (8, 8, 8))(np.zeros((3, 4, 4)), Box.of((8, 8, 8)))

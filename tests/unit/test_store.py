@@ -1,0 +1,171 @@
+"""Locations, arrays, ledger, layout: the same behaviour on a folder and on an object store."""
+
+import uuid
+
+import numpy as np
+import pytest
+
+from ps3d_core.errors import CorruptDataError, InputError, MissingDataError
+from ps3d_core.geometry.boxes import Box
+from ps3d_core.store.arrays import create_array, open_array, read_box, write_box
+from ps3d_core.store.identity import content_identity
+from ps3d_core.store.layout import Dataset, checked_name
+from ps3d_core.store.ledger import Ledger, fingerprint
+from ps3d_core.store.location import Location
+
+
+@pytest.fixture(params=["folder", "memory"])
+def place(request, tmp_path):
+    return Location.parse(tmp_path if request.param == "folder" else f"memory://{uuid.uuid4().hex}")
+
+
+def test_files(place):
+    file = place / "a" / "b.json"
+    assert not file.exists()
+    with pytest.raises(MissingDataError, match=r"b\.json"):
+        file.read_bytes()
+    file.write_json({"x": 1})
+    assert file.read_json() == {"x": 1}
+    assert file.exists()
+    assert (place / "a").is_dir()
+    assert place.children() == ["a"]
+    assert (place / "a").children() == ["b.json"]
+    assert (place / "nothing").children() == []
+    (place / "a").remove_tree()
+    assert not file.exists()
+    (place / "a").remove_tree()
+
+
+def test_arrays_in_one_file(place):
+    file = place / "sums.npz"
+    file.write_arrays(a=np.arange(3, dtype=np.uint64), b=np.zeros((0, 2)))
+    loaded = file.read_arrays()
+    assert loaded["a"].tolist() == [0, 1, 2]
+    assert loaded["a"].dtype == np.uint64
+    assert loaded["b"].shape == (0, 2)
+    file.write_bytes(b"not an archive")
+    with pytest.raises(CorruptDataError, match=r"sums\.npz"):
+        file.read_arrays()
+
+
+def test_pickled_arrays_are_refused(place):
+    import io
+
+    buffer = io.BytesIO()
+    np.savez(buffer, a=np.array([{}], dtype=object))
+    (place / "evil.npz").write_bytes(buffer.getvalue())
+    with pytest.raises(CorruptDataError):
+        (place / "evil.npz").read_arrays()
+
+
+def test_rename_moves_everything(place):
+    (place / "old" / "x" / "f.txt").write_text("1")
+    (place / "old").rename(place / "new")
+    assert (place / "new" / "x" / "f.txt").read_text() == "1"
+    assert not (place / "old").exists()
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path):
+    file = Location.parse(tmp_path / "f.txt")
+    file.write_text("old")
+    with pytest.raises(TypeError):
+        file.write_bytes("text, not bytes")  # type: ignore[arg-type]
+    assert file.read_text() == "old"
+    assert file.parent.children() == ["f.txt"]
+
+
+def test_unknown_scheme_is_refused():
+    with pytest.raises(InputError, match="unknown store gopher://"):
+        Location.parse("gopher://host/x")
+
+
+def test_array_round_trip_in_whole_shards(place):
+    data = np.random.default_rng(0).integers(0, 2**16, (70, 40, 33)).astype(np.uint16)
+    array = create_array(place / "a.zarr", data.shape, data.dtype, chunks=(16, 16, 16), shards=(32, 32, 32))
+    for z in range(0, 70, 32):
+        box = Box((z, 0, 0), (min(70, z + 32), 40, 33))
+        write_box(array, box, data[box.slices])
+    assert (read_box(open_array(place / "a.zarr"), Box.of(data.shape)) == data).all()
+
+
+def test_unaligned_write_is_a_bug(place):
+    array = create_array(place / "a.zarr", (64, 64, 64), "uint8", chunks=(16, 16, 16), shards=(32, 32, 32))
+    with pytest.raises(ValueError, match="not aligned"):
+        write_box(array, Box((0, 0, 0), (16, 64, 64)), np.zeros((16, 64, 64), np.uint8))
+
+
+def test_chunks_of_zeros_are_written_and_a_missing_one_is_an_error_that_names_it(place):
+    create_array(place / "a.zarr", (64, 32, 32), "uint8", chunks=(16, 16, 16), shards=(32, 32, 32))
+    reopened = open_array(place / "a.zarr", writable=True)
+    write_box(reopened, Box((0, 0, 0), (32, 32, 32)), np.zeros((32, 32, 32), np.uint8))
+    reader = open_array(place / "a.zarr")
+    assert not read_box(reader, Box((0, 0, 0), (32, 32, 32))).any()
+    with pytest.raises(MissingDataError, match="c/1/0/0"):
+        read_box(reader, Box((0, 0, 0), (64, 32, 32)))
+
+
+def test_a_flipped_byte_is_found(place):
+    array = create_array(place / "a.zarr", (32, 32, 32), "uint16", chunks=(16, 16, 16), shards=(32, 32, 32))
+    data = np.random.default_rng(0).integers(0, 2**16, (32, 32, 32)).astype(np.uint16)
+    write_box(array, Box.of((32, 32, 32)), data)
+    shard = place / "a.zarr" / "c" / "0" / "0" / "0"
+    raw = bytearray(shard.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    shard.write_bytes(bytes(raw))
+    with pytest.raises(CorruptDataError, match="cannot be decoded"):
+        read_box(open_array(place / "a.zarr"), Box.of((32, 32, 32)))
+
+
+def test_opening_nothing(place):
+    with pytest.raises(MissingDataError, match="no Zarr array"):
+        open_array(place / "nothing.zarr")
+
+
+def test_ledger_counts_only_its_own_fingerprint(place):
+    ledger = Ledger(place, "grow", fingerprint("input", 1))
+    ledger.record(3, {"pending": 7})
+    ledger.record(11, {"pending": 0})
+    assert ledger.finished() == {3: {"pending": 7}, 11: {"pending": 0}}
+    assert Ledger(place, "grow", fingerprint("input", 2)).finished() == {}
+    ledger.clear()
+    assert ledger.finished() == {}
+
+
+def test_fingerprint_is_stable_and_tells_parts_apart():
+    assert fingerprint(1, {"b": 2, "a": 3}) == fingerprint(1, {"a": 3, "b": 2})
+    assert fingerprint(1, 2) != fingerprint(12)
+
+
+def test_identity_changes_with_content(place):
+    (place / "a").write_bytes(b"1")
+    before = content_identity(place)
+    assert content_identity(place) == before
+    (place / "b").write_bytes(b"1")
+    assert content_identity(place) != before
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "..", ".hidden", "a\\b", "a\nb", "x" * 129, "\x00"])
+def test_names_that_could_leave_the_folder_are_refused(name):
+    with pytest.raises(InputError, match="scan name"):
+        checked_name(name)
+
+
+@pytest.mark.parametrize("name", ["Ore2.5um", "Probe ä 7", "a-b_c"])
+def test_ordinary_names_are_kept_whole(name):
+    assert checked_name(name) == name
+
+
+def test_metadata(place):
+    dataset = Dataset(place)
+    dataset.add_scan("Ore2.5um", 0.01, 0.29)
+    dataset.add_scan("b", 0.02, 0.3)
+    dataset.add_scan("b", 0.03, 0.3)
+    assert dataset.scan_info("Ore2.5um").particle_size == 0.29
+    assert dataset.scan_info("b").spacing == 0.03
+    with pytest.raises(InputError, match=r"'c': not in .*there: Ore2.5um, b"):
+        dataset.scan_info("c")
+    with pytest.raises(InputError, match="spacing -1"):
+        dataset.add_scan("d", -1, 0.3)
+    dataset.metadata.write_text('{"x": {"spacing": "wide"}}')
+    with pytest.raises(InputError, match="x / spacing"):
+        dataset.read_metadata()
