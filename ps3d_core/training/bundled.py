@@ -46,7 +46,6 @@ ARCHITECTURE: Final = Architecture(
 
 VOLUMES: Final = 220
 PATCH: Final = PatchParams(edge=64, border_thickness=2.0)
-BATCH_SIZE: Final = 2
 SMALL_EDGE: Final = 48
 
 
@@ -62,6 +61,7 @@ class Round(BaseModel):
     """Steps on patches of 48 voxels."""
     steps: int
     """Steps on patches of 64 voxels."""
+    batch_size: int
     learning_rate: float
     border_weight: float
     on_particle: float
@@ -83,12 +83,13 @@ class Round(BaseModel):
         patch = PATCH.model_copy(update={"on_particle": self.on_particle, "wall": self.wall})
         small = PatchSampler(volumes, patch.model_copy(update={"edge": SMALL_EDGE}), seed)
         large = PatchSampler(volumes, patch, seed + 1)
-        return chain(small.batches(BATCH_SIZE, self.small_steps), large.batches(BATCH_SIZE, self.steps))
+        return chain(small.batches(self.batch_size, self.small_steps), large.batches(self.batch_size, self.steps))
 
 
 ROUNDS: Final = (
-    Round(small_steps=2800, steps=1600, learning_rate=2e-3, border_weight=1.0, on_particle=0.64, wall=0.0),
-    Round(small_steps=500, steps=1400, learning_rate=1e-3, border_weight=2.5, on_particle=0.55, wall=0.15),
+    Round(small_steps=2800, steps=1600, batch_size=2, learning_rate=2e-3, border_weight=1.0, on_particle=0.64, wall=0.0),
+    # Round 1 finds particles and fuses those that touch: now a missed border weighs more than a border too many.
+    Round(small_steps=1000, steps=0, batch_size=4, learning_rate=1e-3, border_weight=2.5, on_particle=0.6, wall=0.1),
 )
 
 
@@ -107,7 +108,6 @@ def main(arguments: list[str] | None = None) -> None:
         "volumes": VOLUMES,
         "volume": volume_params.model_dump(mode="json"),
         "patch": PATCH.model_dump(mode="json"),
-        "batch_size": BATCH_SIZE,
         "rounds": [],
     }
     torch.manual_seed(options.seed)
@@ -119,7 +119,7 @@ def main(arguments: list[str] | None = None) -> None:
             _say(f"round {number}: found in {folder}")
         else:
             batches = schedule.batches(volumes, options.seed + 2 * (number - 1))
-            loop = schedule.loop(options.bfloat16)
+            loop = schedule.loop(_has_bfloat16(device) if options.bfloat16 is None else options.bfloat16)
             _train_round(network, batches, loop, device, folder, record)
         network = _weights_of(folder)
     _say(f"the model is {folder}")
@@ -202,8 +202,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--device", choices=DEVICES, default="auto")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads that render phantoms")
-    parser.add_argument("--bfloat16", action=argparse.BooleanOptionalAction, default=True, help="mixed precision")
+    parser.add_argument(
+        "--bfloat16",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="mixed precision (default: where the hardware has it; elsewhere it is many times slower)",
+    )
     return parser
+
+
+def _has_bfloat16(device: torch.device) -> bool:
+    return device.type == "cuda" or (device.type == "cpu" and torch.cpu._is_avx512_bf16_supported())
 
 
 def _say(text: str) -> None:

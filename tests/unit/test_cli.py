@@ -289,7 +289,12 @@ def test_model_info(capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(capsys.readouterr().out)["format"] == "ps3d-bundle"
 
 
-def test_status_starts_nothing(capsys: pytest.CaptureFixture[str], own_home: Path) -> None:
+def test_status_starts_nothing(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Other tests of this process may have a server running: this one looks at a home that nobody has used.
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    monkeypatch.setenv("PS3D_HOME", str(tmp_path))
     assert ps3d("status") == 0
     assert "none runs" in capsys.readouterr().out
-    assert not (own_home / "prefect" / "prefect.db").exists()
+    assert not (tmp_path / "prefect" / "prefect.db").exists()
