@@ -11,6 +11,7 @@ from ps3d_core.plan import SegmentJob
 from ps3d_core.record import RunRecord
 from ps3d_core.stages import begin_run, finished_run
 from ps3d_core.store.layout import Dataset
+from ps3d_core.store.lease import sole_run
 from ps3d_core.store.location import Location
 from tasks.segment import (
     find_instances,
@@ -52,21 +53,22 @@ def segment_scan(
     if (record := finished_run(plan)) is not None:
         get_run_logger().info("%s: already segmented with these parameters", scan)
         return record
-    begin_run(plan)
-    intensity = find_intensity(plan)
-    predicted = predict_border_core(plan, intensity)
-    found = find_instances(plan)
-    labelled = label_scan(plan)
-    measured = measure_scan(plan, labelled)
-    reported = report_scan(plan)
-    return finish_run(
-        plan,
-        {
-            "intensity": intensity,
-            "predict": predicted,
-            "instances": found,
-            "labels": labelled,
-            "particles": measured,
-            "report": reported,
-        },
-    )
+    with sole_run(plan.job.result.lease, f"scan {plan.job.scan}"):
+        begin_run(plan)
+        intensity = find_intensity(plan)
+        predicted = predict_border_core(plan, intensity)
+        found = find_instances(plan)
+        labelled = label_scan(plan)
+        measured = measure_scan(plan, labelled)
+        reported = report_scan(plan)
+        return finish_run(
+            plan,
+            {
+                "intensity": intensity,
+                "predict": predicted,
+                "instances": found,
+                "labels": labelled,
+                "particles": measured,
+                "report": reported,
+            },
+        )

@@ -12,6 +12,7 @@ from ps3d_core import stages
 from ps3d_core.plan import SegmentJob, plan_segmentation
 from ps3d_core.progress import SILENT, Progress
 from ps3d_core.record import RunRecord
+from ps3d_core.store.lease import sole_run
 
 
 def segment(job: SegmentJob, progress: Progress = SILENT) -> RunRecord:
@@ -23,21 +24,22 @@ def segment(job: SegmentJob, progress: Progress = SILENT) -> RunRecord:
     if (record := stages.finished_run(plan)) is not None:
         progress.note(f"{job.scan}: already segmented with these parameters", record=record)
         return record
-    stages.begin_run(plan)
-    intensity = stages.find_intensity(plan, progress)
-    predicted = stages.predict_border_core(plan, intensity, progress)
-    found = stages.find_instances(plan, progress)
-    labelled = stages.label_scan(plan, progress)
-    measured = stages.measure_scan(plan, labelled, progress)
-    reported = stages.report_scan(plan, progress)
-    return stages.finish_run(
-        plan,
-        {
-            "intensity": intensity,
-            "predict": predicted,
-            "instances": found,
-            "labels": labelled,
-            "particles": measured,
-            "report": reported,
-        },
-    )
+    with sole_run(plan.job.result.lease, f"scan {plan.job.scan}"):
+        stages.begin_run(plan)
+        intensity = stages.find_intensity(plan, progress)
+        predicted = stages.predict_border_core(plan, intensity, progress)
+        found = stages.find_instances(plan, progress)
+        labelled = stages.label_scan(plan, progress)
+        measured = stages.measure_scan(plan, labelled, progress)
+        reported = stages.report_scan(plan, progress)
+        return stages.finish_run(
+            plan,
+            {
+                "intensity": intensity,
+                "predict": predicted,
+                "instances": found,
+                "labels": labelled,
+                "particles": measured,
+                "report": reported,
+            },
+        )

@@ -27,6 +27,7 @@ from ps3d_core.store.location import Location
 AXES = ("z", "y", "x")
 CHUNK = 64
 SHARD = 128
+READS = 3  # of a box before it counts as damaged
 
 _WRITE_ALL: ArrayConfigLike = {"write_empty_chunks": True}
 
@@ -90,11 +91,22 @@ def open_array(location: Location, *, writable: bool = False) -> zarr.Array[Any]
 
 
 def read_box(array: zarr.Array[Any], box: Box) -> npt.NDArray[Any]:
-    """The voxels of `box`; checksums are verified on the way."""
+    """The voxels of `box`; checksums are verified on the way.
+
+    What cannot be decoded is read again: it may have been damaged on its way, not where it lies. `CorruptDataError`
+    when that does not help.
+    """
+    for _ in range(READS - 1):
+        try:
+            return np.asarray(array[box.slices])
+        except (ValueError, RuntimeError):
+            continue
     try:
         return np.asarray(array[box.slices])
     except (ValueError, RuntimeError) as error:
-        raise CorruptDataError(f"{_name(array)} {box}: a chunk cannot be decoded ({error})") from error
+        raise CorruptDataError(
+            f"{_name(array)} {box}: a chunk cannot be decoded ({error}); restore it or make the array again"
+        ) from error
 
 
 def write_box(array: zarr.Array[Any], box: Box, data: npt.NDArray[Any]) -> None:

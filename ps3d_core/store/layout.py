@@ -130,6 +130,11 @@ class Result:
         """Intermediates and ledger, removed after success."""
         return self.root / ".work"
 
+    @property
+    def lease(self) -> Location:
+        """Who works on this result at present."""
+        return self.root / ".lease.json"
+
 
 def checked_name(name: str) -> str:
     """`name` when it can safely be one folder name on every store, else `InputError`."""

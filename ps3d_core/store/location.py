@@ -17,7 +17,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -29,6 +29,13 @@ from zarr.abc.store import Store
 from zarr.storage import FsspecStore, LocalStore
 
 from ps3d_core.errors import CorruptDataError, InputError, MissingDataError
+
+# An S3 request that fails for a passing reason (5xx, SlowDown, time-out, reset) is repeated after a jittered, doubling
+# delay of at most 20 s; botocore's standard mode does that, and never for absence or denial.
+S3_ATTEMPTS = 8
+CONNECT_SECONDS = 10.0
+READ_SECONDS = 60.0
+S3_CONNECTIONS = 32
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -196,7 +203,8 @@ class Location:
         """A Zarr store rooted here."""
         if (path := self.local_path) is not None:
             return LocalStore(path, read_only=read_only)
-        return FsspecStore(_zarr_filesystem(self.scheme), path=self._path, read_only=read_only)
+        filesystem = _connected(self.scheme, asynchronous=True)
+        return FsspecStore(filesystem, path=self._path, read_only=read_only)
 
     def _holds_a_file(self, prefix: str) -> bool:
         # Some S3 servers go on listing prefixes whose objects were deleted.
@@ -215,7 +223,7 @@ class Location:
 
     @property
     def _fs(self) -> fsspec.AbstractFileSystem:
-        return _filesystem(self.scheme, os.getpid())
+        return _connected(self.scheme, asynchronous=False)
 
     @property
     def _path(self) -> str:
@@ -238,15 +246,38 @@ def _is_remote(location: Location) -> bool:
     return location.local_path is None
 
 
-@lru_cache(maxsize=16)
-def _filesystem(scheme: str, _process: int) -> fsspec.AbstractFileSystem:
-    # Keyed on the process: s3fs connections must not cross a fork.
-    # Nor may it remember listings: other processes write too.
-    return fsspec.filesystem(scheme, use_listings_cache=False)
+def _connected(scheme: str, *, asynchronous: bool) -> fsspec.AbstractFileSystem:
+    account = (os.environ.get("AWS_ENDPOINT_URL"), os.environ.get("AWS_ACCESS_KEY_ID")) if scheme == "s3" else None
+    return _filesystem(scheme, asynchronous, account, READ_SECONDS, os.getpid())
 
 
-def _zarr_filesystem(scheme: str) -> fsspec.AbstractFileSystem:
-    filesystem_class = fsspec.get_filesystem_class(scheme)
-    if filesystem_class.async_impl:
-        return fsspec.filesystem(scheme, asynchronous=True)
-    return AsyncFileSystemWrapper(fsspec.filesystem(scheme), asynchronous=True)
+@cache
+def _filesystem(
+    scheme: str, asynchronous: bool, _account: tuple[str | None, ...] | None, read_seconds: float, _process: int
+) -> fsspec.AbstractFileSystem:
+    # Keyed on the process: s3fs connections must not cross a fork. Nor may it remember listings: others write too.
+    options: dict[str, Any] = {"use_listings_cache": False}
+    if scheme == "s3":
+        from s3fs.core import set_custom_error_handler
+
+        set_custom_error_handler(_was_damaged_on_its_way)
+        options |= {
+            "skip_instance_cache": True,  # this function's memory knows about accounts, fsspec's does not
+            "max_concurrency": 1,  # else every read of a whole object asks for its size first
+            "config_kwargs": {
+                "retries": {"mode": "standard", "max_attempts": S3_ATTEMPTS},
+                "connect_timeout": CONNECT_SECONDS,
+                "read_timeout": read_seconds,
+                "max_pool_connections": S3_CONNECTIONS,
+            },
+        }
+    if not asynchronous:
+        return fsspec.filesystem(scheme, **options)
+    if fsspec.get_filesystem_class(scheme).async_impl:
+        return fsspec.filesystem(scheme, asynchronous=True, **options)
+    return AsyncFileSystemWrapper(fsspec.filesystem(scheme, **options), asynchronous=True)
+
+
+def _was_damaged_on_its_way(error: Exception) -> bool:
+    """What s3fs has to fetch again besides what it knows itself: an answer that does not match its checksum."""
+    return type(error).__name__ == "FlexibleChecksumError"

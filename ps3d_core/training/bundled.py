@@ -87,7 +87,9 @@ class Round(BaseModel):
 
 
 ROUNDS: Final = (
-    Round(small_steps=2800, steps=1600, batch_size=2, learning_rate=2e-3, border_weight=1.0, on_particle=0.64, wall=0.0),
+    Round(
+        small_steps=2800, steps=1600, batch_size=2, learning_rate=2e-3, border_weight=1.0, on_particle=0.64, wall=0.0
+    ),
     # Round 1 finds particles and fuses those that touch: now a missed border weighs more than a border too many.
     Round(small_steps=1000, steps=0, batch_size=4, learning_rate=1e-3, border_weight=2.5, on_particle=0.6, wall=0.1),
 )
