@@ -45,7 +45,7 @@ class Owner:
         """False when the process is known to be gone, or was silent for too long."""
         if self.host == socket.gethostname():
             try:
-                return abs(psutil.Process(self.pid).create_time() - self.started) < 1
+                return bool(abs(psutil.Process(self.pid).create_time() - self.started) < 1)
             except psutil.NoSuchProcess:
                 return False
         return time.time() - self.renewed < STALE_SECONDS
