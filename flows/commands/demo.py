@@ -37,7 +37,6 @@ def run(args: argparse.Namespace) -> None:
     from flows.failures import Failures
     from flows.terminal import duration, shown
     from ps3d_core.evaluation.evaluate import evaluate
-    from ps3d_core.params import PredictParams, SegmentParams
     from ps3d_core.plan import SegmentJob, plan_segmentation
     from ps3d_core.store.layout import Dataset
     from ps3d_core.store.location import Location
@@ -48,9 +47,7 @@ def run(args: argparse.Namespace) -> None:
     failures = Failures()
     with shown() as progress:
         _make_scan(place, data, truth, progress)
-        # Mirroring multiplies the time by eight and gains little on a scan as clean as this one.
-        params = SegmentParams(predict=PredictParams(mirror=False))
-        plan = plan_segmentation(SegmentJob(data, SCAN, place / "results", params=params))
+        plan = plan_segmentation(SegmentJob(data, SCAN, place / "results"))
         records = segment_planned([plan], failures, progress, direct=args.direct)
         failures.raise_any()
         evaluation = evaluate(plan.job.result.labels, truth.truth(SCAN), progress=progress)
@@ -76,11 +73,11 @@ def demo_params() -> PhantomParams:
     from ps3d_core.phantom.params import Mineral, PhantomParams, Tube
 
     return PhantomParams(
-        shape=(168, 168, 168),
+        shape=(168, 134, 134),
         particle_size_voxels=28.0,
         seed=2024,
         minerals=(Mineral(grey=0.6, weight=3.0), Mineral(grey=0.8, weight=1.0)),
-        tube=Tube(radius_voxels=76.0, wall_voxels=6.0),
+        tube=Tube(radius_voxels=60.0, wall_voxels=6.0),
     )
 
 

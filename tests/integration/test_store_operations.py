@@ -1,0 +1,103 @@
+"""How often the pipeline asks the store: every shard is written once, and read once by every stage that needs it.
+
+Seconds depend on the machine, numbers of requests do not: on S3 they are what a run costs.
+"""
+
+from collections import Counter
+from math import ceil, prod
+
+import pytest
+from fsspec.implementations.memory import MemoryFileSystem
+
+from ps3d_core.blockwise import Runner  # noqa: F401
+from ps3d_core.params import Resources
+from ps3d_core.pipeline import segment
+from ps3d_core.plan import plan_segmentation
+from ps3d_core.progress import Progress, StageStarted
+from ps3d_core.store.arrays import shard_shape
+from ps3d_core.store.location import Location
+from tests.integration.test_pipeline import SHAPE, job_in, make_dataset
+
+
+class Requests:
+    """Counts of requests for chunk data by stage and array, and of all others by stage."""
+
+    def __init__(self):
+        self.stage = "before"
+        self.reads, self.writes, self.others = Counter(), Counter(), Counter()
+        self.written = Counter()
+
+    def __call__(self, event):
+        if isinstance(event, StageStarted):
+            self.stage = event.stage
+
+    def read(self, path):
+        self._count(self.reads, path)
+
+    def write(self, path):
+        self._count(self.writes, path)
+        self.written[path] += 1
+
+    def _count(self, counter, path):
+        array, chunk, _ = str(path).partition("/c/")
+        if chunk:
+            counter[self.stage, array.rpartition("/.work/")[2].rpartition("memory://")[2]] += 1
+        else:
+            self.others[self.stage] += 1
+
+
+@pytest.fixture(scope="module")
+def counted():
+    """Requests of a whole run with one worker and enough memory, and its plan."""
+    place = Location.parse("memory://store-operations")
+    place.remove_tree()
+    make_dataset(place / "dataset")
+    requests = Requests()
+    original_read, original_write = MemoryFileSystem.cat_file, MemoryFileSystem.pipe_file
+
+    def cat_file(self, path, *args, **kwargs):
+        requests.read(path)
+        return original_read(self, path, *args, **kwargs)
+
+    def pipe_file(self, path, value, *args, **kwargs):
+        requests.write(path)
+        return original_write(self, path, value, *args, **kwargs)
+
+    job = job_in(place, keep_work=True, resources=Resources(workers=1, memory_gib=4))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(MemoryFileSystem, "cat_file", cat_file)
+        patch.setattr(MemoryFileSystem, "pipe_file", pipe_file)
+        segment(job, Progress(requests))
+    yield requests, plan_segmentation(job)
+    place.remove_tree()
+
+
+def of(counter, stage, array):
+    return sum(n for (s, a), n in counter.items() if s == stage and array in a)
+
+
+def shards(shape):
+    return prod(ceil(n / s) for n, s in zip(shape, shard_shape(shape), strict=True))
+
+
+def test_every_shard_is_written_once(counted):
+    requests, _ = counted
+    chunks = {path: n for path, n in requests.written.items() if "/c/" in path}
+    assert set(chunks.values()) == {1}
+
+
+def test_stages_read_every_shard_once(counted):
+    requests, plan = counted
+    network, scan = shards(plan.scale.network_shape), shards(SHAPE)
+    assert of(requests.reads, "label cores", "border-core") == network
+    assert of(requests.reads, "grow particles", "border-core") == network
+    assert of(requests.reads, "grow particles", "/labels") == network
+    assert of(requests.reads, "write labels", "/labels") == network
+    assert of(requests.reads, "resample labels", "network-labels") == network
+    assert of(requests.reads, "measure", "ore.zarr/0") == 2 * scan  # labels and grey values
+    assert of(requests.writes, "resample labels", "ore.zarr/0") == scan
+
+
+def test_other_requests_are_few(counted):
+    requests, _ = counted
+    assert sum(requests.others.values()) < 200, requests.others
