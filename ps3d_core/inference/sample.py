@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from ps3d_core.store.arrays import read_box
 
 SAMPLES = 384
 SAMPLE_SIDE = 16
+REQUESTS_AT_ONCE = 8
 
 
 class NetworkView:
@@ -60,14 +62,18 @@ def sample_blocks(view: NetworkView, count: int = SAMPLES, side: int = SAMPLE_SI
     The places follow a low-discrepancy sequence (additive recurrence in three dimensions, M. Roberts 2018), so the
     same scan always gives the same blocks. Blocks at thin axes are filled up with NaN.
     """
-    offsets = _spread(count)
     blocks = np.full((count, side, side, side), np.nan, np.float32)
-    for block, offset in zip(blocks, offsets, strict=True):
+
+    def fill(block: F32, offset: npt.NDArray[np.float64]) -> None:
         sides = [min(side, n) for n in view.shape]
         start = [round(o * (n - s)) for o, n, s in zip(offset, view.shape, sides, strict=True)]
         stop = [a + s for a, s in zip(start, sides, strict=True)]
         z, y, x = sides
         block[:z, :y, :x] = view.read(Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2])))
+
+    # Each is a few small requests: on an object store nearly all of the time is waiting for answers.
+    with ThreadPoolExecutor(REQUESTS_AT_ONCE, "sample") as pool:
+        list(pool.map(fill, blocks, _spread(count)))
     return blocks
 
 
