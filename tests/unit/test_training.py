@@ -141,7 +141,15 @@ def test_the_documented_command_trains_in_rounds_and_goes_on_after_a_whole_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first, second = (
-        bundled.Round(small_steps=1, steps=steps, learning_rate=1e-3, border_weight=2.0, on_particle=0.5, wall=0.5)
+        bundled.Round(
+            small_steps=1,
+            steps=steps,
+            batch_size=steps + 1,
+            learning_rate=1e-3,
+            border_weight=2.0,
+            on_particle=0.5,
+            wall=0.5,
+        )
         for steps in (1, 2)
     )
     changes = {"VolumeParams": lambda: SMALL, "ARCHITECTURE": TINY, "VOLUMES": 2, "SMALL_EDGE": 8}
