@@ -7,7 +7,7 @@ import pytest
 from ps3d_core.store.location import Location
 from tests.integration.s3_server import BUCKET, seaweedfs
 
-WITH_S3 = ("test_s3.py", "test_faults.py", "test_pipeline.py")
+WITH_S3 = ("test_s3.py", "test_pipeline.py")
 
 
 def pytest_collection_modifyitems(items):
