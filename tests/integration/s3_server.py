@@ -16,7 +16,16 @@ from pathlib import Path
 
 START_SECONDS = 60
 BUCKET = "scans"
-PORTS = ("s3.port", "master.port", "volume.port", "filer.port", "webdav.port", "admin.port", "s3.port.iceberg", "s3.port.lance")
+PORTS = (
+    "s3.port",
+    "master.port",
+    "volume.port",
+    "filer.port",
+    "webdav.port",
+    "admin.port",
+    "s3.port.iceberg",
+    "s3.port.lance",
+)
 
 
 @dataclass(frozen=True)
