@@ -96,17 +96,15 @@ def read_box(array: zarr.Array[Any], box: Box) -> npt.NDArray[Any]:
     What cannot be decoded is read again: it may have been damaged on its way, not where it lies. `CorruptDataError`
     when that does not help.
     """
-    for _ in range(READS - 1):
+    for attempt in range(1, READS + 1):
         try:
             return np.asarray(array[box.slices])
-        except (ValueError, RuntimeError):
-            continue
-    try:
-        return np.asarray(array[box.slices])
-    except (ValueError, RuntimeError) as error:
-        raise CorruptDataError(
-            f"{_name(array)} {box}: a chunk cannot be decoded ({error}); restore it or make the array again"
-        ) from error
+        except (ValueError, RuntimeError) as error:
+            if attempt == READS:
+                raise CorruptDataError(
+                    f"{_name(array)} {box}: a chunk cannot be decoded ({error}); restore it or make the array again"
+                ) from error
+    raise AssertionError("READS is at least 1")
 
 
 def write_box(array: zarr.Array[Any], box: Box, data: npt.NDArray[Any]) -> None:

@@ -78,9 +78,10 @@ def _wait_until_ready(endpoint: str, process: subprocess.Popen[bytes]) -> None:
 def _free_ports(count: int) -> list[int]:
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        # Below 50000: the server derives more ports by adding 10000.
+        # 20000 to 30000, since the server derives more ports by adding 10000; and a range for every process, since
+        # a port is free again between this look and the server's start.
         ports = []
-        candidate = 20000 + os.getpid() % 10000
+        candidate = 20000 + os.getpid() % 500 * 20
         for probe in sockets:
             while True:
                 candidate += 1
