@@ -44,8 +44,6 @@ class LoopParams(BaseModel):
     warm_up_steps: int = Field(default=100, ge=1)
     weight_decay: float = Field(default=1e-2, ge=0)
     gradient_norm: float = Field(default=2.0, gt=0)
-    border_weight: float = Field(default=1.0, gt=0)
-    """Weight of border voxels in the cross-entropy. Above 1 the network separates particles when in doubt."""
     mean_decay: float = Field(default=0.998, gt=0, lt=1)
     bfloat16: bool = True
     report_every: int = Field(default=50, ge=1)
@@ -93,17 +91,16 @@ def train(
     return mean
 
 
-def dice_and_cross_entropy(logits: torch.Tensor, classes: torch.Tensor, border_weight: float = 1.0) -> torch.Tensor:
-    """Mean cross-entropy minus mean soft Dice of core and border, over the whole batch.
+def dice_and_cross_entropy(logits: torch.Tensor, classes: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Weighted mean cross-entropy minus mean soft Dice of core and border, over the whole batch.
 
     Args:
         logits: (B, 3, z, y, x) float32.
         classes: (B, z, y, x) int64.
-        border_weight: weight of border voxels in the cross-entropy; the other classes have 1.
+        weights: (B, z, y, x) float32, how much each voxel matters in the cross-entropy.
 
     """
-    weights = torch.tensor([1.0, 1.0, border_weight], device=logits.device)
-    cross_entropy = functional.cross_entropy(logits, classes, weights)
+    cross_entropy = (functional.cross_entropy(logits, classes, reduction="none") * weights).sum() / weights.sum()
     probabilities = logits.softmax(1)
     truth = functional.one_hot(classes, CLASSES).movedim(-1, 1)
     axes = (0, 2, 3, 4)
@@ -121,22 +118,21 @@ class _PatchGradients:
 
     def __call__(self, batch: Batch, parameters: Sequence[nn.Parameter], pool: ThreadPoolExecutor) -> float:
         """Set the gradients of `parameters`; return the loss. A GPU takes the batch whole, a CPU in pairs."""
-        images, classes = torch.from_numpy(batch[0]), torch.from_numpy(batch[1])
-        size = PATCHES_PER_THREAD if self._device.type == "cpu" else len(images)
-        part = partial(self._part, parameters)
-        results = list(pool.map(part, images.split(size), classes.split(size)))  # type: ignore[no-untyped-call]
+        size = PATCHES_PER_THREAD if self._device.type == "cpu" else len(batch.images)
+        parts = (torch.from_numpy(array).split(size) for array in batch)  # type: ignore[no-untyped-call]
+        results = list(pool.map(partial(self._part, parameters), *parts))
         for parameter, gradients in zip(parameters, zip(*(g for _, g in results), strict=True), strict=True):
             parameter.grad = torch.stack(gradients).mean(0) if len(results) > 1 else gradients[0]
         return sum(loss for loss, _ in results) / len(results)
 
     def _part(
-        self, parameters: Sequence[nn.Parameter], images: torch.Tensor, classes: torch.Tensor
+        self, parameters: Sequence[nn.Parameter], images: torch.Tensor, classes: torch.Tensor, weights: torch.Tensor
     ) -> tuple[float, tuple[torch.Tensor, ...]]:
         x = images.to(self._device).contiguous(memory_format=torch.channels_last_3d)
         # Parts must not share the casts of weights that autocast would keep.
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._params.bfloat16, cache_enabled=False):
             logits = self._network(x)
-        loss = dice_and_cross_entropy(logits.float(), classes.to(self._device), self._params.border_weight)
+        loss = dice_and_cross_entropy(logits.float(), classes.to(self._device), weights.to(self._device))
         return float(loss.detach()), torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
 
 

@@ -10,21 +10,36 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 from scipy import ndimage
 
-from ps3d_core.training.targets import border_core
+from ps3d_core.training.targets import BORDER, CORE, border_core
 from ps3d_core.training.volumes import Volume
 from ps3d_core.training.walls import with_wall
 
 FloatPatch = npt.NDArray[np.float32]
 Classes = npt.NDArray[np.uint8]
-Batch = tuple[FloatPatch, npt.NDArray[np.int64]]
-"""Images (B, 1, z, y, x) and classes (B, z, y, x)."""
+
+
+class Patch(NamedTuple):
+    """What one patch shows, what it should become, and how much each voxel of it matters; all (z, y, x)."""
+
+    image: FloatPatch
+    classes: Classes
+    weights: FloatPatch
+
+
+class Batch(NamedTuple):
+    """Several patches: images (B, 1, z, y, x) float32, classes (B, z, y, x) int64, weights (B, z, y, x) float32."""
+
+    images: FloatPatch
+    classes: npt.NDArray[np.int64]
+    weights: FloatPatch
+
 
 _CENTRES_PER_VOLUME: Final = 4096
 _NOWHERE: Final = np.empty((0, 3), np.int64)
@@ -46,6 +61,10 @@ class PatchParams(BaseModel):
     """Fewest and most slices of a slab, on the network grid."""
     wall: float = Field(default=0.0, ge=0, le=1)
     """Share of patches that a wall is put into."""
+    border_weight: float = Field(default=1.0, gt=0)
+    """Weight of border voxels in the loss. Above 1 the network separates particles when in doubt."""
+    contact_weight: float = Field(default=1.0, gt=0)
+    """Weight of voxels where two particles meet: few, but one fused pair is two particles lost."""
 
 
 class PatchSampler:
@@ -62,21 +81,22 @@ class PatchSampler:
     def batches(self, size: int, count: int) -> Iterator[Batch]:
         """The next `count` batches of `size` patches."""
         for _ in range(count):
-            images, classes = zip(*(self.patch() for _ in range(size)), strict=True)
-            yield np.stack(images)[:, None], np.stack(classes).astype(np.int64)
+            images, classes, weights = zip(*(self.patch() for _ in range(size)), strict=True)
+            yield Batch(np.stack(images)[:, None], np.stack(classes).astype(np.int64), np.stack(weights))
 
-    def patch(self) -> tuple[FloatPatch, Classes]:
-        """The next patch: grey values and border-core classes, both (z, y, x)."""
+    def patch(self) -> Patch:
+        """The next patch."""
         image, labels = self._cut()
         if self._rng.random() < self._params.wall:
             image, labels = with_wall(image, labels, self._rng)
         classes = border_core(labels, self._params.border_thickness)
+        patch = [image, classes, voxel_weights(labels, classes, self._params)]
         edge = self._params.edge
         if image.shape[0] < edge:
-            image, classes = _fill_by_reflection(image, classes, edge, self._rng)
-        inner = tuple(slice((n - edge) // 2, (n - edge) // 2 + edge) for n in image.shape)
-        image, classes = _turned(image[inner], classes[inner], self._rng)
-        return vary_grey(image.astype(np.float32), self._rng), classes
+            patch = _fill_by_reflection(patch, edge, self._rng)
+        inner = tuple(slice((n - edge) // 2, (n - edge) // 2 + edge) for n in patch[0].shape)
+        image, classes, weights = _turned([array[inner] for array in patch], self._rng)
+        return Patch(vary_grey(image.astype(np.float32), self._rng), classes, weights)
 
     def _cut(self) -> tuple[npt.NDArray[np.floating[Any]], npt.NDArray[np.uint16]]:
         """A box one border wider than a patch, or a slab of it that is as thin as its scan."""
@@ -105,6 +125,21 @@ class PatchSampler:
         if kind < self._params.on_particle + self._params.on_bright_background:
             return self._bright_voxels[which]
         return _NOWHERE
+
+
+def voxel_weights(labels: npt.NDArray[np.uint16], classes: Classes, params: PatchParams) -> FloatPatch:
+    """Weight of each voxel in the loss: 1, more on borders, and more again where two particles meet.
+
+    Particles meet where the cube that reaches as far as a border holds voxels of two of them. This takes in the gap
+    between particles that only just do not touch; cores are left out, they are on the safe side.
+    """
+    window = 2 * math.ceil(params.border_thickness) + 1
+    highest = ndimage.maximum_filter(labels, window)
+    lowest = ndimage.minimum_filter(np.where(labels == 0, np.iinfo(labels.dtype).max, labels), window)
+    meet = (lowest < highest) & (classes != CORE)
+    weights = np.where(classes == BORDER, np.float32(params.border_weight), np.float32(1.0))
+    weights[meet] = params.contact_weight
+    return np.asarray(weights, dtype=np.float32)
 
 
 def vary_grey(image: FloatPatch, rng: np.random.Generator) -> FloatPatch:
@@ -156,19 +191,19 @@ def _bright_background_voxels(volume: Volume, rng: np.random.Generator) -> npt.N
 
 
 def _fill_by_reflection(
-    image: npt.NDArray[Any], classes: Classes, edge: int, rng: np.random.Generator
-) -> tuple[npt.NDArray[Any], Classes]:
-    missing = edge - image.shape[0]
+    patch: Sequence[npt.NDArray[Any]], edge: int, rng: np.random.Generator
+) -> list[npt.NDArray[Any]]:
+    missing = edge - patch[0].shape[0]
     before = int(rng.integers(0, missing + 1))
     pad = ((before, missing - before), (0, 0), (0, 0))
-    return np.pad(image, pad, mode="reflect"), np.pad(classes, pad, mode="reflect")
+    return [np.pad(array, pad, mode="reflect") for array in patch]
 
 
-def _turned(image: npt.NDArray[Any], classes: Classes, rng: np.random.Generator) -> tuple[npt.NDArray[Any], Classes]:
+def _turned(patch: Sequence[npt.NDArray[Any]], rng: np.random.Generator) -> list[npt.NDArray[Any]]:
     """One of the 48 symmetries of the cube."""
     axes = rng.permutation(3)
     flips = tuple(slice(None, None, -1 if rng.random() < 0.5 else 1) for _ in range(3))
-    return image.transpose(axes)[flips], np.ascontiguousarray(classes.transpose(axes)[flips])
+    return [np.ascontiguousarray(array.transpose(axes)[flips]) for array in patch]
 
 
 def _coarser(image: FloatPatch, factor: float) -> FloatPatch:
