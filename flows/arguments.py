@@ -14,8 +14,29 @@ if TYPE_CHECKING:
 
 
 def length_mm(text: str) -> float:
-    """A positive length in mm."""
-    return _number(text, float, lambda value: isfinite(value) and value > 0, "a length in mm above 0, like 0.0125")
+    """A positive length in mm: a number of mm, or a number of micrometres that ends in um."""
+    number, unit = text, 1.0
+    for ending, mm in _UNITS.items():
+        if text.endswith(ending):
+            number, unit = text.removesuffix(ending).rstrip(), mm
+            break
+    try:
+        # Divided, not multiplied: 12.5um is exactly what 0.0125 is.
+        value = float(number) / unit
+    except ValueError:
+        value = 0.0
+    if not (isfinite(value) and value > 0):
+        raise argparse.ArgumentTypeError(f"{text}: must be a length in mm above 0, like 0.0125 or 12.5um")
+    return value
+
+
+def spacing_mm(text: str) -> tuple[float, float, float]:
+    """Edges of a voxel (z, y, x) in mm: one length for all, or three with commas between them."""
+    sides = [length_mm(side.strip()) for side in text.split(",")]
+    if len(sides) not in (1, 3):
+        raise argparse.ArgumentTypeError(f"{text}: must be one length or three, z,y,x, like 0.02,0.01,0.01")
+    z, y, x = sides if len(sides) == 3 else sides * 3
+    return z, y, x
 
 
 def positive(text: str) -> int:
@@ -43,6 +64,8 @@ def validated(model: type[Model], flags: Mapping[str, str], **values: Any) -> Mo
         problem = str(first["msg"]).removeprefix("Value error, ")
         raise InputError(f"{flag} {first['input']}: {problem}") from error
 
+
+_UNITS = {"um": 1000.0, "µm": 1000.0, "μm": 1000.0, "mm": 1.0}  # per mm; two ways to write the Greek letter
 
 Number = TypeVar("Number", int, float)
 

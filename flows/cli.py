@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NoReturn
 
 from rich_argparse import RawDescriptionRichHelpFormatter
 
-from flows.commands import COMMANDS
+from flows.commands import COMMANDS, Command
 from flows.outcome import USAGE, run_to_exit_status
 from ps3d_core import __version__
 
@@ -35,6 +36,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the exit status."""
     args = _parser().parse_args(arguments)
     return run_to_exit_status(args.name_of_command, args.command, args)
+
+
+def run_alone(name: str, command: Command, arguments: Sequence[str] | None = None) -> int:
+    """Run a command that has a name of its own besides `ps3d`; return the exit status."""
+    parser = _described(_Parser, name, command.PURPOSE, command.EXAMPLES)
+    _configure(parser, name, command)
+    args = parser.parse_args(arguments)
+    return run_to_exit_status(args.name_of_command, command, args)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -59,21 +68,29 @@ def _parser() -> _Parser:
             parent = _add(commands, group, f"{group}s; see `ps3d {group} --help`", "")
             groups[group] = parent.add_subparsers(title="commands", metavar="COMMAND", required=True)
         own = _add(groups[group] if group else commands, last, command.PURPOSE, command.EXAMPLES)
-        command.configure(own)
-        own.add_argument("--debug", action="store_true", help="show the traceback of an error")
-        own.set_defaults(command=command, name_of_command=name.replace(" ", "-"))
+        _configure(own, name, command)
     return parser
 
 
+def _configure(parser: _Parser, name: str, command: Command) -> None:
+    command.configure(parser)
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    parser.set_defaults(command=command, name_of_command=name.replace(" ", "-"))
+
+
 def _add(commands: argparse._SubParsersAction[_Parser], name: str, purpose: str, examples: str) -> _Parser:
-    return commands.add_parser(
+    return _described(partial(commands.add_parser, help=purpose), name, purpose, examples)
+
+
+def _described(make: Callable[..., _Parser], name: str, purpose: str, examples: str) -> _Parser:
+    described: _Parser = make(
         name,
-        help=purpose,
         description=purpose[0].upper() + purpose[1:] + ".",
         epilog=f"Examples:\n{examples}" if examples else None,
         formatter_class=_HelpFormatter,
         allow_abbrev=False,
     )
+    return described
 
 
 class _HelpFormatter(RawDescriptionRichHelpFormatter):

@@ -27,6 +27,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import psutil
+
 from flows.home import home_folder
 from flows.locks import exclusive, is_locked, shared
 from flows.log_file import attach
@@ -111,12 +113,12 @@ def using(url: str) -> Iterator[None]:
 def local_server() -> Iterator[str]:
     """Address of the local server's API. Starts it when nobody runs it; the last user's leaving stops it."""
     folder = server_folder()
-    with ExitStack() as use:
+    with ExitStack() as leave, ExitStack() as use:
         with exclusive(folder / "gate.lock"):
             use.enter_context(shared(folder / "users.lock"))
             url = running_url() or _start(folder)
+        leave.callback(_await_end, folder)  # after Ctrl-C as well: "stopped" has to be true when it is said
         yield url
-    _await_end(folder)
 
 
 def running_url() -> str | None:
@@ -182,7 +184,7 @@ def _start(folder: Path) -> str:
         # The import takes about as long as the server's start, and the caller needs it anyway.
         import prefect  # noqa: F401
 
-        if _answers(url, process):
+        if _answers(url, port, process):
             return url
     log = folder / "server.log"
     raise Ps3dError(f"the local Prefect server does not start; see {log}, or run with --direct")
@@ -215,19 +217,33 @@ def _server_environment(folder: Path) -> dict[str, str]:
     }
 
 
-def _answers(url: str, process: subprocess.Popen[bytes]) -> bool:
-    """True once the server is healthy; False when it ended instead, as it does when its port was taken meanwhile."""
+def _answers(url: str, port: int, process: subprocess.Popen[bytes]) -> bool:
+    """True once the server is healthy; False when it ended instead, as it does when its port was taken meanwhile.
+
+    By whom it was taken matters: the server of another folder would answer for this one, which is about to end.
+    """
     give_up = time.monotonic() + START_SECONDS
     while process.poll() is None and time.monotonic() < give_up:
         try:
             with urllib.request.urlopen(f"{url}/health", timeout=5) as answer:  # noqa: S310
-                if answer.status == 200:
+                if answer.status == 200 and _listens(process.pid, port):
                     return True
+            time.sleep(0.05)
         except (OSError, urllib.error.URLError):
             time.sleep(0.05)
     process.kill()
     process.wait()
     return False
+
+
+def _listens(pid: int, port: int) -> bool:
+    """Whether the process, or one that it started, serves this port."""
+    try:
+        server = psutil.Process(pid)
+        connections = [c for process in (server, *server.children(recursive=True)) for c in process.net_connections()]
+    except psutil.NoSuchProcess:
+        return False
+    return any(c.status == psutil.CONN_LISTEN and c.laddr.port == port for c in connections)
 
 
 def _await_end(folder: Path) -> None:

@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -36,15 +36,19 @@ def log_file(command: str) -> Iterator[Path]:
     _handlers.append(handler)
     attach()
     logging.captureWarnings(True)
+    # A log that cannot be written, say on a full disk, is not worth a traceback on the terminal.
+    complains, logging.raiseExceptions = logging.raiseExceptions, False
     try:
         logger.info("%s", " ".join(sys.argv))
         yield path
     finally:
+        logging.raiseExceptions = complains
         logging.captureWarnings(False)
         _handlers.remove(handler)
         logging.getLogger().setLevel(level)
         logging.getLogger().removeHandler(handler)
-        handler.close()
+        with suppress(OSError):
+            handler.close()
 
 
 def attach() -> None:

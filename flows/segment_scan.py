@@ -53,7 +53,7 @@ def segment_scan(
     if (record := finished_run(plan)) is not None:
         get_run_logger().info("%s: already segmented with these parameters", scan)
         return record
-    with sole_run(plan.job.result.lease, f"scan {plan.job.scan}"):
+    with sole_run(plan.job.result.lease, f"scan {plan.job.scan}", get_run_logger().info):
         begin_run(plan)
         intensity = find_intensity(plan)
         predicted = predict_border_core(plan, intensity)

@@ -6,17 +6,20 @@ runners give the same result because blocks are independent within a stage.
 
 from __future__ import annotations
 
+import atexit
 import multiprocessing
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.blocks import Block
 from ps3d_core.progress import SILENT, Progress
+from ps3d_core.store.lease import require_lease
 from ps3d_core.store.ledger import Ledger, Record
 
 Work = Callable[[Block], Record]
@@ -37,14 +40,37 @@ class Runner(BaseModel):
         if self.kind == "threads":
             with ThreadPoolExecutor(self.workers) as threads:
                 yield threads
-        elif self.kind == "processes":
-            # Spawned, not forked: torch and s3fs do not survive a fork.
-            context = multiprocessing.get_context("spawn")
-            with ProcessPoolExecutor(self.workers, mp_context=context) as processes:
-                yield processes
-        else:
-            with _dask_executor(self) as cluster:
-                yield cluster
+            return
+        if self.address:
+            with _dask_client(address=self.address) as client:
+                yield client.get_executor(pure=False)
+            return
+        # Workers outlive the stage: starting them takes seconds, and they keep what they have loaded and compiled.
+        start = _start_processes if self.kind == "processes" else _start_dask
+        with _starting:
+            workers = _workers.get(self) or _workers.setdefault(self, start(self))
+        try:
+            yield workers.executor
+        except BrokenExecutor:
+            _workers.pop(self, None)  # the next stage starts new ones
+            raise
+
+
+class _Workers(NamedTuple):
+    executor: Executor
+    stop: Callable[[], object]
+
+
+_workers: dict[Runner, _Workers] = {}
+_starting = threading.Lock()
+
+
+@atexit.register
+def stop_workers() -> None:
+    """Stop the worker processes that earlier stages have started; the next stage starts them anew."""
+    while _workers:
+        _, workers = _workers.popitem()
+        workers.stop()
 
 
 def run_blocks(
@@ -69,6 +95,7 @@ def run_blocks(
     with progress.stage(stage, len(blocks), unit, already=len(blocks) - len(todo)) as shown:
         if runner.kind == "threads" and (runner.workers == 1 or len(todo) == 1):
             for block in todo:
+                require_lease()
                 records[block.index] = _evaluate(work, block, ledger)
                 shown.advance()
         elif todo:
@@ -76,6 +103,7 @@ def run_blocks(
                 futures = {executor.submit(_evaluate, work, block, ledger): block for block in todo}
                 try:
                     for future in as_completed(futures):
+                        require_lease()
                         records[futures[future].index] = future.result()
                         shown.advance()
                 except BaseException:
@@ -91,18 +119,22 @@ def _evaluate(work: Work, block: Block, ledger: Ledger) -> Record:
     return record
 
 
-@contextmanager
-def _dask_executor(runner: Runner) -> Iterator[Executor]:
+def _start_processes(runner: Runner) -> _Workers:
+    # Spawned, not forked: torch and s3fs do not survive a fork.
+    pool = ProcessPoolExecutor(runner.workers, mp_context=multiprocessing.get_context("spawn"))
+    return _Workers(pool, pool.shutdown)
+
+
+def _start_dask(runner: Runner) -> _Workers:
+    client = _dask_client(n_workers=runner.workers, threads_per_worker=1, dashboard_address=None)
+    return _Workers(client.get_executor(pure=False), client.close)
+
+
+def _dask_client(**where: Any) -> Any:
     try:
         from distributed import Client
     except ImportError as error:
         raise InputError(
             "runner 'dask': the package distributed is not installed; pip install 'ps3d[dask]' or use --runner threads"
         ) from error
-    where = (
-        {"address": runner.address}
-        if runner.address
-        else {"n_workers": runner.workers, "threads_per_worker": 1, "dashboard_address": None}
-    )
-    with Client(**where) as client:  # type: ignore[no-untyped-call]
-        yield client.get_executor(pure=False)
+    return Client(**where)  # type: ignore[no-untyped-call]

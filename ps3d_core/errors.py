@@ -23,3 +23,11 @@ class MissingDataError(StoreError):
 
 class CorruptDataError(StoreError):
     """A stored chunk does not match its checksum or cannot be decoded."""
+
+
+class AccessDeniedError(StoreError, PermissionError):
+    """A store refuses this account, or was given none."""
+
+
+class NoSpaceError(StoreError):
+    """A store has no room left for what is to be written."""

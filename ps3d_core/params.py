@@ -6,7 +6,7 @@ import os
 from typing import Literal
 
 import psutil
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, PositiveFloat
 
 from ps3d_core.blockwise import Runner
 
@@ -39,6 +39,36 @@ class InstancesParams(_Params):
     min_rel_particle_size: float = Field(
         default=0.005, ge=0, le=1, description="particles with fewer voxels than this share of the mean are dropped"
     )
+
+
+class ZScoreParams(_Params):
+    """How mean and standard deviation of a dataset are found."""
+
+    samples: int | None = Field(
+        default=None, ge=1000, le=10**9, description="voxels drawn at random; every voxel is read when absent"
+    )
+    seed: int = Field(default=0, ge=0, lt=2**63, description="of the draw; the same seed draws the same voxels")
+
+
+class ImportParams(_Params):
+    """What a folder of nnU-Net does not say about its model, and what to take from it."""
+
+    name: str | None = Field(default=None, min_length=1, max_length=200, description="the folder's name when absent")
+    target_particle_size: float = Field(
+        default=60, ge=2, le=500, description="mean particle diameter in training, voxels; ParticleSeg3D's default"
+    )
+    border_thickness: float = Field(
+        default=3, gt=0, le=50, description="border class in training, voxels; ParticleSeg3D's default"
+    )
+    zscore: tuple[FiniteFloat, PositiveFloat] | None = Field(
+        default=None, description="mean and standard deviation of grey values, instead of what the plan says"
+    )
+    per_scan: bool = Field(default=False, description="mean and standard deviation of each scan, likewise")
+    folds: tuple[int, ...] | None = Field(default=None, description="folds to take; all when absent")
+    checkpoint: Literal["best", "final"] | None = Field(default=None, description="which weights of each fold")
+    configuration: str | None = Field(default=None, description="name in the plan of nnU-Net 2")
+    sha256: str | None = Field(default=None, pattern=r"^[0-9a-fA-F]{64}$", description="checksum of an archive")
+    half_precision: bool = Field(default=False, description="store weights as float16")
 
 
 class Resources(_Params):

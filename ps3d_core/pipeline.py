@@ -24,7 +24,7 @@ def segment(job: SegmentJob, progress: Progress = SILENT) -> RunRecord:
     if (record := stages.finished_run(plan)) is not None:
         progress.note(f"{job.scan}: already segmented with these parameters", record=record)
         return record
-    with sole_run(plan.job.result.lease, f"scan {plan.job.scan}"):
+    with sole_run(plan.job.result.lease, f"scan {plan.job.scan}", progress.note):
         stages.begin_run(plan)
         intensity = stages.find_intensity(plan, progress)
         predicted = stages.predict_border_core(plan, intensity, progress)

@@ -6,6 +6,7 @@ fingerprints build on each other, so a changed parameter makes exactly the later
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from math import prod
 from typing import Final
@@ -18,7 +19,7 @@ from ps3d_core.geometry.scale import Scale, particle_scale
 from ps3d_core.inference.plan import PredictionPlan, plan_prediction
 from ps3d_core.instances.plan import BYTES_PER_VOXEL, HALO, largest_block
 from ps3d_core.network.bundle import BUNDLED, Bundle, load_bundle
-from ps3d_core.params import GIB, Resources, SegmentParams
+from ps3d_core.params import GIB, PredictParams, Resources, SegmentParams
 from ps3d_core.store.identity import content_identity
 from ps3d_core.store.layout import Dataset, Result, ScanInfo
 from ps3d_core.store.ledger import fingerprint
@@ -30,6 +31,8 @@ STAGE_VERSIONS: Final = {"predict": 1, "instances": 1, "labels": 1, "particles":
 
 # Peak bytes per patch voxel and feature map of the finest stage during a forward pass, measured with float32.
 ACTIVATION_BYTES: Final = 4 * 5
+# Interpreter, libraries and torch of one worker, weights of a network of usual size; measured.
+TORCH_BYTES: Final = 650 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +155,7 @@ def plan_segmentation(job: SegmentJob) -> SegmentPlan:
         bundle.info.patch_size,
         memory_bytes=job.resources.memory_bytes,
         workers=prediction_workers(job.resources),
-        network_bytes=_network_bytes(bundle, job.params.predict.batch_size or 1),
+        network_bytes=_network_bytes(bundle, job.params.predict, job.resources),
         source_bytes_per_voxel=array.dtype.itemsize / scale.growth,
     )
     # Refused now rather than after hours of prediction.
@@ -201,9 +204,12 @@ def _check_folds(job: SegmentJob, bundle: Bundle) -> None:
         )
 
 
-def _network_bytes(bundle: Bundle, batch: int) -> int:
-    architecture = bundle.info.architecture
-    return int(batch * prod(bundle.info.patch_size) * architecture.features_per_stage[0] * ACTIVATION_BYTES)
+def _network_bytes(bundle: Bundle, params: PredictParams, resources: Resources) -> int:
+    """Peak of one prediction worker aside from its block: libraries, weights, activations of the patches at once."""
+    at_once = resources.workers if resources.runner == "threads" else max(1, (os.cpu_count() or 1) // resources.workers)
+    features = bundle.info.architecture.features_per_stage[0]
+    activations = at_once * (params.batch_size or 1) * prod(bundle.info.patch_size) * features * ACTIVATION_BYTES
+    return TORCH_BYTES + int(activations)
 
 
 def _times(shape: Shape) -> str:

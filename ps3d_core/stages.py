@@ -72,6 +72,7 @@ def predict_border_core(plan: SegmentPlan, intensity: Summary, progress: Progres
         mirror=params.mirror,
         device=params.device,
         batch_size=params.batch_size,
+        threads=resources.workers if resources.runner == "threads" else None,
         runner=resources.blocks_runner().model_copy(update={"workers": plan.prediction.workers}),
     )
     return _once(plan, "predict", plan.predict_fingerprint, lambda: predict(prediction, progress=progress))

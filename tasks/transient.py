@@ -1,7 +1,8 @@
 """Which failures are worth another try: those of stores and networks that pass by themselves.
 
 Short faults never get here, the store retries them itself. This is for the outage of minutes: the task runs again and
-the ledger makes it go on where it stopped. Bad input, missing and damaged data fail the same way every time.
+the ledger makes it go on where it stopped. Bad input, missing and damaged data, denied access and
+a full disk fail the same way every time.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ from typing import Any
 from prefect import Task
 from prefect.client.schemas.objects import State, TaskRun
 
-from ps3d_core.errors import CorruptDataError, MissingDataError, StoreError
+from ps3d_core.errors import AccessDeniedError, CorruptDataError, MissingDataError, NoSpaceError, StoreError
 
 RETRIES = 3
 RETRY_DELAYS_SECONDS = [5.0, 30.0, 120.0]
 
+_LASTING = (MissingDataError, CorruptDataError, AccessDeniedError, NoSpaceError)
 _PASSING = {
     errno.EAGAIN,
     errno.EIO,
@@ -34,7 +36,7 @@ _PASSING = {
 
 def is_transient(error: BaseException | None) -> bool:
     """True when the same call may succeed later."""
-    if error is None or isinstance(error, MissingDataError | CorruptDataError):
+    if error is None or isinstance(error, _LASTING):
         return False
     if isinstance(error, StoreError | ConnectionError | TimeoutError):
         return True

@@ -8,7 +8,21 @@ from __future__ import annotations
 import argparse
 from typing import Final, Protocol
 
-from flows.commands import demo, evaluate, export, ingest, instances, measure, model_info, phantom, segment, status, up
+from flows.commands import (
+    demo,
+    evaluate,
+    export,
+    ingest,
+    instances,
+    measure,
+    model_import,
+    model_info,
+    phantom,
+    segment,
+    status,
+    up,
+    zscore,
+)
 
 
 class Command(Protocol):
@@ -32,9 +46,11 @@ COMMANDS: Final[dict[str, Command]] = {
     "measure": measure,
     "evaluate": evaluate,
     "export": export,
+    "zscore": zscore,
     "instances": instances,
     "phantom": phantom,
     "model info": model_info,
+    "model import": model_import,
     "up": up,
     "status": status,
 }

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import argparse
 
-from flows.arguments import length_mm
+from flows.arguments import spacing_mm
 
 PURPOSE = "write an image or labels as TIFF, NIfTI or Zarr"
 EXAMPLES = """\
   ps3d export results/ore/ore.zarr ore-labels --format tiff            a folder of slices
   ps3d export results/ore/ore.zarr ore-labels.tif --format tiff        one file
-  ps3d export data/images/ore.zarr ore.nii.gz --format nifti --spacing 0.0125"""
+  ps3d export data/images/ore.zarr ore.nii.gz --format nifti
+  ps3d export scan.nii.gz mended.nii.gz --format nifti --spacing 12.5um         another spacing, the same voxels
+  ps3d export labels.nii.gz data/instance_seg/ore.zarr --format zarr --labels
+
+Voxels keep their type and order and are never resampled. NIfTI is written with axes x, y, z and without rotation; when
+it is read its axes stay as stored, rotations in its header are not applied, and the spacing is that of the header."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +26,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--format", required=True, choices=("tiff", "nifti", "zarr"), help="what to write")
     parser.add_argument(
-        "--spacing", type=length_mm, metavar="MM", help="edge of a voxel, mm (default: what the source says)"
+        "--spacing",
+        type=spacing_mm,
+        metavar="MM",
+        help="edge of a voxel, mm, or with a unit: 12.5um; Z,Y,X where they differ (default: what the source says)",
+    )
+    parser.add_argument(
+        "--labels", action="store_true", help="voxels are ids: coarser levels of a Zarr show ids, not means"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace what is at DEST")
 
@@ -37,6 +48,7 @@ def run(args: argparse.Namespace) -> None:
             args.dest,
             format=args.format,
             spacing=args.spacing,
+            label=args.labels or None,
             overwrite=args.overwrite,
             progress=progress,
         )

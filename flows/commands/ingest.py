@@ -23,7 +23,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("dataset", metavar="DATASET", help="folder or URL of the dataset; made when it is not there")
     parser.add_argument("--name", required=True, metavar="NAME", help="name of the scan in the dataset")
     parser.add_argument(
-        "--spacing", type=length_mm, metavar="MM", help="edge of a voxel, mm (default: what the source says)"
+        "--spacing",
+        type=length_mm,
+        metavar="MM",
+        help="edge of a voxel, mm, or with a unit: 12.5um (default: what the source says)",
     )
     parser.add_argument(
         "--particle-size",

@@ -90,7 +90,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     machine.add_argument(
         "--batch-size", type=positive, metavar="N", help="patches per forward pass (default: by device)"
     )
-    machine.add_argument("--workers", type=positive, metavar="N", help="blocks at once (default: number of CPU cores)")
+    machine.add_argument(
+        "--workers",
+        type=positive,
+        metavar="N",
+        help="blocks, and on a CPU patches, at once (default: number of CPU cores)",
+    )
     machine.add_argument(
         "--memory", type=float, metavar="GB", help="memory the run may use, GiB (default: 60 %% of what is free)"
     )

@@ -56,6 +56,8 @@ class Prediction:
     mirror: bool = True
     device: str = "auto"
     batch_size: int | None = None
+    threads: int | None = None
+    """Patches at once in one worker, on a CPU; when absent, workers share the cores of their machine."""
     runner: Runner = field(default_factory=Runner)
 
     @property
@@ -153,9 +155,7 @@ class _Walk:
 
     def _evaluator(self) -> PatchEvaluator:
         prediction = self._prediction
-        cores = torch.get_num_threads()
-        # Workers in processes share the machine's cores.
-        threads = cores if prediction.runner.kind == "threads" else max(1, cores // prediction.runner.workers)
+        threads = prediction.threads or max(1, torch.get_num_threads() // prediction.runner.workers)
         return PatchEvaluator(self._predictor, batch_size=prediction.batch_size, threads=threads)
 
     def _unfinished_rows(self) -> list[tuple[int, int]]:

@@ -142,6 +142,8 @@ def save_bundle(
 ) -> Bundle:
     """Write a bundle of trained `networks`, one per fold number. The description is written last.
 
+    A mapping that makes each network when it is looked up keeps memory at one of them.
+
     `half_precision` stores float16 (half the size); networks always compute from float32 copies.
 
     Raises:
@@ -149,7 +151,6 @@ def save_bundle(
 
     """
     place = Location.parse(location)
-    files_content = {fold: _serialise(network, half_precision) for fold, network in networks.items()}
     fields: dict[str, Any] = {
         "format": "ps3d-bundle",
         "format_version": 1,
@@ -161,17 +162,47 @@ def save_bundle(
         "border_thickness": float(border_thickness),
         "training": dict(training or {}),
         "accuracy": [dict(row) for row in accuracy],
-        "weights": {str(fold): hashlib.sha256(data).hexdigest() for fold, data in files_content.items()},
     }
-    fields["digest"] = _digest(fields)
-    try:
-        info = BundleInfo.model_validate(fields)
-    except ValidationError as error:
-        raise InputError(f"model {name}: {_first_problem(error)}; mend the value") from error
-    for fold, data in files_content.items():
+    _described(fields, dict.fromkeys(networks, "0" * 64))  # before anything is written
+    weights = {}
+    for fold in networks:  # one at a time: `networks` may make them when asked
+        data = _serialise(networks[fold], half_precision)
+        weights[fold] = hashlib.sha256(data).hexdigest()
         (place / _weights_name(fold)).write_bytes(data)
+    info = _described(fields, weights)
     (place / INFO_NAME).write_json(info.model_dump(mode="json"))
     return Bundle(info=info, location=place)
+
+
+def fill(network: nn.Module, weights: Mapping[str, torch.Tensor], what: str, remedy: str) -> None:
+    """Give a skeleton its weights, as float32.
+
+    Args:
+        network: what `Architecture.skeleton` made.
+        weights: all its parameters and buffers by name, and nothing else.
+        what: what an error is about.
+        remedy: how an error's line ends.
+
+    Raises:
+        InputError: for weights of another architecture.
+
+    """
+    expected = dict(network.named_parameters()) | dict(network.named_buffers())
+    wrong = sorted(expected.keys() ^ weights.keys())
+    wrong += sorted(name for name in expected.keys() & weights.keys() if expected[name].shape != weights[name].shape)
+    if wrong:
+        first = wrong[0][:100]
+        raise InputError(f"{what}: {len(wrong)} tensors do not fit the architecture, first {first}; {remedy}")
+    full = {name: t.float() if t.is_floating_point() else t for name, t in weights.items()}
+    network.load_state_dict(full, strict=False, assign=True)
+
+
+def _described(fields: Mapping[str, Any], weights: Mapping[int, str]) -> BundleInfo:
+    whole = {**fields, "weights": {str(fold): sha256 for fold, sha256 in weights.items()}}
+    try:
+        return BundleInfo.model_validate(whole | {"digest": _digest(whole)})
+    except ValidationError as error:
+        raise InputError(f"model {fields['name']}: {_first_problem(error)}; mend the value") from error
 
 
 def record_accuracy(bundle: Bundle, accuracy: Sequence[Mapping[str, Fact]]) -> Bundle:
@@ -217,7 +248,8 @@ def _network(location: Location, digest: str, fold: int, device: str) -> nn.Modu
     if bundle.info.digest != digest:
         raise InputError(f"model {location}: it was replaced while in use; start the run again")
     network = bundle.info.architecture.skeleton()
-    _fill(network, _read_weights(bundle, fold), f"model {location}, {_weights_name(fold)}")
+    weights = _read_weights(bundle, fold)
+    fill(network, weights, f"model {location}, {_weights_name(fold)}", "save the bundle anew")
     return network.to(device).eval().requires_grad_(False)
 
 
@@ -230,15 +262,3 @@ def _read_weights(bundle: Bundle, fold: int) -> dict[str, torch.Tensor]:
         return load_safetensors(data)
     except SafetensorError as error:
         raise InputError(f"model {file}: not readable safetensors ({error}); get a valid copy of the bundle") from error
-
-
-def _fill(network: nn.Module, weights: Mapping[str, torch.Tensor], what: str) -> None:
-    expected = dict(network.named_parameters()) | dict(network.named_buffers())
-    wrong = sorted(expected.keys() ^ weights.keys())
-    wrong += sorted(name for name in expected.keys() & weights.keys() if expected[name].shape != weights[name].shape)
-    if wrong:
-        raise InputError(
-            f"{what}: {len(wrong)} tensors do not fit the architecture, first {wrong[0]}; save the bundle anew"
-        )
-    full = {name: t.float() if t.is_floating_point() else t for name, t in weights.items()}
-    network.load_state_dict(full, strict=False, assign=True)

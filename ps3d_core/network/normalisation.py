@@ -51,34 +51,42 @@ class Intensity(NamedTuple):
 
 
 class ZScore(BaseModel):
-    """Fixed mean and standard deviation (the nnU-Net habit for CT)."""
+    """Fixed mean and standard deviation (the nnU-Net habit for CT), with or without limits."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["zscore"] = "zscore"
     mean: Annotated[float, Field(allow_inf_nan=False)]
     std: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    low: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    high: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    """Limits of normalised grey values."""
 
     @property
     def intensity(self) -> Intensity:
         """The same numbers as offset and scale."""
-        return Intensity(self.mean, self.std)
+        return Intensity(self.mean, self.std, self.low, self.high)
 
 
 class PerScan(BaseModel):
-    """Offset and scale are measured on each scan by `per_scan_intensity`."""
+    """Offset and scale are measured on each scan.
+
+    "local-contrast" is `per_scan_intensity`; "mean-std" are mean and standard deviation, for networks that were trained
+    on grey values normalised so.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["per_scan"] = "per_scan"
-    method: Literal["local-contrast"] = "local-contrast"
-    low: Annotated[float, Field(lt=-1)] = -4.0
-    high: Annotated[float, Field(gt=1)] = 6.0
-    """Limits of normalised grey values; surroundings are at about -1, particles at about 1."""
+    method: Literal["local-contrast", "mean-std"] = "local-contrast"
+    low: Annotated[float, Field(lt=-1)] | None = -4.0
+    high: Annotated[float, Field(gt=1)] | None = 6.0
+    """Limits of normalised grey values; with local contrast, surroundings are at about -1, particles at about 1."""
 
     def intensity(self, blocks: npt.NDArray[Any]) -> Intensity:
-        """`per_scan_intensity` of a scan's `blocks`, with these limits."""
-        return per_scan_intensity(blocks)._replace(low=self.low, high=self.high)
+        """Offset and scale of a scan from its `blocks` (see `per_scan_intensity`), with these limits."""
+        measured = per_scan_intensity(blocks) if self.method == "local-contrast" else _mean_and_std(blocks)
+        return measured._replace(low=self.low, high=self.high)
 
 
 Normalisation = Annotated[ZScore | PerScan, Field(discriminator="kind")]
@@ -108,6 +116,14 @@ def per_scan_intensity(blocks: npt.NDArray[Any]) -> Intensity:
         return Intensity(float(np.median(means)), 1.0)
     weights = _votes(values, variances)
     return Intensity(_weighted_median(means, weights), _weighted_median(np.sqrt(variances), weights))
+
+
+def _mean_and_std(blocks: npt.NDArray[Any]) -> Intensity:
+    """Mean and standard deviation of everything finite; scale 1 where there is no contrast."""
+    values = blocks[np.isfinite(blocks)].astype(np.float64)
+    if not values.size:
+        return Intensity(0.0, 1.0)
+    return Intensity(float(values.mean()), float(values.std()) or 1.0)
 
 
 def _votes(values: npt.NDArray[np.float64], variances: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from ps3d_core.errors import CorruptDataError
 from ps3d_core.particles.shape import Columns
-from ps3d_core.store.location import Location
+from ps3d_core.store.location import Location, writing_to
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +74,7 @@ def write_table(tables: Iterable[pa.Table], parquet: Location, csv: Location) ->
     with tempfile.TemporaryDirectory(prefix="ps3d-table-") as folder:
         local_parquet, local_csv = Path(folder) / "particles.parquet", Path(folder) / "particles.csv"
         with (
+            writing_to(Location.parse(folder)),
             pq.ParquetWriter(local_parquet, SCHEMA, version="2.6", compression="zstd", compression_level=3) as writer,
             local_csv.open("wb") as text,
         ):

@@ -17,13 +17,13 @@ from ps3d_core.scan.nifti_writer import NIFTI_ENDINGS, write_nifti
 from ps3d_core.scan.reader import ScanReader
 from ps3d_core.scan.slabs import DEFAULT_MEMORY, deepest_slab, read_ahead
 from ps3d_core.scan.sources import open_scan
-from ps3d_core.scan.staging import all_or_nothing
 from ps3d_core.scan.tiff_slices import TIFF_ENDINGS
-from ps3d_core.scan.tiff_writer import write_tiff, write_tiff_slices
+from ps3d_core.scan.tiff_writer import SLICE_NAME, write_tiff, write_tiff_slices
 from ps3d_core.store.arrays import SHARD
 from ps3d_core.store.halving import method_for
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import Spacing, write_metadata
+from ps3d_core.store.staging import all_or_nothing
 
 Format = Literal["tiff", "nifti", "zarr"]
 
@@ -45,8 +45,9 @@ def export(
     destination: str | Location,
     *,
     format: Format,
-    spacing: float | None = None,
+    spacing: float | Spacing | None = None,
     label: bool | None = None,
+    slice_name: str = SLICE_NAME,
     overwrite: bool = False,
     memory_bytes: int = DEFAULT_MEMORY,
     progress: Progress = SILENT,
@@ -54,16 +55,20 @@ def export(
     """Copy the volume at `source` (anything `open_scan` reads) to `destination`, in its dtype.
 
     tiff: one file when `destination` ends in .tif or .tiff (BigTIFF above 4 GB), else a folder of slices; nifti: a
-    .nii or .nii.gz file; zarr: an OME-Zarr image. `spacing` in mm replaces that of the source. `label` says that
-    voxels are ids; None takes it from the source. An existing destination is replaced only with `overwrite`.
+    .nii or .nii.gz file; zarr: an OME-Zarr image. `spacing` in mm, one value or (z, y, x), replaces that of the
+    source; voxels are not resampled. `label` says that voxels are ids; None takes it from the source. `slice_name` is
+    that of single slices, see `write_tiff_slices`. An existing destination is replaced only with `overwrite`.
     `InputError` names what is wrong; nothing is left of a failed export.
     """
     target = Location.parse(destination)
     _check_target(target, Location.parse(source), format, overwrite=overwrite)
-    if spacing is not None and not 0 < spacing < 1000:
+    given = (spacing, spacing, spacing) if isinstance(spacing, float | int) else spacing
+    if given is not None and not all(0 < side < 1000 for side in given):
         raise InputError(f"spacing {spacing}: must be above 0 and below 1000 mm; give the edge of a voxel in mm")
     with open_scan(source) as reader:
-        size = (spacing, spacing, spacing) if spacing is not None else reader.spacing
+        size = given or reader.spacing
+        for note in reader.notes:
+            progress.note(f"{reader.description}: {note}")
         with all_or_nothing(target) as place, progress.stage("export", reader.shape[0], "slices") as stage:
             if format == "zarr":
                 _write_zarr(reader, place, size, target.name, label=label, memory_bytes=memory_bytes, stage=stage)
@@ -75,7 +80,7 @@ def export(
                     elif target.name.lower().endswith(TIFF_ENDINGS):
                         write_tiff(place, slabs, reader.shape, reader.dtype, size)
                     else:
-                        write_tiff_slices(place, slabs, reader.shape, size)
+                        write_tiff_slices(place, slabs, reader.shape, size, slice_name)
         return ExportSummary(
             destination=str(target), format=format, shape=reader.shape, dtype=str(reader.dtype), spacing=size
         )

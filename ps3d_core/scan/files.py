@@ -1,14 +1,13 @@
-"""Plain files on any store, opened for reading or writing in pieces."""
+"""Plain files on any store, opened for reading in pieces."""
 
 from __future__ import annotations
 
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
-import fsspec
 import numpy as np
 import numpy.typing as npt
 
-from ps3d_core.errors import InputError
+from ps3d_core.errors import InputError, MissingDataError
 from ps3d_core.store.location import Location
 
 
@@ -17,19 +16,11 @@ def open_to_read(location: Location) -> BinaryIO:
     try:
         if (path := location.local_path) is not None:
             return path.open("rb")
-        return cast(BinaryIO, fsspec.open(str(location), "rb").open())
-    except FileNotFoundError as error:
+        return location.open_reading()
+    except (FileNotFoundError, MissingDataError) as error:
         raise InputError(f"{location}: no such file; check the path") from error
     except PermissionError as error:
         raise InputError(f"{location}: may not be read; ask for the permission or copy the file") from error
-
-
-def open_to_write(location: Location) -> BinaryIO:
-    """A new file at `location`, written from front to back."""
-    if (path := location.local_path) is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path.open("wb")
-    return cast(BinaryIO, fsspec.open(str(location), "wb").open())
 
 
 def size_of(file: BinaryIO) -> int:

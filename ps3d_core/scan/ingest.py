@@ -24,11 +24,11 @@ from ps3d_core.scan.image_writer import write_levels
 from ps3d_core.scan.reader import ScanReader
 from ps3d_core.scan.slabs import DEFAULT_MEMORY
 from ps3d_core.scan.sources import open_scan
-from ps3d_core.scan.staging import all_or_nothing
 from ps3d_core.store.halving import method_for
 from ps3d_core.store.layout import Dataset
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import GROUP_FILE, write_metadata
+from ps3d_core.store.staging import all_or_nothing
 
 LEAST_VOXELS = 2.0  # a particle of fewer voxels across cannot be told from noise
 SAME_SPACING = 0.01  # relative difference of spacings that are taken to be one

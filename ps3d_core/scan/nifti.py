@@ -2,7 +2,8 @@
 
 NIfTI stores x fastest and z slowest, so a range of slices is one run of bytes and, read in C order, already has axes
 (z, y, x). nibabel reads the header; the voxels come straight from the file, and a compressed file is never unpacked
-as a whole. Orientation matrices are not applied: axes stay those of the scanner.
+as a whole: slabs asked for in order are unpacked in order, once. Orientation matrices are not applied: axes stay as
+stored, and the spacing is that of the header (pixdim).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import gzip
 import logging
 import zlib
+from math import isfinite
 from threading import Lock
 from typing import Any, BinaryIO, cast
 
@@ -34,7 +36,11 @@ _BROKEN = (EOFError, OSError, ValueError, OverflowError, zlib.error)
 
 
 class NiftiVolume(ScanReader):
-    """A 3-D NIfTI-1 or NIfTI-2 file. Values with a scaling slope are delivered scaled, as float32."""
+    """A 3-D NIfTI-1 or NIfTI-2 file.
+
+    Values come as stored. Where the header scales them (slope, intercept) they are delivered scaled, as float32, or
+    as float64 when that is what they need: stored integers of 32 and 64 bits, float64.
+    """
 
     def __init__(self, location: Location) -> None:
         self._name = str(location)
@@ -59,14 +65,16 @@ class NiftiVolume(ScanReader):
             sides = (*sides, 1)
         self.shape = scan_shape(sides[::-1], self._name)
         self._stored = header.get_data_dtype()
+        if self._stored.names is not None:
+            raise InputError(f"{self._name}: RGB; must be 1 grey value per voxel; convert to greyscale")
         self.dtype = scan_dtype(self._stored, self._name)
-        slope, offset = header.get_slope_inter()
-        self._scaling = None if slope in (None, 1.0) and not offset else (float(slope or 1), float(offset or 0))
+        self._scaling = self._read_scaling(header)
         if self._scaling:
-            self.dtype = np.dtype(np.float32)
-            self.notes = (f"values are stored times {self._scaling[0]:g} plus {self._scaling[1]:g}: kept as float32",)
+            self.dtype = np.result_type(self.dtype, np.float32)
+            factor, offset = self._scaling
+            self.notes = (f"values are stored in units of {factor:g} above {offset:g}: kept as {self.dtype}",)
         self.spacing = _spacing(header)
-        self._start = int(header.get_data_offset())
+        self._start = self._read_start(header)
         self._slice_bytes = self.shape[1] * self.shape[2] * self._stored.itemsize
         if not self._packed and size_of(self._raw) < self._start + self.shape[0] * self._slice_bytes:
             raise InputError(f"{self._name}: truncated, shorter than {self.shape} voxels; restore the file")
@@ -83,14 +91,31 @@ class NiftiVolume(ScanReader):
                 raise InputError(f"{self._name}: damaged ({error}); restore the file") from error
         if not whole:
             raise InputError(f"{self._name}: truncated before slice {stop}; restore the file")
-        if self._scaling:
-            slope, offset = self._scaling
-            return (slab * np.float64(slope) + offset).astype(np.float32)
-        return slab.astype(self.dtype, copy=False)
+        if self._scaling is None:
+            return slab.astype(self.dtype, copy=False)
+        scaled = np.empty(slab.shape, self.dtype)
+        slope, offset = self._scaling
+        with np.errstate(over="ignore"):  # infinite then, which ingest refuses
+            for stored, values in zip(slab, scaled, strict=True):
+                values[...] = stored * np.float64(slope) + offset
+        return scaled
 
     def close(self) -> None:  # noqa: D102
         self._stream.close()
         self._raw.close()
+
+    def _read_scaling(self, header: Any) -> tuple[float, float] | None:
+        try:
+            slope, offset = header.get_slope_inter()
+        except HeaderDataError as error:
+            raise InputError(f"{self._name}: {error}; correct scl_slope and scl_inter") from error
+        return None if slope in (None, 1.0) and not offset else (float(slope or 1), float(offset or 0))
+
+    def _read_start(self, header: Any) -> int:
+        start = float(header["vox_offset"])
+        if not (isfinite(start) and start >= header.sizeof_hdr):
+            raise InputError(f"{self._name}: voxels begin at byte {start:g}; must be behind the header; restore it")
+        return int(start)
 
     def _read_header(self) -> Any:
         if self._packed:
@@ -121,7 +146,8 @@ def _spacing(header: Any) -> Spacing | None:
         unit = "unknown"
     x, y, z = (_decimal(length) * _MM_PER_UNIT.get(unit, 1.0) for length in header.get_zooms()[:3])
     unknown = unit == "unknown" and x == y == z == 1.0
-    return None if unknown or not min(x, y, z) > 0 else (z, y, x)
+    known = not unknown and all(isfinite(side) and side > 0 for side in (x, y, z))
+    return (z, y, x) if known else None
 
 
 def _decimal(length: np.floating[Any]) -> float:

@@ -11,7 +11,6 @@ from nibabel.spatialimages import HeaderDataError
 
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.boxes import Shape
-from ps3d_core.scan.files import open_to_write
 from ps3d_core.scan.slabs import Slabs
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import Spacing
@@ -32,7 +31,7 @@ def write_nifti(
 ) -> None:
     """A NIfTI file, gzipped or not, axes x, y, z, without rotation. `InputError` for a dtype that NIfTI lacks."""
     header = _header(shape, dtype, spacing)
-    with open_to_write(location) as file:
+    with location.open_writing() as file:
         if compressed:
             # No name and no time inside: equal volumes give equal files.
             with gzip.GzipFile("", "wb", COMPRESSION, file, mtime=0) as packed:

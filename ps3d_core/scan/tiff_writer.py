@@ -20,6 +20,7 @@ from ps3d_core.scan.slabs import Slabs
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import Spacing
 
+SLICE_NAME = "slice_{index:0{digits}d}.tif"
 CLASSIC_LIMIT = 4 * 10**9  # bytes of voxels; offsets of 32 bits leave a little more
 IMAGEJ_TYPES = ("uint8", "uint16", "float32")
 
@@ -44,14 +45,16 @@ def write_tiff(location: Location, slabs: Slabs, shape: Shape, dtype: np.dtype[A
         )
 
 
-def write_tiff_slices(location: Location, slabs: Slabs, shape: Shape, spacing: Spacing | None) -> None:
-    """A folder (or prefix) of slice_0000.tif, slice_0001.tif, ..."""
+def write_tiff_slices(
+    location: Location, slabs: Slabs, shape: Shape, spacing: Spacing | None, name: str = SLICE_NAME
+) -> None:
+    """A folder (or prefix) of slice_0000.tif, slice_0001.tif, ...; `name` is formatted with `index` and `digits`."""
     digits = max(4, len(str(shape[0] - 1)))
     for index, values in enumerate(_slices(slabs)):
         file = io.BytesIO()
         with TiffWriter(file) as tif:
             tif.write(values, photometric="minisblack", metadata=None, **_resolution(spacing, per_mm=False))
-        (location / f"slice_{index:0{digits}d}.tif").write_bytes(file.getvalue())
+        (location / name.format(index=index, digits=digits)).write_bytes(file.getvalue())
 
 
 def _slices(slabs: Slabs) -> Iterator[npt.NDArray[Any]]:

@@ -22,7 +22,7 @@ from zarr.storage import WrapperStore
 
 from ps3d_core.errors import CorruptDataError, InputError, MissingDataError
 from ps3d_core.geometry.boxes import Box, Shape
-from ps3d_core.store.location import Location
+from ps3d_core.store.location import Location, writing_to
 
 AXES = ("z", "y", "x")
 CHUNK = 64
@@ -61,18 +61,19 @@ def create_array(
     shards = shards or shard_shape(shape)
     if any(s % c for s, c in zip(shards, chunks, strict=True)):
         raise InputError(f"shards {shards}: must be multiples of the chunks {chunks}; change one of them")
-    return zarr.create_array(
-        location.zarr_store(),
-        shape=shape,
-        dtype=np.dtype(dtype),
-        chunks=chunks,
-        shards=shards,
-        compressors=[ZstdCodec(level=1), Crc32cCodec()],
-        fill_value=0,
-        dimension_names=AXES,
-        config=_WRITE_ALL,
-        overwrite=overwrite,
-    )
+    with writing_to(location):
+        return zarr.create_array(
+            location.zarr_store(),
+            shape=shape,
+            dtype=np.dtype(dtype),
+            chunks=chunks,
+            shards=shards,
+            compressors=[ZstdCodec(level=1), Crc32cCodec()],
+            fill_value=0,
+            dimension_names=AXES,
+            config=_WRITE_ALL,
+            overwrite=overwrite,
+        )
 
 
 def open_array(location: Location, *, writable: bool = False) -> zarr.Array[Any]:
@@ -113,16 +114,19 @@ def write_box(array: zarr.Array[Any], box: Box, data: npt.NDArray[Any]) -> None:
     for start, stop, side, n in zip(box.start, box.stop, granule, cast(Shape, array.shape), strict=True):
         if start % side or (stop % side and stop != n):
             raise ValueError(f"{_name(array)}: {box} is not aligned to shards of {granule}")
-    array[box.slices] = data
+    with writing_to(Location.parse(_name(array))):
+        array[box.slices] = data
 
 
 class _NothingImplied(WrapperStore[Any]):
-    """Store in which an absent chunk is an error, where Zarr would deliver the fill value."""
+    """Store in which an absent or empty chunk is an error, where Zarr would deliver the fill value."""
 
     async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
         value = await super().get(key, prototype, byte_range)
         if value is None and _is_chunk(key):
             raise MissingDataError(f"{self._store}/{key}: this chunk is missing; restore it or make the array again")
+        if value is not None and not len(value) and _is_chunk(key):
+            raise CorruptDataError(f"{self._store}/{key}: this chunk is empty; restore it or make the array again")
         return value
 
 

@@ -37,6 +37,11 @@ class Dataset:
         """zscore.json: mean and standard deviation of grey values over the dataset."""
         return self.root / "zscore.json"
 
+    @property
+    def zscore_work(self) -> Location:
+        """What an unfinished z-score has found so far."""
+        return self.root / ".zscore"
+
     def image(self, name: str) -> Location:
         """OME-Zarr image of a scan."""
         return self.root / "images" / f"{checked_name(name)}.zarr"
@@ -132,8 +137,8 @@ class Result:
 
     @property
     def lease(self) -> Location:
-        """Who works on this result at present."""
-        return self.root / ".lease.json"
+        """Folder that says who works on this result at present."""
+        return self.root / ".lease"
 
 
 def checked_name(name: str) -> str:

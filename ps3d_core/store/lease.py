@@ -1,111 +1,222 @@
 """One run at a time: who works on a result folder says so beside it, and goes on saying so.
 
-A lease is one small file with the owner and a time. Its owner renews it while alive; one that was not renewed for
-`STALE_SECONDS` belongs to a dead run and may be taken over. On the owner's own machine the process table answers at
-once, so a run that was killed can be started again immediately. Stores need no locking for this: whoever writes last
-has the lease, and looks after a moment whether that was itself.
+The signs are numbered files, and the highest number counts. To take over, a run creates the next number, which a
+store lets only one of several do, so that two never both believe to have it. The owner renews its file while it
+lives, and marks it as free at its end; numbers never go back, so that a slow taker cannot mistake a new owner for the
+one it saw.
+
+Whether an owner lives is never judged by comparing clocks of two machines: on the owner's own machine the process
+table and one clock know, from elsewhere the file is watched for `STALE_SECONDS`. A run that lost its place, because it
+was suspended or cut off for that long, notices with its next renewal and stops before its next block.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import socket
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from contextvars import ContextVar
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 import psutil
 
-from ps3d_core.errors import InputError, Ps3dError
+from ps3d_core.errors import InputError, MissingDataError, Ps3dError
 from ps3d_core.store.location import Location
 
 RENEW_SECONDS = 10.0
 STALE_SECONDS = 60.0
-SETTLE_SECONDS = 0.5
+LOOK_SECONDS = 2.0
+
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """A process that holds a lease."""
+    """A process that holds a lease, as its file says."""
 
     token: str
-    host: str
+    machine: str
+    """Host name, and what tells the process table there from any other."""
     pid: int
     started: float
     """When the process was created, seconds since 1970; tells it from a later one with the same number."""
     renewed: float
-    """Last sign of life, seconds since 1970."""
+    """Last sign of life, seconds since 1970, by the owner's clock."""
+    free: bool = False
+    """The run has ended, and anyone may take the next number."""
 
     @property
-    def is_alive(self) -> bool:
-        """False when the process is known to be gone, or was silent for too long."""
-        if self.host == socket.gethostname():
-            try:
-                return bool(abs(psutil.Process(self.pid).create_time() - self.started) < 1)
-            except psutil.NoSuchProcess:
-                return False
-        return time.time() - self.renewed < STALE_SECONDS
+    def is_here(self) -> bool:
+        """Whether the process is one of this machine's, so that its signs of life can be judged from here."""
+        return self.machine == _this_machine()
+
+    @property
+    def lives_here(self) -> bool:
+        """Of a process of this machine: whether it is still there and renews."""
+        try:
+            same = abs(psutil.Process(self.pid).create_time() - self.started) < 1
+        except psutil.NoSuchProcess:
+            return False
+        return same and time.time() - self.renewed < STALE_SECONDS
+
+
+class LeaseLostError(Ps3dError):
+    """Another run took over, because this one had shown no life for too long."""
+
+
+class _Lease:
+    """The number that this run holds."""
+
+    def __init__(self, place: Location, number: int, owner: Owner, what: str) -> None:
+        self._place, self._number, self._owner, self._what = place, number, owner, what
+        self._lost = threading.Event()
+        self._ended = threading.Event()
+        self._renewing = threading.Thread(target=self._renew, name="lease", daemon=True)
+
+    def start(self) -> None:
+        for number in _numbers(self._place):
+            if number < self._number:
+                _file(self._place, number).remove_tree()
+        self._renewing.start()
+
+    def require(self) -> None:
+        """Raise `LeaseLostError` once another run has taken over."""
+        if self._lost.is_set():
+            raise LeaseLostError(
+                f"{self._what}: this run showed no sign of life for {STALE_SECONDS:.0f} s and another one took over; "
+                "it stops here, the other goes on"
+            )
+
+    def end(self) -> None:
+        self._ended.set()
+        self._renewing.join()
+        if not self._lost.is_set():
+            # A store that fails just now must not hide how the run ended; what is not renewed goes stale by itself.
+            with contextlib.suppress(OSError, Ps3dError):
+                self._write(free=True)
+
+    def _renew(self) -> None:
+        while not self._ended.wait(RENEW_SECONDS):
+            # A store that fails for a while ends the work itself, if it does not recover; not this sign of life.
+            with contextlib.suppress(OSError, Ps3dError):
+                if max(_numbers(self._place), default=0) > self._number:
+                    self._lost.set()
+                    return
+                self._write(free=False)
+
+    def _write(self, *, free: bool) -> None:
+        owner = replace(self._owner, renewed=time.time(), free=free)
+        _file(self._place, self._number).write_json(asdict(owner))
+
+
+_held: ContextVar[_Lease | None] = ContextVar("lease", default=None)
 
 
 @contextmanager
-def sole_run(place: Location, what: str) -> Iterator[None]:
-    """Hold the lease at `place` while the body runs; `InputError` when another living run, of `what`, holds it."""
-    token = uuid.uuid4().hex
-    other = _owner(place)
-    if other is not None and other.is_alive:
-        raise _taken(other, what)
-    _write(place, token)
-    time.sleep(SETTLE_SECONDS)
-    holder = _owner(place)
-    if holder is not None and holder.token != token:
-        raise _taken(holder, what)
-    ended = threading.Event()
-    renewing = threading.Thread(target=_renew, args=(place, token, ended), name="lease", daemon=True)
-    renewing.start()
+def sole_run(place: Location, what: str, say: Say = lambda text: None) -> Iterator[None]:
+    """Hold the lease in the folder `place` while the body runs.
+
+    Args:
+        place: folder of the numbered files.
+        what: what is worked on, for messages.
+        say: told when a minute's watch begins, because the last owner ran on another machine.
+
+    Raises:
+        InputError: another living run has it.
+
+    """
+    lease = _take(place, what, say)
+    lease.start()
+    before = _held.set(lease)
     try:
         yield
     finally:
-        ended.set()
-        renewing.join()
-        holder = _owner(place)
-        if holder is not None and holder.token == token:
-            place.remove_tree()
+        _held.reset(before)
+        lease.end()
 
 
-def _renew(place: Location, token: str, ended: threading.Event) -> None:
-    while not ended.wait(RENEW_SECONDS):
-        # A store that fails for a while ends the work itself, if it does not recover; not this sign of life.
-        with contextlib.suppress(OSError):
-            _write(place, token)
+def require_lease() -> None:
+    """Raise `LeaseLostError` when the run that this is part of has been taken over by another one."""
+    lease = _held.get()
+    if lease is not None:
+        lease.require()
 
 
-def _write(place: Location, token: str) -> None:
-    started = psutil.Process().create_time()
-    place.write_json(asdict(Owner(token, socket.gethostname(), os.getpid(), started, time.time())))
+def _take(place: Location, what: str, say: Say) -> _Lease:
+    last = max(_numbers(place), default=0)
+    if last:
+        _require_dead(_file(place, last), what, say)
+    me = psutil.Process()
+    owner = Owner(uuid.uuid4().hex, _this_machine(), me.pid, me.create_time(), time.time())
+    mine = _file(place, last + 1)
+    if not mine.create_json(asdict(owner)):
+        other = _read_owner(mine)
+        # A request that was repeated because its answer got lost meets its own file.
+        if other is None or other.token != owner.token:
+            raise _taken(other, what)
+    return _Lease(place, last + 1, owner, what)
 
 
-def _owner(place: Location) -> Owner | None:
-    """Who holds the lease; None when nobody does, or when the file says nothing sensible."""
+def _require_dead(file: Location, what: str, say: Say) -> None:
+    """Return when the owner of `file` has ended or is dead, raise when it lives."""
+    owner = _read_owner(file)
+    if owner is not None and (owner.free or (owner.is_here and not owner.lives_here)):
+        return
+    if owner is not None and owner.is_here:
+        raise _taken(owner, what)
+    where = owner.machine.split(":")[0] if owner else "an unknown machine"
+    say(f"{what}: a run on {where} did not say that it ended; watching for {STALE_SECONDS:.0f} s whether it lives")
+    give_up = time.monotonic() + STALE_SECONDS
+    while time.monotonic() < give_up:
+        time.sleep(min(LOOK_SECONDS, STALE_SECONDS))
+        now = _read_owner(file)
+        if now is not None and now.free:
+            return
+        if now != owner:
+            raise _taken(now, what)
+
+
+def _numbers(place: Location) -> list[int]:
+    stems = (name.removesuffix(".json") for name in place.children() if name.endswith(".json"))
+    return [int(stem) for stem in stems if stem.isdecimal()]
+
+
+def _file(place: Location, number: int) -> Location:
+    return place / f"{number}.json"
+
+
+def _read_owner(file: Location) -> Owner | None:
+    """Who wrote the file; None when it is gone or says nothing sensible."""
     try:
-        content = place.read_json()
+        content = file.read_json()
         return Owner(
-            str(content["token"]),
-            str(content["host"]),
-            int(content["pid"]),
-            float(content["started"]),
-            float(content["renewed"]),
+            token=str(content["token"]),
+            machine=str(content["machine"]),
+            pid=int(content["pid"]),
+            started=float(content["started"]),
+            renewed=float(content["renewed"]),
+            free=bool(content["free"]),
         )
-    except (Ps3dError, KeyError, TypeError, ValueError):
+    except (MissingDataError, KeyError, TypeError, ValueError):
         return None
 
 
-def _taken(owner: Owner, what: str) -> InputError:
-    silent = max(0.0, time.time() - owner.renewed)
-    return InputError(
-        f"{what}: process {owner.pid} on {owner.host} is working on it (last sign of life {silent:.0f} s ago); wait "
-        "until it ends, or stop it and give the command again"
-    )
+@functools.cache
+def _this_machine() -> str:
+    """Host name and process table: containers can share the first, and count their processes each from 1."""
+    boot = Path("/proc/sys/kernel/random/boot_id")
+    table = Path("/proc/self/ns/pid")
+    booted = boot.read_text().strip() if boot.exists() else f"{psutil.boot_time():.0f}"
+    return ":".join([socket.gethostname(), booted, os.readlink(table) if table.exists() else "all"])
+
+
+def _taken(owner: Owner | None, what: str) -> InputError:
+    who = f"process {owner.pid} on {owner.machine.split(':')[0]}" if owner else "another run"
+    return InputError(f"{what}: {who} is working on it; wait until it ends, or stop it and give the command again")

@@ -7,6 +7,7 @@ reader never sees half a file.
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -28,14 +29,9 @@ from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper
 from zarr.abc.store import Store
 from zarr.storage import FsspecStore, LocalStore
 
-from ps3d_core.errors import CorruptDataError, InputError, MissingDataError
+from ps3d_core.errors import CorruptDataError, InputError, MissingDataError, NoSpaceError
 
-# An S3 request that fails for a passing reason (5xx, SlowDown, time-out, reset) is repeated after a jittered, doubling
-# delay of at most 20 s; botocore's standard mode does that, and never for absence or denial.
-S3_ATTEMPTS = 8
-CONNECT_SECONDS = 10.0
-READ_SECONDS = 60.0
-S3_CONNECTIONS = 32
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -120,22 +116,48 @@ class Location:
         if (path := self.local_path) is None:
             self._fs.pipe_file(self._path, data)
             return
-        with _replacing(path) as temporary:
+        with writing_to(self), _replacing(path) as temporary:
             temporary.write_bytes(data)
+
+    def create_json(self, value: Any) -> bool:
+        """Write `value` as JSON if there is no such file; of several that try at once, one gets True."""
+        data = _as_json(value)
+        if (path := self.local_path) is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                with writing_to(self), path.open("xb") as file:
+                    file.write(data)
+            except FileExistsError:
+                return False
+            return True
+        try:
+            self._fs.pipe_file(self._path, data, mode="create")
+        except OSError as error:
+            if isinstance(error, FileExistsError) or _says_it_exists(error):
+                return False
+            raise
+        return True
 
     def open_reading(self) -> BinaryIO:
         """A seekable stream over the file, for formats that read parts of it. Close it."""
-        try:
-            return cast(BinaryIO, self._fs.open(self._path, "rb"))
-        except FileNotFoundError as error:
-            raise MissingDataError(f"{self}: no such file; check the path or run the step that makes it") from error
+        return self._open_reading()
+
+    def open_writing(self) -> BinaryIO:
+        """A new file that is written from front to back. Close it."""
+        if (path := self.local_path) is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        return cast(BinaryIO, self._fs.open(self._path, "wb"))
+
+    def open_streaming(self) -> BinaryIO:
+        """A stream to read once from front to back, also from web servers that cannot send parts. Close it."""
+        return self._open_reading(**({"block_size": 0} if self.scheme in ("http", "https") else {}))
 
     def upload(self, source: Path) -> None:
         """Replace the file with a copy of the local file `source`, whole or not at all, in little memory."""
         if (path := self.local_path) is None:
             self._fs.put_file(str(source), self._path)
             return
-        with _replacing(path) as temporary:
+        with writing_to(self), _replacing(path) as temporary:
             shutil.copyfile(source, temporary)
 
     def read_text(self) -> str:
@@ -156,7 +178,7 @@ class Location:
 
     def write_json(self, value: Any) -> None:
         """Replace the file with `value` as JSON."""
-        self.write_text(json.dumps(value, indent=2) + "\n")
+        self.write_bytes(_as_json(value))
 
     def read_arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Named arrays written by `write_arrays`. Never unpickles."""
@@ -206,6 +228,12 @@ class Location:
         filesystem = _connected(self.scheme, asynchronous=True)
         return FsspecStore(filesystem, path=self._path, read_only=read_only)
 
+    def _open_reading(self, **options: Any) -> BinaryIO:
+        try:
+            return cast(BinaryIO, self._fs.open(self._path, "rb", **options))
+        except FileNotFoundError as error:
+            raise MissingDataError(f"{self}: no such file; check the path or run the step that makes it") from error
+
     def _holds_a_file(self, prefix: str) -> bool:
         # Some S3 servers go on listing prefixes whose objects were deleted.
         try:
@@ -231,6 +259,20 @@ class Location:
 
 
 @contextmanager
+def writing_to(place: Location) -> Iterator[None]:
+    """Around whatever writes files of `place`: where there is no room left, `NoSpaceError` says so and names it."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _NO_SPACE and not isinstance(error, NoSpaceError):
+            reason = os.strerror(error.errno).lower()
+            raise NoSpaceError(
+                f"{place}: {reason}; make room or lift the limit there, then give the same command again"
+            ) from error
+        raise
+
+
+@contextmanager
 def _replacing(path: Path) -> Iterator[Path]:
     """A file beside `path` that takes its place when the block ends without error."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -242,42 +284,43 @@ def _replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def _as_json(value: Any) -> bytes:
+    return (json.dumps(value, indent=2) + "\n").encode("utf-8")
+
+
 def _is_remote(location: Location) -> bool:
     return location.local_path is None
 
 
 def _connected(scheme: str, *, asynchronous: bool) -> fsspec.AbstractFileSystem:
-    account = (os.environ.get("AWS_ENDPOINT_URL"), os.environ.get("AWS_ACCESS_KEY_ID")) if scheme == "s3" else None
-    return _filesystem(scheme, asynchronous, account, READ_SECONDS, os.getpid())
+    if scheme != "s3":
+        return _filesystem(scheme, asynchronous)
+    from ps3d_core.store.s3 import read_timeout
+
+    account = (os.environ.get("AWS_ENDPOINT_URL"), os.environ.get("AWS_ACCESS_KEY_ID"))
+    return _s3(asynchronous, account, read_timeout(), os.getpid())
 
 
 @cache
-def _filesystem(
-    scheme: str, asynchronous: bool, _account: tuple[str | None, ...] | None, read_seconds: float, _process: int
+def _filesystem(scheme: str, asynchronous: bool) -> fsspec.AbstractFileSystem:
+    # None may remember listings: others write too.
+    if asynchronous and fsspec.get_filesystem_class(scheme).async_impl:
+        return fsspec.filesystem(scheme, use_listings_cache=False, asynchronous=True)
+    filesystem = fsspec.filesystem(scheme, use_listings_cache=False)
+    return AsyncFileSystemWrapper(filesystem, asynchronous=True) if asynchronous else filesystem
+
+
+@cache
+def _s3(
+    asynchronous: bool, _account: tuple[str | None, ...], read_seconds: float, _process: int
 ) -> fsspec.AbstractFileSystem:
-    # Keyed on the process: s3fs connections must not cross a fork. Nor may it remember listings: others write too.
-    options: dict[str, Any] = {"use_listings_cache": False}
-    if scheme == "s3":
-        from s3fs.core import set_custom_error_handler
+    # Keyed on the account, and on the process: connections must not cross a fork.
+    from ps3d_core.store.s3 import connect
 
-        set_custom_error_handler(_was_damaged_on_its_way)
-        options |= {
-            "skip_instance_cache": True,  # this function's memory knows about accounts, fsspec's does not
-            "max_concurrency": 1,  # else every read of a whole object asks for its size first
-            "config_kwargs": {
-                "retries": {"mode": "standard", "max_attempts": S3_ATTEMPTS},
-                "connect_timeout": CONNECT_SECONDS,
-                "read_timeout": read_seconds,
-                "max_pool_connections": S3_CONNECTIONS,
-            },
-        }
-    if not asynchronous:
-        return fsspec.filesystem(scheme, **options)
-    if fsspec.get_filesystem_class(scheme).async_impl:
-        return fsspec.filesystem(scheme, asynchronous=True, **options)
-    return AsyncFileSystemWrapper(fsspec.filesystem(scheme, **options), asynchronous=True)
+    return connect(asynchronous=asynchronous, read_seconds=read_seconds)
 
 
-def _was_damaged_on_its_way(error: Exception) -> bool:
-    """What s3fs has to fetch again besides what it knows itself: an answer that does not match its checksum."""
-    return type(error).__name__ == "FlexibleChecksumError"
+def _says_it_exists(error: OSError) -> bool:
+    """Whether S3 refused to create an object because there is one, or one is just being made."""
+    answer = getattr(error.__cause__, "response", {})
+    return answer.get("Error", {}).get("Code") in {"PreconditionFailed", "ConditionalRequestConflict"}

@@ -7,7 +7,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from ps3d_core.params import PredictParams, Resources, SegmentParams
+from ps3d_core.params import PredictParams, SegmentParams
 from ps3d_core.phantom.params import PhantomParams
 from ps3d_core.phantom.write import write_phantom
 from ps3d_core.plan import SegmentJob, plan_segmentation
@@ -35,7 +35,6 @@ def main() -> None:
             scan="scan",
             output=place / "output",
             params=SegmentParams(predict=PredictParams(mirror=options.mirror)),
-            resources=Resources(workers=1),
         )
         plan = plan_segmentation(job)
         print("\n".join(plan.describe()))

@@ -1,8 +1,18 @@
 """Fixtures of real components."""
 
-import pytest
+import os
+import subprocess
+import sys
+import uuid
+from contextlib import ExitStack, contextmanager
 
+import pytest
+from distributed import Client
+
+from ps3d_core.blockwise import stop_workers
+from ps3d_core.store import s3 as s3_connection
 from ps3d_core.store.location import Location
+from tests.integration.faulty_proxy import faulty_proxy
 from tests.integration.s3_server import BUCKET, seaweedfs
 
 
@@ -18,3 +28,50 @@ def s3(s3_server, monkeypatch, request):
     for name, value in s3_server.environment.items():
         monkeypatch.setenv(name, value)
     return Location.parse(f"s3://{BUCKET}") / request.node.name.replace("[", "-").replace("]", "")
+
+
+@pytest.fixture(autouse=True)
+def workers_stop_with_the_test():
+    """Dask's threads draw random numbers now and then, which tests of properties in this process would notice."""
+    yield
+    stop_workers()
+
+
+@pytest.fixture
+def dask_cluster(s3_server, tmp_path):
+    """Address of a Dask scheduler with two workers, all processes of their own that know the S3 server's keys."""
+    with ExitStack() as stack:
+
+        def start(*arguments):
+            command = [sys.executable, "-m", "dask", *arguments]
+            environment = os.environ | s3_server.environment
+            process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL)
+            stack.enter_context(process)
+            stack.callback(process.terminate)
+
+        address_file = tmp_path / "scheduler.json"
+        where = ["--scheduler-file", str(address_file)]
+        start("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", *where)
+        for _ in range(2):
+            start("worker", "--host", "127.0.0.1", "--nthreads", "1", "--no-dashboard", *where)
+        with Client(scheduler_file=str(address_file), timeout=60) as client:
+            client.wait_for_workers(2, timeout=60)
+            yield client.scheduler.address
+
+
+@pytest.fixture
+def through_proxy(s3_server, monkeypatch):
+    """Enter it with faults to have all requests go through a proxy that makes them."""
+    for name, value in s3_server.environment.items():
+        monkeypatch.setenv(name, value)
+    # A request that takes longer on a busy machine is repeated, like one that stalls.
+    monkeypatch.setenv(s3_connection.TIMEOUT_VARIABLE, "4")
+
+    @contextmanager
+    def entered(faults):
+        with faulty_proxy(s3_server.endpoint, faults) as address:
+            monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+            yield Location.parse(f"s3://{BUCKET}") / uuid.uuid4().hex
+            monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server.endpoint)
+
+    return entered

@@ -1,12 +1,6 @@
 """The whole pipeline with the bundled model on a small phantom: results, resumption, stores, runners."""
 
 import json
-import os
-import random
-import signal
-import subprocess
-import sys
-import time
 import uuid
 from dataclasses import replace
 
@@ -149,32 +143,21 @@ def test_object_stores_give_the_same_bytes(finished, object_store):
     object_store.remove_tree()
 
 
-@pytest.mark.parametrize("runner", ["threads", "processes"])
+@pytest.mark.parametrize("runner", ["threads", "processes", "dask"])
 def test_two_workers_give_the_same_bytes(finished, copied, runner):
     place, _ = finished
     segment(job_in(copied, resources=Resources(workers=2, memory_gib=6, runner=runner)))
     assert everything_of(job_in(copied)) == everything_of(job_in(place))
 
 
-@pytest.mark.slow
-def test_killed_runs_continue_to_the_same_bytes(finished, copied):
-    place, record = finished
-    script = (
-        "import sys; sys.path[:0] = sys.argv[2:]\n"
-        "from tests.integration.test_pipeline import job_in\n"
-        "from ps3d_core.pipeline import segment\n"
-        "from ps3d_core.store.location import Location\n"
-        "segment(job_in(Location.parse(sys.argv[1])))\n"
-    )
-    rng = random.Random(0)
-    for _ in range(4):
-        process = subprocess.Popen([sys.executable, "-c", script, str(copied), os.getcwd()], start_new_session=True)
-        time.sleep(rng.uniform(3, 12))
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-    resumed = segment(job_in(copied))
-    assert resumed.particles == record.particles
-    assert everything_of(job_in(copied)) == everything_of(job_in(place))
+def test_workers_that_share_only_the_store_give_the_same_bytes(finished, s3, dask_cluster):
+    """As on several machines: a scheduler and two workers, each a process of its own, and an object store."""
+    place, _ = finished
+    for name in (place / "dataset").find():
+        (s3 / "dataset" / name).write_bytes((place / "dataset" / name).read_bytes())
+    resources = Resources(workers=2, memory_gib=6, runner="dask", dask_scheduler=dask_cluster)
+    segment(job_in(s3, resources=resources))
+    assert everything_of(job_in(s3)) == everything_of(job_in(place))
 
 
 def test_plan_is_refused_before_anything_is_written(copied):

@@ -9,7 +9,14 @@ import pytest
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
-from ps3d_core.errors import CorruptDataError, InputError, MissingDataError, StoreError
+from ps3d_core.errors import (
+    AccessDeniedError,
+    CorruptDataError,
+    InputError,
+    MissingDataError,
+    NoSpaceError,
+    StoreError,
+)
 from tasks import segment
 from tasks.transient import RETRIES, RETRY_DELAYS_SECONDS, is_transient, retry_condition
 
@@ -24,6 +31,8 @@ LASTING = [
     InputError("spacing -1: must be above 0"),
     MissingDataError("chunk"),
     CorruptDataError("checksum"),
+    AccessDeniedError("keys"),
+    NoSpaceError("disk"),
     FileNotFoundError(errno.ENOENT, "no such file"),
     PermissionError(errno.EACCES, "denied"),
     OSError(errno.ENOSPC, "disk full"),

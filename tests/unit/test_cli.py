@@ -15,15 +15,17 @@ from typing import Any
 import numpy as np
 import pytest
 
+from flows.arguments import spacing_mm
 from flows.cli import main
 from flows.commands import COMMANDS
 from flows.outcome import run_to_exit_status
 from ps3d_core.errors import InputError, MissingDataError
 from ps3d_core.network.bundle import load_bundle
+from ps3d_core.scan.sources import open_scan
 from ps3d_core.store.arrays import write_box
 from ps3d_core.store.layout import Dataset
 from ps3d_core.store.location import Location
-from ps3d_core.store.ome import create_image
+from ps3d_core.store.ome import create_image, image_spacing, is_label_image, open_image
 
 ROOT = Path(__file__).parents[2]
 
@@ -103,7 +105,11 @@ def test_purposes_fit_one_line_of_the_help(name: str) -> None:
         (["segment", "d", "o", "--workers", "0"], "0: must be a whole number from 1"),
         (["ingest", "s", "d", "--name", "n", "--particle-size", "-1"], "-1: must be a length in mm"),
         (["ingest", "s", "d", "--name", "n", "--particle-size", "nan"], "nan: must be a length in mm"),
+        (["ingest", "s", "d", "--name", "n", "--particle-size", "3m"], "3m: must be a length in mm"),
         (["export", "s", "d", "--format", "jpeg"], "jpeg"),
+        (["export", "s", "d", "--format", "tiff", "--spacing", "1,2"], "1,2: must be one length or three"),
+        (["export", "s", "d", "--format", "tiff", "--spacing", "1,-2,1"], "-2: must be a length in mm"),
+        (["zscore", "d", "--exact", "--samples", "5000"], "not allowed with"),
         (["model"], "COMMAND"),
     ],
 )
@@ -133,7 +139,11 @@ def test_usage_errors(arguments: list[str], says: str, capsys: pytest.CaptureFix
         (["evaluate", "{here}/no.zarr", "{here}/no.zarr"], "nothing there"),
         (["instances", "{here}/no.zarr", "{here}/x.zarr"], "nothing there"),
         (["instances", "{here}", "{here}/x.zarr", "--workers", "5000"], "--workers 5000"),
+        (["zscore", "{here}"], "no scans in images/"),
+        (["zscore", "{here}", "--name", "a"], "scan 'a': not in"),
         (["model", "info", "{here}"], "no bundle.json"),
+        (["model", "import", "{here}", "{here}/bundle"], "no model of nnU-Net"),
+        (["model", "import", "{here}/model.zip", "{here}/bundle"], "no such file or folder"),
         (
             [
                 "phantom",
@@ -279,6 +289,37 @@ def test_phantom_export_ingest(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert Dataset(Location.parse(tmp_path / "data")).names() == ["Ore 2.5um"]
     assert ps3d("ingest", f"{tmp_path}/slices", f"{tmp_path}/data", *arguments) == 2
     assert "already in" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "spacing"),
+    [
+        ("0.0125", (0.0125,) * 3),
+        ("12.5um", (0.0125,) * 3),
+        ("12.5 µm", (0.0125,) * 3),
+        ("0.0125mm", (0.0125,) * 3),
+        ("0.03,20um,1e-2", (0.03, 0.02, 0.01)),
+    ],
+)
+def test_lengths(text: str, spacing: tuple[float, float, float]) -> None:
+    assert spacing_mm(text) == spacing
+
+
+def test_another_spacing_for_the_same_voxels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    labels_at(Location.parse(tmp_path) / "labels.zarr", two_cubes(), spacing=12.5)  # micrometres taken for mm
+    source, mended = f"{tmp_path}/labels.zarr", f"{tmp_path}/mended.nii.gz"
+    assert ps3d("export", source, mended, "--format", "nifti", "--spacing", "12.5um") == 0
+    with open_scan(mended) as reader:
+        assert reader.spacing == (0.0125, 0.0125, 0.0125)
+        assert np.array_equal(reader.read(0, 24), two_cubes())
+    back = Location.parse(tmp_path) / "back.zarr"
+    assert ps3d("export", mended, str(back), "--format", "zarr", "--labels", "--spacing", "0.03,0.02,0.01") == 0
+    assert is_label_image(back)
+    assert image_spacing(back) == (0.03, 0.02, 0.01)
+    assert np.array_equal(open_image(back)[:], two_cubes())
+    capsys.readouterr()
+    assert ps3d("export", mended, f"{tmp_path}/x.nii", "--format", "nifti", "--spacing", "5000") == 2
+    assert "below 1000 mm" in one_line(capsys)
 
 
 def test_model_info(capsys: pytest.CaptureFixture[str]) -> None:

@@ -78,10 +78,15 @@ def test_help_of_every_command_is_light() -> None:
     loaded = run_python(
         "import contextlib, io, sys\n"
         "from flows.cli import main\n"
+        "from flows.cli import run_alone\n"
         "from flows.commands import COMMANDS\n"
+        "from flows.reference.conversions import CONVERSIONS\n"
         "for arguments in [[], *(name.split() for name in COMMANDS)]:\n"
         "    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):\n"
         "        main([*arguments, '--help'])\n"
+        "for name, command in CONVERSIONS.items():\n"
+        "    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):\n"
+        "        run_alone(name, command, ['--help'])\n"
         "print(*{name.partition('.')[0] for name in sys.modules})"
     ).split()
     assert "flows" in loaded

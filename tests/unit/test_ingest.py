@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as hnp
 from ome_zarr_models.v05.image import Image
 from tifffile import imwrite
 
-from ps3d_core.errors import InputError
+from ps3d_core.errors import InputError, NoSpaceError
 from ps3d_core.progress import Noted, Progress, StageAdvanced
 from ps3d_core.scan.image_writer import write_levels
 from ps3d_core.scan.ingest import ingest
@@ -318,7 +318,7 @@ def test_full_disk_leaves_nothing(tmp_path):
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
-        with pytest.raises(OSError, match="File too large"):
+        with pytest.raises(NoSpaceError, match="file too large; make room"):
             ingest(str(folder), dataset, "scan", **SIZES)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)

@@ -135,3 +135,16 @@ def test_normalise_gives_float32_and_keeps_the_input() -> None:
     assert result.dtype == np.float32
     np.testing.assert_allclose(result, [-2, 0, 1308.7], rtol=1e-6)
     assert grey.tolist() == [0, 100, 65535]
+
+
+def test_fixed_numbers_with_limits() -> None:
+    grey = np.array([0, 100, 300], np.uint16)
+    assert ZScore(mean=100, std=50, low=-1, high=2).intensity.normalise(grey).tolist() == [-1, 0, 2]
+
+
+def test_mean_and_deviation_of_a_scan_ignore_what_was_filled_up() -> None:
+    blocks = np.array([[[[10.0, 20.0], [np.nan, np.nan]]]], np.float32)
+    measured = PerScan(method="mean-std", low=None, high=None)
+    assert measured.intensity(blocks) == Intensity(15.0, 5.0)
+    assert measured.intensity(np.full((2, 4, 4, 4), 7, np.uint8)) == Intensity(7.0, 1.0)
+    assert measured.intensity(np.full((1, 4, 4, 4), np.nan)) == Intensity(0.0, 1.0)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tifffile import TiffWriter, imwrite
 
@@ -370,15 +370,85 @@ def test_nifti_axes_as_nibabel_sees_them(tmp_path, ending, kind, endianness, dty
         assert reader.spacing == pytest.approx((0.03, 0.02, 0.01))
 
 
-def test_scaled_nifti_becomes_float32(tmp_path):
-    image = nib.Nifti1Image(GREY.T, np.eye(4))
+@pytest.mark.parametrize(
+    ("dtype", "scaled"), [("uint8", "f4"), ("int16", "f4"), ("float32", "f4"), ("int32", "f8"), ("float64", "f8")]
+)
+def test_scaled_nifti_becomes_float(tmp_path, dtype, scaled):
+    image = nib.Nifti1Image((GREY.T % 200).astype(dtype), np.eye(4))
     image.header.set_slope_inter(0.5, -100)
     nib.save(image, tmp_path / "scan.nii")
     whole = read_all(tmp_path / "scan.nii")
-    assert whole.dtype == np.float32
+    assert whole.dtype == scaled
     np.testing.assert_allclose(whole, nib.load(tmp_path / "scan.nii").get_fdata().T, rtol=1e-6)
     with open_scan(str(tmp_path / "scan.nii")) as reader:
-        assert "0.5 plus -100" in reader.notes[0]
+        assert f"units of 0.5 above -100: kept as {np.dtype(scaled)}" in reader.notes[0]
+
+
+@pytest.mark.parametrize("scaling", [(1, 0), (0, 7), (np.nan, np.nan)])
+def test_scaling_that_says_nothing_keeps_the_dtype(tmp_path, scaling):
+    path = nifti(tmp_path / "scan.nii", GREY.T)
+    data = bytearray(path.read_bytes())
+    data[112:120] = struct.pack("<ff", *scaling)
+    path.write_bytes(data)
+    whole = read_all(path)
+    assert whole.dtype == np.uint16
+    assert np.array_equal(whole, GREY)
+
+
+def test_rotations_are_not_applied(tmp_path):
+    """Axes as stored and the spacing of the header, whatever the affine says."""
+    rotated = np.array([[0, 0, -0.3, 5], [0.1, 0, 0, 6], [0, -0.2, 0, 7], [0, 0, 0, 1]])
+    nib.save(nib.Nifti1Image(GREY.T, rotated), tmp_path / "scan.nii.gz")
+    with open_scan(str(tmp_path / "scan.nii.gz")) as reader:
+        assert reader.spacing == pytest.approx((0.3, 0.2, 0.1))
+        assert np.array_equal(reader.read(0, len(GREY)), GREY)
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+def test_slabs_in_any_order(tmp_path, ending):
+    with open_scan(str(nifti(tmp_path / f"scan{ending}", GREY.T))) as reader:
+        for start, stop in ((0, 5), (5, 12), (3, 4), (0, 12)):
+            assert np.array_equal(reader.read(start, stop), GREY[start:stop])
+
+
+@pytest.mark.parametrize(
+    ("offset", "value", "message"),
+    [
+        (108, np.nan, "voxels begin at byte nan"),
+        (108, np.inf, "voxels begin at byte inf"),
+        (108, 8.0, "vox offset|voxels begin at byte 8"),
+        (116, np.inf, "invalid intercept"),
+    ],
+)
+def test_headers_that_lie(tmp_path, offset, value, message):
+    path = nifti(tmp_path / "scan.nii", GREY.T)
+    data = bytearray(path.read_bytes())
+    data[112:116] = struct.pack("<f", 1.0)
+    data[offset : offset + 4] = struct.pack("<f", value)
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=message) as caught:
+        open_scan(str(path))
+    assert "\n" not in str(caught.value)
+
+
+@given(changes=st.lists(st.tuples(st.integers(0, 351), st.binary(min_size=1, max_size=4)), min_size=1, max_size=3))
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_header_is_read_or_refused_in_one_line(tmp_path, changes):
+    path = tmp_path / "scan.nii"
+    if not path.exists():
+        nifti(tmp_path / "good.nii", GREY.T[:5])
+    data = bytearray((tmp_path / "good.nii").read_bytes())
+    for offset, value in changes:
+        data[offset : min(offset + len(value), 352)] = value[: 352 - offset]
+    path.write_bytes(data)
+    refused = ""
+    try:
+        with open_scan(str(path)) as reader:
+            assert reader.spacing is None or (min(reader.spacing) > 0 and np.isfinite(reader.spacing).all())
+            assert reader.read(0, reader.shape[0]).shape == reader.shape
+    except InputError as error:
+        refused = str(error)
+    assert "\n" not in refused
 
 
 @pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
@@ -406,6 +476,10 @@ def test_other_niftis_are_refused(tmp_path, capfd):
     nifti(tmp_path / "complex.nii", np.zeros((4, 5, 6), "c8"))
     with pytest.raises(InputError, match="complex64"):
         open_scan(str(tmp_path / "complex.nii"))
+    rgb = np.zeros((4, 5, 6), [("R", "u1"), ("G", "u1"), ("B", "u1")])
+    nib.save(nib.Nifti1Image(rgb, np.eye(4)), tmp_path / "rgb.nii")
+    with pytest.raises(InputError, match="RGB; must be 1 grey value"):
+        open_scan(str(tmp_path / "rgb.nii"))
     (tmp_path / "junk.nii").write_bytes(b"abc" * 500)
     with pytest.raises(InputError, match="not a NIfTI file"):
         open_scan(str(tmp_path / "junk.nii"))

@@ -116,6 +116,18 @@ def test_a_flipped_byte_is_found(place):
         read_box(open_array(place / "a.zarr"), Box.of((32, 32, 32)))
 
 
+@pytest.mark.parametrize("kept", [0, 1, 100, -1])
+def test_a_shard_that_was_cut_off_is_found(place, kept):
+    data = np.random.default_rng(0).integers(0, 2**16, (32, 32, 32)).astype(np.uint16)
+    array = create_array(place / "a.zarr", data.shape, data.dtype, chunks=(16, 16, 16), shards=(32, 32, 32))
+    write_box(array, Box.of(data.shape), data)
+    shard = place / "a.zarr" / "c" / "0" / "0" / "0"
+    shard.write_bytes(shard.read_bytes()[:kept])
+    for box in (Box.of(data.shape), Box((0, 0, 0), (16, 16, 16))):
+        with pytest.raises(CorruptDataError, match=r"a\.zarr"):
+            read_box(open_array(place / "a.zarr"), box)
+
+
 def test_opening_nothing(place):
     with pytest.raises(MissingDataError, match="no Zarr array"):
         open_array(place / "nothing.zarr")

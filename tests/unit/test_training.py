@@ -13,7 +13,7 @@ from ps3d_core.network.architecture import Architecture
 from ps3d_core.network.bundle import load_bundle
 from ps3d_core.training import bundled
 from ps3d_core.training.loop import LoopParams, dice_and_cross_entropy, train
-from ps3d_core.training.patches import PatchParams, PatchSampler, vary_grey
+from ps3d_core.training.patches import PatchParams, PatchSampler, vary_grey, voxel_weights
 from ps3d_core.training.targets import BACKGROUND, BORDER, CORE, border_core
 from ps3d_core.training.validate import HELD_OUT, mean_row, table
 from ps3d_core.training.volumes import Volume, VolumeParams, nearest_labels, training_volume
@@ -73,14 +73,14 @@ def test_classes_belong_to_the_grey_values_they_come_with(slab: float) -> None:
         [balls()], PatchParams(edge=16, on_particle=1.0, on_bright_background=0.0, slab=slab), seed=1
     )
     for _ in range(20):
-        image, classes = sampler.patch()
+        image, classes, _ = sampler.patch()
         assert image.shape == classes.shape == (16, 16, 16)
         assert {BACKGROUND, CORE, BORDER} >= set(np.unique(classes).tolist())
         assert image[classes == CORE].mean() > image[classes == BACKGROUND].mean()
 
 
 def test_a_volume_smaller_than_a_patch_is_continued() -> None:
-    image, classes = PatchSampler([balls(40)], PatchParams(edge=48), seed=0).patch()
+    image, classes, _ = PatchSampler([balls(40)], PatchParams(edge=48), seed=0).patch()
     assert image.shape == classes.shape == (48, 48, 48)
 
 
@@ -116,8 +116,33 @@ def test_varied_grey_keeps_shape_and_stays_finite() -> None:
 def test_loss_of_a_perfect_answer_is_minus_one_and_of_a_wrong_one_is_large() -> None:
     classes = torch.from_numpy(border_core(balls().labels, 1).astype(np.int64))[None]
     perfect = 40.0 * functional.one_hot(classes, 3).movedim(-1, 1).float()
-    assert float(dice_and_cross_entropy(perfect, classes)) == pytest.approx(-1.0, abs=1e-4)
-    assert float(dice_and_cross_entropy(-perfect, classes)) > 5.0
+    even = torch.ones_like(classes, dtype=torch.float32)
+    assert float(dice_and_cross_entropy(perfect, classes, even)) == pytest.approx(-1.0, abs=1e-4)
+    assert float(dice_and_cross_entropy(-perfect, classes, even)) > 5.0
+
+
+def test_an_error_counts_in_the_loss_by_its_weight() -> None:
+    classes = torch.zeros((1, 1, 1, 4), dtype=torch.int64)
+    logits = torch.zeros((1, 3, 1, 1, 4))
+    logits[0, 0] = 40.0
+    logits[0, :, 0, 0, 3] = torch.tensor([0.0, 0.0, 10.0])  # the last voxel is wrong, by 10
+    weights = torch.tensor([1.0, 1.0, 1.0, 5.0]).reshape(1, 1, 1, 4)
+    differ = dice_and_cross_entropy(logits, classes, weights) - dice_and_cross_entropy(
+        logits, classes, torch.ones_like(weights)
+    )
+    assert float(differ) == pytest.approx(10 * (5 / 8 - 1 / 4), rel=1e-3)
+
+
+def test_voxels_weigh_by_border_and_by_contact() -> None:
+    labels = np.zeros((9, 9, 24), np.uint16)
+    labels[..., 2:11], labels[..., 12:20] = 7, 3  # a gap of one voxel at x = 11
+    params = PatchParams(border_thickness=2.0, border_weight=2.0, contact_weight=5.0)
+    row = voxel_weights(labels, border_core(labels, 2.0), params)[4, 4]
+    expected = [1.0] * 24
+    expected[2:4] = expected[18:20] = [2.0, 2.0]  # borders to the background
+    expected[10:13] = [5.0, 5.0, 5.0]  # two voxels away from the other particle at most
+    expected[9] = expected[13] = 2.0  # borders, and three voxels away from the other particle
+    assert row.tolist() == expected
 
 
 def test_training_lowers_the_loss() -> None:
@@ -147,6 +172,7 @@ def test_the_documented_command_trains_in_rounds_and_goes_on_after_a_whole_one(
             batch_size=steps + 1,
             learning_rate=1e-3,
             border_weight=2.0,
+            contact_weight=3.0,
             on_particle=0.5,
             wall=0.5,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ps3d_core.store.location import Location
+from ps3d_core.store.location import Location, writing_to
 
 
 @contextmanager
@@ -21,7 +21,8 @@ def all_or_nothing(target: Location) -> Iterator[Location]:
     missing = [folder for folder in (target.parent, target.parent.parent) if local and not folder.exists()]
     place.remove_tree()
     try:
-        yield place
+        with writing_to(target):
+            yield place
         if place != target:
             target.remove_tree()
             place.rename(target)

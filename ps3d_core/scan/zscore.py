@@ -1,0 +1,345 @@
+"""Mean and standard deviation of the grey values of a dataset, for models that are trained on z-scores.
+
+    plan  ->  every scan: all voxels, or those drawn  ->  zscore.json
+
+Exact means every voxel of every scan, each chunk read once, in blocks; see `moments`. Sampled means voxels drawn at
+random with an interval; see `draws`. zscore.json keeps what each scan contributes, so a dataset that grew by a scan
+is answered by reading that one, and an unchanged one by reading none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from math import isfinite, prod
+from typing import Any, Final, Literal, cast
+
+import zarr
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ps3d_core.blockwise import run_blocks
+from ps3d_core.errors import InputError
+from ps3d_core.geometry.blocks import Block, BlockGrid, block_shape_for
+from ps3d_core.geometry.boxes import Box, Shape
+from ps3d_core.network.normalisation import ZScore
+from ps3d_core.params import GIB, Resources, ZScoreParams
+from ps3d_core.progress import SILENT, Progress
+from ps3d_core.scan.draws import LEVEL, Draw, DrawPlan, estimate
+from ps3d_core.scan.moments import Moments, merged, moments_of
+from ps3d_core.scan.reader import scan_dtype
+from ps3d_core.store.arrays import read_box
+from ps3d_core.store.identity import content_identity
+from ps3d_core.store.layout import Dataset
+from ps3d_core.store.ledger import Ledger, Record, fingerprint
+from ps3d_core.store.location import Location
+from ps3d_core.store.ome import open_image
+
+VERSION: Final = 1  # of what a block's record says; raise it when that changes
+BLOCK_BYTES: Final = 64 * 2**20
+COPIES: Final = 3  # of a block while it is read: encoded, decoded, in place
+READS_AT_ONCE: Final = 8  # of single chunks: on an object store nearly all of the time is waiting
+
+
+class ScanGrey(BaseModel):
+    """What one scan contributes."""
+
+    model_config = ConfigDict(frozen=True)
+
+    voxels: int
+    dtype: str
+    identity: str
+    mean: float | None = Field(description="of the voxels that were read; None when none was")
+    std: float | None
+    moments: Record | None = Field(default=None, description="exact: to be merged with those of other scans")
+
+
+class Confidence(BaseModel):
+    """Where the true values lie with probability `level`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    level: float
+    mean: tuple[float, float]
+    std: tuple[float, float]
+    draws: int = Field(description="independent draws of a chunk")
+    voxels_per_draw: int
+
+
+class ZScoreRecord(BaseModel):
+    """Content of zscore.json."""
+
+    model_config = ConfigDict(frozen=True)
+
+    mean: float
+    std: float
+    voxels: int = Field(description="voxels that were read")
+    method: Literal["exact", "sampled"]
+    dataset_voxels: int = Field(description="voxels of all scans")
+    scans: dict[str, ScanGrey]
+    seed: int | None = None
+    confidence: Confidence | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ScanToRead:
+    """A scan whose grey values count."""
+
+    name: str
+    image: Location
+    shape: Shape
+    dtype: str
+    identity: str
+
+
+@dataclass(frozen=True, slots=True)
+class ZScorePlan:
+    """A checked request."""
+
+    dataset: Dataset
+    scans: tuple[ScanToRead, ...]
+    draws: DrawPlan | None
+    """None when every voxel is read."""
+    resources: Resources
+    known: dict[str, ScanGrey] = field(default_factory=dict)
+    """What an earlier zscore.json says of scans that have not changed since."""
+
+    @property
+    def voxels(self) -> int:
+        """Voxels of all scans."""
+        return sum(prod(scan.shape) for scan in self.scans)
+
+
+@dataclass(frozen=True, slots=True)
+class ScanShare:
+    """One scan's part of the answer."""
+
+    scan: str
+    grey: ScanGrey
+    draws: tuple[Draw, ...] = ()
+
+
+def estimate_zscore(
+    dataset: Dataset,
+    names: Sequence[str] | None = None,
+    params: ZScoreParams | None = None,
+    resources: Resources | None = None,
+    progress: Progress = SILENT,
+) -> ZScoreRecord:
+    """Mean and standard deviation over all voxels of the scans `names` (default: all); also written to zscore.json.
+
+    An interrupted call goes on where it was. `InputError` for scans that do not exist, hold values that are not
+    numbers, or are all one value; `StoreError` when a store fails.
+    """
+    plan = plan_zscore(dataset, names, params, resources)
+    shares = [read_scan(plan, scan, progress) for scan in plan.scans]
+    return finish_zscore(plan, shares)
+
+
+def plan_zscore(
+    dataset: Dataset,
+    names: Sequence[str] | None = None,
+    params: ZScoreParams | None = None,
+    resources: Resources | None = None,
+) -> ZScorePlan:
+    """Check the request; reads metadata and no voxel. All voxels are read when no more than `samples` are there."""
+    params = params or ZScoreParams()
+    there = dataset.names()
+    if absent := sorted(set(names or ()) - set(there)):
+        raise InputError(
+            f"scan {absent[0]!r}: not in {dataset.root / 'images'} (there: {', '.join(there) or 'none'}); ingest it or "
+            "give another --name"
+        )
+    scans = tuple(_scan_to_read(dataset, name) for name in sorted(set(names or there)))
+    if not scans:
+        raise InputError(f"{dataset.root}: no scans in images/; bring one in with ps3d ingest")
+    plan = ZScorePlan(dataset, scans, None, resources or Resources(), _known(dataset, scans))
+    if params.samples is None or params.samples >= plan.voxels:
+        return plan
+    draws = DrawPlan(tuple(scan.shape for scan in scans), params.samples, params.seed)
+    return ZScorePlan(dataset, scans, draws, plan.resources)
+
+
+def read_scan(plan: ZScorePlan, scan: ScanToRead, progress: Progress = SILENT) -> ScanShare:
+    """Read the voxels of one scan: all, or those drawn."""
+    if plan.draws is None:
+        return _read_all(plan, scan, progress)
+    return _read_drawn(plan, plan.draws, scan, progress)
+
+
+def finish_zscore(plan: ZScorePlan, shares: Sequence[ScanShare]) -> ZScoreRecord:
+    """Put the scans together and write zscore.json."""
+    scans = {share.scan: share.grey for share in shares}
+    if plan.draws is None:
+        total = merged(_moments(grey) for grey in scans.values())
+        record = ZScoreRecord(
+            mean=float(total.mean),
+            std=total.std,
+            voxels=total.count,
+            method="exact",
+            dataset_voxels=plan.voxels,
+            scans=scans,
+        )
+    else:
+        found = estimate([draw for share in shares for draw in share.draws])
+        record = ZScoreRecord(
+            mean=found.mean,
+            std=found.std,
+            voxels=plan.draws.voxels,
+            method="sampled",
+            dataset_voxels=plan.voxels,
+            scans=scans,
+            seed=plan.draws.seed,
+            confidence=Confidence(
+                level=LEVEL,
+                mean=found.mean_interval,
+                std=found.std_interval,
+                draws=plan.draws.count,
+                voxels_per_draw=plan.draws.per_draw,
+            ),
+        )
+    if not record.std > 0:
+        raise InputError(
+            f"{plan.dataset.root}: all voxels read are {record.mean:g}; a z-score needs at least two grey values; "
+            "check the scans"
+        )
+    plan.dataset.zscore.write_json(record.model_dump(mode="json", exclude_none=True))
+    plan.dataset.zscore_work.remove_tree()
+    return record
+
+
+def read_zscore(place: Location) -> ZScore:
+    """Mean and standard deviation in a zscore.json, given itself or as the dataset it lies in."""
+    file = place if place.name.endswith(".json") else Dataset(place).zscore
+    if not file.exists():
+        raise InputError(f"{file}: no z-score here; make it with ps3d zscore, or give its numbers")
+    content = file.read_json()
+    try:
+        return ZScore(mean=content["mean"], std=content["std"])
+    except (KeyError, TypeError, ValidationError) as error:
+        raise InputError(f"{file}: must say mean and std, a number and a number above 0; make it again") from error
+
+
+def _scan_to_read(dataset: Dataset, name: str) -> ScanToRead:
+    image = dataset.image(name)
+    array = open_image(image)
+    dtype = scan_dtype(array.dtype, str(image))
+    return ScanToRead(name, image, cast(Shape, array.shape), str(dtype), content_identity(image))
+
+
+def _known(dataset: Dataset, scans: Sequence[ScanToRead]) -> dict[str, ScanGrey]:
+    """Moments of unchanged scans in zscore.json; what cannot be read there is found again."""
+    if not dataset.zscore.exists():
+        return {}
+    try:
+        earlier = ZScoreRecord.model_validate(dataset.zscore.read_json()).scans
+        known = {scan.name: earlier[scan.name] for scan in scans if scan.name in earlier}
+        return {
+            scan.name: grey
+            for scan in scans
+            if (grey := known.get(scan.name)) is not None
+            and (grey.identity, grey.dtype, grey.voxels) == (scan.identity, scan.dtype, prod(scan.shape))
+            and grey.moments is not None
+            and _moments(grey).count == grey.voxels
+        }
+    except (InputError, ValidationError, KeyError, TypeError, ValueError, ArithmeticError):
+        return {}
+
+
+def _moments(grey: ScanGrey) -> Moments:
+    return Moments.from_record(grey.moments or {})
+
+
+def _read_all(plan: ZScorePlan, scan: ScanToRead, progress: Progress) -> ScanShare:
+    if scan.name in plan.known:
+        progress.note(f"{scan.name}: unchanged, its grey values are known")
+        return ScanShare(scan.name, plan.known[scan.name])
+    grid, workers = _blocks(scan, open_image(scan.image), plan.resources)
+    work = plan.dataset.zscore_work / scan.name
+    key = fingerprint(VERSION, scan.identity, grid.block_shape)
+    finished = work / f"{key}.json"
+    if finished.exists():
+        return ScanShare(scan.name, ScanGrey.model_validate(finished.read_json()))
+    ledger = Ledger(work, "moments", key)
+    runner = plan.resources.blocks_runner().model_copy(update={"workers": workers})
+    records = run_blocks(
+        f"zscore {scan.name}", list(grid), _BlockMoments(scan), ledger=ledger, runner=runner, progress=progress
+    )
+    total = merged(map(Moments.from_record, records))
+    grey = ScanGrey(
+        voxels=total.count,
+        dtype=scan.dtype,
+        identity=scan.identity,
+        mean=float(total.mean),
+        std=total.std,
+        moments=total.to_record(),
+    )
+    finished.write_json(grey.model_dump(mode="json"))
+    ledger.clear()
+    return ScanShare(scan.name, grey)
+
+
+def _blocks(scan: ScanToRead, array: zarr.Array[Any], resources: Resources) -> tuple[BlockGrid, int]:
+    """Blocks of whole shards (or chunks), so that each is read once; and how many fit the memory at once.
+
+    Their shape depends on the array alone, so that memory and workers decide nothing about the last digits.
+    """
+    sides = [min(side, n) for side, n in zip(array.shards or array.chunks, scan.shape, strict=True)]
+    granule, item = (sides[0], sides[1], sides[2]), array.dtype.itemsize
+    smallest = prod(granule) * item
+    if COPIES * smallest > resources.memory_bytes:
+        raise InputError(
+            f"{scan.image}: chunks of {granule} voxels need {COPIES * smallest / GIB:.1f} GiB to read, the memory "
+            f"budget is {resources.memory_gib:.1f} GiB; raise --memory, or ingest the scan, which makes small chunks"
+        )
+    shape = block_shape_for(scan.shape, granule, bytes_per_voxel=item, memory_bytes=max(BLOCK_BYTES, smallest))
+    at_once = resources.memory_bytes // (COPIES * prod(shape) * item)
+    return BlockGrid(scan.shape, shape), max(1, min(resources.workers, at_once))
+
+
+@dataclass(frozen=True, slots=True)
+class _BlockMoments:
+    scan: ScanToRead
+
+    def __call__(self, block: Block) -> Record:
+        moments = moments_of(read_box(open_image(self.scan.image), block.core))
+        _check_finite(self.scan, block.core, moments.mean, moments.deviations)
+        return moments.to_record()
+
+
+def _read_drawn(plan: ZScorePlan, draws: DrawPlan, scan: ScanToRead, progress: Progress) -> ScanShare:
+    array = open_image(scan.image)
+    grid = BlockGrid(scan.shape, cast(Shape, array.chunks))
+    chunks = draws.chunks(plan.scans.index(scan), grid.block_shape)
+    at_once = plan.resources.memory_bytes // (COPIES * prod(grid.block_shape) * array.dtype.itemsize)
+
+    def read(position: Shape) -> list[Draw]:
+        box = grid.at(position).core
+        values = read_box(array, box)
+        found = [draws.evaluate(draw, values) for draw in chunks[position]]
+        _check_finite(scan, box, *(number for draw in found for number in (draw.mean, draw.variance)))
+        stage.advance()
+        return found
+
+    with (
+        progress.stage(f"zscore {scan.name}", len(chunks), "chunks") as stage,
+        ThreadPoolExecutor(max(1, min(READS_AT_ONCE, at_once)), "draws") as threads,
+    ):
+        found = [draw for of_chunk in threads.map(read, chunks) for draw in of_chunk]
+    total = merged(Moments(draws.per_draw, draw.mean, draw.variance * draws.per_draw) for draw in sorted(found))
+    grey = ScanGrey(
+        voxels=prod(scan.shape),
+        dtype=scan.dtype,
+        identity=scan.identity,
+        mean=float(total.mean) if found else None,
+        std=total.std if found else None,
+    )
+    return ScanShare(scan.name, grey, tuple(found))
+
+
+def _check_finite(scan: ScanToRead, box: Box, *numbers: Any) -> None:
+    if not all(isfinite(number) for number in numbers):
+        raise InputError(
+            f"scan {scan.name!r}, voxels {box.start} to {box.stop}: grey values that are infinite, not a number, or "
+            "too large to be squared; replace them, for example with the value of air"
+        )

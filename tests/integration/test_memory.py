@@ -1,0 +1,44 @@
+"""`--memory` is kept: the most that a run really held, as the operating system counted it, is within its budget."""
+
+import numpy as np
+import pytest
+
+from ps3d_core.geometry.blocks import BlockGrid
+from ps3d_core.phantom.params import PhantomParams
+from ps3d_core.phantom.write import write_phantom
+from ps3d_core.store.arrays import create_array, write_box
+from ps3d_core.store.layout import Dataset
+from ps3d_core.store.location import Location
+from tests.integration.peak_memory import peak_of
+
+GIB = 2**30
+SIDE = 448
+
+
+@pytest.fixture(scope="module")
+def touching_cubes(tmp_path_factory):
+    """Border-core labels of 90 million voxels: cubes of 14 voxels that touch."""
+    place = Location.parse(tmp_path_factory.mktemp("memory")) / "border_core"
+    array = create_array(place, (SIDE,) * 3, np.uint8)
+    for block in BlockGrid(array.shape, (128, 128, 128)):
+        z, y, x = (np.arange(a, b) % 14 < 11 for a, b in zip(block.core.start, block.core.stop, strict=True))
+        write_box(array, block.core, np.where(z[:, None, None] & y[:, None] & x, 1, 2).astype(np.uint8))
+    return place
+
+
+def test_instances(touching_cubes, tmp_path):
+    peaks = {}
+    for budget in (1.0, 2.0):
+        output = tmp_path / f"{budget}.zarr"
+        peaks[budget] = peak_of("instances", touching_cubes, output, "--workers", 1, "--memory", budget)
+        assert peaks[budget] <= budget * GIB
+    assert peaks[2.0] > peaks[1.0], "more memory is used where it is allowed"
+
+
+def test_segmentation(tmp_path):
+    dataset = Dataset(Location.parse(tmp_path / "dataset"))
+    params = PhantomParams(shape=(96, 224, 224), particle_size_voxels=25, seed=1, dtype="uint16")
+    write_phantom(params, dataset.root, "ore", spacing=0.01)
+    budget = 1.5
+    run = ("segment", dataset.root, tmp_path / "out", "--direct", "--no-tta", "--workers", 2, "--memory", budget)
+    assert peak_of(*run) <= budget * GIB
