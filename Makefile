@@ -60,5 +60,5 @@ $(RUN): pyproject.toml constraints.txt
 	@touch $@
 
 $(DEV): $(RUN)
-	@$(INSTALL) --no-build-isolation --editable '.[dask,test,dev]'
+	@$(INSTALL) --no-build-isolation --editable '.[dask,train,test,dev]'
 	@touch $@
