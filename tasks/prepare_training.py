@@ -1,0 +1,64 @@
+"""The steps of preparing training data as Prefect tasks, named as in ps3d_core; one task run per scan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import ParamSpec, TypeVar
+
+from prefect import Task, task
+from prefect.artifacts import create_table_artifact
+from prefect.cache_policies import NO_CACHE
+
+from ps3d_core.training import preparation as core
+from ps3d_core.training import preparation_plan as planning
+from ps3d_core.training import prepared_scan as scans
+from ps3d_core.training.preparation_plan import CasePlan, PreparationJob, PreparationPlan
+from ps3d_core.training.preparation_record import CaseRecord, PreparationRecord
+from tasks.artifacts import show_plan
+from tasks.keys import artifact_key
+from tasks.progress import run_progress
+from tasks.transient import RETRIES, RETRY_DELAYS_SECONDS, retry_condition
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _step(name: str, of: str) -> Callable[[Callable[P, R]], Task[P, R]]:
+    return task(
+        name=name,
+        task_run_name=f"{name}: {of}",
+        cache_policy=NO_CACHE,  # the core knows what is finished, and keeps that with the data
+        persist_result=False,
+        retries=RETRIES,
+        retry_delay_seconds=RETRY_DELAYS_SECONDS,
+        retry_condition_fn=retry_condition,
+    )
+
+
+@_step("plan training data", of="{job.dataset.root}")
+def plan_preparation(job: PreparationJob) -> PreparationPlan:
+    """Check all scans, work out sizes and show them."""
+    plan = planning.plan_preparation(job)
+    show_plan(str(plan.folder.root), plan.describe())
+    return plan
+
+
+@_step("prepare scan", of="{case.name}")
+def prepare_scan(plan: PreparationPlan, case: CasePlan) -> CaseRecord:
+    """Image and labels of one scan."""
+    return scans.prepare_scan(plan, case, run_progress(case.name))
+
+
+@_step("finish training data", of="{plan.folder.root}")
+def finish_preparation(plan: PreparationPlan, cases: Sequence[CaseRecord]) -> PreparationRecord:
+    """Write dataset.json and ps3d.json, and show what is there."""
+    record = core.finish_preparation(plan, cases)
+    create_table_artifact(
+        [
+            {"scan": case.scan, "voxels": " x ".join(map(str, case.network_shape)), "particles": case.particles}
+            for case in record.cases.values()
+        ],
+        key=artifact_key(str(plan.folder.root), "training-data"),
+        description=f"training data in {plan.folder.root}",
+    )
+    return record
