@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
@@ -19,13 +20,14 @@ from ps3d_core.params import GIB, Resources, TrainParams
 from ps3d_core.store.ledger import fingerprint
 from ps3d_core.store.location import Location
 from ps3d_core.training.nnunet.workplace import Workplace
-from ps3d_core.training.nnunet_dataset import DATASET_NAME, TrainingFolder
+from ps3d_core.training.nnunet_dataset import TrainingFolder
 from ps3d_core.training.preparation_record import PreparationRecord, read_preparation
 
 Fold = int | Literal["all"]
 
 VERSION: Final = 1  # raise when equal parameters would train something else
 FINGERPRINT: Final = "fingerprint"
+_DATASET: Final = re.compile(r"Dataset(\d{3})_(.+)")
 _FOLDS: Final = 5  # nnU-Net's cross-validation
 _STEPS: Final = (1000, 250)  # epochs and steps of nnU-Net's default trainer
 
@@ -102,7 +104,9 @@ class TrainPlan:
             f"work       {self.workplace.root}",
         ]
         if self.device == "cpu" and len(self.folds) * epochs * iterations > 10_000:
-            lines.append("note       on a CPU a step takes seconds to minutes: use a GPU, or fewer --epochs, --iterations")
+            lines.append(
+                "note       on a CPU a step takes seconds to minutes: use a GPU, or fewer --epochs and --iterations"
+            )
         return lines
 
 
@@ -117,6 +121,14 @@ class Planned(BaseModel):
     features: tuple[int, ...]
     network: str
     spacing: tuple[float, float, float]
+
+    @property
+    def line(self) -> str:
+        """The same for a person."""
+        return (
+            f"planned    patches of {_times(self.patch)}, {self.batch_size} at a time; {self.network} of "
+            f"{len(self.features)} stages, {self.features[0]} to {self.features[-1]} features"
+        )
 
 
 def plan_training(job: TrainJob) -> TrainPlan:
@@ -166,14 +178,14 @@ def planned_by_nnunet(plan: TrainPlan) -> Planned | None:
 
 def _training_folder(data: Location) -> TrainingFolder:
     """DatasetNNN_NAME, given itself or as the only one in the folder given."""
-    if not DATASET_NAME.fullmatch(data.name):
-        inside = [name for name in data.children() if DATASET_NAME.fullmatch(name)]
+    if not _DATASET.fullmatch(data.name):
+        inside = [name for name in data.children() if _DATASET.fullmatch(name)]
         if len(inside) != 1:
             raise InputError(
-                f"{data}: holds {len(inside)} folders named DatasetNNN_NAME; give the one that ps3d prepare-training made"
+                f"{data}: holds {len(inside)} folders named DatasetNNN_NAME; give the one that prepare-training made"
             )
         data = data / inside[0]
-    match = DATASET_NAME.fullmatch(data.name)
+    match = _DATASET.fullmatch(data.name)
     assert match is not None  # noqa: S101  (just looked at)
     return TrainingFolder(data.parent, int(match[1]), match[2], "nnunet-v2")
 

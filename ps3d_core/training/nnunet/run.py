@@ -166,7 +166,10 @@ def _bring(folder: TrainingFolder, target: Path, cases: list[str]) -> None:
         if not target.is_symlink():
             target.symlink_to(local, target_is_directory=True)
         return
-    for source in (folder.dataset_json, *(file for case in cases for file in (folder.image(case), folder.classes(case)))):
+    for source in (
+        folder.dataset_json,
+        *(file for case in cases for file in (folder.image(case), folder.classes(case))),
+    ):
         copy = target / source.url.removeprefix(f"{folder.root.url}/")
         if not copy.exists():
             _download(source, copy)

@@ -184,9 +184,10 @@ def _whole_or_not_at_all(save: Callable[[str], None]) -> Callable[[str], None]:
 
 def _split(dataset: str) -> None:
     """nnU-Net's own split into five; with fewer cases, each is left out once."""
+    from nnunetv2.paths import nnUNet_preprocessed
     from nnunetv2.utilities.crossval_split import generate_crossval_split
 
-    folder = Path(os.environ["nnUNet_preprocessed"]) / dataset
+    folder = Path(nnUNet_preprocessed) / dataset
     cases = sorted(path.name.removesuffix(".nii.gz") for path in (folder / "gt_segmentations").iterdir())
     if len(cases) > 1:
         splits = generate_crossval_split(cases, seed=_SPLIT_SEED, n_splits=min(_FOLDS, len(cases)))
