@@ -103,8 +103,6 @@ def publish(plan: TrainPlan, planned: Planned, packed: Bundle, curves: Sequence[
 
 
 def _rows(curve: Curve) -> list[dict[str, float | int]]:
-    """The curve as a table of at most `ROWS` epochs, the last one among them."""
-    step = -(-curve.epochs // ROWS)
     return [
         {
             "epoch": epoch + 1,
@@ -112,5 +110,5 @@ def _rows(curve: Curve) -> list[dict[str, float | int]]:
             "validation_loss": round(curve.validation_loss[epoch], 4),
             "dice": round(curve.dice[epoch], 4),
         }
-        for epoch in range(curve.epochs - 1, -1, -step)[::-1]
+        for epoch in curve.shown(ROWS)
     ]

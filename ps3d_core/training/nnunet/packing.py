@@ -14,12 +14,12 @@ from pydantic import BaseModel, ConfigDict
 
 from ps3d_core import __version__
 from ps3d_core.network.bundle import INFO_NAME, Bundle, load_bundle, record_accuracy, record_training
-from ps3d_core.network.nnunet.importing import check_target, import_model
+from ps3d_core.network.nnunet.importing import import_model
 from ps3d_core.params import ImportParams
 from ps3d_core.store.location import Location
 from ps3d_core.store.staging import all_or_nothing
 from ps3d_core.training.nnunet.crossvalidation import Row, mean_row
-from ps3d_core.training.nnunet.plan import FINGERPRINT, Planned, TrainPlan
+from ps3d_core.training.nnunet.plan import FINGERPRINT, SERIES, Planned, TrainPlan, check_place
 from ps3d_core.training.nnunet.run import Curve, fold_folder
 
 _POINTS: Final = 100  # of a curve that are kept; a bundle's description is small
@@ -65,7 +65,7 @@ def publish(plan: TrainPlan, planned: Planned, packed: Bundle, curves: Sequence[
     packed = record_training(packed, _record(plan, planned, packed, curves))
     packed = record_accuracy(packed, [*rows, mean_row(rows)] if rows else [])
     target = plan.job.bundle
-    check_target(target, plan.job.overwrite)
+    check_place(plan)
     with all_or_nothing(target) as place:
         for name in (*_weights(packed.location), INFO_NAME):  # the description last: it makes a bundle of the files
             (place / name).write_bytes((packed.location / name).read_bytes())
@@ -86,6 +86,7 @@ def _record(plan: TrainPlan, planned: Planned, packed: Bundle, curves: Sequence[
     return {
         **{key: value for key, value in packed.info.training.items() if key not in ("assumed", "imported from")},
         FINGERPRINT: plan.fingerprint,
+        SERIES: plan.workplace.training,
         "data": plan.folder.full_name,
         "data fingerprint": plan.record.fingerprint,
         "cases": sorted(plan.record.cases),
@@ -103,9 +104,7 @@ def _record(plan: TrainPlan, planned: Planned, packed: Bundle, curves: Sequence[
 
 
 def _thinned(curve: Curve) -> dict[str, Any]:
-    """At most `_POINTS` epochs of a curve, the last one always among them."""
-    step = -(-curve.epochs // _POINTS)
-    epochs = range(curve.epochs - 1, -1, -step)[::-1]
+    epochs = curve.shown(_POINTS)
     return {
         "fold": curve.fold,
         "epochs": curve.epochs,

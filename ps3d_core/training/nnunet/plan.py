@@ -26,7 +26,8 @@ from ps3d_core.training.preparation_record import PreparationRecord, read_prepar
 Fold = int | Literal["all"]
 
 VERSION: Final = 1  # raise when equal parameters would train something else
-FINGERPRINT: Final = "fingerprint"
+FINGERPRINT: Final = "fingerprint"  # of the bundle, in its training record
+SERIES: Final = "training fingerprint"  # the same for all folds of one training
 _DATASET: Final = re.compile(r"Dataset(\d{3})_(.+)")
 _FOLDS: Final = 5  # nnU-Net's cross-validation
 _STEPS: Final = (1000, 250)  # epochs and steps of nnU-Net's default trainer
@@ -157,23 +158,32 @@ def plan_training(job: TrainJob) -> TrainPlan:
         device=choose_device(params.device).type,
         workplace=Workplace(_work_folder(job), folder.full_name, plan, training),
     )
-    if finished_training(planned) is None:
-        check_target(job.bundle, job.overwrite)
+    check_place(planned)
     return planned
+
+
+def check_place(plan: TrainPlan) -> None:
+    """Raise `InputError` when something lies at BUNDLE that is neither this training's nor to be replaced."""
+    if _said(plan.job.bundle, SERIES) != plan.workplace.training:
+        check_target(plan.job.bundle, plan.job.overwrite)
 
 
 def finished_training(plan: TrainPlan) -> Bundle | None:
     """The bundle, when this very training has made it."""
-    if not (plan.job.bundle / INFO_NAME).exists():
+    if _said(plan.job.bundle, FINGERPRINT) != plan.fingerprint:
         return None
-    bundle = load_bundle(plan.job.bundle)
-    return bundle if bundle.info.training.get(FINGERPRINT) == plan.fingerprint else None
+    return load_bundle(plan.job.bundle)
 
 
 def planned_by_nnunet(plan: TrainPlan) -> Planned | None:
     """What nnU-Net planned for this data and these options, when its preprocessed data is whole."""
     place = plan.workplace.prepared
     return Planned.model_validate(place.read_json()) if place.exists() else None
+
+
+def _said(bundle: Location, key: str) -> object:
+    """What the training record of a bundle says, if there is one."""
+    return load_bundle(bundle).info.training.get(key) if (bundle / INFO_NAME).exists() else None
 
 
 def _training_folder(data: Location) -> TrainingFolder:

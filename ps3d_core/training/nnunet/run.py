@@ -38,6 +38,11 @@ class Curve(BaseModel):
         """How many there were."""
         return len(self.train_loss)
 
+    def shown(self, most: int) -> list[int]:
+        """At most `most` epochs, from 0 and evenly spaced, the last one among them."""
+        step = -(-self.epochs // most)
+        return list(range(self.epochs - 1, -1, -step)[::-1])
+
 
 def prepare(plan: TrainPlan, progress: Progress = SILENT) -> Planned:
     """Have nnU-Net look at the data, plan, and preprocess; say what it planned."""

@@ -8,12 +8,14 @@ are used, and trainers are adjusted by the attributes that are meant for it.
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import random
 import signal
 import sys
 import threading
 from collections.abc import Callable
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any, Final
 
@@ -57,6 +59,8 @@ def prepare(order: Order, say: Say) -> None:
 
     from ps3d_core.training.nnunet.planner import tailored
 
+    if order["workers"] == 1:
+        _threads_for_single_helpers()
     planning = Path(nnunetv2.__path__[0]) / "experiment_planning"
     planner = recursive_find_python_class(str(planning), order["planner"], "nnunetv2.experiment_planning")
     if planner is None:
@@ -180,6 +184,12 @@ def _whole_or_not_at_all(save: Callable[[str], None]) -> Callable[[str], None]:
             partial.replace(filename)
 
     return save_aside
+
+
+def _threads_for_single_helpers() -> None:
+    """Spare a process of one helper that nnU-Net starts for each step: it takes longer to start than to be of use."""
+    context: Any = multiprocessing.get_context("spawn")
+    type(context).Pool = lambda _self, processes=None: ThreadPool(processes)
 
 
 def _split(dataset: str) -> None:
