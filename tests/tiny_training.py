@@ -26,9 +26,7 @@ def prepared_data(place: Path, cases: int = 2, *, instances: bool = False) -> Lo
     for seed in range(cases):
         params = PhantomParams(shape=(32, 32, 32), particle_size_voxels=12, seed=seed, dtype="uint16")
         write_phantom(params, dataset.root, f"Ore {seed}.5um", spacing=0.01)
-    params = PreparationParams(
-        target_particle_size=12, border_thickness=2, zscore=(12_000, 5_000), instances=instances
-    )
+    params = PreparationParams(target_particle_size=12, border_thickness=2, zscore=(12_000, 5_000), instances=instances)
     output = Location.parse(place / "training")
     prepare_training(PreparationJob(dataset, output, params=params, resources=RESOURCES))
     return output / "Dataset500_ParticleSeg3D"

@@ -1,8 +1,8 @@
 """`ps3d_inference`: ParticleSeg3D's inference, so that scripts written for it go on working.
 
-Flags and places are those of ParticleSeg3D 0.2.16, the work is that of `ps3d segment --direct`, on any device. The model
-is its folder of nnU-Net 1, imported once and kept under ~/.ps3d; a bundle or a model of nnU-Net 2 is taken as well. As
-there, labels are OUTPUT/NAME/NAME.zarr; results of an earlier run with the same parameters are kept.
+Flags and places are those of ParticleSeg3D 0.2.16, the work is that of `ps3d segment --direct`, on any device. The
+model is its folder of nnU-Net 1, imported once and kept under ~/.ps3d; a bundle or a model of nnU-Net 2 will do as well.
+As there, labels are OUTPUT/NAME/NAME.zarr; results of an earlier run with the same parameters are kept.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-target_spacing", type=float, default=0.1, metavar="MM", help="accepted, without effect on the result"
     )
-    parser.add_argument("-f", "--fold", type=not_negative, nargs="+", metavar="N", help="folds (default: all there are)")
+    parser.add_argument("-f", "--fold", type=not_negative, nargs="+", metavar="N", help="folds (default: all)")
     parser.add_argument("-batch_size", type=positive, metavar="N", help="patches at once (default: by device)")
     parser.add_argument(
         "-p", "--processes", type=not_negative, metavar="N", help="blocks at once (default: number of CPU cores)"
@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> None:
     with shown() as progress:
         failures = Failures()
         plans: list[SegmentPlan] = []
-        for job in _jobs(args):
+        for job in jobs_of(args):
             with failures.collected(job.scan):
                 plans.append(plan_segmentation(job))
         records = segment_planned(plans, failures, progress, direct=True)
@@ -96,12 +96,8 @@ def run(args: argparse.Namespace) -> None:
     failures.raise_any()
 
 
-def main() -> int:
-    """Entry point."""
-    return run_alone(NAME, sys.modules[__name__])
-
-
-def _jobs(args: argparse.Namespace) -> list[SegmentJob]:
+def jobs_of(args: argparse.Namespace) -> list[SegmentJob]:
+    """One job per scan that was asked for; imports the model."""
     from ps3d_core.errors import InputError
     from ps3d_core.params import InstancesParams, PredictParams, Resources, SegmentParams
     from ps3d_core.plan import SegmentJob
@@ -130,6 +126,11 @@ def _jobs(args: argparse.Namespace) -> list[SegmentJob]:
         params = SegmentParams(predict=predict, instances=instances)
         jobs.append(SegmentJob(dataset, name, output, model, params, resources))
     return jobs
+
+
+def main() -> int:
+    """Entry point."""
+    return run_alone(NAME, sys.modules[__name__])
 
 
 def _target(asked: float | None, dataset: Dataset, name: str) -> float | None:

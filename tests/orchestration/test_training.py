@@ -192,4 +192,6 @@ def test_interrupting_stops_nnunet(finished: Finished, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         train(job, Progress(lambda event: interrupt(event) if isinstance(event, StageStarted) else None))
     # Nothing had been started when the stage began; the server of these tests is none of the training's.
-    assert not [process for process in psutil.Process().children(True) if "nnunet.worker" in " ".join(process.cmdline())]
+    assert not [
+        process for process in psutil.Process().children(True) if "nnunet.worker" in " ".join(process.cmdline())
+    ]
