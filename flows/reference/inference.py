@@ -1,7 +1,7 @@
 """`ps3d_inference`: ParticleSeg3D's inference, so that scripts written for it go on working.
 
 Flags and places are those of ParticleSeg3D 0.2.16, the work is that of `ps3d segment --direct`, on any device. The
-model is its folder of nnU-Net 1, imported once and kept under ~/.ps3d; a bundle or a model of nnU-Net 2 will do as well.
+model is its folder of nnU-Net 1, imported once and kept under ~/.ps3d; a bundle or a model of nnU-Net 2 will do.
 As there, labels are OUTPUT/NAME/NAME.zarr; results of an earlier run with the same parameters are kept.
 """
 

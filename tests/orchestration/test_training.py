@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import _thread
+import contextlib
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,6 +27,7 @@ from ps3d_core.network.nnunet.importing import import_model
 from ps3d_core.network.normalisation import ZScore
 from ps3d_core.progress import Event, Noted, Progress, StageStarted
 from ps3d_core.store.location import Location
+from ps3d_core.training.nnunet.child import WORKER
 from ps3d_core.training.nnunet.plan import TrainJob, TrainPlan, plan_training, planned_by_nnunet
 from ps3d_core.training.nnunet.run import fold_folder
 from ps3d_core.training.nnunet.train import train
@@ -183,15 +187,29 @@ def test_a_malicious_checkpoint_in_such_a_folder_is_refused(finished: Finished, 
 
 def test_interrupting_stops_nnunet(finished: Finished, tmp_path: Path) -> None:
     job = tiny_job(finished.job.data, tmp_path / "other")
-    children: list[psutil.Process] = []
+    started: list[psutil.Process] = []
 
-    def interrupt(event: Event) -> None:
-        children.extend(psutil.Process().children(recursive=True))
-        raise KeyboardInterrupt
+    def interrupt() -> None:
+        while not (workers := nnunet_processes()):
+            time.sleep(0.02)
+        started.extend(workers)
+        _thread.interrupt_main()
 
+    thread = threading.Thread(target=interrupt)
+    thread.start()
     with pytest.raises(KeyboardInterrupt):
-        train(job, Progress(lambda event: interrupt(event) if isinstance(event, StageStarted) else None))
-    # Nothing had been started when the stage began; the server of these tests is none of the training's.
-    assert not [
-        process for process in psutil.Process().children(True) if "nnunet.worker" in " ".join(process.cmdline())
-    ]
+        train(job)
+    thread.join()
+    assert started
+    assert not nnunet_processes()
+    assert not job.bundle.exists()
+
+
+def nnunet_processes() -> list[psutil.Process]:
+    """Those that this process started, directly or not."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if WORKER in process.cmdline():
+                found.append(process)
+    return found

@@ -1,7 +1,7 @@
 """Nothing in site-packages stands in for a module of Python itself.
 
-nnU-Net's dependencies bring an argparse of 2010. Python takes its own, but a program that puts site-packages first on its
-path takes that one, and dies of it; uvicorn with --app-dir, with which Prefect starts servers in the background, is one.
+nnU-Net's dependencies bring an argparse of 2010. Python takes its own, but a program that puts site-packages first on
+its path takes that one and dies of it, like the servers that Prefect starts in the background.
 """
 
 from __future__ import annotations

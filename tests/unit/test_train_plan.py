@@ -74,14 +74,8 @@ def test_what_decides_the_weights_decides_the_folder(tmp_path: Path) -> None:
     assert folders(folds=(0, 1)) == folders(mirror=True, name="other") == first
     assert folders(epochs=9)[0] == first[0]
     assert folders(batch_size=3)[0] != first[0]
-    different = [
-        folders(epochs=9),
-        folders(seed=1),
-        folders(trainer="Other"),
-        folders(folds="all"),
-        folders(features=9),
-    ]
-    assert len({training for _, training in different} | {first[1]}) == 6
+    changes: list[dict[str, Any]] = [{"epochs": 9}, {"seed": 1}, {"trainer": "T"}, {"folds": "all"}, {"features": 9}]
+    assert len({folders(**change)[1] for change in changes} | {first[1]}) == 6
 
 
 def test_the_users_own_nnunet_folders_are_not_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,7 +89,7 @@ def test_the_users_own_nnunet_folders_are_not_touched(tmp_path: Path, monkeypatc
     assert "/mine" not in environment.values()
     assert "nnUNet_wandb_enabled" not in environment
     assert environment["nnUNet_extTrainer"] == "/trainers"
-    assert os.environ["nnUNet_raw"] == "/mine"
+    assert os.environ["nnUNet_raw"] == "/mine"  # noqa: SIM112  (nnU-Net's own spelling)
 
 
 @pytest.mark.parametrize(
