@@ -18,7 +18,7 @@ LABELS = np.arange(4 * 6 * 5, dtype=np.uint16).reshape(4, 6, 5) % 17
 
 @pytest.fixture
 def dataset(tmp_path: Path) -> Dataset:
-    tifffile.imwrite(tmp_path / "scan.tif", LABELS * 3)
+    tifffile.imwrite(tmp_path / "scan.tif", LABELS * 3, photometric="minisblack")
     size = ["--spacing", "0.01", "--particle-size", "0.03"]
     assert main(["ingest", str(tmp_path / "scan.tif"), str(tmp_path / "data"), "--name", "Ore 2.5um", *size]) == 0
     return Dataset(Location.parse(tmp_path / "data"))
