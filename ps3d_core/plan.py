@@ -186,6 +186,11 @@ def prediction_workers(resources: Resources) -> int:
     return 1 if resources.runner == "threads" else resources.workers
 
 
+def patches_at_once(resources: Resources) -> int:
+    """Patches that each of these workers evaluates side by side on a CPU."""
+    return resources.workers if resources.runner == "threads" else max(1, (os.cpu_count() or 1) // resources.workers)
+
+
 def _check_folds(job: SegmentJob, bundle: Bundle) -> None:
     wrong = sorted(set(job.params.predict.folds or ()) - set(bundle.folds))
     if wrong:
@@ -196,7 +201,7 @@ def _check_folds(job: SegmentJob, bundle: Bundle) -> None:
 
 def _network_bytes(bundle: Bundle, params: PredictParams, resources: Resources) -> int:
     """Peak of one prediction worker aside from its block: libraries, weights, activations of the patches at once."""
-    at_once = resources.workers if resources.runner == "threads" else max(1, (os.cpu_count() or 1) // resources.workers)
+    at_once = patches_at_once(resources)
     features = bundle.info.architecture.features_per_stage[0]
     activations = at_once * (params.batch_size or 1) * prod(bundle.info.patch_size) * features * ACTIVATION_BYTES
     return TORCH_BYTES + int(activations)

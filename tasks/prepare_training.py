@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import ParamSpec, TypeVar
+from collections.abc import Sequence
 
-from prefect import Task, task
 from prefect.artifacts import create_table_artifact
-from prefect.cache_policies import NO_CACHE
 
 from ps3d_core.training import preparation as core
 from ps3d_core.training import preparation_plan as planning
@@ -17,25 +14,10 @@ from ps3d_core.training.preparation_record import CaseRecord, PreparationRecord
 from tasks.artifacts import show_plan
 from tasks.keys import artifact_key
 from tasks.progress import run_progress
-from tasks.transient import RETRIES, RETRY_DELAYS_SECONDS, retry_condition
-
-P = ParamSpec("P")
-R = TypeVar("R")
+from tasks.step import step
 
 
-def _step(name: str, of: str) -> Callable[[Callable[P, R]], Task[P, R]]:
-    return task(
-        name=name,
-        task_run_name=f"{name}: {of}",
-        cache_policy=NO_CACHE,  # the core knows what is finished, and keeps that with the data
-        persist_result=False,
-        retries=RETRIES,
-        retry_delay_seconds=RETRY_DELAYS_SECONDS,
-        retry_condition_fn=retry_condition,
-    )
-
-
-@_step("plan training data", of="{job.dataset.root}")
+@step("plan training data", of="{job.dataset.root}")
 def plan_preparation(job: PreparationJob) -> PreparationPlan:
     """Check all scans, work out sizes and show them."""
     plan = planning.plan_preparation(job)
@@ -43,13 +25,13 @@ def plan_preparation(job: PreparationJob) -> PreparationPlan:
     return plan
 
 
-@_step("prepare scan", of="{case.name}")
+@step("prepare scan", of="{case.name}")
 def prepare_scan(plan: PreparationPlan, case: CasePlan) -> CaseRecord:
     """Image and labels of one scan."""
     return scans.prepare_scan(plan, case, run_progress(case.name))
 
 
-@_step("finish training data", of="{plan.folder.root}")
+@step("finish training data", of="{plan.folder.root}")
 def finish_preparation(plan: PreparationPlan, cases: Sequence[CaseRecord]) -> PreparationRecord:
     """Write dataset.json and ps3d.json, and show what is there."""
     record = core.finish_preparation(plan, cases)

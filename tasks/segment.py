@@ -11,8 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
-from prefect import Task, task
-from prefect.cache_policies import NO_CACHE
+from prefect import Task
 
 from ps3d_core import plan as planning
 from ps3d_core import stages
@@ -21,22 +20,14 @@ from ps3d_core.record import RunRecord
 from ps3d_core.stages import Summary
 from tasks.artifacts import show_plan, show_results
 from tasks.progress import run_progress
-from tasks.transient import RETRIES, RETRY_DELAYS_SECONDS, retry_condition
+from tasks.step import step
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
 def _stage(name: str, of: str = "{plan.job.scan}") -> Callable[[Callable[P, R]], Task[P, R]]:
-    return task(
-        name=name,
-        task_run_name=f"{name}: {of}",
-        cache_policy=NO_CACHE,
-        persist_result=False,
-        retries=RETRIES,
-        retry_delay_seconds=RETRY_DELAYS_SECONDS,
-        retry_condition_fn=retry_condition,
-    )
+    return step(name, of)
 
 
 @_stage("plan", of="{job.scan}")

@@ -5,12 +5,9 @@ nnU-Net writes a checkpoint after every epoch, so a task that is tried again, or
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import ParamSpec, TypeVar
+from collections.abc import Sequence
 
-from prefect import Task, task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
-from prefect.cache_policies import NO_CACHE
 
 from ps3d_core.network.bundle import Bundle
 from ps3d_core.training.nnunet import crossvalidation, packing, run
@@ -22,27 +19,15 @@ from ps3d_core.training.nnunet.run import Curve
 from tasks.artifacts import address_of, show_plan
 from tasks.keys import artifact_key
 from tasks.progress import run_progress
-from tasks.transient import RETRIES, RETRY_DELAYS_SECONDS, retry_condition
-
-P = ParamSpec("P")
-R = TypeVar("R")
+from tasks.step import step
 
 ROWS = 100
 
 
-def _step(name: str, of: str = "{plan.job.bundle.name}") -> Callable[[Callable[P, R]], Task[P, R]]:
-    return task(
-        name=name,
-        task_run_name=f"{name}: {of}",
-        cache_policy=NO_CACHE,  # the core knows what is finished, and keeps that with the data
-        persist_result=False,
-        retries=RETRIES,
-        retry_delay_seconds=RETRY_DELAYS_SECONDS,
-        retry_condition_fn=retry_condition,
-    )
+_MODEL = "{plan.job.bundle.name}"
 
 
-@_step("plan training", of="{job.bundle.name}")
+@step("plan training", of="{job.bundle.name}")
 def plan_training(job: TrainJob) -> TrainPlan:
     """Check the job and show what it will do."""
     plan = planning.plan_training(job)
@@ -50,13 +35,13 @@ def plan_training(job: TrainJob) -> TrainPlan:
     return plan
 
 
-@_step("prepare nnU-Net")
+@step("prepare nnU-Net", of=_MODEL)
 def prepare(plan: TrainPlan) -> Planned:
     """Have nnU-Net plan and preprocess."""
     return run.prepare(plan, run_progress(plan.job.bundle.name))
 
 
-@_step("train fold", of="{fold} of {plan.job.bundle.name}")
+@step("train fold", of="{fold} of {plan.job.bundle.name}")
 def train_fold(plan: TrainPlan, planned: Planned, fold: Fold) -> Curve:
     """Train one fold and show its loss."""
     curve = run.train_fold(plan, planned, fold, run_progress(plan.job.bundle.name))
@@ -68,19 +53,19 @@ def train_fold(plan: TrainPlan, planned: Planned, fold: Fold) -> Curve:
     return curve
 
 
-@_step("pack")
+@step("pack", of=_MODEL)
 def pack(plan: TrainPlan, planned: Planned) -> Bundle:
     """Make a bundle of the folds, in the work folder."""
     return packing.pack(plan, planned)
 
 
-@_step("validate fold", of="{fold} of {plan.job.bundle.name}")
+@step("validate fold", of="{fold} of {plan.job.bundle.name}")
 def validate_fold(plan: TrainPlan, packed: Bundle, fold: Fold) -> list[Row]:
     """Segment the cases that a fold has not seen."""
     return crossvalidation.validate_fold(plan, packed, fold, run_progress(plan.job.bundle.name))
 
 
-@_step("publish")
+@step("publish", of=_MODEL)
 def publish(plan: TrainPlan, planned: Planned, packed: Bundle, curves: Sequence[Curve], rows: Sequence[Row]) -> Trained:
     """Put the bundle where it was asked for, with its record and figures, and show both."""
     result = packing.publish(plan, planned, packed, curves, rows)

@@ -41,6 +41,8 @@ _SOURCE_COPY_BYTES: Final = 4
 # float32 image, uint8 classes; the instances on request.
 _FILE_BYTES: Final = 4 + 1
 _INSTANCE_BYTES: Final = 4
+# Network voxels per second of one core, image and labels, from reading to the compressed file; measured.
+_VOXELS_PER_SECOND: Final = 3.5e6
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,13 +160,14 @@ class PreparationPlan:
         lines = [_line(case) for case in self.cases]
         growth = self.voxels / sum(prod(case.scan.scale.scan_shape) for case in self.cases)
         worker = max(case.memory_bytes for case in self.cases)
+        seconds = max(1, round(self.voxels / _VOXELS_PER_SECOND))
         return [
             *lines,
             f"targets    mean particle {params.target_particle_size:g} voxels, border {params.border_thickness:g} "
             f"voxels; grey values {_rule(self.normalisation)}",
             f"cost       {self.voxels / 1e6:.1f} million voxels on the network grid ({growth:.2f} per scan voxel); up "
             f"to {self.disk_bytes / GIB:.2f} GiB on the store; about {worker * self._workers / GIB:.1f} GiB of memory, "
-            f"budget {self.job.resources.memory_gib:.1f} GiB",
+            f"budget {self.job.resources.memory_gib:.1f} GiB; about {seconds} s on one core",
             *([f"removes    {', '.join(self.dropped)}: no longer asked for"] if self.dropped else []),
         ]
 

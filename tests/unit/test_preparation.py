@@ -9,12 +9,13 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
+import tifffile
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flows.cli import main
-from flows.reference import train_preprocess
+from flows.reference import conversions, train_preprocess
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.blocks import BlockGrid
 from ps3d_core.geometry.resample import resample_image
@@ -343,11 +344,16 @@ def test_command_uses_the_datasets_zscore_and_says_what_is_next(
 
 
 def test_the_references_command_on_its_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """NIfTI in, its flags, the folder that nnU-Net 1 reads."""
+    """Slices to NIfTI as its README says, its flags, the folder that nnU-Net 1 reads."""
     for name in ("Ore2.5um", "float"):
         for kind, volume in zip(("images", "instance_seg"), SCANS[name], strict=True):
-            (tmp_path / kind).mkdir(exist_ok=True)
-            nib.save(nib.Nifti1Image(volume.T, np.diag([0.1, 0.1, 0.1, 1])), tmp_path / kind / f"{name}.nii.gz")
+            slices = tmp_path / "slices" / kind / name
+            slices.mkdir(parents=True)
+            for z, values in enumerate(volume):
+                tifffile.imwrite(slices / f"{z:04d}.tiff", values)
+            convert = f"ps3d_tiff2nifti -i {slices} -o {tmp_path}/{kind} -s 0.1 0.1 0.1"
+            monkeypatch.setattr("sys.argv", convert.split())
+            assert conversions.tiff2nifti() == 0
     metadata = {name: {"spacing": 0.01, "particle_size": SIZES[name] * 0.01} for name in SCANS}
     (tmp_path / "metadata.json").write_text(json.dumps(metadata))
     flags = f"-i {tmp_path} -o {tmp_path}/out -z 100 25 -n Ore2.5um float -t 42 -target_particle_size 12"
