@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from flows.arguments import not_negative, positive, validated
@@ -187,19 +186,12 @@ def _directly(plan: TrainPlan, progress: Progress) -> Trained:
 
 
 def _as_flow(plan: TrainPlan, progress: Progress) -> Trained:
-    from flows.local_server import api, configured_url
+    from flows.recorded import recorded
 
     job = plan.job
-    with ExitStack() as stack:
-        if configured_url() is None:
-            progress.note("Prefect    starting the local server ...")
-        connected = stack.enter_context(api())
-        progress.note(f"Prefect    {connected.ui}")
-        # These import Prefect, whose settings the connection has made.
-        from flows.train_model import train_model
-        from tasks.progress import also_shown_to
+    with recorded(progress) as connected:
+        from flows.train_model import train_model  # imports Prefect, whose settings the connection has made
 
-        stack.enter_context(also_shown_to(progress.emit))
         state = train_model(
             str(job.data),
             str(job.bundle),

@@ -79,21 +79,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Segment the scans that are not finished yet."""
-    from flows.commands.segment import print_results, segment_planned
-    from flows.failures import Failures
-    from flows.terminal import shown
-    from ps3d_core.plan import SegmentPlan, plan_segmentation
+    from flows.commands.segment import segment_jobs
 
-    with shown() as progress:
-        failures = Failures()
-        plans: list[SegmentPlan] = []
-        for job in jobs_of(args):
-            with failures.collected(job.scan):
-                plans.append(plan_segmentation(job))
-        records = segment_planned(plans, failures, progress, direct=True)
-    for plan, record in records:
-        print_results(plan, record)
-    failures.raise_any()
+    segment_jobs(jobs_of(args), direct=True)
 
 
 def jobs_of(args: argparse.Namespace) -> list[SegmentJob]:

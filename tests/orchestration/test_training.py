@@ -1,16 +1,22 @@
-"""Training with the real nnU-Net: killed, continued by the flow, packed; its network and nnU-Net's are one."""
+"""Training with the real nnU-Net: the README's script as printed; then more epochs, killed and continued by the flow.
+
+The second training goes on with the data that nnU-Net preprocessed for the first, as a user's would.
+"""
 
 from __future__ import annotations
 
 import _thread
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
+import textwrap
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +32,8 @@ from ps3d_core.network.bundle import load_bundle
 from ps3d_core.network.nnunet.importing import import_model
 from ps3d_core.network.normalisation import ZScore
 from ps3d_core.progress import Event, Noted, Progress, StageStarted
+from ps3d_core.record import read_record
+from ps3d_core.store.layout import Result
 from ps3d_core.store.location import Location
 from ps3d_core.training.nnunet.child import WORKER
 from ps3d_core.training.nnunet.plan import TrainJob, TrainPlan, plan_training, planned_by_nnunet
@@ -34,11 +42,11 @@ from ps3d_core.training.nnunet.train import train
 from ps3d_core.training.nnunet.workplace import final_checkpoint
 from tasks.progress import also_shown_to
 from tests.orchestration.test_flows import artifacts_of, run_id, tasks_of
-from tests.tiny_training import FLAGS, PARAMS, RESOURCES, prepared_data, tiny_job
+from tests.tiny_training import FLAGS, PARAMS, RESOURCES
 
 pytestmark = pytest.mark.usefixtures("server")
 
-CASE = "Ore 0.5um"
+README = Path(__file__).parents[2] / "README.md"
 PREDICTOR = """
 import sys
 import numpy as np, torch
@@ -60,10 +68,39 @@ class Finished(NamedTuple):
     orphans: list[psutil.Process]
 
 
-def killed_after_an_epoch(job: TrainJob) -> list[psutil.Process]:
-    """Run the command, kill it without mercy once nnU-Net has a checkpoint; return what is left of its children."""
-    command = [sys.executable, "-m", "flows.cli", "train", str(job.data), str(job.bundle), *FLAGS.split(), "--direct"]
+@pytest.fixture(scope="module")
+def followed(server: object, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """Where the script of the README's chapter on training was run, and what it printed."""
+    [chapter] = re.findall(r"^## Your own model\n(.*?)^## ", README.read_text(), re.MULTILINE | re.DOTALL)
+    script = textwrap.dedent("".join(re.findall(r"^    .*\n", chapter, re.MULTILINE)))
+    place = tmp_path_factory.mktemp("readme")
+    done = subprocess.run(["/bin/sh", "-euc", script], cwd=place, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return place, done.stdout
+
+
+@pytest.fixture(scope="module")
+def finished(followed: tuple[Path, str]) -> Finished:
+    """Another training on the same data, killed after an epoch and continued by the flow."""
+    place, _ = followed
+    work = Location.parse(place / "my-model.training")
+    job = TrainJob(Location.parse(place / "training"), Location.parse(place / "model"), PARAMS, RESOURCES, work)
     plan = plan_training(job)
+    planned = planned_by_nnunet(plan)
+    assert planned is not None, "the README's script and PARAMS have to agree on the plan"
+    orphans = killed_after_an_epoch(job, plan)
+    assert not final_checkpoint(fold_folder(plan, planned, 0)).exists()
+    assert not job.bundle.exists()
+    events: list[Event] = []
+    with also_shown_to(events.append):
+        state = train_model(str(job.data), str(job.bundle), PARAMS, RESOURCES, str(work), return_state=True)
+    return Finished(job, plan, state, events, orphans)
+
+
+def killed_after_an_epoch(job: TrainJob, plan: TrainPlan) -> list[psutil.Process]:
+    """Run the command, kill it without mercy once nnU-Net has a checkpoint; return what is left of its children."""
+    where = [str(job.data), str(job.bundle), "--work", str(job.work), "--direct"]
+    command = [sys.executable, "-m", "flows.cli", "train", *where, *FLAGS.split()]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
         while not list(plan.workplace.results.rglob("checkpoint_latest.pth")):
             assert process.poll() is None, process.communicate()[0].decode()
@@ -74,20 +111,17 @@ def killed_after_an_epoch(job: TrainJob) -> list[psutil.Process]:
     return psutil.wait_procs(children, timeout=30)[1]
 
 
-@pytest.fixture(scope="module")
-def finished(server: object, tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    place = tmp_path_factory.mktemp("training")
-    job = tiny_job(prepared_data(place), place / "model")
-    orphans = killed_after_an_epoch(job)
-    plan = plan_training(job)
-    planned = planned_by_nnunet(plan)
-    assert planned is not None
-    assert not final_checkpoint(fold_folder(plan, planned, 0)).exists()
-    assert not (job.bundle / "bundle.json").exists()
-    events: list[Event] = []
-    with also_shown_to(events.append):
-        state = train_model(str(job.data), str(job.bundle), PARAMS, RESOURCES, return_state=True)
-    return Finished(job, plan, state, events, orphans)
+def test_the_readme_leads_from_slices_and_labels_to_a_model_in_use(followed: tuple[Path, str]) -> None:
+    place, printed = followed
+    bundle = load_bundle(str(place / "my-model"))
+    assert bundle.info.target_particle_size == 14
+    result = Result(Location.parse(place / "results"), "ore-1")
+    record = read_record(result.run)
+    assert record is not None
+    assert record.model["digest"] == bundle.info.digest
+    assert record.particles >= 1
+    assert result.table_csv.exists()
+    assert "ps3d segment DATA RESULTS --model my-model" in printed
 
 
 def test_nothing_survives_the_command(finished: Finished) -> None:
@@ -108,10 +142,11 @@ def test_the_flow_goes_on_at_the_last_epoch(finished: Finished) -> None:
 
 def test_the_bundle_says_what_inference_needs(finished: Finished) -> None:
     info = load_bundle(finished.job.bundle).info
-    assert info.target_particle_size == 12
+    assert info.target_particle_size == 14
     assert info.border_thickness == 2
-    assert info.normalisation == ZScore(mean=12_000, std=5_000)
-    assert info.patch_size == (16, 16, 16)
+    assert isinstance(info.normalisation, ZScore)
+    assert info.normalisation == finished.plan.record.normalisation
+    assert info.patch_size == (24, 24, 24)
     assert info.architecture.features_per_stage == (4, 8, 16)
     assert info.training["trainer"] == "nnUNetTrainer"
     assert {"nnunetv2", "torch"} <= set(info.training["software"])
@@ -127,7 +162,7 @@ def test_its_network_is_that_of_nnunet(finished: Finished, tmp_path: Path) -> No
     planned = planned_by_nnunet(finished.plan)
     assert planned is not None
     model = fold_folder(finished.plan, planned, 0).parent
-    patch = np.random.default_rng(0).normal(size=(1, 1, 16, 16, 16)).astype(np.float32)
+    patch = np.random.default_rng(0).normal(size=(1, 1, 24, 24, 24)).astype(np.float32)
     np.save(tmp_path / "patch.npy", patch)
     arguments = [str(model), str(tmp_path / "patch.npy"), str(tmp_path / "logits.npy")]
     subprocess.run(
@@ -186,7 +221,7 @@ def test_a_malicious_checkpoint_in_such_a_folder_is_refused(finished: Finished, 
 
 
 def test_interrupting_stops_nnunet(finished: Finished, tmp_path: Path) -> None:
-    job = tiny_job(finished.job.data, tmp_path / "other")
+    job = replace(finished.job, bundle=Location.parse(tmp_path / "other"), work=None)
     started: list[psutil.Process] = []
 
     def interrupt() -> None:

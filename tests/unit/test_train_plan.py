@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from ps3d_core.training.nnunet.child import TrainingFailedError, run_step
 from ps3d_core.training.nnunet.crossvalidation import mean_row
 from ps3d_core.training.nnunet.plan import plan_training
 from ps3d_core.training.nnunet.planner import tailored
-from ps3d_core.training.nnunet.run import Curve
+from ps3d_core.training.nnunet.run import Curve, bring
+from ps3d_core.training.nnunet_dataset import TrainingFolder
 from ps3d_core.training.preparation_record import CaseRecord, PreparationRecord, write_preparation
 from tests.tiny_training import tiny_job
 
@@ -119,6 +121,25 @@ def test_something_else_at_the_bundle_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "model" / "thesis.doc").write_text("years of work")
     with pytest.raises(InputError, match="holds something else"):
         plan_training(tiny_job(data(tmp_path), tmp_path / "model"))
+
+
+def test_a_bundle_on_an_object_store_needs_a_folder_to_work_in(tmp_path: Path) -> None:
+    job = replace(tiny_job(data(tmp_path), tmp_path / "model"), bundle=Location.parse("memory://models/ore"))
+    with pytest.raises(InputError, match="give one with --work"):
+        plan_training(job)
+    assert plan_training(replace(job, work=Location.parse(tmp_path / "w"))).workplace.root == tmp_path / "w"
+
+
+def test_data_on_an_object_store_is_copied_once(tmp_path: Path) -> None:
+    folder = TrainingFolder(Location.parse("memory://training"), 501, "Ore", "nnunet-v2")
+    files = {"dataset.json": b"{}", "imagesTr/c0_0000.nii.gz": b"grey", "labelsTr/c0.nii.gz": b"classes"}
+    for name, content in files.items():
+        (folder.root / name).write_bytes(content)
+    for _ in range(2):
+        bring(folder, tmp_path / "raw", ["c0"])
+        copies = {str(path.relative_to(tmp_path / "raw")): path for path in (tmp_path / "raw").rglob("*.*")}
+        assert {name: path.read_bytes() for name, path in copies.items()} == files
+        (folder.root / "dataset.json").remove_tree()  # not read again
 
 
 @pytest.mark.parametrize(

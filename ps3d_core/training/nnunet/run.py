@@ -49,7 +49,7 @@ def prepare(plan: TrainPlan, progress: Progress = SILENT) -> Planned:
     if (found := planned_by_nnunet(plan)) is not None:
         return found
     place, params = plan.workplace, plan.job.params
-    _bring(plan.folder, place.dataset, sorted(plan.record.cases))
+    bring(plan.folder, place.dataset, sorted(plan.record.cases))
     planned: list[Planned] = []
     with progress.stage("nnU-Net prepares", _PARTS, "parts") as stage:
 
@@ -111,6 +111,22 @@ def fold_folder(plan: TrainPlan, planned: Planned, fold: Fold) -> Path:
     return plan.workplace.model(params.trainer, planned.plans_name, params.configuration) / f"fold_{fold}"
 
 
+def bring(folder: TrainingFolder, target: Path, cases: list[str]) -> None:
+    """Make the training data a folder of this machine: a link, or copies from an object store."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if (local := folder.root.local_path) is not None:
+        if not target.is_symlink():
+            target.symlink_to(local, target_is_directory=True)
+        return
+    for source in (
+        folder.dataset_json,
+        *(file for case in cases for file in (folder.image(case), folder.classes(case))),
+    ):
+        copy = target / source.url.removeprefix(f"{folder.root.url}/")
+        if not copy.exists():
+            _download(source, copy)
+
+
 class _FoldListener:
     """Turns the worker's reports into progress events."""
 
@@ -162,22 +178,6 @@ def _check_spacing(plan: TrainPlan, planned: Planned) -> None:
             f"--configuration {plan.job.params.configuration}: nnU-Net would resample to {planned.spacing} mm; use "
             "3d_fullres, and prepare with a smaller --target-particle-size"
         )
-
-
-def _bring(folder: TrainingFolder, target: Path, cases: list[str]) -> None:
-    """Make the training data a folder of this machine: a link, or copies from an object store."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if (local := folder.root.local_path) is not None:
-        if not target.is_symlink():
-            target.symlink_to(local, target_is_directory=True)
-        return
-    for source in (
-        folder.dataset_json,
-        *(file for case in cases for file in (folder.image(case), folder.classes(case))),
-    ):
-        copy = target / source.url.removeprefix(f"{folder.root.url}/")
-        if not copy.exists():
-            _download(source, copy)
 
 
 def _download(source: Location, target: Path) -> None:
