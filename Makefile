@@ -60,5 +60,7 @@ $(RUN): pyproject.toml constraints.txt
 	@touch $@
 
 $(DEV): $(RUN)
-	@$(INSTALL) --no-build-isolation --editable '.[dask,test,dev]'
+	@$(INSTALL) --no-build-isolation --editable '.[dask,train,test,dev]'
+	@# Of 2010, needed by nothing; it hides Python's own from programs that put site-packages first, as uvicorn can.
+	@rm -f $(VENV)/lib/python*/site-packages/argparse.py
 	@touch $@

@@ -6,11 +6,13 @@ import os
 from typing import Literal
 
 import psutil
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, PositiveFloat
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, PositiveFloat, field_validator
 
 from ps3d_core.blockwise import Runner
+from ps3d_core.network.normalisation import Normalisation
 
 GIB = 2**30
+_CLASS_NAME = r"^[A-Za-z_]\w{0,99}$"
 
 
 class _Params(BaseModel):
@@ -89,11 +91,47 @@ class ImportParams(_Params):
         default=None, description="mean and standard deviation of grey values, instead of what the plan says"
     )
     per_scan: bool = Field(default=False, description="mean and standard deviation of each scan, likewise")
+    normalisation: Normalisation | None = Field(default=None, description="of grey values, where it is known whole")
     folds: tuple[int, ...] | None = Field(default=None, description="folds to take; all when absent")
     checkpoint: Literal["best", "final"] | None = Field(default=None, description="which weights of each fold")
     configuration: str | None = Field(default=None, description="name in the plan of nnU-Net 2")
     sha256: str | None = Field(default=None, pattern=r"^[0-9a-fA-F]{64}$", description="checksum of an archive")
     half_precision: bool = Field(default=False, description="store weights as float16")
+
+
+class TrainParams(_Params):
+    """How a model is trained with nnU-Net 2. What is absent is for nnU-Net, or the trainer named, to decide."""
+
+    folds: tuple[int, ...] | Literal["all"] | None = Field(
+        default=None, description='of the cross-validation, every one when absent; "all" trains on all cases'
+    )
+    trainer: str = Field(default="nnUNetTrainer", pattern=_CLASS_NAME, description="nnU-Net's class of that name")
+    planner: str = Field(default="ExperimentPlanner", pattern=_CLASS_NAME, description="nnU-Net's class of that name")
+    configuration: str = Field(default="3d_fullres", pattern=r"^3d_\w{1,60}$", description="name in nnU-Net's plan")
+    epochs: int | None = Field(default=None, ge=1, le=100_000)
+    iterations: int | None = Field(default=None, ge=1, le=100_000, description="steps per epoch")
+    patch: tuple[int, int, int] | None = Field(default=None, description="largest patch, (z, y, x) voxels")
+    batch_size: int | None = Field(default=None, ge=1, le=256, description="patches per step")
+    features: int | None = Field(default=None, ge=1, le=320, description="feature maps of the finest stage")
+    seed: int = Field(default=0, ge=0, lt=2**31, description="of weights and, without helper processes, of patches")
+    device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
+    mirror: bool = Field(default=True, description="validate with the mean over the 8 mirrorings")
+    name: str | None = Field(default=None, min_length=1, max_length=200, description="of the model")
+    half_precision: bool = Field(default=False, description="store weights as float16")
+
+    @field_validator("patch")
+    @classmethod
+    def _patch_in_bounds(cls, patch: tuple[int, int, int] | None) -> tuple[int, int, int] | None:
+        if patch is not None and not all(8 <= side <= 512 for side in patch):
+            raise ValueError("sides must be 8 to 512 voxels")
+        return patch
+
+    @field_validator("folds")
+    @classmethod
+    def _folds_in_bounds(cls, folds: tuple[int, ...] | str | None) -> tuple[int, ...] | str | None:
+        if isinstance(folds, tuple) and not (folds and all(0 <= fold <= 99 for fold in folds)):
+            raise ValueError("folds are numbers from 0")
+        return tuple(sorted(set(folds))) if isinstance(folds, tuple) else folds
 
 
 class Resources(_Params):

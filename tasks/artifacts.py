@@ -31,8 +31,13 @@ def show_results(plan: SegmentPlan, record: RunRecord) -> None:
     )
     for kind, location in (("report", result.report), ("table", result.table_csv), ("labels", result.labels)):
         create_link_artifact(
-            _address(location), link_text=location.name, key=artifact_key(scan, kind), description=f"{scan}: {kind}"
+            address_of(location), link_text=location.name, key=artifact_key(scan, kind), description=f"{scan}: {kind}"
         )
+
+
+def address_of(location: Location) -> str:
+    """What a browser opens."""
+    return str(location) if location.local_path is None else location.local_path.as_uri()
 
 
 def _sizes(record: RunRecord) -> list[dict[str, Any]]:
@@ -40,7 +45,3 @@ def _sizes(record: RunRecord) -> list[dict[str, Any]]:
     if size is None:
         return [{"percentile": "none", "diameter_mm": None}]
     return [{"percentile": name.upper(), "diameter_mm": round(size[name], 6)} for name in ("d10", "d50", "d90")]
-
-
-def _address(location: Location) -> str:
-    return str(location) if location.local_path is None else location.local_path.as_uri()

@@ -21,6 +21,7 @@ from flows.commands import (
     prepare_training,
     segment,
     status,
+    train,
     up,
     zscore,
 )
@@ -49,6 +50,7 @@ COMMANDS: Final[dict[str, Command]] = {
     "export": export,
     "zscore": zscore,
     "prepare-training": prepare_training,
+    "train": train,
     "instances": instances,
     "phantom": phantom,
     "model info": model_info,

@@ -11,6 +11,7 @@ EXAMPLES = """\
   ps3d ingest slices/ data --name ore --spacing 0.0125 --particle-size 0.3
   ps3d ingest scan.tif s3://bucket/data --name ore-2.5um --spacing 0.0025 --particle-size 0.08
   ps3d ingest scan.nii.gz data --name tablet --particle-size 0.5       spacing from the file
+  ps3d ingest labels/ data --name ore --labels                         its particles, numbered, for training
 
 SOURCE is read slice by slice and never held in memory as a whole. Slices are taken in natural order (2 before 10);
 a gap in their numbering, mixed shapes or a truncated file is an error, and then nothing is left in the dataset.
@@ -31,16 +32,54 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--particle-size",
         type=length_mm,
-        required=True,
         metavar="MM",
         help="mean diameter of the particles, mm; an estimate within 30 %% will do",
+    )
+    parser.add_argument(
+        "--labels",
+        action="store_true",
+        help="SOURCE holds the particles of the scan NAME in DATASET: 0 is background, each number one particle",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace a scan of this name")
     parser.add_argument("--allow-gaps", action="store_true", help="accept slices whose numbering leaves some out")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Ingest one scan."""
+    """Ingest one scan, or its labels."""
+    from ps3d_core.errors import InputError
+
+    if args.labels:
+        if args.spacing or args.particle_size:
+            raise InputError("--labels: spacing and particle size are those of the scan; leave out both options")
+        _ingest_labels(args)
+    elif args.particle_size is None:
+        raise InputError("--particle-size is missing: the mean diameter of the particles, mm, within 30 % or so")
+    else:
+        _ingest_scan(args)
+
+
+def _ingest_labels(args: argparse.Namespace) -> None:
+    from flows.terminal import duration, shown
+    from ps3d_core.scan.ingest import ingest_labels
+    from ps3d_core.store.layout import Dataset
+    from ps3d_core.store.location import Location
+
+    with shown() as progress:
+        summary = ingest_labels(
+            args.source,
+            Dataset(Location.parse(args.dataset)),
+            args.name,
+            overwrite=args.overwrite,
+            allow_gaps=args.allow_gaps,
+            progress=progress,
+        )
+    shape = " x ".join(map(str, summary.shape))
+    print(f"{summary.name}: labels up to {summary.highest}, {shape} voxels, in {duration(summary.seconds)}")
+    print(f"  labels  {summary.labels}")
+    print(f"  next    ps3d prepare-training {args.dataset} TRAINING")
+
+
+def _ingest_scan(args: argparse.Namespace) -> None:
     from flows.terminal import duration, shown
     from ps3d_core.scan.ingest import ingest
     from ps3d_core.store.layout import Dataset

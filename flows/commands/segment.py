@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from flows.arguments import not_negative, positive, validated
@@ -109,6 +108,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Segment the scans that are not finished yet."""
+    segment_jobs(jobs_of(args), direct=args.direct)
+
+
+def segment_jobs(jobs: Sequence[SegmentJob], *, direct: bool) -> None:
+    """Segment what is not finished yet and print the results; a scan that fails does not stop the others."""
     from flows.failures import Failures
     from flows.terminal import shown
     from ps3d_core.plan import plan_segmentation
@@ -116,10 +120,10 @@ def run(args: argparse.Namespace) -> None:
     with shown() as progress:
         failures = Failures()
         plans: list[SegmentPlan] = []
-        for job in jobs_of(args):
+        for job in jobs:
             with failures.collected(job.scan):
                 plans.append(plan_segmentation(job))
-        records = segment_planned(plans, failures, progress, direct=args.direct)
+        records = segment_planned(plans, failures, progress, direct=direct)
     for plan, record in records:
         print_results(plan, record)
     failures.raise_any()
@@ -228,22 +232,16 @@ def _directly(plans: Sequence[SegmentPlan], failures: Failures, progress: Progre
 
 
 def _as_flow(plans: Sequence[SegmentPlan], failures: Failures, progress: Progress) -> dict[str, RunRecord]:
-    from flows.local_server import api, configured_url
+    from flows.recorded import recorded
     from ps3d_core.stages import finished_run
 
-    with ExitStack() as stack:
-        if configured_url() is None:
-            progress.note("Prefect    starting the local server ...")
-        connected = stack.enter_context(api())
-        progress.note(f"Prefect    {connected.ui}")
+    with recorded(progress) as connected:
         # These import Prefect, whose settings the connection has made.
         from prefect.client.schemas.objects import State
 
         from flows.segment_dataset import segment_dataset
         from flows.segment_scan import segment_scan
-        from tasks.progress import also_shown_to
 
-        stack.enter_context(also_shown_to(progress.emit))
         job = plans[0].job
         common = (job.model, job.params, job.resources, job.keep_work)
         dataset, output, scans = str(job.dataset.root), str(job.output), [plan.job.scan for plan in plans]

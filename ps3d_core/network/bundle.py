@@ -207,8 +207,16 @@ def _described(fields: Mapping[str, Any], weights: Mapping[int, str]) -> BundleI
 
 def record_accuracy(bundle: Bundle, accuracy: Sequence[Mapping[str, Fact]]) -> Bundle:
     """The same bundle with another accuracy table, also where it lies; its digest stays."""
-    fields = bundle.info.model_dump(mode="json") | {"accuracy": [dict(row) for row in accuracy]}
-    info = BundleInfo.model_validate(fields)
+    return _recorded(bundle, accuracy=[dict(row) for row in accuracy])
+
+
+def record_training(bundle: Bundle, training: Mapping[str, Any]) -> Bundle:
+    """The same bundle with another record of how it was made, also where it lies; its digest stays."""
+    return _recorded(bundle, training=dict(training))
+
+
+def _recorded(bundle: Bundle, **fields: Any) -> Bundle:
+    info = BundleInfo.model_validate(bundle.info.model_dump(mode="json") | fields)
     (bundle.location / INFO_NAME).write_json(info.model_dump(mode="json"))
     return Bundle(info=info, location=bundle.location)
 

@@ -27,7 +27,7 @@ from ps3d_core.scan.sources import open_scan
 from ps3d_core.store.halving import method_for
 from ps3d_core.store.layout import Dataset
 from ps3d_core.store.location import Location
-from ps3d_core.store.ome import GROUP_FILE, write_metadata
+from ps3d_core.store.ome import GROUP_FILE, open_image, write_metadata
 from ps3d_core.store.staging import all_or_nothing
 
 LEAST_VOXELS = 2.0  # a particle of fewer voxels across cannot be told from noise
@@ -114,6 +114,77 @@ def ingest(
             levels=len(shapes),
             seconds=time.perf_counter() - started,
             **content.summary(),
+        )
+
+
+class LabelsSummary(BaseModel):
+    """What an ingest of labels left behind."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    labels: str
+    shape: Shape
+    dtype: str
+    highest: int
+    seconds: float
+
+
+def ingest_labels(
+    source: str | Location,
+    dataset: Dataset,
+    name: str,
+    *,
+    overwrite: bool = False,
+    allow_gaps: bool = False,
+    memory_bytes: int = DEFAULT_MEMORY,
+    progress: Progress = SILENT,
+) -> LabelsSummary:
+    """Copy instance labels at `source` (see `open_scan`) into `dataset`, to the scan `name` that they belong to.
+
+    Labels are integers, 0 is background, every other number is one particle; their shape is that of the scan. Their
+    dtype is kept. `InputError` names what is wrong; nothing is left of a failed ingest.
+    """
+    started = time.perf_counter()
+    target, spacing = dataset.truth(name), dataset.scan_info(name).spacing
+    scan_shape = tuple(open_image(dataset.require_image(name)).shape)
+    if (target / GROUP_FILE).exists() and not overwrite:
+        raise InputError(f"scan {name!r}: already has labels, {target}; allow to overwrite them")
+    with open_scan(source, allow_gaps=allow_gaps) as reader:
+        if reader.dtype.kind not in "iu":
+            raise InputError(
+                f"{reader.description}: labels of type {reader.dtype}; must be integers; convert them first"
+            )
+        if reader.shape != scan_shape:
+            raise InputError(
+                f"{reader.description}: labels of {reader.shape} voxels, scan {name!r} of {scan_shape}: must be the "
+                "same; give the labels of this scan"
+            )
+        for note in reader.notes:
+            progress.note(f"{reader.description}: {note}")
+        highest = 0
+
+        def look(start: int, slab: npt.NDArray[Any]) -> None:
+            nonlocal highest
+            if (low := int(slab.min())) < 0:
+                raise InputError(f"slices from {start}: label {low}; must be 0 or above; mend the labels")
+            highest = max(highest, int(slab.max()))
+
+        method = method_for(reader.dtype, label=True)
+        with all_or_nothing(target) as place, progress.stage("ingest", reader.shape[0], "slices") as stage:
+            shapes = write_levels(reader, place, method=method, memory_bytes=memory_bytes, stage=stage, inspect=look)
+            if not highest:
+                raise InputError(
+                    f"{reader.description}: no label above 0; give instance labels, one number per particle"
+                )
+            write_metadata(place, shapes, spacing=spacing, name=name, label=True, method=method)
+        return LabelsSummary(
+            name=name,
+            labels=str(target),
+            shape=reader.shape,
+            dtype=str(reader.dtype),
+            highest=highest,
+            seconds=time.perf_counter() - started,
         )
 
 

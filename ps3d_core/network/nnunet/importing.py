@@ -49,7 +49,7 @@ def import_model(
 
     """
     params = params or ImportParams()
-    _check_target(target, overwrite)
+    check_target(target, overwrite)
     with local_folder(source, params.sha256) as root:
         folder = find_model(root)
         kind, checkpoints = folder.checkpoints(params.folds, params.checkpoint)
@@ -69,6 +69,16 @@ def import_model(
                 half_precision=params.half_precision,
             )
     return ImportedModel(load_bundle(target), assumed, recipe.remarks)
+
+
+def check_target(target: Location, overwrite: bool) -> None:
+    """Raise `InputError` when something lies at `target` that is not to be replaced by a bundle."""
+    if not target.exists() or (target.is_dir() and not target.children()):
+        return
+    if not (target / INFO_NAME).exists():
+        raise InputError(f"{target}: holds something else than a model; give a folder that is empty or not there yet")
+    if not overwrite:
+        raise InputError(f"{target}: already a model; give another folder, or --overwrite to replace it")
 
 
 class _Networks(Mapping[int, nn.Module]):
@@ -97,15 +107,6 @@ class _Networks(Mapping[int, nn.Module]):
         return len(self._checkpoints)
 
 
-def _check_target(target: Location, overwrite: bool) -> None:
-    if not target.exists() or (target.is_dir() and not target.children()):
-        return
-    if not (target / INFO_NAME).exists():
-        raise InputError(f"{target}: holds something else than a model; give a folder that is empty or not there yet")
-    if not overwrite:
-        raise InputError(f"{target}: already a model; give another folder, or --overwrite to replace it")
-
-
 def _check_same(own: Architecture, first: Architecture, file: Path) -> None:
     if own != first:
         raise InputError(f"{file}: its network is not that of the first fold; choose others with --fold")
@@ -120,6 +121,8 @@ def _recipe(folder: ModelFolder, checkpoint: Path, configuration: str | None) ->
 
 
 def _normalisation(recipe: Recipe, params: ImportParams) -> Normalisation:
+    if params.normalisation is not None:
+        return params.normalisation
     if params.zscore is not None:
         return ZScore(mean=params.zscore[0], std=params.zscore[1])
     if params.per_scan:
@@ -136,7 +139,7 @@ def _assumed(recipe: Recipe, params: ImportParams) -> tuple[str, ...]:
         assumed.append(f"particles of {params.target_particle_size:g} voxels in training (--target-particle-size)")
     if "border_thickness" not in said:
         assumed.append(f"borders of {params.border_thickness:g} voxels in training (--border-thickness)")
-    if recipe.doubt and params.zscore is None and not params.per_scan:
+    if recipe.doubt and not (params.zscore or params.per_scan or params.normalisation):
         assumed.append(recipe.doubt)
     return tuple(assumed)
 

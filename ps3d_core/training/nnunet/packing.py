@@ -1,0 +1,120 @@
+"""From nnU-Net's results folder to a bundle that says where it comes from and how good it is.
+
+The bundle is made in the work folder first, validated there, and published whole.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict
+
+from ps3d_core import __version__
+from ps3d_core.network.bundle import INFO_NAME, Bundle, load_bundle, record_accuracy, record_training
+from ps3d_core.network.nnunet.importing import import_model
+from ps3d_core.params import ImportParams
+from ps3d_core.store.location import Location
+from ps3d_core.store.staging import all_or_nothing
+from ps3d_core.training.nnunet.crossvalidation import Row, mean_row
+from ps3d_core.training.nnunet.plan import FINGERPRINT, SERIES, Planned, TrainPlan, check_place
+from ps3d_core.training.nnunet.run import Curve, fold_folder
+
+_POINTS: Final = 100  # of a curve that are kept; a bundle's description is small
+_LIBRARIES: Final = ("nnunetv2", "torch", "numpy")
+
+
+class Trained(BaseModel):
+    """A finished training."""
+
+    model_config = ConfigDict(frozen=True)
+
+    bundle: str
+    name: str
+    digest: str
+    folds: tuple[int, ...]
+    accuracy: tuple[Row, ...]
+    """One row per validation case, then their mean; empty when nothing was left to validate on."""
+
+
+def pack(plan: TrainPlan, planned: Planned) -> Bundle:
+    """The bundle of all trained folds, in the work folder, with what inference has to agree on with training."""
+    params, record = plan.job.params, plan.record
+    folds = None if plan.folds == ("all",) else tuple(int(fold) for fold in plan.folds)
+    return import_model(
+        str(fold_folder(plan, planned, plan.folds[0]).parent),
+        plan.workplace.packed,
+        ImportParams(
+            name=plan.name,
+            target_particle_size=record.target_particle_size,
+            border_thickness=record.border_thickness,
+            normalisation=record.normalisation,
+            folds=folds,
+            checkpoint="final",
+            configuration=params.configuration,
+            half_precision=params.half_precision,
+        ),
+        overwrite=True,
+    ).bundle
+
+
+def publish(plan: TrainPlan, planned: Planned, packed: Bundle, curves: Sequence[Curve], rows: Sequence[Row]) -> Trained:
+    """Write record and accuracy into the packed bundle, and copy it to where it was asked for."""
+    packed = record_training(packed, _record(plan, planned, packed, curves))
+    packed = record_accuracy(packed, [*rows, mean_row(rows)] if rows else [])
+    target = plan.job.bundle
+    check_place(plan)
+    with all_or_nothing(target) as place:
+        for name in (*_weights(packed.location), INFO_NAME):  # the description last: it makes a bundle of the files
+            (place / name).write_bytes((packed.location / name).read_bytes())
+    return trained(load_bundle(target))
+
+
+def trained(bundle: Bundle) -> Trained:
+    """What is to be said of a bundle."""
+    info = bundle.info
+    return Trained(
+        bundle=str(bundle.location), name=info.name, digest=info.digest, folds=bundle.folds, accuracy=info.accuracy
+    )
+
+
+def _record(plan: TrainPlan, planned: Planned, packed: Bundle, curves: Sequence[Curve]) -> dict[str, Any]:
+    """For people, but for the fingerprint: how to make this model again."""
+    params = plan.job.params
+    return {
+        **{key: value for key, value in packed.info.training.items() if key not in ("assumed", "imported from")},
+        FINGERPRINT: plan.fingerprint,
+        SERIES: plan.workplace.training,
+        "data": plan.folder.full_name,
+        "data fingerprint": plan.record.fingerprint,
+        "cases": sorted(plan.record.cases),
+        "particles": sum(case.particles for case in plan.record.cases.values()),
+        "parameters": params.model_dump(mode="json", exclude_none=True),
+        "plan": planned.model_dump(mode="json"),
+        "device": plan.device,
+        "software": {
+            "ps3d": __version__,
+            "python": platform.python_version(),
+            **{name: version(name) for name in _LIBRARIES},
+        },
+        "curves": [_thinned(curve) for curve in curves],
+    }
+
+
+def _thinned(curve: Curve) -> dict[str, Any]:
+    epochs = curve.shown(_POINTS)
+    return {
+        "fold": curve.fold,
+        "epochs": curve.epochs,
+        "hours": round(curve.seconds / 3600, 3),
+        "epoch": [epoch + 1 for epoch in epochs],
+        "train_loss": [round(curve.train_loss[epoch], 4) for epoch in epochs],
+        "validation_loss": [round(curve.validation_loss[epoch], 4) for epoch in epochs],
+        "dice": [round(curve.dice[epoch], 4) for epoch in epochs],
+    }
+
+
+def _weights(place: Location) -> list[str]:
+    return [name for name in place.children() if name.endswith(".safetensors")]

@@ -1,0 +1,234 @@
+"""What a training will do and cost, worked out before anything is done."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from dataclasses import dataclass, field
+from math import prod
+from pathlib import Path
+from typing import Final, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from ps3d_core.errors import InputError
+from ps3d_core.geometry.boxes import Shape
+from ps3d_core.network.bundle import INFO_NAME, Bundle, load_bundle
+from ps3d_core.network.device import choose_device
+from ps3d_core.network.nnunet.importing import check_target
+from ps3d_core.params import GIB, Resources, TrainParams
+from ps3d_core.store.ledger import fingerprint
+from ps3d_core.store.location import Location
+from ps3d_core.training.nnunet.workplace import Workplace
+from ps3d_core.training.nnunet_dataset import TrainingFolder
+from ps3d_core.training.preparation_record import PreparationRecord, read_preparation
+
+Fold = int | Literal["all"]
+
+VERSION: Final = 1  # raise when equal parameters would train something else
+FINGERPRINT: Final = "fingerprint"  # of the bundle, in its training record
+SERIES: Final = "training fingerprint"  # the same for all folds of one training
+_DATASET: Final = re.compile(r"Dataset(\d{3})_(.+)")
+_FOLDS: Final = 5  # nnU-Net's cross-validation
+_STEPS: Final = (1000, 250)  # epochs and steps of nnU-Net's default trainer
+
+# nnU-Net holds a case several times, and the positions of its foreground; and keeps float32 and int16 of it on disk.
+_BYTES_PER_VOXEL: Final = 60
+_DISK_BYTES_PER_VOXEL: Final = 6
+
+
+@dataclass(frozen=True, slots=True)
+class TrainJob:
+    """Prepared training data to make a bundle of."""
+
+    data: Location
+    """DatasetNNN_NAME, or the folder that holds one."""
+    bundle: Location
+    params: TrainParams = field(default_factory=TrainParams)
+    resources: Resources = field(default_factory=Resources)
+    work: Location | None = None
+    """Folder of this machine for everything of nnU-Net; BUNDLE.training when absent."""
+    overwrite: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TrainPlan:
+    """A checked job."""
+
+    job: TrainJob
+    folder: TrainingFolder
+    record: PreparationRecord
+    folds: tuple[Fold, ...]
+    device: str
+    workplace: Workplace
+
+    @property
+    def name(self) -> str:
+        """Name of the model."""
+        return self.job.params.name or f"{self.folder.full_name}, {self.job.params.trainer}"
+
+    @property
+    def fingerprint(self) -> str:
+        """Everything that decides the bundle."""
+        params = self.job.params
+        return fingerprint(self.workplace.training, self.folds, params.mirror, params.half_precision, self.name)
+
+    @property
+    def preprocessing_workers(self) -> int:
+        """Cases that are preprocessed at once."""
+        at_once = self.job.resources.memory_bytes // (_BYTES_PER_VOXEL * max(map(prod, self.record.shapes)))
+        return max(1, min(self.job.resources.workers, len(self.record.cases), at_once))
+
+    @property
+    def augmenters(self) -> int:
+        """Helper processes that prepare patches; on a CPU the network needs the cores itself."""
+        return 0 if self.device == "cpu" else max(1, self.job.resources.workers)
+
+    def describe(self) -> list[str]:
+        """The plan in lines for a person."""
+        params, record = self.job.params, self.record
+        voxels = sum(map(prod, record.shapes))
+        epochs, iterations = params.epochs or _STEPS[0], params.iterations or _STEPS[1]
+        own = {"nnUNetTrainer": ""}.get(params.trainer, ", if the trainer has nnU-Net's usual length")
+        own = "" if params.epochs and params.iterations else own
+        patch = f", patches of at most {_times(params.patch)}" if params.patch else ""
+        lines = [
+            f"data       {self.folder.full_name}: {len(record.cases)} case(s), {voxels / 1e6:.3g} million voxels, "
+            f"mean particle {record.target_particle_size:g} voxels, border {record.border_thickness:g}",
+            f"training   fold(s) {' '.join(map(str, self.folds))}, {params.trainer}, {params.configuration} as planned "
+            f"by {params.planner}{patch}",
+            f"cost       {len(self.folds)} x {epochs} epochs x {iterations} steps = "
+            f"{len(self.folds) * epochs * iterations} steps on {self.device}{own}; up to "
+            f"{voxels * _DISK_BYTES_PER_VOXEL / GIB:.1f} GiB on disk, "
+            f"{max(map(prod, record.shapes)) * _BYTES_PER_VOXEL * self.preprocessing_workers / GIB:.1f} GiB of memory "
+            "for preprocessing",
+            f"work       {self.workplace.root}",
+        ]
+        if self.device == "cpu" and len(self.folds) * epochs * iterations > 10_000:
+            lines.append(
+                "note       on a CPU a step takes seconds to minutes: use a GPU, or fewer --epochs and --iterations"
+            )
+        return lines
+
+
+class Planned(BaseModel):
+    """What nnU-Net decided."""
+
+    model_config = ConfigDict(frozen=True)
+
+    plans_name: str
+    patch: tuple[int, int, int]
+    batch_size: int
+    features: tuple[int, ...]
+    network: str
+    spacing: tuple[float, float, float]
+
+    @property
+    def line(self) -> str:
+        """The same for a person."""
+        return (
+            f"planned    patches of {_times(self.patch)}, {self.batch_size} at a time; {self.network} of "
+            f"{len(self.features)} stages, {self.features[0]} to {self.features[-1]} features"
+        )
+
+
+def plan_training(job: TrainJob) -> TrainPlan:
+    """Check a job.
+
+    Raises `InputError` for training data, options or places that cannot be used.
+    """
+    if importlib.util.find_spec("nnunetv2") is None:
+        raise InputError("nnU-Net 2 is not installed: pip install 'ps3d[train]', or make setup in the project's folder")
+    folder = _training_folder(job.data)
+    record = read_preparation(folder.root)
+    params = job.params
+    if record.layout != "nnunet-v2":
+        raise InputError(f"{folder.root}: laid out for nnU-Net 1; prepare it without --nnunet-v1")
+    _check_memory(record, job.resources)
+    folds = _folds(params.folds, len(record.cases))
+    choices = params.model_dump(include={"patch", "batch_size", "features"})
+    plan = fingerprint(VERSION, folder.full_name, record.fingerprint, params.planner, params.configuration, choices)
+    lengths = params.epochs, params.iterations
+    training = fingerprint(plan, params.trainer, lengths, params.seed, params.folds == "all")
+    planned = TrainPlan(
+        job=job,
+        folder=folder,
+        record=record,
+        folds=folds,
+        device=choose_device(params.device).type,
+        workplace=Workplace(_work_folder(job), folder.full_name, plan, training),
+    )
+    check_place(planned)
+    return planned
+
+
+def check_place(plan: TrainPlan) -> None:
+    """Raise `InputError` when something lies at BUNDLE that is neither this training's nor to be replaced."""
+    if _said(plan.job.bundle, SERIES) != plan.workplace.training:
+        check_target(plan.job.bundle, plan.job.overwrite)
+
+
+def finished_training(plan: TrainPlan) -> Bundle | None:
+    """The bundle, when this very training has made it."""
+    if _said(plan.job.bundle, FINGERPRINT) != plan.fingerprint:
+        return None
+    return load_bundle(plan.job.bundle)
+
+
+def planned_by_nnunet(plan: TrainPlan) -> Planned | None:
+    """What nnU-Net planned for this data and these options, when its preprocessed data is whole."""
+    place = plan.workplace.prepared
+    return Planned.model_validate(place.read_json()) if place.exists() else None
+
+
+def _said(bundle: Location, key: str) -> object:
+    """What the training record of a bundle says, if there is one."""
+    return load_bundle(bundle).info.training.get(key) if (bundle / INFO_NAME).exists() else None
+
+
+def _training_folder(data: Location) -> TrainingFolder:
+    """DatasetNNN_NAME, given itself or as the only one in the folder given."""
+    if not _DATASET.fullmatch(data.name):
+        inside = [name for name in data.children() if _DATASET.fullmatch(name)]
+        if len(inside) != 1:
+            raise InputError(
+                f"{data}: holds {len(inside)} folders named DatasetNNN_NAME; give the one that prepare-training made"
+            )
+        data = data / inside[0]
+    match = _DATASET.fullmatch(data.name)
+    assert match is not None  # noqa: S101  (just looked at)
+    return TrainingFolder(data.parent, int(match[1]), match[2], "nnunet-v2")
+
+
+def _folds(asked: tuple[int, ...] | Literal["all"] | None, cases: int) -> tuple[Fold, ...]:
+    if asked == "all":
+        return ("all",)
+    there = tuple(range(min(_FOLDS, cases)))
+    if len(there) < 2:
+        raise InputError("1 case: nothing to validate on; prepare at least 2 cases, or train without with --fold all")
+    if asked is None:
+        return there
+    if wrong := sorted(set(asked) - set(there)):
+        raise InputError(f"--fold {wrong[0]}: {cases} cases make folds 0 to {there[-1]}; choose among these")
+    return asked
+
+
+def _check_memory(record: PreparationRecord, resources: Resources) -> None:
+    name, case = max(record.cases.items(), key=lambda item: prod(item[1].network_shape))
+    needed = prod(case.network_shape) * _BYTES_PER_VOXEL
+    if needed > resources.memory_bytes:
+        raise InputError(
+            f"case {name} of {_times(case.network_shape)} voxels: nnU-Net holds cases whole, about {needed / GIB:.1f} "
+            f"GiB for this one, the budget is {resources.memory_gib:.1f}; raise --memory or prepare a part of the scan"
+        )
+
+
+def _work_folder(job: TrainJob) -> Path:
+    place = job.work or job.bundle.parent / f"{job.bundle.name}.training"
+    if place.local_path is None:
+        raise InputError(f"{place}: nnU-Net works in a folder of this machine; give one with --work")
+    return place.local_path
+
+
+def _times(shape: Shape) -> str:
+    return " x ".join(map(str, shape))

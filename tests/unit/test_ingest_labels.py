@@ -1,0 +1,79 @@
+"""Labels of a scan: brought in whole, with their type, or refused and nothing left."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from flows.cli import main
+from ps3d_core.store.layout import Dataset
+from ps3d_core.store.location import Location
+from ps3d_core.store.ome import image_spacing, is_label_image, open_image
+
+LABELS = np.arange(4 * 6 * 5, dtype=np.uint16).reshape(4, 6, 5) % 17
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Dataset:
+    tifffile.imwrite(tmp_path / "scan.tif", LABELS * 3, photometric="minisblack")
+    size = ["--spacing", "0.01", "--particle-size", "0.03"]
+    assert main(["ingest", str(tmp_path / "scan.tif"), str(tmp_path / "data"), "--name", "Ore 2.5um", *size]) == 0
+    return Dataset(Location.parse(tmp_path / "data"))
+
+
+def ingest(place: Path, labels: np.ndarray, *flags: str, name: str = "Ore 2.5um") -> int:
+    folder = place / "labels"
+    folder.mkdir(exist_ok=True)
+    for z, values in enumerate(labels):
+        tifffile.imwrite(folder / f"{z}.tif", values)
+    return main(["ingest", str(folder), str(place / "data"), "--name", name, "--labels", *flags])
+
+
+def test_labels_lie_beside_their_scan(dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ingest(tmp_path, LABELS) == 0
+    truth = dataset.truth("Ore 2.5um")
+    assert np.array_equal(open_image(truth)[:], LABELS)
+    assert open_image(truth).dtype == np.uint16
+    assert is_label_image(truth)
+    assert image_spacing(truth) == pytest.approx((0.01, 0.01, 0.01))
+    assert "labels up to 16" in capsys.readouterr().out
+    assert ingest(tmp_path, LABELS) == 2
+    assert "already has labels" in capsys.readouterr().err
+    assert ingest(tmp_path, LABELS + 1, "--overwrite") == 0
+    assert open_image(truth)[0, 0, 0] == 1
+
+
+@pytest.mark.parametrize(
+    ("labels", "flags", "name", "says"),
+    [
+        (LABELS[:3], (), "Ore 2.5um", "labels of (3, 6, 5) voxels, scan 'Ore 2.5um' of (4, 6, 5)"),
+        (LABELS.astype(np.float32), (), "Ore 2.5um", "must be integers"),
+        (LABELS.astype(np.int16) - 1, (), "Ore 2.5um", "label -1"),
+        (LABELS * 0, (), "Ore 2.5um", "no label above 0"),
+        (LABELS, ("--spacing", "0.02"), "Ore 2.5um", "leave out both"),
+        (LABELS, (), "other", "scan 'other': not in"),
+    ],
+)
+def test_refusals_leave_nothing(
+    dataset: Dataset,
+    tmp_path: Path,
+    labels: np.ndarray,
+    flags: tuple[str, ...],
+    name: str,
+    says: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    capsys.readouterr()
+    assert ingest(tmp_path, labels, *flags, name=name) == 2
+    error = capsys.readouterr().err
+    assert says in error
+    assert error.count("\n") == 1
+    assert not (dataset.root / "instance_seg").exists()
+
+
+def test_a_scan_needs_its_particle_size(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ingest", str(tmp_path), str(tmp_path / "data"), "--name", "a"]) == 2
+    assert "--particle-size is missing" in capsys.readouterr().err

@@ -1,0 +1,204 @@
+"""What `ps3d train` checks, plans and refuses before nnU-Net is started."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from flows.cli import main
+from ps3d_core.errors import InputError
+from ps3d_core.network.normalisation import Intensity, ZScore
+from ps3d_core.store.location import Location
+from ps3d_core.training.nnunet.child import TrainingFailedError, run_step
+from ps3d_core.training.nnunet.crossvalidation import mean_row
+from ps3d_core.training.nnunet.plan import plan_training
+from ps3d_core.training.nnunet.planner import tailored
+from ps3d_core.training.nnunet.run import Curve, bring
+from ps3d_core.training.nnunet_dataset import TrainingFolder
+from ps3d_core.training.preparation_record import CaseRecord, PreparationRecord, write_preparation
+from tests.tiny_training import tiny_job
+
+
+def case(name: str, side: int = 32) -> CaseRecord:
+    grid = (side, side, side)
+    return CaseRecord(
+        scan=name,
+        image="i",
+        labels="l",
+        spacing=0.01,
+        particle_size=0.12,
+        scan_shape=grid,
+        network_shape=grid,
+        zoom=1.0,
+        intensity=Intensity(0.0, 1.0),
+        particles=7,
+        image_fingerprint="0" * 32,
+        labels_fingerprint="1" * 32,
+    )
+
+
+def data(place: Path, cases: int = 3, side: int = 32, **changes: Any) -> Location:
+    """A record of prepared data; the voxels are not looked at by a plan."""
+    folder = Location.parse(place / "training" / "Dataset501_Ore")
+    fields: dict[str, Any] = {
+        "target_particle_size": 12,
+        "border_thickness": 2,
+        "normalisation": ZScore(mean=0, std=1),
+        "nominal_spacing": 0.1,
+        "cases": {f"c{i}": case(f"c{i}", side) for i in range(cases)},
+    }
+    write_preparation(folder, PreparationRecord(**fields | changes))
+    return folder
+
+
+def test_folds_are_as_many_as_cases_up_to_five(tmp_path: Path) -> None:
+    for cases, folds in ((2, (0, 1)), (4, (0, 1, 2, 3)), (9, (0, 1, 2, 3, 4))):
+        place = data(tmp_path / str(cases), cases)
+        assert plan_training(tiny_job(place, tmp_path / "model", folds=None)).folds == folds
+        assert plan_training(tiny_job(place, tmp_path / "model", folds="all")).folds == ("all",)
+    assert plan_training(tiny_job(data(tmp_path / "1", 1), tmp_path / "model", folds="all")).folds == ("all",)
+
+
+def test_what_decides_the_weights_decides_the_folder(tmp_path: Path) -> None:
+    place = data(tmp_path)
+
+    def folders(**changes: Any) -> tuple[str, str]:
+        workplace = plan_training(tiny_job(place, tmp_path / "model", **changes)).workplace
+        return workplace.plan, workplace.training
+
+    first = folders()
+    assert folders(folds=(0, 1)) == folders(mirror=True, name="other") == first
+    assert folders(epochs=9)[0] == first[0]
+    assert folders(batch_size=3)[0] != first[0]
+    changes: list[dict[str, Any]] = [{"epochs": 9}, {"seed": 1}, {"trainer": "T"}, {"folds": "all"}, {"features": 9}]
+    assert len({folders(**change)[1] for change in changes} | {first[1]}) == 6
+
+
+def test_the_users_own_nnunet_folders_are_not_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
+        monkeypatch.setenv(name, "/mine")
+    monkeypatch.setenv("nnUNet_wandb_enabled", "1")
+    monkeypatch.setenv("nnUNet_extTrainer", "/trainers")
+    environment = plan_training(tiny_job(data(tmp_path), tmp_path / "model")).workplace.environment(
+        workers=3, augmenters=0
+    )
+    assert "/mine" not in environment.values()
+    assert "nnUNet_wandb_enabled" not in environment
+    assert environment["nnUNet_extTrainer"] == "/trainers"
+    assert os.environ["nnUNet_raw"] == "/mine"  # noqa: SIM112  (nnU-Net's own spelling)
+
+
+@pytest.mark.parametrize(
+    ("cases", "changes", "says"),
+    [
+        (1, {}, "nothing to validate on"),
+        (3, {"folds": (3,)}, "--fold 3: 3 cases make folds 0 to 2"),
+    ],
+)
+def test_refusals(tmp_path: Path, cases: int, changes: dict[str, Any], says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        plan_training(tiny_job(data(tmp_path, cases), tmp_path / "model", **changes))
+
+
+def test_cases_that_nnunet_cannot_hold_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"case c0 of 600 x 600 x 600 voxels: .*raise --memory"):
+        plan_training(tiny_job(data(tmp_path, side=600), tmp_path / "model"))
+
+
+def test_data_for_nnunet_1_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="laid out for nnU-Net 1"):
+        plan_training(tiny_job(data(tmp_path, layout="nnunet-v1"), tmp_path / "model"))
+
+
+def test_something_else_at_the_bundle_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "thesis.doc").write_text("years of work")
+    with pytest.raises(InputError, match="holds something else"):
+        plan_training(tiny_job(data(tmp_path), tmp_path / "model"))
+
+
+def test_a_bundle_on_an_object_store_needs_a_folder_to_work_in(tmp_path: Path) -> None:
+    job = replace(tiny_job(data(tmp_path), tmp_path / "model"), bundle=Location.parse("memory://models/ore"))
+    with pytest.raises(InputError, match="give one with --work"):
+        plan_training(job)
+    assert plan_training(replace(job, work=Location.parse(tmp_path / "w"))).workplace.root == tmp_path / "w"
+
+
+def test_data_on_an_object_store_is_copied_once(tmp_path: Path) -> None:
+    folder = TrainingFolder(Location.parse("memory://training"), 501, "Ore", "nnunet-v2")
+    files = {"dataset.json": b"{}", "imagesTr/c0_0000.nii.gz": b"grey", "labelsTr/c0.nii.gz": b"classes"}
+    for name, content in files.items():
+        (folder.root / name).write_bytes(content)
+    for _ in range(2):
+        bring(folder, tmp_path / "raw", ["c0"])
+        copies = {str(path.relative_to(tmp_path / "raw")): path for path in (tmp_path / "raw").rglob("*.*")}
+        assert {name: path.read_bytes() for name, path in copies.items()} == files
+        (folder.root / "dataset.json").remove_tree()  # not read again
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (["--patch", "4"], "--patch (4, 4, 4): sides must be 8 to 512 voxels"),
+        (["--patch", "32", "32"], "give one side for all axes"),
+        (["--fold", "all", "1"], "either numbers or all"),
+        (["--trainer", "os.system"], "--trainer os.system"),
+        (["--configuration", "2d"], "--configuration 2d"),
+    ],
+)
+def test_values_that_cannot_be(tmp_path: Path, flags: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", str(data(tmp_path)), str(tmp_path / "model"), "--direct", *flags]) == 2
+    error = capsys.readouterr().err
+    assert says in error
+    assert error.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["training"]
+
+
+def test_the_folder_above_the_data_will_do(tmp_path: Path) -> None:
+    place = data(tmp_path)
+    assert plan_training(tiny_job(place.parent, tmp_path / "model")).folder.root == place
+    with pytest.raises(InputError, match="holds 0 folders named DatasetNNN_NAME"):
+        plan_training(tiny_job(Location.parse(tmp_path), tmp_path / "model"))
+
+
+def test_a_failing_step_says_its_last_line_and_leaves_a_log(tmp_path: Path) -> None:
+    log = tmp_path / "logs" / "step.log"
+    with pytest.raises(TrainingFailedError, match=r"status 1: KeyError: 'nothing'; all it printed is in .*step\.log"):
+        run_step({"step": "nothing"}, environment=os.environ, log=log, heard=lambda report: None)
+    assert "Traceback" in log.read_text()
+
+
+def test_curves_are_thinned_and_keep_their_end() -> None:
+    curve = Curve(fold=0, train_loss=(0.5,) * 1000, validation_loss=(0.5,) * 1000, dice=(0.5,) * 1000, seconds=1)
+    shown = curve.shown(100)
+    assert len(shown) == 100
+    assert shown[-1] == 999
+    assert Curve(fold=0, train_loss=(1, 2), validation_loss=(1, 2), dice=(1, 2), seconds=1).shown(100) == [0, 1]
+
+
+def test_mean_of_rows() -> None:
+    rows = [{"fold": i, "scan": str(i), "particles": 10 * i, "f1_at_0.5": 0.25 * i} for i in (1, 2)]
+    assert mean_row(rows) == {"fold": None, "scan": "mean", "particles": 15, "f1_at_0.5": 0.375}
+
+
+def test_choices_enter_the_plan_of_3d_configurations() -> None:
+    class Planner:
+        UNet_base_num_features = 32
+
+        def get_plans_for_configuration(self, spacing: Any, shape: Any) -> dict[str, Any]:
+            return {"patch_size": list(shape), "batch_size": 2, "features": self.UNet_base_num_features}
+
+    planner = tailored(Planner, {"patch": (8, 99, 16), "batch_size": 5, "features": 4})()
+    assert type(planner).__name__ == "Planner"
+    plan = planner.get_plans_for_configuration(np.ones(3), np.array([50, 60, 70]))
+    assert (plan["patch_size"], plan["batch_size"], plan["features"]) == ([8, 60, 16], 5, 4)
+    assert list(plan["median_image_size_in_voxels"]) == [50, 60, 70]
+    assert planner.get_plans_for_configuration(np.ones(2), [60, 70])["patch_size"] == [60, 70]
+    untouched = tailored(Planner, {})().get_plans_for_configuration(np.ones(3), [50, 60, 70])
+    assert json.dumps(untouched["patch_size"]) == "[50, 60, 70]"
