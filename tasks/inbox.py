@@ -80,13 +80,16 @@ def tell_failed(claim: Claim, reason: str) -> None:
 
 
 def show_poll(job: InboxJob, poll: Poll) -> None:
-    """A table of what came of the arrivals; nothing where there were none."""
+    """What waits, in the log; and a table of what came of the others, where there were any."""
+    for label, what in poll.waiting.items():
+        get_run_logger().info("%s: waits for %s", label, what)
+    if not (poll.done or poll.failed):
+        return
     rows = [{"scan": label, "state": "done", "particles": record.particles} for label, record in poll.done.items()]
     rows += [{"scan": label, "state": "failed", "why": reason} for label, reason in poll.failed.items()]
     rows += [{"scan": label, "state": "waits for", "why": what} for label, what in poll.waiting.items()]
-    if rows:
-        create_table_artifact(
-            [{"scan": "", "state": "", "particles": "", "why": "", **row} for row in rows],
-            key=artifact_key(str(job.inbox.prefix), "inbox"),
-            description=f"{job.inbox.incoming}: {poll}",
-        )
+    create_table_artifact(
+        [{"scan": "", "state": "", "particles": "", "why": "", **row} for row in rows],
+        key=artifact_key(str(job.inbox.prefix), "inbox"),
+        description=f"{job.inbox.incoming}: {poll}",
+    )
