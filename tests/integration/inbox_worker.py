@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import threading
+import time
 
 BEGUN, SEGMENTED, WRITES = "begun", "segmented", "writes"
 PARAMS = {"settle_seconds": 1.0}
@@ -21,6 +22,7 @@ def main(prefix: str, deadly: str | None = None) -> None:
     from ps3d_core.inbox.layout import Inbox
     from ps3d_core.inbox.process import InboxJob, process_inbox
     from ps3d_core.params import InboxParams, PredictParams, Resources, SegmentParams
+    from ps3d_core.progress import Progress
     from ps3d_core.store.location import Location
 
     writes = _Writes(int(deadly) if deadly else None)
@@ -33,12 +35,17 @@ def main(prefix: str, deadly: str | None = None) -> None:
         resources=Resources(workers=1, memory_gib=2),
     )
     while True:
-        poll = process_inbox(job)
+        poll = process_inbox(job, Progress(_note))
         poll.raise_any()
         print("poll:", poll, flush=True)
         if not (poll.done or poll.failed):
             break
     print(WRITES, writes.count)
+
+
+def _note(event: object) -> None:
+    if text := getattr(event, "text", None):
+        print("note:", round(time.perf_counter()), text, flush=True)
 
 
 class _Writes:

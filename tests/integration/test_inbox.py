@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -12,7 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from flows.cli import main
 from ps3d_core.inbox.layout import Inbox
+from ps3d_core.inbox.process import InboxJob, process_inbox
+from ps3d_core.store import s3 as s3_connection
 from ps3d_core.store.location import Location
 from tests.integration.inbox_drops import SIDE, drop, slice_files
 from tests.integration.inbox_worker import BEGUN, SEGMENTED
@@ -26,10 +30,14 @@ REASONS = {
 }
 
 
-@pytest.fixture(params=["folder", "s3"])
-def inbox(request, tmp_path) -> Inbox:
-    place = Location.parse(tmp_path) if request.param == "folder" else request.getfixturevalue("s3")
-    return Inbox(place / "facility")
+@pytest.fixture
+def on_folder(tmp_path) -> Inbox:
+    return Inbox(Location.parse(tmp_path) / "facility")
+
+
+@pytest.fixture
+def on_s3(s3) -> Inbox:
+    return Inbox(s3 / "facility")
 
 
 def start(inbox: Inbox, deadly: int | None = None) -> subprocess.Popen[str]:
@@ -84,7 +92,8 @@ def words(said: str, word: str) -> Counter[str]:
 
 
 @pytest.mark.slow
-def test_twelve_scans_and_two_workers(inbox):
+def test_twelve_scans_and_two_workers(on_folder):
+    inbox = on_folder
     drop_twelve(inbox)
     workers = [start(inbox), start(inbox)]
     said = [worker.communicate()[0] for worker in workers]
@@ -95,17 +104,45 @@ def test_twelve_scans_and_two_workers(inbox):
 
 
 @pytest.mark.slow
-def test_a_worker_is_killed_in_the_middle(inbox, request):
+def test_a_worker_is_killed_in_the_middle(on_s3):
+    inbox = on_s3
     drop_twelve(inbox)
-    where = random.Random(request.node.name).randint(30, 200)
+    where = int(os.environ.get("PS3D_KILL_AT", random.Random(3).randint(30, 200)))
     killed, other = start(inbox, deadly=where), start(inbox)
     said = [killed.communicate()[0], other.communicate()[0]]
     assert (killed.returncode, other.returncode) == (-signal.SIGKILL, 0), said
     last = start(inbox)  # the next poll of the schedule
     said.append(last.communicate()[0])
     assert last.returncode == 0, said
-    print(f"killed at write {where}: {said[0]}")
+    print(f"killed at write {where}:", *said)
     assert max(words("".join(said), SEGMENTED).values()) == 1
     # At most the scan in the dead worker's hands was begun again.
     assert words("".join(said), BEGUN).total() <= len(GOOD) + 1
     assert_end_state(inbox)
+
+
+def test_an_idle_poll_is_one_request(on_s3, monkeypatch):
+    job = InboxJob(on_s3)
+    process_inbox(job)  # the first one leaves a note of what to drop
+    asked = []
+    call = s3_connection._PersistentClient._make_api_call
+
+    async def counted(self, operation, parameters):
+        asked.append(operation)
+        return await call(self, operation, parameters)
+
+    monkeypatch.setattr(s3_connection._PersistentClient, "_make_api_call", counted)
+    assert str(process_inbox(job)) == "nothing to do"
+    assert asked == ["ListObjectsV2"]
+
+
+def test_the_command_without_a_server(on_folder, capsys):
+    drop(on_folder.incoming, "ore")
+    drop(on_folder.incoming, "bad", spacing=None)
+    assert main(["inbox", str(on_folder.prefix), "--direct", "--settle", "0", "--workers", "1", "--memory", "2"]) == 2
+    said = capsys.readouterr()
+    assert re.search(r"^ore: \d+ particles; .*report\.html$", said.out, re.MULTILINE)
+    assert "bad: failed: scan.json: spacing is missing" in said.out
+    assert said.err.splitlines()[-1].startswith("ps3d: error: bad: moved to ")
+    assert on_folder.done.children() == ["ore"]
+    assert main(["inbox", str(on_folder.prefix), "--direct"]) == 0
