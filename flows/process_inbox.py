@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from prefect import flow
-from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 from prefect.states import Completed
 from pydantic import Field
@@ -20,7 +19,7 @@ from ps3d_core.network.bundle import BUNDLED
 from ps3d_core.params import InboxParams, Resources, SegmentParams
 from ps3d_core.record import RunRecord
 from ps3d_core.store.location import Location
-from tasks.inbox import look_into, show_poll, tell, tell_failed, tell_segmented
+from tasks.inbox import OF_PREFECT, look_into, show_poll, tell, tell_failed, tell_segmented
 
 Prefix = Annotated[str, Field(min_length=1, description="folder or URL that holds inbox/, results/, done/, failed/")]
 Model = Annotated[str, Field(description="for scans that name none: bundled, or folder or URL of a model")]
@@ -33,7 +32,7 @@ def process_inbox(
     model: Model = BUNDLED,
     segmentation: SegmentParams | None = None,
     resources: Resources | None = None,
-) -> State[Poll]:
+) -> Any:  # the state, which Prefect hands on as the `Poll` in it
     """Take every complete scan from `prefix`/inbox/ through ingest, segmentation and measurement, in order of arrival.
 
     A scan that fails is moved to `prefix`/failed/ with the reason and does not stop the others. The run fails when
@@ -48,8 +47,10 @@ def process_inbox(
     )
     poll = Poll()
     for seen in poll.complete(look_into(job)):
+        if not poll.has_room(job.params):
+            break
         with poll.collected(seen.label), claimed(job.inbox, seen, job.params, get_run_logger().info) as claim:
-            if claim is not None and poll.has_room(job.params):
+            if claim is not None:
                 poll.done[claim.label] = process_scan(claim.label, claim, job)
     show_poll(job, poll)
     poll.raise_any()
@@ -59,7 +60,7 @@ def process_inbox(
 @flow(name="process-scan", flow_run_name="scan {label}", validate_parameters=False)
 def process_scan(label: str, claim: Claim, job: InboxJob) -> RunRecord:
     """One scan that was taken from the inbox, `label` being its name."""
-    with judged(claim, job.params, lambda reason: tell_failed(claim, reason)):
+    with judged(claim, job.params, lambda reason: tell_failed(claim, reason), excused=OF_PREFECT):
         tell("scan.received", claim, attempt=claim.attempt)
         scan = accept(claim, job.model, job.segmentation)
         if not scan.ingested:

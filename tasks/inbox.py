@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+import httpx
 from prefect import task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
+from prefect.exceptions import PrefectHTTPStatusError
 from prefect.logging import get_run_logger
 
 from ps3d_core.inbox import process as core
@@ -17,6 +19,9 @@ from ps3d_core.inbox.process import InboxJob, Poll
 from ps3d_core.record import RunRecord
 from tasks.keys import artifact_key
 from tasks.transient import RETRIES, RETRY_DELAYS_SECONDS, retry_condition
+
+OF_PREFECT = (httpx.HTTPError, PrefectHTTPStatusError)
+"""Failures of the Prefect API, of which no scan is guilty."""
 
 Happening = Literal["scan.received", "scan.segmented", "scan.failed"]
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from flows.arguments import positive, validated
 
 if TYPE_CHECKING:
+    from prefect.client.schemas.objects import State
+
     from ps3d_core.inbox.process import InboxJob, Poll
     from ps3d_core.progress import Progress
 
@@ -109,6 +111,7 @@ def _connect(stack: ExitStack, progress: Progress) -> None:
 
 def _polled(job: InboxJob, progress: Progress, *, direct: bool) -> Poll:
     """One poll, and what came of it on stdout."""
+    poll: Poll
     if direct:
         from ps3d_core.inbox.process import process_inbox
 
@@ -116,7 +119,9 @@ def _polled(job: InboxJob, progress: Progress, *, direct: bool) -> Poll:
     else:
         from flows.process_inbox import process_inbox as flow
 
-        poll = flow(str(job.inbox.prefix), job.params, job.model, job.segmentation, job.resources)
+        settings = (job.params, job.model, job.segmentation, job.resources)
+        state: State[Poll] = flow(str(job.inbox.prefix), *settings, return_state=True)
+        poll = state.result()
     for name, record in poll.done.items():
         print(f"{name}: {record.particles} particles; {job.inbox.result(name).report}", flush=True)
     for name, reason in poll.failed.items():

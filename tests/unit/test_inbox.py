@@ -253,6 +253,15 @@ def test_what_is_not_the_scans_fault_leaves_it_as_if_nothing_had_been(inbox, err
     assert list(attempt(inbox).done) == ["ore"]
 
 
+def test_one_that_was_only_claimed_was_not_attempted(inbox):
+    drop(inbox)
+    for _ in range(5):
+        for seen in look_into(InboxJob(inbox, AT_ONCE)):
+            with claimed(inbox, seen, AT_ONCE, lambda text: None) as claim:
+                assert claim.attempt == 1
+    assert list(attempt(inbox).done) == ["ore"]
+
+
 def test_an_interrupt_leaves_it_too(inbox):
     def work(scan):
         raise KeyboardInterrupt
@@ -289,6 +298,7 @@ def test_most_scans_of_a_poll(inbox):
         drop(inbox, name, spacing=None)
     assert len(process_inbox(InboxJob(inbox, AT_ONCE.model_copy(update={"max_scans": 2}))).failed) == 2
     assert len(inbox.failed.children()) == 2
+    assert files(inbox.journals) == []
 
 
 def test_models_are_those_of_the_inbox(inbox):
