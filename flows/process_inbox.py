@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from prefect import flow
 from prefect.logging import get_run_logger
@@ -32,7 +32,7 @@ def process_inbox(
     model: Model = BUNDLED,
     segmentation: SegmentParams | None = None,
     resources: Resources | None = None,
-) -> Any:  # the state, which Prefect hands on as the `Poll` in it
+) -> Poll:
     """Take every complete scan from `prefix`/inbox/ through ingest, segmentation and measurement, in order of arrival.
 
     A scan that fails is moved to `prefix`/failed/ with the reason and does not stop the others. The run fails when
@@ -54,7 +54,8 @@ def process_inbox(
                 poll.done[claim.label] = process_scan(claim.label, claim, job)
     show_poll(job, poll)
     poll.raise_any()
-    return Completed(message=str(poll), data=poll)
+    # A state with a message for the UI; who calls the flow gets the poll in it.
+    return Completed(message=str(poll), data=poll)  # type: ignore[return-value]
 
 
 @flow(name="process-scan", flow_run_name="scan {label}", validate_parameters=False)
