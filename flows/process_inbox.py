@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 from prefect import flow
 from prefect.logging import get_run_logger
 from prefect.states import Completed
-from pydantic import Field
 
 from flows.ingest_scan import ingest_scan
 from flows.segment_scan import segment_scan
@@ -21,15 +18,12 @@ from ps3d_core.record import RunRecord
 from ps3d_core.store.location import Location
 from tasks.inbox import OF_PREFECT, look_into, show_poll, tell, tell_failed, tell_segmented
 
-Prefix = Annotated[str, Field(min_length=1, description="folder or URL that holds inbox/, results/, done/, failed/")]
-Model = Annotated[str, Field(description="for scans that name none: bundled, or folder or URL of a model")]
-
 
 @flow(name="process-inbox", flow_run_name="inbox {prefix}")
 def process_inbox(
-    prefix: Prefix,
+    prefix: str,
     params: InboxParams | None = None,
-    model: Model = BUNDLED,
+    model: str = BUNDLED,
     segmentation: SegmentParams | None = None,
     resources: Resources | None = None,
 ) -> Poll:
@@ -37,6 +31,14 @@ def process_inbox(
 
     A scan that fails is moved to `prefix`/failed/ with the reason and does not stop the others. The run fails when
     something is wrong that is not a scan's fault; what was not finished is taken by the next run.
+
+    Args:
+        prefix: folder or URL that holds inbox/, and gets dataset/, results/, done/ and failed/
+        params: when scans are taken, and what becomes of their files
+        model: for scans that name none: bundled, or folder or URL of a model
+        segmentation: settings for scans that bring none
+        resources: what a run may use; that of the machine it runs on when absent
+
     """
     job = InboxJob(
         Inbox(Location.parse(prefix)),
