@@ -1,0 +1,69 @@
+"""Retention of intermediates as Prefect tasks: look, take away, show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import ParamSpec, TypeVar
+
+from prefect import Task, task
+from prefect.artifacts import create_table_artifact
+from prefect.cache_policies import NO_CACHE
+
+from ps3d_core import retention as core
+from ps3d_core.params import RetentionParams
+from ps3d_core.retention import Leftover
+from ps3d_core.store.location import Location
+from tasks.keys import artifact_key
+from tasks.markdown import cell
+from tasks.transient import RETRIES, RETRY_DELAYS_SECONDS, retry_condition
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _step(name: str, of: str) -> Callable[[Callable[P, R]], Task[P, R]]:
+    return task(
+        name=name,
+        task_run_name=f"{name}: {of}",
+        cache_policy=NO_CACHE,
+        persist_result=False,
+        retries=RETRIES,
+        retry_delay_seconds=RETRY_DELAYS_SECONDS,
+        retry_condition_fn=retry_condition,
+    )
+
+
+@_step("find work folders", of="{output}")
+def find_leftovers(output: Location, params: RetentionParams, dry_run: bool) -> list[Leftover]:
+    """All work folders below `output`, shown with what will become of each."""
+    leftovers = list(core.find_leftovers(output, params))
+    rows = [
+        {
+            "scan": cell(leftover.scan),
+            "state": leftover.state,
+            "files": leftover.files,
+            "MB": round(leftover.bytes / 1e6, 1),
+            "days old": round(leftover.age_days, 1),
+            "goes": ("would go" if dry_run else "goes") if leftover.expired else "stays",
+        }
+        for leftover in leftovers
+    ]
+    freed = sum(leftover.bytes for leftover in leftovers if leftover.expired) / 1e6
+    create_table_artifact(
+        rows or [{"scan": "no work folder", "state": "", "files": 0, "MB": 0, "days old": 0, "goes": ""}],
+        key=artifact_key(str(output), "work-folders"),
+        description=f"{freed:.1f} MB {'would be' if dry_run else 'are'} freed in {cell(str(output))}"
+        + ("; nothing was removed (dry run)" if dry_run else ""),
+    )
+    return leftovers
+
+
+@_step("remove work folder", of="{leftover.scan}")
+def remove_leftover(leftover: Leftover) -> int:
+    """Remove one work folder; the bytes freed."""
+    return core.remove_leftover(leftover)
+
+
+def expired(leftovers: Sequence[Leftover]) -> list[Leftover]:
+    """Those that go."""
+    return [leftover for leftover in leftovers if leftover.expired]
