@@ -17,9 +17,10 @@ def escaped(text: str) -> str:
 
 
 def code(text: str) -> str:
-    """`text` as a code span, also inside a table, for paths that are to be copied."""
-    plain = _one_line(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return f"<code>{_SPECIAL.sub(lambda found: f'&#{ord(found[0])};', plain.replace('&', '&'))}</code>"
+    """`text` as a code span, for paths that are to be copied. Not for tables."""
+    plain = _one_line(text) or " "
+    fence = "`" * (1 + max((len(run) for run in re.findall("`+", plain)), default=0))
+    return f"{fence} {plain} {fence}" if "`" in plain else f"{fence}{plain}{fence}"
 
 
 def cell(text: str) -> str:
