@@ -228,6 +228,7 @@ def _server_environment(folder: Path) -> dict[str, str]:
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",
         "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
+        "PREFECT_SERVER_UI_API_URL": "/api",  # else the UI looks for the server at Prefect's usual port
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
         **database_settings(),
     }
