@@ -207,9 +207,7 @@ def _schedule(schedule: Schedule) -> DeploymentScheduleCreate:
     when: dict[str, Any] = {"slug": schedule.slug, "active": schedule.active}
     if schedule.cron is not None:
         return DeploymentScheduleCreate(schedule=CronSchedule(cron=schedule.cron), **when)
-    return DeploymentScheduleCreate(
-        schedule=IntervalSchedule.model_validate({"interval": schedule.interval}), **when
-    )
+    return DeploymentScheduleCreate(schedule=IntervalSchedule.model_validate({"interval": schedule.interval}), **when)
 
 
 def _with_store(content: Any, store: str) -> Any:

@@ -150,9 +150,7 @@ def _start_workers(stack: Stack, count: int) -> None:
         return
     stack.say("starting the workers ...")
     s3: Mapping[str, str] = stack.s3.environment if stack.s3 else {}
-    stack.children += [
-        worker(pool, number, api=stack.url, s3=s3, folder=stack_folder()) for pool, number in pools
-    ]
+    stack.children += [worker(pool, number, api=stack.url, s3=s3, folder=stack_folder()) for pool, number in pools]
     check: Callable[[], None] = stack.watch
     check()
     await_online({worker_name(pool, number): pool for pool, number in pools}, check)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import random
 import socket
 import threading
 import time
@@ -35,6 +36,7 @@ STALE_SECONDS = 60.0
 LOOK_SECONDS = 2.0
 CLOCKS_SECONDS = 3600.0
 """How far the clocks of two machines may be apart where nobody can watch and wait."""
+PATIENCE_SECONDS = 300.0
 
 Say = Callable[[str], None]
 
@@ -71,6 +73,10 @@ class Owner:
 
 class LeaseLostError(Ps3dError):
     """Another run took over, because this one had shown no life for too long."""
+
+
+class LeaseTakenError(InputError):
+    """Another living run has the lease."""
 
 
 class _Lease:
@@ -131,7 +137,7 @@ def sole_run(place: Location, what: str, say: Say = lambda text: None) -> Iterat
         say: told when a minute's watch begins, because the last owner ran on another machine.
 
     Raises:
-        InputError: another living run has it.
+        LeaseTakenError: another living run has it.
 
     """
     lease = _take(place, what, say)
@@ -154,6 +160,22 @@ def is_held(place: Location) -> bool:
     if owner is None or owner.free:
         return False
     return owner.lives_here if owner.is_here else time.time() - owner.renewed < CLOCKS_SECONDS
+
+
+@contextmanager
+def in_turn(place: Location, what: str) -> Iterator[None]:
+    """Like `sole_run`, for work of a moment: waits while others are at it, for `PATIENCE_SECONDS` at most."""
+    give_up = time.monotonic() + PATIENCE_SECONDS
+    with contextlib.ExitStack() as stack:
+        while True:
+            try:
+                stack.enter_context(sole_run(place, what))
+                break
+            except LeaseTakenError:
+                if time.monotonic() > give_up:
+                    raise
+                time.sleep(random.uniform(0.02, 0.2))  # noqa: S311
+        yield
 
 
 def require_lease() -> None:
@@ -231,6 +253,6 @@ def _this_machine() -> str:
     return ":".join([socket.gethostname(), booted, os.readlink(table) if table.exists() else "all"])
 
 
-def _taken(owner: Owner | None, what: str) -> InputError:
+def _taken(owner: Owner | None, what: str) -> LeaseTakenError:
     who = f"process {owner.pid} on {owner.machine.split(':')[0]}" if owner else "another run"
-    return InputError(f"{what}: {who} is working on it; wait until it ends, or stop it and give the command again")
+    return LeaseTakenError(f"{what}: {who} is working on it; wait until it ends, or stop it and give the command again")
