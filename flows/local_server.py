@@ -1,6 +1,7 @@
 """The Prefect API that a command talks to: the configured one, or a server on this machine that ps3d starts.
 
-The local server keeps its history in a SQLite file, or in the PostgreSQL database of $PS3D_DATABASE_URL, listens on 127.0.0.1 only and lives as long as anybody uses it.
+The local server keeps its history in a SQLite file, or in the PostgreSQL database of $PS3D_DATABASE_URL, listens on
+127.0.0.1 only and lives as long as anybody uses it.
 Who uses it is a matter of file locks, which the kernel releases however a process ends:
 
     users.lock    held shared by every command that uses the server

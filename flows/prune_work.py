@@ -11,7 +11,7 @@ from tasks.prune import expired, find_leftovers, remove_leftover
 
 
 @flow(name="prune-work", flow_run_name="prune {output}")
-def prune_work(output: str, params: RetentionParams = RetentionParams(), dry_run: bool = True) -> int:
+def prune_work(output: str, params: RetentionParams | None = None, dry_run: bool = True) -> int:
     """Free the space of intermediates (.work folders) that nobody needs any more.
 
     Results are never touched, nor is the work folder of a run that lives. A run that was given up can no longer
@@ -19,14 +19,14 @@ def prune_work(output: str, params: RetentionParams = RetentionParams(), dry_run
 
     Args:
         output: Folder or URL of results, the one given to segment-scan; one folder per scan lies in it.
-        params: Which work folders may go.
+        params: Which work folders may go; those older than 30 days when left out.
         dry_run: Only list what would be removed, with its size, as an artifact. Switch it off to remove.
 
     Returns:
         Bytes freed, or that would be.
 
     """
-    leftovers = find_leftovers(place(output), params, dry_run)
+    leftovers = find_leftovers(place(output), params or RetentionParams(), dry_run)
     if dry_run:
         return sum(leftover.bytes for leftover in expired(leftovers))
     failures, freed = Failures(), 0

@@ -1,19 +1,21 @@
 """Text from outside as markdown that shows it and nothing else.
 
-Names of scans and paths are anybody's. Prefect renders descriptions and markdown artifacts, cells of tables too, and
-sanitises HTML; what could still become a link, a picture or a broken table is taken away here.
+Names of scans and paths are anybody's, and Prefect's pages render markdown in artifacts, in their descriptions and, in
+one of its two UIs, in the cells of tables: a name could otherwise be a picture that is fetched from elsewhere. Only
+what means something is escaped, because the other UI shows cells as they are; numeric entities are not understood.
 """
 
 from __future__ import annotations
 
 import re
 
-_SPECIAL = re.compile(r"([\\`*_{}\[\]()<>#+!|~$&:@-])")
+LONGEST = 300
+_SPECIAL = re.compile(r"([\\`*\[\]<>!|~&])|^([#+=-])|((?<=http)|(?<=https)|(?<=ftp)):", re.IGNORECASE)
 
 
 def escaped(text: str) -> str:
-    """`text` in running markdown: every character stands for itself, on one line."""
-    return _SPECIAL.sub(lambda found: f"&#{ord(found[0])};", _one_line(text))
+    """`text` on one line in running markdown or a cell: every character stands for itself."""
+    return _SPECIAL.sub(lambda found: f"\\{found[0]}", _one_line(text))
 
 
 def code(text: str) -> str:
@@ -23,11 +25,6 @@ def code(text: str) -> str:
     return f"{fence} {plain} {fence}" if "`" in plain else f"{fence}{plain}{fence}"
 
 
-def cell(text: str) -> str:
-    """`text` as a value that is shown as it is, shortened to a line."""
-    plain = _one_line(text)
-    return plain if len(plain) <= 200 else plain[:199] + "…"
-
-
 def _one_line(text: str) -> str:
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return line if len(line) <= LONGEST else line[: LONGEST - 1] + "…"

@@ -14,7 +14,7 @@ from ps3d_core.params import RetentionParams
 from ps3d_core.retention import Leftover
 from ps3d_core.store.location import Location
 from tasks.keys import artifact_key
-from tasks.markdown import cell
+from tasks.markdown import escaped
 from tasks.transient import RETRIES, RETRY_DELAYS_SECONDS, retry_condition
 
 P = ParamSpec("P")
@@ -39,7 +39,7 @@ def find_leftovers(output: Location, params: RetentionParams, dry_run: bool) -> 
     leftovers = list(core.find_leftovers(output, params))
     rows = [
         {
-            "scan": cell(leftover.scan),
+            "scan": escaped(leftover.scan),
             "state": leftover.state,
             "files": leftover.files,
             "MB": round(leftover.bytes / 1e6, 1),
@@ -52,7 +52,7 @@ def find_leftovers(output: Location, params: RetentionParams, dry_run: bool) -> 
     create_table_artifact(
         rows or [{"scan": "no work folder", "state": "", "files": 0, "MB": 0, "days old": 0, "goes": ""}],
         key=artifact_key(str(output), "work-folders"),
-        description=f"{freed:.1f} MB {'would be' if dry_run else 'are'} freed in {cell(str(output))}"
+        description=f"{freed:.1f} MB {'would be' if dry_run else 'are'} freed in {escaped(str(output))}"
         + ("; nothing was removed (dry run)" if dry_run else ""),
     )
     return leftovers

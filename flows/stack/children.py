@@ -36,7 +36,7 @@ class Child:
     environment: Mapping[str, str]
     log: Path
     folder: Path
-    after_end: Callable[[], None] = lambda: None
+    after_end: Callable[[], object] = lambda: None
     """Called when it has ended by itself, before it is started again."""
     ends: list[float] = field(default_factory=list)
     _process: subprocess.Popen[bytes] | None = None

