@@ -122,8 +122,9 @@ def require_free(port: int, flag: str) -> None:
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
+            reason = (error.strerror or "no reason given").lower()
             raise InputError(
-                f"port {port}: cannot be used ({(error.strerror or 'no reason given').lower()}); stop what uses it or give {flag} another one"
+                f"port {port}: cannot be used ({reason}); stop what uses it or give {flag} another one"
             ) from error
 
 

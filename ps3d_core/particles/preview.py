@@ -77,14 +77,9 @@ def size_rows(sample: Sample) -> list[dict[str, Any]]:
 def largest_rows(sample: Sample) -> list[dict[str, Any]]:
     """The largest particles."""
     rows, columns = sections.largest_particles(sample)
-    return [
-        {
-            name: value if isinstance(value, int) else round(value, 6)
-            for name, value in zip(columns, values, strict=True)
-        }
-        | {"touches_border": bool(sample.cut[row])}
-        for row, values in zip(rows, zip(*columns.values(), strict=True), strict=True)
-    ]
+    rounded = {name: [round(value, 6) for value in values] for name, values in columns.items()}
+    rounded["touches_border"] = sample.cut[rows].tolist()
+    return [dict(zip(rounded, values, strict=True)) for values in zip(*rounded.values(), strict=True)]
 
 
 def _coarse_level(labels: Location, image: Location | None, max_side: int) -> str:
