@@ -38,6 +38,14 @@ def process_inbox(
 
     A scan that fails is moved to `prefix`/failed/ with the reason and does not stop the others. The run fails when
     something is wrong that is not a scan's fault; what was not finished is taken by the next run.
+
+    Args:
+        prefix: Folder or URL that holds inbox/; dataset/, results/, done/ and failed/ appear beside it.
+        params: When scans are taken, and what becomes of their sources.
+        model: For scans that name none: bundled, or folder or URL of a model.
+        segmentation: Everything that decides the result, for scans whose scan.json does not say otherwise.
+        resources: What the run may use; the whole machine it runs on when left out.
+
     """
     job = InboxJob(
         Inbox(place(prefix)),
