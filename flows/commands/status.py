@@ -84,9 +84,7 @@ def _print_runs(client: SyncPrefectClient) -> None:
     begun = FlowRunFilter(
         state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[s for s in StateType if s != StateType.SCHEDULED]))
     )
-    waiting = FlowRunFilter(
-        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED]))
-    )
+    waiting = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])))
     late = [run for run in client.read_flow_runs(flow_run_filter=waiting) if run.state_name in _WAITS]
     if late:
         print(f"waiting       {len(late)} runs, the first of them {late[0].name}")

@@ -75,7 +75,9 @@ class Up:
 
     def one(self, *words: str) -> psutil.Process:
         """The process below it whose command has all these words and that no guard is."""
-        (found,) = [p for p in self.family() if set(words) <= set(p.cmdline()) and "flows.stack.guard" not in p.cmdline()]
+        (found,) = [
+            p for p in self.family() if set(words) <= set(p.cmdline()) and "flows.stack.guard" not in p.cmdline()
+        ]
         return found
 
     @contextmanager

@@ -41,7 +41,12 @@ def test_defaults_fit_and_every_field_is_explained(name: str) -> None:
     assert set(schema["required"]) <= set(deployment.parameters)
     flow.validate_parameters(deployment.parameters)
     models = {"parameters": schema, **schema["definitions"]}
-    bare = [f"{m}.{field}" for m, about in models.items() for field, p in about["properties"].items() if not p.get("description")]
+    bare = [
+        f"{m}.{field}"
+        for m, about in models.items()
+        for field, p in about["properties"].items()
+        if not p.get("description")
+    ]
     assert not bare
 
 
@@ -55,7 +60,10 @@ def test_work_goes_where_a_queue_is(name: str) -> None:
     ("text", "message"),
     [
         ("deployments: [", "cannot be read"),
-        ("name: x\ndefinitions: {work_pools: {}}\ndeployments: [{name: a}]", "deployments / 0 / entrypoint: Field required"),
+        (
+            "name: x\ndefinitions: {work_pools: {}}\ndeployments: [{name: a}]",
+            "deployments / 0 / entrypoint: Field required",
+        ),
     ],
 )
 def test_a_bad_file_is_named(tmp_path: Path, text: str, message: str) -> None:
