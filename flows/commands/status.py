@@ -82,7 +82,7 @@ def _print_runs(client: SyncPrefectClient) -> None:
     from prefect.client.schemas.sorting import FlowRunSort
 
     begun = FlowRunFilter(
-        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[s for s in StateType if s != StateType.SCHEDULED]))
+        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[s for s in StateType if s not in _NOT_SHOWN]))
     )
     waiting = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])))
     late = [run for run in client.read_flow_runs(flow_run_filter=waiting) if run.state_name in _WAITS]
@@ -93,4 +93,5 @@ def _print_runs(client: SyncPrefectClient) -> None:
         print(f"{started:<16}  {run.state_name or '':<10} {run.name}")
 
 
+_NOT_SHOWN = {"SCHEDULED", "CANCELLED"}  # polls of the inbox that fall into a long one are cancelled
 _WAITS = {"Late", "AwaitingRetry", "AwaitingConcurrencySlot"}

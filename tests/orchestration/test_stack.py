@@ -1,4 +1,4 @@
-"""`ps3d up` for real: Prefect server, S3 server, worker and flow runs, each a process; what becomes of them when killed."""
+"""`ps3d up` for real: Prefect server, S3 server, worker and flow runs, each a process; and what a kill does to them."""
 
 from __future__ import annotations
 
@@ -106,7 +106,8 @@ def test_a_deployment_puts_its_results_into_the_bucket(up: Up) -> None:
 
 
 def test_a_relative_path_in_a_form_is_refused(up: Up) -> None:
-    ended = wait_until(lambda run=up.run("prune-work", output="results"): up.ended(run))
+    run = up.run("prune-work", output="results")
+    ended = wait_until(lambda: up.ended(run))
     assert ended.state_name == "Failed"
     assert "a relative path means nothing to a worker" in str(ended.state.message)
 
@@ -132,7 +133,7 @@ def test_run_of_a_killed_worker_continues_with_the_next(up: Up) -> None:
 
 
 def test_killed_s3_server_comes_back_with_its_data(up: Up) -> None:
-    server = next(p for p in up.family() if "mini" in p.cmdline() and "flows.stack.guard" not in p.cmdline())
+    server = up.one("mini")
     server.kill()
     wait_until(lambda: gone([server]))
     assert Result(Location.parse(f"{STORE}/results"), SCAN).run.read_json()["scan"] == SCAN

@@ -44,5 +44,5 @@ def test_code_ends_where_it_should(text: str) -> None:
     assert fence is not None
     inner = span[fence.end() : -fence.end()]
     assert span.endswith(fence[0])
-    assert fence[0] not in {run for run in re.findall("`+", inner)}
+    assert fence[0] not in set(re.findall("`+", inner))
     assert "\n" not in span
