@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Iterable
+from shlex import quote
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
@@ -76,7 +77,7 @@ def _how_to_open(folder: Location) -> str:
     if folder.local_path is not None:
         return "These are files of the machine that ran this: open the report in a browser there."
     if folder.scheme == "s3":
-        fetch = code(f"aws s3 cp --recursive {folder} .")
+        fetch = code(f"aws s3 cp --recursive {quote(str(folder))} .")
         return f"These are objects in S3: fetch them with any S3 client, for example {fetch}, and open the report."
     return ""
 

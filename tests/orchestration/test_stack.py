@@ -180,10 +180,8 @@ def test_a_second_stack_is_refused(up: Up, tmp_path: Path) -> None:
         other = Up(tmp_path, "--s3-port", str(port))
         _, err = other.process.communicate()
     assert other.process.returncode == 2
-    assert (
-        err
-        == f"ps3d: error: port {port}: cannot be used (address already in use); stop what uses it or give --s3-port another one\n"
-    )
+    assert err.startswith(f"ps3d: error: port {port}: cannot be used (address already in use); stop what uses it or ")
+    assert err.count("\n") == 1
 
 
 def test_kill_leaves_nothing_and_the_next_start_has_everything(up: Up) -> None:
