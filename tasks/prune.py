@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import ParamSpec, TypeVar
+from collections.abc import Sequence
 
-from prefect import Task, task
 from prefect.artifacts import create_table_artifact
-from prefect.cache_policies import NO_CACHE
 
 from ps3d_core import retention as core
 from ps3d_core.params import RetentionParams
@@ -15,25 +12,10 @@ from ps3d_core.retention import Leftover
 from ps3d_core.store.location import Location
 from tasks.keys import artifact_key
 from tasks.markdown import escaped
-from tasks.transient import RETRIES, RETRY_DELAYS_SECONDS, retry_condition
-
-P = ParamSpec("P")
-R = TypeVar("R")
+from tasks.step import step
 
 
-def _step(name: str, of: str) -> Callable[[Callable[P, R]], Task[P, R]]:
-    return task(
-        name=name,
-        task_run_name=f"{name}: {of}",
-        cache_policy=NO_CACHE,
-        persist_result=False,
-        retries=RETRIES,
-        retry_delay_seconds=RETRY_DELAYS_SECONDS,
-        retry_condition_fn=retry_condition,
-    )
-
-
-@_step("find work folders", of="{output}")
+@step("find work folders", of="{output}")
 def find_leftovers(output: Location, params: RetentionParams, dry_run: bool) -> list[Leftover]:
     """All work folders below `output`, shown with what will become of each."""
     leftovers = list(core.find_leftovers(output, params))
@@ -58,7 +40,7 @@ def find_leftovers(output: Location, params: RetentionParams, dry_run: bool) -> 
     return leftovers
 
 
-@_step("remove work folder", of="{leftover.scan}")
+@step("remove work folder", of="{leftover.scan}")
 def remove_leftover(leftover: Leftover) -> int:
     """Remove one work folder; the bytes freed."""
     return core.remove_leftover(leftover)

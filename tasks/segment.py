@@ -8,12 +8,6 @@ it, for instance when somebody deletes the results.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import ParamSpec, TypeVar
-
-from prefect import Task, task
-from prefect.cache_policies import NO_CACHE
-
 from ps3d_core import plan as planning
 from ps3d_core import stages
 from ps3d_core.plan import SegmentJob, SegmentPlan
@@ -21,25 +15,12 @@ from ps3d_core.record import RunRecord
 from ps3d_core.stages import Summary
 from tasks.artifacts import show_plan, show_results
 from tasks.progress import run_progress
-from tasks.transient import RETRIES, RETRY_DELAYS_SECONDS, retry_condition
+from tasks.step import step
 
-P = ParamSpec("P")
-R = TypeVar("R")
-
-
-def _stage(name: str, of: str = "{plan.job.scan}") -> Callable[[Callable[P, R]], Task[P, R]]:
-    return task(
-        name=name,
-        task_run_name=f"{name}: {of}",
-        cache_policy=NO_CACHE,
-        persist_result=False,
-        retries=RETRIES,
-        retry_delay_seconds=RETRY_DELAYS_SECONDS,
-        retry_condition_fn=retry_condition,
-    )
+OF = "{plan.job.scan}"
 
 
-@_stage("plan", of="{job.scan}")
+@step("plan", of="{job.scan}")
 def plan_segmentation(job: SegmentJob) -> SegmentPlan:
     """Check the job, work out its sizes and show them."""
     plan = planning.plan_segmentation(job)
@@ -47,43 +28,43 @@ def plan_segmentation(job: SegmentJob) -> SegmentPlan:
     return plan
 
 
-@_stage("grey values")
+@step("grey values", OF)
 def find_intensity(plan: SegmentPlan) -> Summary:
     """Offset and scale of the scan's grey values."""
     return stages.find_intensity(plan, run_progress(plan.job.scan))
 
 
-@_stage("predict")
+@step("predict", OF)
 def predict_border_core(plan: SegmentPlan, intensity: Summary) -> Summary:
     """Border-core labels on the network grid."""
     return stages.predict_border_core(plan, intensity, run_progress(plan.job.scan))
 
 
-@_stage("instances")
+@step("instances", OF)
 def find_instances(plan: SegmentPlan) -> Summary:
     """Particles on the network grid."""
     return stages.find_instances(plan, run_progress(plan.job.scan))
 
 
-@_stage("labels")
+@step("labels", OF)
 def label_scan(plan: SegmentPlan) -> Summary:
     """The label image of the scan."""
     return stages.label_scan(plan, run_progress(plan.job.scan))
 
 
-@_stage("measure")
+@step("measure", OF)
 def measure_scan(plan: SegmentPlan, labelled: Summary) -> Summary:
     """The particle table."""
     return stages.measure_scan(plan, labelled, run_progress(plan.job.scan))
 
 
-@_stage("report")
+@step("report", OF)
 def report_scan(plan: SegmentPlan) -> Summary:
     """The report."""
     return stages.report_scan(plan, run_progress(plan.job.scan))
 
 
-@_stage("finish")
+@step("finish", OF)
 def finish_run(plan: SegmentPlan, summaries: dict[str, Summary]) -> RunRecord:
     """Write run.json and show the results."""
     record = stages.finish_run(plan, summaries)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import ParamSpec, TypeVar
+from collections.abc import Sequence
 
-from prefect import Task, task
 from prefect.artifacts import create_table_artifact
-from prefect.cache_policies import NO_CACHE
 
 from ps3d_core.params import Resources, ZScoreParams
 from ps3d_core.scan import zscore as core
@@ -16,25 +13,10 @@ from ps3d_core.store.layout import Dataset
 from tasks.keys import artifact_key
 from tasks.markdown import escaped
 from tasks.progress import run_progress
-from tasks.transient import RETRIES, RETRY_DELAYS_SECONDS, retry_condition
-
-P = ParamSpec("P")
-R = TypeVar("R")
+from tasks.step import step
 
 
-def _step(name: str, of: str) -> Callable[[Callable[P, R]], Task[P, R]]:
-    return task(
-        name=name,
-        task_run_name=f"{name}: {of}",
-        cache_policy=NO_CACHE,  # the core knows what it has read, and keeps that with the data
-        persist_result=False,
-        retries=RETRIES,
-        retry_delay_seconds=RETRY_DELAYS_SECONDS,
-        retry_condition_fn=retry_condition,
-    )
-
-
-@_step("plan z-score", of="{dataset.root}")
+@step("plan z-score", of="{dataset.root}")
 def plan_zscore(
     dataset: Dataset, names: Sequence[str] | None, params: ZScoreParams | None, resources: Resources | None
 ) -> ZScorePlan:
@@ -42,13 +24,13 @@ def plan_zscore(
     return core.plan_zscore(dataset, names, params, resources)
 
 
-@_step("read grey values", of="{scan.name}")
+@step("read grey values", of="{scan.name}")
 def read_scan(plan: ZScorePlan, scan: ScanToRead) -> ScanShare:
     """Read the voxels of one scan: all, or those drawn."""
     return core.read_scan(plan, scan, run_progress(scan.name))
 
 
-@_step("finish z-score", of="{plan.dataset.root}")
+@step("finish z-score", of="{plan.dataset.root}")
 def finish_zscore(plan: ZScorePlan, shares: Sequence[ScanShare]) -> ZScoreRecord:
     """Write zscore.json and show it."""
     record = core.finish_zscore(plan, shares)
