@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from flows.stack.state import StackState
 
-PURPOSE = "show the parts of the local stack, workers, schedules and the latest runs"
+PURPOSE = "show the local stack, its workers and latest runs"
 EXAMPLES = "  ps3d status"
 
 LATEST = 10

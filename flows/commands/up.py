@@ -10,7 +10,7 @@ from flows.arguments import not_negative, positive
 if TYPE_CHECKING:
     from flows.stack.stack import Stack
 
-PURPOSE = "run the whole local stack: Prefect server with UI, S3, deployments, workers"
+PURPOSE = "run the local stack: Prefect, S3, deployments, workers"
 EXAMPLES = """\
   ps3d up                           until Ctrl-C; commands given meanwhile use this server
   ps3d up --store /data/ps3d        inbox and results in a folder; no S3 server
