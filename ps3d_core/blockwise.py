@@ -46,6 +46,7 @@ class Runner(BaseModel):
                 yield client.get_executor(pure=False)
             return
         # Workers outlive the stage: starting them takes seconds, and they keep what they have loaded and compiled.
+        # Where that is too much to keep, the stage ends them with `stop_workers`.
         start = _start_processes if self.kind == "processes" else _start_dask
         with _starting:
             workers = _workers.get(self) or _workers.setdefault(self, start(self))
@@ -66,11 +67,11 @@ _starting = threading.Lock()
 
 
 @atexit.register
-def stop_workers() -> None:
-    """Stop the worker processes that earlier stages have started; the next stage starts them anew."""
-    while _workers:
-        _, workers = _workers.popitem()
-        workers.stop()
+def stop_workers(runner: Runner | None = None) -> None:
+    """Stop the worker processes that earlier stages have started, of one runner or all; the next stage starts anew."""
+    for key in list(_workers) if runner is None else [runner]:
+        if (workers := _workers.pop(key, None)) is not None:
+            workers.stop()
 
 
 def run_blocks(

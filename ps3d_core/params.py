@@ -58,6 +58,31 @@ class ZScoreParams(_Params):
     seed: int = Field(default=0, ge=0, lt=2**63, description="of the draw; the same seed draws the same voxels")
 
 
+class PreparationParams(_Params):
+    """What annotated scans become for training. Defaults are those of ParticleSeg3D."""
+
+    target_particle_size: float = Field(
+        default=60, gt=1, le=512, description="diameter of the mean particle on the network grid, voxels"
+    )
+    border_thickness: float = Field(default=3, ge=1, le=15, description="border class of a particle, voxels")
+    zscore: tuple[FiniteFloat, PositiveFloat] | None = Field(
+        default=None, description="mean and standard deviation of grey values; the dataset's zscore.json when absent"
+    )
+    per_scan: bool = Field(default=False, description="grey values are measured on each scan, instead of a z-score")
+    dataset_id: int = Field(default=500, ge=1, le=999, description="nnU-Net's number of the dataset")
+    dataset_name: str = Field(
+        default="ParticleSeg3D",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$",
+        description="nnU-Net's name of the dataset: letters, digits, - and _",
+    )
+    nnunet_v1: bool = Field(default=False, description="lay the folder out for nnU-Net 1")
+    instances: bool = Field(default=False, description="also write instance labels and boxes of particles")
+    nominal_spacing: float = Field(
+        default=0.1, gt=0, lt=1000, description="mm per voxel in the headers, the same for all scans"
+    )
+    allow_absurd: bool = Field(default=False, description="go on even when a particle size makes the cost absurd")
+
+
 class ImportParams(_Params):
     """What a folder of nnU-Net does not say about its model, and what to take from it."""
 

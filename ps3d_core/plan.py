@@ -20,11 +20,12 @@ from ps3d_core.inference.plan import PredictionPlan, plan_prediction
 from ps3d_core.instances.plan import BYTES_PER_VOXEL, HALO, largest_block
 from ps3d_core.network.bundle import BUNDLED, Bundle, load_bundle
 from ps3d_core.params import GIB, PredictParams, Resources, SegmentParams
+from ps3d_core.scan.spacing import agreed_spacing
 from ps3d_core.store.identity import content_identity
 from ps3d_core.store.layout import Dataset, Result, ScanInfo
 from ps3d_core.store.ledger import fingerprint
 from ps3d_core.store.location import Location
-from ps3d_core.store.ome import Spacing, image_spacing, open_image
+from ps3d_core.store.ome import Spacing, open_image
 
 # Raise a number when a change of the code changes that stage's bytes: finished work of older code is then redone.
 STAGE_VERSIONS: Final = {"predict": 1, "instances": 1, "labels": 1, "particles": 1}
@@ -138,7 +139,7 @@ def plan_segmentation(job: SegmentJob) -> SegmentPlan:
     info = job.dataset.scan_info(job.scan)
     image = job.dataset.require_image(job.scan)
     array = open_image(image)
-    spacing = _spacing(image, info)
+    spacing = agreed_spacing(image, info)
     bundle = load_bundle(job.model)
     target = job.params.predict.target_particle_size or bundle.info.target_particle_size
     _check_folds(job, bundle)
@@ -185,15 +186,9 @@ def prediction_workers(resources: Resources) -> int:
     return 1 if resources.runner == "threads" else resources.workers
 
 
-def _spacing(image: Location, info: ScanInfo) -> Spacing:
-    stored = image_spacing(image)
-    if stored is not None and any(abs(s / info.spacing - 1) > 0.01 for s in stored):
-        # One of the two is wrong, and all sizes in the table hang on it.
-        raise InputError(
-            f"spacing {info.spacing} mm in metadata.json, {stored} mm in {image}: they must agree to 1 %; "
-            "correct metadata.json or ingest the scan again with the right --spacing"
-        )
-    return (info.spacing, info.spacing, info.spacing)
+def patches_at_once(resources: Resources) -> int:
+    """Patches that each of these workers evaluates side by side on a CPU."""
+    return resources.workers if resources.runner == "threads" else max(1, (os.cpu_count() or 1) // resources.workers)
 
 
 def _check_folds(job: SegmentJob, bundle: Bundle) -> None:
@@ -206,7 +201,7 @@ def _check_folds(job: SegmentJob, bundle: Bundle) -> None:
 
 def _network_bytes(bundle: Bundle, params: PredictParams, resources: Resources) -> int:
     """Peak of one prediction worker aside from its block: libraries, weights, activations of the patches at once."""
-    at_once = resources.workers if resources.runner == "threads" else max(1, (os.cpu_count() or 1) // resources.workers)
+    at_once = patches_at_once(resources)
     features = bundle.info.architecture.features_per_stage[0]
     activations = at_once * (params.batch_size or 1) * prod(bundle.info.patch_size) * features * ACTIVATION_BYTES
     return TORCH_BYTES + int(activations)

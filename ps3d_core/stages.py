@@ -15,10 +15,10 @@ from typing import Any
 
 from ps3d_core import __version__
 from ps3d_core.inference.predict import Prediction, predict
-from ps3d_core.inference.sample import NetworkView, sample_blocks
+from ps3d_core.inference.sample import NetworkView, scan_intensity
 from ps3d_core.instances.labels import border_core_to_instances
 from ps3d_core.instances.resample import plan_resampling, resample_labels
-from ps3d_core.network.normalisation import Intensity, ZScore
+from ps3d_core.network.normalisation import Intensity
 from ps3d_core.particles.measure import measure_particles
 from ps3d_core.particles.report import write_report
 from ps3d_core.plan import SegmentPlan
@@ -223,12 +223,9 @@ def _intensity(plan: SegmentPlan, progress: Progress) -> Intensity:
     given = plan.job.params.predict.zscore
     if given is not None:
         return Intensity(*given)
-    normalisation = plan.bundle.info.normalisation
-    if isinstance(normalisation, ZScore):
-        return normalisation.intensity
     with progress.stage("grey values", 1, "scans") as stage:
         view = NetworkView(open_image(plan.image), plan.scale.network_shape)
-        intensity = normalisation.intensity(sample_blocks(view))
+        intensity = scan_intensity(view, plan.bundle.info.normalisation)
         stage.advance()
     return intensity
 

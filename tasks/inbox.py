@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+import httpx
 from prefect import task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
+from prefect.exceptions import PrefectHTTPStatusError
 from prefect.logging import get_run_logger
 
 from ps3d_core.inbox import process as core
@@ -18,6 +20,9 @@ from ps3d_core.record import RunRecord
 from tasks.keys import artifact_key
 from tasks.markdown import escaped
 from tasks.transient import RETRIES, RETRY_DELAYS_SECONDS, retry_condition
+
+OF_PREFECT = (httpx.HTTPError, PrefectHTTPStatusError)
+"""Failures of the Prefect API, of which no scan is guilty."""
 
 Happening = Literal["scan.received", "scan.segmented", "scan.failed"]
 
@@ -81,16 +86,19 @@ def tell_failed(claim: Claim, reason: str) -> None:
 
 
 def show_poll(job: InboxJob, poll: Poll) -> None:
-    """A table of what came of the arrivals; nothing where there were none."""
+    """What waits, in the log; and a table of what came of the others, where there were any."""
+    for label, what in poll.waiting.items():
+        get_run_logger().info("%s: waits for %s", label, what)
+    if not (poll.done or poll.failed):
+        return
     rows = [{"scan": label, "state": "done", "particles": record.particles} for label, record in poll.done.items()]
     rows += [{"scan": label, "state": "failed", "why": reason} for label, reason in poll.failed.items()]
     rows += [{"scan": label, "state": "waits for", "why": what} for label, what in poll.waiting.items()]
-    if rows:
-        create_table_artifact(
-            [{"scan": "", "state": "", "particles": "", "why": "", **_escaped(row)} for row in rows],
-            key=artifact_key(str(job.inbox.prefix), "inbox"),
-            description=f"{escaped(str(job.inbox.incoming))}: {poll}",
-        )
+    create_table_artifact(
+        [{"scan": "", "state": "", "particles": "", "why": "", **_escaped(row)} for row in rows],
+        key=artifact_key(str(job.inbox.prefix), "inbox"),
+        description=f"{escaped(str(job.inbox.incoming))}: {poll}",
+    )
 
 
 def _escaped(row: dict[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,11 @@ it, for instance when somebody deletes the results.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+from prefect import Task
+
 from ps3d_core import plan as planning
 from ps3d_core import stages
 from ps3d_core.plan import SegmentJob, SegmentPlan
@@ -17,10 +22,15 @@ from tasks.artifacts import show_plan, show_results
 from tasks.progress import run_progress
 from tasks.step import step
 
-OF = "{plan.job.scan}"
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
-@step("plan", of="{job.scan}")
+def _stage(name: str, of: str = "{plan.job.scan}") -> Callable[[Callable[P, R]], Task[P, R]]:
+    return step(name, of)
+
+
+@_stage("plan", of="{job.scan}")
 def plan_segmentation(job: SegmentJob) -> SegmentPlan:
     """Check the job, work out its sizes and show them."""
     plan = planning.plan_segmentation(job)
@@ -28,43 +38,43 @@ def plan_segmentation(job: SegmentJob) -> SegmentPlan:
     return plan
 
 
-@step("grey values", OF)
+@_stage("grey values")
 def find_intensity(plan: SegmentPlan) -> Summary:
     """Offset and scale of the scan's grey values."""
     return stages.find_intensity(plan, run_progress(plan.job.scan))
 
 
-@step("predict", OF)
+@_stage("predict")
 def predict_border_core(plan: SegmentPlan, intensity: Summary) -> Summary:
     """Border-core labels on the network grid."""
     return stages.predict_border_core(plan, intensity, run_progress(plan.job.scan))
 
 
-@step("instances", OF)
+@_stage("instances")
 def find_instances(plan: SegmentPlan) -> Summary:
     """Particles on the network grid."""
     return stages.find_instances(plan, run_progress(plan.job.scan))
 
 
-@step("labels", OF)
+@_stage("labels")
 def label_scan(plan: SegmentPlan) -> Summary:
     """The label image of the scan."""
     return stages.label_scan(plan, run_progress(plan.job.scan))
 
 
-@step("measure", OF)
+@_stage("measure")
 def measure_scan(plan: SegmentPlan, labelled: Summary) -> Summary:
     """The particle table."""
     return stages.measure_scan(plan, labelled, run_progress(plan.job.scan))
 
 
-@step("report", OF)
+@_stage("report")
 def report_scan(plan: SegmentPlan) -> Summary:
     """The report."""
     return stages.report_scan(plan, run_progress(plan.job.scan))
 
 
-@step("finish", OF)
+@_stage("finish")
 def finish_run(plan: SegmentPlan, summaries: dict[str, Summary]) -> RunRecord:
     """Write run.json and show the results."""
     record = stages.finish_run(plan, summaries)

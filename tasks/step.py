@@ -1,7 +1,4 @@
-"""How every step of a flow becomes a task: named after what it works on, tried again for what passes, never cached.
-
-The core knows what it has finished and keeps that with the data; a cache of Prefect's could only disagree with it.
-"""
+"""How a step of the core becomes a Prefect task: named after what it works on, tried again, not cached."""
 
 from __future__ import annotations
 
@@ -18,7 +15,7 @@ R = TypeVar("R")
 
 
 def step(name: str, of: str) -> Callable[[Callable[P, R]], Task[P, R]]:
-    """A task called `name`; `of` is what it works on, made of its arguments as in "{plan.job.scan}"."""
+    """Make a task of a function; `of` is a template of its arguments. What is finished, the core knows by itself."""
     return task(
         name=name,
         task_run_name=f"{name}: {of}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 PURPOSE = "show what a model needs and how accurate it is"
@@ -35,9 +36,27 @@ def run(args: argparse.Namespace) -> None:
     print(f"  mean particle         {info.target_particle_size:g} voxels on the network grid")
     print(f"  border                {info.border_thickness:g} voxels")
     print(f"  grey values           {_line(info.normalisation.model_dump())}")
-    print(f"  network               {_line(info.architecture.model_dump())}")
-    for title, record in (("training", info.training), *(("accuracy", row) for row in info.accuracy)):
-        print(f"  {title:<21} {_line(record)}")
+    network = info.architecture
+    print(f"  network               {network.network}, {' '.join(map(str, network.features_per_stage))} features")
+    facts = {key: value for key, value in info.training.items() if not isinstance(value, dict | list)}
+    if facts:
+        print(f"  training              {_line(facts)}")
+    if info.accuracy:
+        print("  accuracy")
+        for line in _table(info.accuracy):
+            print(f"    {line}")
+    print("  more                  --json")
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Rows as aligned columns, words of their titles below one another."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    titles = [column.split("_") for column in columns]
+    height = max(map(len, titles))
+    cells = [[title[i] if i < len(title) else "" for title in titles] for i in range(height)]
+    cells += [["" if row.get(column) is None else _line(row[column]) for column in columns] for row in rows]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells]
 
 
 def _line(record: Any) -> str:

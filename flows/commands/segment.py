@@ -197,11 +197,18 @@ def print_results(plan: SegmentPlan, record: RunRecord) -> None:
 def _announce(plans: Sequence[SegmentPlan], progress: Progress) -> None:
     """Print the plans, in one line each where there are many."""
     from ps3d_core.inference.estimate import seconds_per_patch
+    from ps3d_core.plan import patches_at_once, prediction_workers
 
     if not plans:
         return
-    predict = plans[0].job.params.predict
-    seconds = seconds_per_patch(plans[0].bundle, device=predict.device, folds=predict.folds, mirror=predict.mirror)
+    predict, resources = plans[0].job.params.predict, plans[0].job.resources
+    seconds = seconds_per_patch(
+        plans[0].bundle,
+        device=predict.device,
+        folds=predict.folds,
+        mirror=predict.mirror,
+        patches_at_once=patches_at_once(resources) * prediction_workers(resources),
+    )
     for plan in plans:
         lines = plan.describe(seconds)
         if len(plans) > PLANS_IN_FULL:

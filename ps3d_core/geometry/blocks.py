@@ -111,7 +111,8 @@ def block_shape_for(
 
     `bytes_per_voxel` is the stage's peak memory per voxel of the outer box. The block grows one shard at a time
     along its shortest side, which keeps it near a cube (least halo), until it covers the volume, no longer fits in
-    `memory_bytes / workers`, or would leave a worker without a block.
+    `memory_bytes / workers`, or would leave a worker without a block. At last the blocks of an axis are made as
+    equal as whole shards allow: a worker that got all the large ones would keep the others waiting.
     """
     limit = memory_bytes / workers
     block = _clip(shards, shape)
@@ -132,7 +133,16 @@ def block_shape_for(
             if larger != block and fits and feeds_all:
                 block, growing = larger, True
                 break
-    return block
+    return _evened(block, shards, shape)
+
+
+def _evened(block: Shape, shards: Shape, shape: Shape) -> Shape:
+    """The least block, in whole shards, that cuts every axis of `shape` into as many parts as `block` does."""
+    z, y, x = (
+        min(n, ceil(ceil(n / shard) / ceil(n / side)) * shard)
+        for side, shard, n in zip(block, shards, shape, strict=True)
+    )
+    return z, y, x
 
 
 def _clip(block: Shape, shape: Shape) -> Shape:

@@ -32,6 +32,7 @@ def particle_scale(
     particle_size: float,
     target_particle_size: float,
     allow_absurd: bool = False,
+    max_growth: float = MAX_GROWTH,
 ) -> Scale:
     """Grids for a scan whose mean particle measures `particle_size` mm at `spacing` mm per voxel.
 
@@ -39,7 +40,7 @@ def particle_scale(
     network shape = max(1, rint(scan shape * zoom)).
 
     Raises `InputError` when the mean particle is larger than twice the scan, or when the network grid would have more
-    than 8 voxels per scan voxel, unless `allow_absurd`.
+    than `max_growth` voxels per scan voxel, unless `allow_absurd`.
     """
     particle_voxels = particle_size / spacing
     zoom = target_particle_size / particle_voxels
@@ -52,10 +53,10 @@ def particle_scale(
             f"particle size {particle_size} mm is {particle_voxels:.0f} voxels at {spacing} mm: more than twice the "
             f"scan {scan_shape}; correct the particle size or the spacing (both in mm)"
         )
-    if scale.growth > MAX_GROWTH:
+    if scale.growth > max_growth:
         raise InputError(
             f"particle size {particle_size} mm is {particle_voxels:.2f} voxels at {spacing} mm: the network grid "
-            f"{scale.network_shape} would have {scale.growth:.0f} times the scan's voxels (limit {MAX_GROWTH:.0f}); "
+            f"{scale.network_shape} would have {scale.growth:.0f} times the scan's voxels (limit {max_growth:.0f}); "
             "correct the particle size or the spacing (both in mm), or pass --allow-absurd"
         )
     return scale

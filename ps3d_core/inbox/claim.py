@@ -35,6 +35,7 @@ class Claim:
     """What to ingest."""
     description: ScanDescription | None
     attempt: int
+    """Counted from 1."""
     problem: str | None
     """Why it will not be processed."""
 
@@ -147,10 +148,9 @@ def _take(inbox: Inbox, seen: Seen, params: InboxParams) -> Claim | None:
             f"begun {journal.attempts} times, and each time the work on it broke off; the scan may need more memory "
             "than there is; see the log of its runs, then drop it again"
         )
-    journal = journal.model_copy(update={"attempts": journal.attempts + 1})
     write_journal(inbox, journal)
     source = str(inbox.incoming / next(iter(fresh.arrival.sources), fresh.arrival.name))
-    return Claim(inbox, fresh.label, journal.digest, source, fresh.description, journal.attempts, problem)
+    return Claim(inbox, fresh.label, journal.digest, source, fresh.description, journal.attempts + 1, problem)
 
 
 def _require_free(inbox: Inbox, name: str) -> None:

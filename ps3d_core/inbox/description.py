@@ -18,8 +18,6 @@ FILE: Final = "scan.json"
 MAX_BYTES: Final = 64 * 1024
 EXAMPLE: Final = '{"name": "ore-7", "spacing": 0.0125, "particle_size": 0.3}'
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-# Names of devices on Windows, where results are looked at.
-_DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))}
 _SHOWN = 60
 
 Fold = Annotated[int, Field(ge=0, le=99)]
@@ -67,7 +65,9 @@ class ScanDescription(_Strict):
     @model_validator(mode="after")
     def _names_are_safe(self) -> Self:
         if not can_name_a_scan(self.name):
-            raise ValueError(f"name {_shown(self.name)}: must be {USABLE}; give another name")
+            raise ValueError(
+                f"name {_shown(self.name)}: must be {USABLE}, nor end with a dot or space; give another name"
+            )
         if self.model not in (None, BUNDLED) and not is_usable(str(self.model)):
             raise ValueError(f"model {_shown(self.model)}: must be {BUNDLED} or the name of a folder in models/")
         return self
@@ -101,7 +101,7 @@ def read_name(content: bytes) -> str | None:
 
 def can_name_a_scan(name: str) -> bool:
     """Whether a stranger may call a scan so: a usable name that no file system gives another meaning."""
-    return is_usable(name) and name == name.strip(" .") and name.partition(".")[0].casefold() not in _DEVICES
+    return is_usable(name) and name == name.strip(" .")
 
 
 def _first_problem(error: ValidationError) -> str:

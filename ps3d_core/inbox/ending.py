@@ -42,13 +42,19 @@ class ScanFailedError(InputError):
 
 
 @contextmanager
-def judged(claim: Claim, params: InboxParams, announce: Announce = lambda reason: None) -> Iterator[None]:
+def judged(
+    claim: Claim,
+    params: InboxParams,
+    announce: Announce = lambda reason: None,
+    excused: tuple[type[Exception], ...] = (),
+) -> Iterator[None]:
     """Around the work on a claimed arrival: an error inside decides what becomes of it, and is raised again.
 
     Bad input ends in failed/ and becomes `ScanFailedError`, after `announce` was told the reason. What is not the
-    scan's fault (stores, permissions, an interrupt) leaves it for the next poll as if nothing had been. Anything else
-    counts as an attempt, of which there are few.
+    scan's fault (stores, permissions, an interrupt, the `excused`) leaves it for the next poll as if nothing had been.
+    Anything else counts as an attempt, of which there are few, and so does the death of the process.
     """
+    _begin(claim)
     try:
         yield
     except LeaseLostError:
@@ -57,9 +63,10 @@ def judged(claim: Claim, params: InboxParams, announce: Announce = lambda reason
         _forgive(claim)
         raise
     except Exception as error:
-        if not isinstance(error, _OF_THE_SCAN) and is_of_the_surroundings(error):
+        bad = isinstance(error, _OF_THE_SCAN)
+        if not bad and (isinstance(error, excused) or is_of_the_surroundings(error)):
             _forgive(claim)
-        elif isinstance(error, _OF_THE_SCAN) or claim.attempt >= params.attempts:
+        elif bad or claim.attempt >= params.attempts:
             reason = reason_of(error)
             announce(reason)
             raise ScanFailedError(claim.label, reason, _fail(claim, reason)) from error
@@ -96,6 +103,12 @@ def discard(inbox: Inbox, journal: Journal) -> None:
     if journal.accepted:
         inbox.result(journal.label).root.remove_tree()
         inbox.dataset.remove_scan(journal.label)
+
+
+def _begin(claim: Claim) -> None:
+    journal = read_journal(claim.inbox, claim.label)
+    if journal is not None:
+        write_journal(claim.inbox, journal.model_copy(update={"attempts": claim.attempt}))
 
 
 def _fail(claim: Claim, reason: str) -> str:

@@ -61,8 +61,10 @@ class Look:
             return self._judged(Seen(arrival, label, problem=problem))
         if (missing := _missing(arrival)) is not None:
             return Seen(arrival, label, waits_for=missing)
+        file = self._inbox.incoming / arrival.description
         try:
-            content = (self._inbox.incoming / arrival.description).read_start(MAX_BYTES + 1)
+            # S3 has no first bytes of an empty file.
+            content = file.read_start(MAX_BYTES + 1) if arrival.files[arrival.description].size else b""
         except (MissingDataError, PermissionError):
             return Seen(arrival, label, waits_for=f"{arrival.description} to be readable")
         label = read_name(content) or label

@@ -95,8 +95,10 @@ def process_inbox(job: InboxJob, progress: Progress = SILENT) -> Poll:
     """Process every scan that is complete, in order of arrival. One that fails does not stop the others."""
     poll = Poll()
     for seen in poll.complete(look_into(job, progress.note)):
+        if not poll.has_room(job.params):
+            break
         with poll.collected(seen.label), claimed(job.inbox, seen, job.params, progress.note) as claim:
-            if claim is not None and poll.has_room(job.params):
+            if claim is not None:
                 poll.done[claim.label] = process_scan(claim, job, progress)
     return poll
 

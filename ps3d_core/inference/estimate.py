@@ -1,25 +1,34 @@
-"""How long prediction will take here: one patch, timed."""
+"""How long prediction will take here: some patches, timed as the run will evaluate them."""
 
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Sequence
 
 import torch
 
+from ps3d_core.inference.evaluate import GPU_BATCH, PatchEvaluator
 from ps3d_core.network.bundle import Bundle
 from ps3d_core.network.device import choose_device
 from ps3d_core.network.ensemble import Predictor
 
 
-def seconds_per_patch(bundle: Bundle, *, device: str, folds: Sequence[int] | None, mirror: bool) -> float:
-    """Seconds to evaluate one patch of noise on this machine, mirrorings and folds included."""
+def seconds_per_patch(
+    bundle: Bundle, *, device: str, folds: Sequence[int] | None, mirror: bool, patches_at_once: int
+) -> float:
+    """Seconds of the whole machine per patch, mirrorings and folds included, found with patches of noise.
+
+    `patches_at_once` is how many a CPU will evaluate side by side; other devices take batches.
+    """
     place = choose_device(device)
     predictor = Predictor(bundle.networks(place, folds), mirror=False)
-    patch = torch.randn(1, 1, *bundle.info.patch_size)
-    predictor(patch)  # the first pass also chooses algorithms and allocates
-    started = time.perf_counter()
-    predictor(patch)
-    if place.type == "cuda":
-        torch.cuda.synchronize(place)
-    return (time.perf_counter() - started) * (8 if mirror else 1)
+    noise = [torch.randn(bundle.info.patch_size) for _ in range(patches_at_once if place.type == "cpu" else GPU_BATCH)]
+    with PatchEvaluator(predictor, threads=patches_at_once) as evaluate:
+        deque(evaluate(noise), maxlen=0)  # the first pass also chooses algorithms and allocates
+        started = time.perf_counter()
+        deque(evaluate(noise), maxlen=0)
+        if place.type == "cuda":
+            torch.cuda.synchronize(place)
+        seconds = time.perf_counter() - started
+    return seconds / len(noise) * (8 if mirror else 1)

@@ -20,7 +20,7 @@ import numpy.typing as npt
 import torch
 import zarr
 
-from ps3d_core.blockwise import Runner, run_blocks
+from ps3d_core.blockwise import Runner, run_blocks, stop_workers
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.blocks import Block
 from ps3d_core.geometry.boxes import Box, Shape
@@ -96,6 +96,7 @@ def predict(prediction: Prediction, *, progress: Progress = SILENT) -> Record:
         records = run_blocks("predict", list(plan.blocks), work, ledger=prediction.ledger, runner=prediction.runner)
         if not in_process:
             stage.advance(plan.evaluated - already)
+            stop_workers(prediction.runner)  # they keep torch, which the memory of later stages does not count
     seconds = time.perf_counter() - started
     now = [record for block, record in zip(plan.blocks, records, strict=True) if block.index not in finished]
     return {

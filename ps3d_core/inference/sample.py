@@ -13,7 +13,7 @@ import zarr
 from ps3d_core.geometry.boxes import Box, Shape
 from ps3d_core.geometry.patches import PatchGrid
 from ps3d_core.geometry.resample import F32, Resampler
-from ps3d_core.network.normalisation import Intensity
+from ps3d_core.network.normalisation import Intensity, Normalisation, ZScore
 from ps3d_core.store.arrays import read_box
 
 SAMPLES = 384
@@ -54,6 +54,13 @@ class PaddedView:
             if values.shape[axis] != len(index) or (np.diff(index) != 1).any():
                 values = values.take(index - start, axis=axis)
         return self.intensity.normalise(values)
+
+
+def scan_intensity(view: NetworkView, normalisation: Normalisation) -> Intensity:
+    """Offset and scale of a scan's grey values: those that the rule says, or measured on blocks of the scan."""
+    if isinstance(normalisation, ZScore):
+        return normalisation.intensity
+    return normalisation.intensity(sample_blocks(view))
 
 
 def sample_blocks(view: NetworkView, count: int = SAMPLES, side: int = SAMPLE_SIDE) -> F32:

@@ -51,13 +51,15 @@ def export(
     overwrite: bool = False,
     memory_bytes: int = DEFAULT_MEMORY,
     progress: Progress = SILENT,
+    title: str = "export",
 ) -> ExportSummary:
     """Copy the volume at `source` (anything `open_scan` reads) to `destination`, in its dtype.
 
     tiff: one file when `destination` ends in .tif or .tiff (BigTIFF above 4 GB), else a folder of slices; nifti: a
     .nii or .nii.gz file; zarr: an OME-Zarr image. `spacing` in mm, one value or (z, y, x), replaces that of the
     source; voxels are not resampled. `label` says that voxels are ids; None takes it from the source. `slice_name` is
-    that of single slices, see `write_tiff_slices`. An existing destination is replaced only with `overwrite`.
+    that of single slices, see `write_tiff_slices`. An existing destination is replaced only with `overwrite`. `title`
+    is what progress calls it.
     `InputError` names what is wrong; nothing is left of a failed export.
     """
     target = Location.parse(destination)
@@ -69,7 +71,7 @@ def export(
         size = given or reader.spacing
         for note in reader.notes:
             progress.note(f"{reader.description}: {note}")
-        with all_or_nothing(target) as place, progress.stage("export", reader.shape[0], "slices") as stage:
+        with all_or_nothing(target) as place, progress.stage(title, reader.shape[0], "slices") as stage:
             if format == "zarr":
                 _write_zarr(reader, place, size, target.name, label=label, memory_bytes=memory_bytes, stage=stage)
             else:

@@ -65,7 +65,10 @@ class Owner:
     def lives_here(self) -> bool:
         """Of a process of this machine: whether it is still there and renews."""
         try:
-            same = abs(psutil.Process(self.pid).create_time() - self.started) < 1
+            process = psutil.Process(self.pid)
+            same = abs(process.create_time() - self.started) < 1
+            if process.status() == psutil.STATUS_ZOMBIE:  # dead, and its parent has not looked yet
+                return False
         except psutil.NoSuchProcess:
             return False
         return same and time.time() - self.renewed < STALE_SECONDS
@@ -205,8 +208,8 @@ def _require_dead(file: Location, what: str, say: Say) -> None:
     owner = _read_owner(file)
     if owner is not None and (owner.free or (owner.is_here and not owner.lives_here)):
         return
-    if owner is not None and owner.is_here:
-        raise _taken(owner, what)
+    if (owner is not None and owner.is_here) or (owner is None and not file.exists()):
+        raise _taken(owner, what)  # when the file is gone, somebody has just taken the next number
     where = owner.machine.split(":")[0] if owner else "an unknown machine"
     say(f"{what}: a run on {where} did not say that it ended; watching for {STALE_SECONDS:.0f} s whether it lives")
     give_up = time.monotonic() + STALE_SECONDS

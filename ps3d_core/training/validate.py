@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -110,9 +109,7 @@ def validate_scan(
         params=SegmentParams(predict=PredictParams(mirror=mirror)),
         resources=Resources(workers=threads),
     )
-    started = time.perf_counter()
     segment(job)
-    seconds = time.perf_counter() - started
 
     whole = Box.of(scan.shape)
     truth = read_box(open_image(dataset.truth(scan.name)), whole)
@@ -126,7 +123,6 @@ def validate_scan(
         "particles": ours.true,
         **_scores("model", ours),
         **_scores("watershed", peer),
-        "seconds": round(seconds, 1),
     }
 
 

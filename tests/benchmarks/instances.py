@@ -101,6 +101,13 @@ class PeakMemory:
             self.bytes = max(self.bytes, total)
 
 
+def cpu_seconds() -> tuple[float, float]:
+    """Seconds that this process and its children have computed, in user space and in the kernel."""
+    me = psutil.Process()
+    times = [process.cpu_times() for process in [me, *me.children(recursive=True)]]
+    return sum(t.user for t in times), sum(t.system for t in times)
+
+
 def measure(shape: Shape, pattern: Pattern, runner: Runner, memory_bytes: int) -> float:
     """Run one volume, print a line, return the seconds it took per voxel."""
     stages = []
@@ -113,14 +120,15 @@ def measure(shape: Shape, pattern: Pattern, runner: Runner, memory_bytes: int) -
             memory_bytes=memory_bytes,
             workers=runner.workers,
         )
-        wall, cpu = time.perf_counter(), time.process_time()
+        wall, (user, system) = time.perf_counter(), cpu_seconds()
         with PeakMemory() as peak:
             summary = run_instances(plan, runner=runner, progress=Progress(stages.append))
-        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+        wall, (user, system) = time.perf_counter() - wall, np.subtract(cpu_seconds(), (user, system))
     voxels = prod(shape)
     print(
         f"{'x'.join(map(str, shape))}, {len(plan.blocks())} block(s), {summary.particles} particles: {wall:.1f} s, "
-        f"{voxels / wall / 1e6:.1f} Mvoxel/s, {wall / voxels * 1e9:.1f} ns/voxel; CPU here {cpu:.1f} s; "
+        f"{voxels / wall / 1e6:.1f} Mvoxel/s, {wall / voxels * 1e9:.1f} ns/voxel; CPU {user + system:.1f} s, of it "
+        f"{system:.1f} s in the kernel; "
         f"peak {peak.bytes / 2**30:.2f} GiB (planned {plan.memory_bytes * runner.workers / 2**30:.2f})"
     )
     print("       " + ", ".join(f"{e.stage} {e.seconds:.1f} s" for e in stages if isinstance(e, StageFinished)))
@@ -138,12 +146,13 @@ def main() -> None:
     parser.add_argument("--memory", type=float, default=4.0, metavar="GB")
     args = parser.parse_args()
     runner, memory_bytes = Runner(kind=args.runner, workers=args.workers), int(args.memory * 2**30)
-    pattern, shapes = PATTERNS[args.pattern](), [(side,) * 3 for side in sorted(args.side)]
+    warm_up = pattern = PATTERNS[args.pattern]()
+    shapes = [(side,) * 3 for side in sorted(args.side)]
     if args.border_core:
         volume = np.load(args.border_core)["bc"]
         pattern, shapes = (lambda box: volume[box.slices]), [volume.shape]
     print("kernels are compiled or loaded:")
-    measure((TILE,) * 3, pattern, runner, memory_bytes)
+    measure((TILE * args.workers, TILE, TILE), warm_up, runner, memory_bytes)  # a block for every worker
     print("measured:")
     per_voxel = [measure(shape, pattern, runner, memory_bytes) for shape in shapes]
     for shape, seconds in zip(shapes[1:], per_voxel[1:], strict=True):

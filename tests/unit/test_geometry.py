@@ -1,7 +1,7 @@
 """Boxes, blocks, patch origins, scale: coverage, disjointness, limits."""
 
 import itertools
-from math import prod
+from math import ceil, prod
 
 import numpy as np
 import pytest
@@ -119,3 +119,12 @@ def test_block_shape_is_whole_shards_and_fits(shape, workers, memory, halo):
         return
     assert all(b % s == 0 or b == n for b, s, n in zip(block, shards, shape, strict=True))
     assert prod(b + 2 * halo for b in block) * 4 <= memory / workers
+    # One shard less on any axis would cut it into more blocks: none is larger than it has to be.
+    for b, s, n in zip(block, shards, shape, strict=True):
+        assert b <= s or b == n == s or ceil(n / ((ceil(b / s) - 1) * s)) > ceil(n / b)
+
+
+def test_blocks_of_an_axis_are_as_equal_as_shards_allow():
+    """Four shards and two workers: 2 + 2, where growing as far as both still get a block would leave 3 + 1."""
+    shape, shards = (512, 512, 512), (128, 128, 128)
+    assert block_shape_for(shape, shards, bytes_per_voxel=1, memory_bytes=2**32, workers=2) == (512, 256, 256)

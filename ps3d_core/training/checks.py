@@ -1,0 +1,208 @@
+"""Annotated scans of a dataset, checked before anything is done with them.
+
+    DATASET/images/NAME.zarr         or NAME.nii.gz, NAME.nii
+    DATASET/instance_seg/NAME.zarr   or NAME.nii.gz, NAME.nii
+    DATASET/metadata.json            spacing and particle size of every NAME
+
+Annotations come from many hands and programs, and an hour of work should not end at the seventh scan. So all scans
+are looked at first, metadata only, and everything that is wrong is said at once. What only the voxels know, a
+negative label, say, is found when they are read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final, cast
+
+import numpy as np
+
+from ps3d_core.errors import InputError, MissingDataError
+from ps3d_core.geometry.boxes import Shape
+from ps3d_core.geometry.scale import Scale, particle_scale
+from ps3d_core.scan.reader import scan_dtype, scan_shape
+from ps3d_core.scan.sources import open_scan
+from ps3d_core.scan.spacing import agreed_spacing
+from ps3d_core.store.layout import Dataset, ScanInfo, checked_name
+from ps3d_core.store.location import Location
+from ps3d_core.store.ome import open_image
+
+ENDINGS: Final = (".zarr", ".nii.gz", ".nii")
+# Annotated scans are small, and networks of the usual 60 voxels per particle see most scans enlarged. Beyond a zoom of
+# 4 what they would learn from is interpolation.
+MAX_GROWTH: Final = 64.0
+_MOST_PROBLEMS: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """An image or labels as they lie in the dataset."""
+
+    place: Location
+    shape: Shape
+    dtype: str
+
+    @property
+    def is_zarr(self) -> bool:
+        """Whether any box of it can be read as it is."""
+        return self.place.name.endswith(".zarr")
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotatedScan:
+    """A scan with instance labels of the same shape."""
+
+    name: str
+    image: Volume
+    labels: Volume
+    info: ScanInfo
+    scale: Scale
+
+
+def annotated_scans(
+    dataset: Dataset,
+    names: Sequence[str] | None = None,
+    *,
+    target_particle_size: float,
+    allow_absurd: bool = False,
+) -> tuple[AnnotatedScan, ...]:
+    """The scans `names` (default: all in images/), sorted by name. Reads metadata and no voxel.
+
+    `InputError` lists all that is wrong, with the scan and the remedy: no such scan, no labels, shapes that differ,
+    labels that are not integers, metadata that is missing or cannot be true.
+    """
+    images, labels = _volumes_in(dataset.root / "images"), _volumes_in(dataset.root / "instance_seg")
+    wanted = sorted(set(names or images.volumes))
+    if not wanted:
+        raise InputError(f"{dataset.root}: no scans in images/; bring one in with ps3d ingest")
+    problems = _Problems()
+    metadata = None
+    with problems.collected():
+        metadata = dataset.read_metadata()
+    scans = []
+    for name in wanted:
+        with problems.collected(name):
+            checked_name(name)
+            image = _volume(images, name, "image", "ingest the scan or give another --name")
+        with problems.collected(name):
+            truth = _volume(labels, name, "labels", "annotate the scan or leave it out with --name")
+            _check_labels(truth)
+        info = None
+        with problems.collected(name):
+            info = _info(metadata, name, dataset)
+        if name in problems.scans or info is None:
+            continue
+        with problems.collected(name):
+            _check_shapes(image, truth)
+            if image.is_zarr:
+                agreed_spacing(image.place, info)
+            scale = _scale(image.shape, info, target_particle_size, allow_absurd=allow_absurd)
+            scans.append(AnnotatedScan(name, image, truth, info, scale))
+    problems.raise_any()
+    return tuple(scans)
+
+
+class _Problems:
+    def __init__(self) -> None:
+        self._found: list[str] = []
+        self.scans: set[str] = set()
+
+    @contextmanager
+    def collected(self, scan: str | None = None) -> Iterator[None]:
+        """Keep what is wrong with a scan, or with the dataset, and go on."""
+        try:
+            yield
+        except (InputError, MissingDataError) as error:
+            text = str(error)
+            named = scan is None or text.startswith(f"scan {scan!r}")
+            self._found.append(text if named else f"scan {scan!r}: {text}")
+            if scan is not None:
+                self.scans.add(scan)
+
+    def raise_any(self) -> None:
+        if not self._found:
+            return
+        if len(self._found) == 1:
+            raise InputError(self._found[0])
+        shown, rest = self._found[:_MOST_PROBLEMS], len(self._found) - _MOST_PROBLEMS
+        numbered = " ".join(f"({number}) {problem}" for number, problem in enumerate(shown, 1))
+        raise InputError(
+            f"{len(self._found)} problems, nothing was done: {numbered}" + (f" and {rest} more" if rest > 0 else "")
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    place: Location
+    volumes: dict[str, list[Location]]
+
+
+def _volumes_in(folder: Location) -> _Folder:
+    found: dict[str, list[Location]] = {}
+    for child in folder.children():
+        ending = next((end for end in ENDINGS if child.endswith(end) and child != end), None)
+        # Some object stores go on listing prefixes whose objects were deleted.
+        if ending and not child.startswith(".") and (folder / child).exists():
+            found.setdefault(child.removesuffix(ending), []).append(folder / child)
+    return _Folder(folder, found)
+
+
+def _volume(folder: _Folder, name: str, kind: str, remedy: str) -> Volume:
+    places = folder.volumes.get(name, [])
+    if not places:
+        raise InputError(f"scan {name!r}: no {kind} at {folder.place / name}.zarr (or .nii.gz, .nii); {remedy}")
+    if len(places) > 1:
+        raise InputError(f"scan {name!r}: {places[0]} and {places[1].name} are both there; remove one of them")
+    place = places[0]
+    if place.name.endswith(".zarr"):
+        array = open_image(place)
+        shape, dtype = scan_shape(cast(Shape, array.shape), str(place)), scan_dtype(array.dtype, str(place))
+    else:
+        with open_scan(place) as reader:
+            shape, dtype = reader.shape, reader.dtype
+    return Volume(place, shape, str(dtype))
+
+
+def _check_labels(labels: Volume) -> None:
+    if np.dtype(labels.dtype).kind not in "iu":
+        raise InputError(
+            f"{labels.place}: labels of type {labels.dtype}; must be integers, 0 for background and one number per "
+            "particle; save them as uint16 or uint32"
+        )
+
+
+def _check_shapes(image: Volume, labels: Volume) -> None:
+    if image.shape != labels.shape:
+        raise InputError(
+            f"labels of {labels.shape} voxels on an image of {image.shape}: shapes must be equal; export both from the "
+            "same volume, or crop one"
+        )
+
+
+def _info(metadata: dict[str, ScanInfo] | None, name: str, dataset: Dataset) -> ScanInfo | None:
+    if metadata is None:  # said once already, for all scans
+        return None
+    if name not in metadata:
+        raise InputError(
+            f'scan {name!r}: not in {dataset.metadata}; add {{"spacing": mm, "particle_size": mm}} for it, or leave it '
+            "out with --name"
+        )
+    return metadata[name]
+
+
+def _scale(shape: Shape, info: ScanInfo, target_particle_size: float, *, allow_absurd: bool) -> Scale:
+    scale = particle_scale(
+        shape,
+        spacing=info.spacing,
+        particle_size=info.particle_size,
+        target_particle_size=target_particle_size,
+        allow_absurd=allow_absurd,
+        max_growth=MAX_GROWTH,
+    )
+    if min(scale.network_shape) < 2:
+        raise InputError(
+            f"network grid {scale.network_shape}: every side must be at least 2 voxels; correct the particle size "
+            f"{info.particle_size} mm or the spacing {info.spacing} mm, or annotate a thicker scan"
+        )
+    return scale

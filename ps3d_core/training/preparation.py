@@ -1,0 +1,76 @@
+"""From annotated scans to training data for nnU-Net, in one process: read this file first.
+
+    plan  ->  every scan: image and labels on the network grid  ->  dataset.json  ->  ps3d.json
+
+ps3d.json is written last, and taken away before anything else changes, so a folder that has one is whole. Until then
+the work folder keeps what is finished, scan by scan and block by block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ps3d_core.progress import SILENT, Progress
+from ps3d_core.store.lease import sole_run
+from ps3d_core.training.preparation_plan import PreparationJob, PreparationPlan, plan_preparation
+from ps3d_core.training.preparation_record import CaseRecord, PreparationRecord, read_preparation, write_preparation
+from ps3d_core.training.prepared_scan import part_record, prepare_scan
+
+
+def prepare_training(job: PreparationJob, progress: Progress = SILENT) -> PreparationRecord:
+    """Make training data of annotated scans; return the content of ps3d.json.
+
+    What is finished is not repeated, a changed parameter redoes what depends on it, and cases that are no longer asked
+    for are removed. `InputError` for what cannot be used, nearly all of it before anything is written.
+    """
+    plan = plan_preparation(job)
+    if (record := finished_preparation(plan)) is not None:
+        progress.note(f"{plan.folder.root}: already prepared with these parameters")
+        return record
+    with sole_run(plan.folder.lease, str(plan.folder.root), progress.note):
+        begin_preparation(plan)
+        cases = [prepare_scan(plan, case, progress) for case in plan.cases]
+        return finish_preparation(plan, cases)
+
+
+def finished_preparation(plan: PreparationPlan) -> PreparationRecord | None:
+    """The record of an earlier run with the same inputs and parameters, if its result is whole."""
+    folder = plan.folder
+    if not folder.record.exists():
+        return None
+    earlier = read_preparation(folder.root)
+    if earlier.cases.keys() != {case.name for case in plan.cases}:
+        return None
+    found = (earlier.cases[case.name] for case in plan.cases)
+    cases = [case.record(old.intensity, old.particles) for case, old in zip(plan.cases, found, strict=True)]
+    files = [folder.dataset_json, *(file for case in plan.cases for file in plan.expected_files(case.name))]
+    return earlier if earlier == plan.record(cases) and all(file.exists() for file in files) else None
+
+
+def begin_preparation(plan: PreparationPlan) -> None:
+    """Withdraw an older record: from here on, the folder is not a whole result.
+
+    What the record knows of single scans moves to the work folder first, so that unchanged ones are not repeated.
+    """
+    folder = plan.folder
+    if folder.record.exists():
+        for name, case in read_preparation(folder.root).cases.items():
+            image = {"fingerprint": case.image_fingerprint, "intensity": list(case.intensity)}
+            labels = {"fingerprint": case.labels_fingerprint, "particles": case.particles}
+            part_record(plan, name, "image").write_json(image)
+            part_record(plan, name, "labels").write_json(labels)
+    folder.record.remove_tree()
+    folder.dataset_json.remove_tree()
+    for name in plan.dropped:
+        for file in folder.files(name):
+            file.remove_tree()
+        (folder.work / name).remove_tree()
+
+
+def finish_preparation(plan: PreparationPlan, cases: Sequence[CaseRecord]) -> PreparationRecord:
+    """Write dataset.json and ps3d.json, and remove the work folder."""
+    folder, record = plan.folder, plan.record(cases)
+    folder.write_dataset_json([case.scan for case in cases])
+    write_preparation(folder.root, record)
+    folder.work.remove_tree()
+    return record

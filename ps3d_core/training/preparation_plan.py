@@ -1,0 +1,288 @@
+"""What preparing training data will do and cost, worked out before anything is done.
+
+Each case has two fingerprints, since it has two parts that change for different reasons: the image, and the labels. A
+border that is to be thicker redoes the labels of every scan and no image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import prod
+from typing import Final
+
+import numpy as np
+from pydantic import ValidationError
+
+from ps3d_core.errors import InputError
+from ps3d_core.geometry.blocks import BlockGrid
+from ps3d_core.geometry.boxes import Shape
+from ps3d_core.instances.plan import BASE_BYTES, largest_block
+from ps3d_core.network.normalisation import Intensity, Normalisation, PerScan, ZScore
+from ps3d_core.params import GIB, PreparationParams, Resources
+from ps3d_core.scan.slabs import deepest_slab
+from ps3d_core.scan.zscore import read_zscore
+from ps3d_core.store.arrays import SHARD
+from ps3d_core.store.identity import content_identity
+from ps3d_core.store.layout import Dataset
+from ps3d_core.store.ledger import fingerprint
+from ps3d_core.store.location import Location
+from ps3d_core.training.checks import AnnotatedScan, annotated_scans
+from ps3d_core.training.nnunet_dataset import TrainingFolder
+from ps3d_core.training.preparation_record import CaseRecord, Layout, PreparationRecord
+
+# Raise when a change of the code changes that part's bytes: finished work of older code is then redone.
+VERSIONS: Final = {"image": 1, "labels": 1}
+
+# Peak bytes per network voxel of a block: values along the way of resampling and normalising, or labels, distances
+# and classes. Per source voxel: as stored, and once more as float32 or uint32.
+_NETWORK_BYTES: Final = 20
+_SOURCE_COPY_BYTES: Final = 4
+# float32 image, uint8 classes; the instances on request.
+_FILE_BYTES: Final = 4 + 1
+_INSTANCE_BYTES: Final = 4
+# Network voxels per second of one core, image and labels, from reading to the compressed file; measured.
+_VOXELS_PER_SECOND: Final = 3.5e6
+
+
+@dataclass(frozen=True, slots=True)
+class PreparationJob:
+    """Annotated scans of a dataset to make training data of."""
+
+    dataset: Dataset
+    output: Location
+    names: tuple[str, ...] | None = None
+    """Scans to use; all when None."""
+    params: PreparationParams = field(default_factory=PreparationParams)
+    resources: Resources = field(default_factory=Resources)
+
+    @property
+    def folder(self) -> TrainingFolder:
+        """Where the training data go."""
+        params = self.params
+        layout: Layout = "nnunet-v1" if params.nnunet_v1 else "nnunet-v2"
+        return TrainingFolder(self.output, params.dataset_id, params.dataset_name, layout)
+
+
+@dataclass(frozen=True, slots=True)
+class CasePlan:
+    """One scan: its grids, its blocks and what decides its files."""
+
+    scan: AnnotatedScan
+    block_shape: Shape
+    halo: int
+    memory_bytes: int
+    """Modelled peak of one worker."""
+    image_identity: str
+    labels_identity: str
+    image_fingerprint: str
+    labels_fingerprint: str
+
+    @property
+    def name(self) -> str:
+        """Name of the scan and of its files."""
+        return self.scan.name
+
+    @property
+    def network_shape(self) -> Shape:
+        """Grid of the files."""
+        return self.scan.scale.network_shape
+
+    @property
+    def blocks(self) -> BlockGrid:
+        """Units of work of both parts."""
+        return BlockGrid(self.network_shape, self.block_shape, self.halo)
+
+    def record(self, intensity: Intensity, particles: int) -> CaseRecord:
+        """What ps3d.json says of the finished case."""
+        return CaseRecord(
+            scan=self.name,
+            image=str(self.scan.image.place),
+            labels=str(self.scan.labels.place),
+            spacing=self.scan.info.spacing,
+            particle_size=self.scan.info.particle_size,
+            scan_shape=self.scan.scale.scan_shape,
+            network_shape=self.network_shape,
+            zoom=self.scan.scale.zoom,
+            intensity=intensity,
+            particles=particles,
+            image_fingerprint=self.image_fingerprint,
+            labels_fingerprint=self.labels_fingerprint,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PreparationPlan:
+    """A checked job with all sizes worked out."""
+
+    job: PreparationJob
+    normalisation: Normalisation
+    cases: tuple[CasePlan, ...]
+    dropped: tuple[str, ...]
+    """Cases of an earlier run in the same folder that are no longer asked for."""
+
+    @property
+    def folder(self) -> TrainingFolder:
+        """Where the training data go."""
+        return self.job.folder
+
+    @property
+    def voxels(self) -> int:
+        """Voxels of all network grids."""
+        return sum(prod(case.network_shape) for case in self.cases)
+
+    @property
+    def disk_bytes(self) -> int:
+        """Rough peak of what is written, compression left out: all files, and the largest scan in the work folder."""
+        per_voxel = _FILE_BYTES + (_INSTANCE_BYTES if self.job.params.instances else 0)
+        return per_voxel * (self.voxels + max(prod(case.network_shape) for case in self.cases))
+
+    def record(self, cases: Sequence[CaseRecord]) -> PreparationRecord:
+        """Content of ps3d.json when these are the finished cases."""
+        params = self.job.params
+        return PreparationRecord(
+            layout=self.folder.layout,
+            target_particle_size=params.target_particle_size,
+            border_thickness=params.border_thickness,
+            normalisation=self.normalisation,
+            nominal_spacing=params.nominal_spacing,
+            instances=params.instances,
+            cases={case.scan: case for case in cases},
+        )
+
+    def expected_files(self, case: str) -> tuple[Location, ...]:
+        """Files that a finished case has."""
+        return self.folder.files(case) if self.job.params.instances else self.folder.files(case)[:2]
+
+    def describe(self) -> list[str]:
+        """The plan in lines for a person."""
+        params = self.job.params
+        lines = [_line(case) for case in self.cases]
+        growth = self.voxels / sum(prod(case.scan.scale.scan_shape) for case in self.cases)
+        worker = max(case.memory_bytes for case in self.cases)
+        seconds = max(1, round(self.voxels / _VOXELS_PER_SECOND))
+        return [
+            *lines,
+            f"targets    mean particle {params.target_particle_size:g} voxels, border {params.border_thickness:g} "
+            f"voxels; grey values {_rule(self.normalisation)}",
+            f"cost       {self.voxels / 1e6:.1f} million voxels on the network grid ({growth:.2f} per scan voxel); up "
+            f"to {self.disk_bytes / GIB:.2f} GiB on the store; about {worker * self._workers / GIB:.1f} GiB of memory, "
+            f"budget {self.job.resources.memory_gib:.1f} GiB; about {seconds} s on one core",
+            *([f"removes    {', '.join(self.dropped)}: no longer asked for"] if self.dropped else []),
+        ]
+
+    @property
+    def _workers(self) -> int:
+        return min(self.job.resources.workers, max(len(case.blocks) for case in self.cases))
+
+
+def plan_preparation(job: PreparationJob) -> PreparationPlan:
+    """Check a job and work out its sizes; reads metadata and no voxel.
+
+    `InputError` names all scans that cannot be used and why, a missing z-score, or a folder that holds something else.
+    """
+    scans = annotated_scans(
+        job.dataset,
+        job.names,
+        target_particle_size=job.params.target_particle_size,
+        allow_absurd=job.params.allow_absurd,
+    )
+    normalisation = _normalisation(job)
+    cases = tuple(_case(job, scan, normalisation) for scan in scans)
+    earlier = _earlier_cases(job.folder)
+    _check_folder(job.folder, earlier)
+    return PreparationPlan(job, normalisation, cases, tuple(sorted(earlier - {case.name for case in cases})))
+
+
+def _normalisation(job: PreparationJob) -> Normalisation:
+    if job.params.per_scan:
+        if job.params.zscore is not None:
+            raise InputError("--zscore with --per-scan: grey values are normalised one way only; give one of the two")
+        return PerScan()
+    if job.params.zscore is not None:
+        mean, std = job.params.zscore
+        return ZScore(mean=mean, std=std)
+    return read_zscore(job.dataset.root)
+
+
+def _case(job: PreparationJob, scan: AnnotatedScan, normalisation: Normalisation) -> CasePlan:
+    params, resources, shape = job.params, job.resources, scan.scale.network_shape
+    source = max(np.dtype(scan.image.dtype).itemsize, np.dtype(scan.labels.dtype).itemsize) + _SOURCE_COPY_BYTES
+    bytes_per_voxel = _NETWORK_BYTES + source / scan.scale.growth
+    halo = int(params.border_thickness)
+    try:
+        block_shape = largest_block(
+            shape,
+            bytes_per_voxel=bytes_per_voxel,
+            memory_bytes=resources.memory_bytes,
+            workers=resources.workers,
+            halo=halo,
+        )
+        deepest_slab(shape, np.float32, resources.memory_bytes, most=SHARD)
+    except InputError as error:
+        raise InputError(f"scan {scan.name!r}: {error}") from error
+    image, labels = content_identity(scan.image.place), content_identity(scan.labels.place)
+    image_rule = (normalisation.model_dump(), params.nominal_spacing)
+    labels_rule = (params.border_thickness, params.instances, params.nominal_spacing)
+    return CasePlan(
+        scan,
+        block_shape,
+        halo,
+        int(BASE_BYTES + bytes_per_voxel * prod(side + 2 * halo for side in block_shape)),
+        image,
+        labels,
+        fingerprint("image", VERSIONS["image"], image, shape, image_rule),
+        fingerprint("labels", VERSIONS["labels"], labels, shape, labels_rule),
+    )
+
+
+def _earlier_cases(folder: TrainingFolder) -> set[str]:
+    """Cases that an earlier run, finished or not, made in the folder."""
+    found = set(folder.work.children())
+    if folder.record.exists():
+        try:
+            found |= set(PreparationRecord.model_validate(folder.record.read_json()).cases)
+        except (InputError, ValidationError) as error:
+            raise InputError(
+                f"{folder.record}: not a record of training data; remove the folder {folder.root}, or give another --id"
+            ) from error
+    return found
+
+
+def _check_folder(folder: TrainingFolder, earlier: set[str]) -> None:
+    """Raise `InputError` when somebody else's files lie in the folder, or nnU-Net would confuse it with another."""
+    same = [name for name in folder.output.children() if name.startswith(folder.prefix) and name != folder.full_name]
+    if same:
+        raise InputError(
+            f"{folder.output}: {same[0]} is there, and nnU-Net tells datasets apart by their number; give another --id"
+        )
+    known = {file for case in earlier for file in folder.files(case)}
+    for place in ("imagesTr", "labelsTr"):
+        strange = [
+            name
+            for name in (folder.root / place).children()
+            if not name.startswith(".") and folder.root / place / name not in known
+        ]
+        if strange:
+            raise InputError(
+                f"{folder.root / place / strange[0]}: not made by ps3d prepare-training; give another --id or OUTPUT"
+            )
+
+
+def _rule(normalisation: Normalisation) -> str:
+    if isinstance(normalisation, ZScore):
+        return f"minus {normalisation.mean:g}, divided by {normalisation.std:g}"
+    return f"measured on each scan ({normalisation.method})"
+
+
+def _line(case: CasePlan) -> str:
+    scan, scale = case.scan, case.scan.scale
+    return (
+        f"scan       {scan.name}: {_times(scale.scan_shape)} voxels, {scan.image.dtype}, labels {scan.labels.dtype}; "
+        f"particles {scan.info.particle_size / scan.info.spacing:.1f} voxels, zoom {scale.zoom:.3f}, network grid "
+        f"{_times(case.network_shape)}"
+    )
+
+
+def _times(shape: Shape) -> str:
+    return " x ".join(map(str, shape))
