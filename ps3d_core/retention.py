@@ -15,7 +15,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from ps3d_core.params import RetentionParams
-from ps3d_core.store.layout import Result
+from ps3d_core.store.layout import Result, is_usable
 from ps3d_core.store.lease import is_held, sole_run
 from ps3d_core.store.location import Location
 
@@ -50,8 +50,8 @@ def find_leftovers(output: Location, params: RetentionParams | None = None) -> I
     """Every work folder below the folder of results `output`, one scan after another; removes nothing."""
     params = params or RetentionParams()
     for scan in output.children():
-        if scan.startswith("."):
-            continue
+        if not is_usable(scan):
+            continue  # no result of ours
         result = Result(output, scan)
         files = result.work.find()
         if not files:

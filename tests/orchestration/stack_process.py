@@ -54,7 +54,7 @@ class Up:
             stderr=subprocess.PIPE,
             text=True,
             # Tests may run in the background of a shell, where Ctrl-C is ignored by all that is started.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
         )
         self.lines: list[str] = []
 

@@ -17,7 +17,7 @@ from ps3d_core.store.location import Location
 pytestmark = pytest.mark.usefixtures("server")
 
 NOW = RetentionParams(older_than_days=0)
-NASTY = "![x](http:evil)"
+NASTY = "<img src=x onerror=y>"
 
 
 def shown_by(flow_run: UUID | None) -> tuple[str, str]:
