@@ -155,16 +155,20 @@ def test_bootstrap_again_changes_nothing(up: Up) -> None:
             pools = client.read_work_pools()
             queues = [queue for pool in pools for queue in client.read_work_queues(work_pool_name=pool.name)]
             found = [*pools, *queues, *client.read_deployments()]
-        passing = {"last_polled", "status"}  # signs of life
+        passing = {"last_polled", "status", "updated"}  # workers that poll change these; schedules keep theirs
         return [item.model_dump(mode="json", exclude=passing) for item in found]
 
     before = everything()
     assert {item["name"] for item in before} > {"cpu", "gpu", "segment", "process-inbox", "segment-scan", "prune-work"}
+    content = read_file(STORE)
+    changed = content.deployments[0].model_copy(update={"tags": ["other"]})
     with temporary_settings({PREFECT_API_URL: f"{up.ui}/api"}):
-        assert bootstrap(read_file(STORE)) == []
-    after = everything()
-    assert [item | {"updated": None} for item in after if "slots" in item] == []
-    assert after == before
+        assert bootstrap(content) == []
+        assert everything() == before
+        # And what has changed is written, in its place.
+        assert bootstrap(content.model_copy(update={"deployments": [changed]})) == [f"deployment {changed.name}"]
+    after = {item["id"]: item for item in everything()}
+    assert [item["name"] for item in before if after[item["id"]] != item] == [changed.name]
 
 
 def test_a_second_stack_is_refused(up: Up, tmp_path: Path) -> None:
