@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from prefect import flow
 
+from flows.places import place
 from ps3d_core.params import Resources, ZScoreParams
 from ps3d_core.scan.zscore import ZScoreRecord
 from ps3d_core.store.layout import Dataset
-from ps3d_core.store.location import Location
 from tasks.zscore import finish_zscore, plan_zscore, read_scan
 
 
@@ -20,10 +20,18 @@ def estimate_zscore(
     params: ZScoreParams | None = None,
     resources: Resources | None = None,
 ) -> ZScoreRecord:
-    """Mean and standard deviation over `scans` (default: all) of a dataset (path or URL), into its zscore.json.
+    """Find mean and standard deviation of a dataset's grey values, and keep them in its zscore.json.
 
-    `resources` are those of the machine that runs the flow when absent.
+    Args:
+        dataset: Dataset whose scans are read: URL or absolute path.
+        scans: Names of the scans; all scans of the dataset when left out.
+        params: How they are found; every voxel is read when left out.
+        resources: What the run may use; the whole machine it runs on when left out.
+
+    Returns:
+        The content of zscore.json.
+
     """
-    plan = plan_zscore(Dataset(Location.parse(dataset)), scans, params, resources)
+    plan = plan_zscore(Dataset(place(dataset)), scans, params, resources)
     shares = [read_scan(plan, scan) for scan in plan.scans]
     return finish_zscore(plan, shares)

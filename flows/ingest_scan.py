@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from prefect import flow
 
+from flows.places import place
 from ps3d_core.scan.ingest import IngestSummary
 from ps3d_core.store.layout import Dataset
-from ps3d_core.store.location import Location
 from tasks.ingest import ingest
 
 
@@ -20,10 +20,25 @@ def ingest_scan(
     overwrite: bool = False,
     allow_gaps: bool = False,
 ) -> IngestSummary:
-    """Copy the scan at `source` (path or URL) into `dataset`; `spacing` and `particle_size` in mm."""
+    """Bring one scan into a dataset, whole or not at all.
+
+    Args:
+        source: Where the scan is: a folder of TIFF slices, a multi-page TIFF, a NIfTI file or a Zarr array; URL or
+            absolute path.
+        dataset: Dataset to add it to: folder or URL; made when it is not there.
+        name: Name for the scan. Results will carry it.
+        particle_size: Mean diameter of the particles in mm; within 30 % will do.
+        spacing: Edge of a voxel in mm. Leave it out when the source says it (NIfTI, OME-Zarr, some TIFF).
+        overwrite: Replace a scan of this name. Otherwise such a run fails and changes nothing.
+        allow_gaps: Take a stack with missing slice numbers; the slices close up. Otherwise such a run fails.
+
+    Returns:
+        What was ingested.
+
+    """
     return ingest(
-        source,
-        Dataset(Location.parse(dataset)),
+        str(place(source)),
+        Dataset(place(dataset)),
         name,
         spacing=spacing,
         particle_size=particle_size,

@@ -1,6 +1,7 @@
 """The Prefect API that a command talks to: the configured one, or a server on this machine that ps3d starts.
 
-The local server keeps its history in a SQLite file, listens on 127.0.0.1 only and lives as long as anybody uses it.
+The local server keeps its history in a SQLite file, or in the PostgreSQL database of $PS3D_DATABASE_URL, listens on
+127.0.0.1 only and lives as long as anybody uses it.
 Who uses it is a matter of file locks, which the kernel releases however a process ends:
 
     users.lock    held shared by every command that uses the server
@@ -35,6 +36,7 @@ from flows.log_file import attach
 from ps3d_core.errors import InputError, Ps3dError
 
 PREFERRED_PORT = 4210
+DATABASE_VARIABLE = "PS3D_DATABASE_URL"
 START_SECONDS = 300.0
 STOP_SECONDS = 20.0
 LAUNCHES = 3
@@ -110,15 +112,29 @@ def using(url: str) -> Iterator[None]:
 
 
 @contextmanager
-def local_server() -> Iterator[str]:
-    """Address of the local server's API. Starts it when nobody runs it; the last user's leaving stops it."""
+def local_server(port: int | None = None) -> Iterator[str]:
+    """Address of the local server's API. Starts it when nobody runs it; the last user's leaving stops it.
+
+    On `port`, or on the usual one or any other that is free. One that runs already is used wherever it listens.
+    """
     folder = server_folder()
     with ExitStack() as leave, ExitStack() as use:
         with exclusive(folder / "gate.lock"):
             use.enter_context(shared(folder / "users.lock"))
-            url = running_url() or _start(folder)
+            url = running_url() or _start(folder, port)
         leave.callback(_await_end, folder)  # after Ctrl-C as well: "stopped" has to be true when it is said
         yield url
+
+
+def revive(url: str) -> None:
+    """Start the server that ended by itself once more, at its old address; for one who uses it.
+
+    Raises `Ps3dError` when it does not start there.
+    """
+    folder, port = server_folder(), int(url.removesuffix("/api").rpartition(":")[2])
+    with exclusive(folder / "gate.lock"):
+        if running_url() != url and _start(folder, port) != url:
+            raise Ps3dError(f"the local Prefect server does not come back at {url}; see {folder / 'server.log'}")
 
 
 def running_url() -> str | None:
@@ -175,9 +191,9 @@ def _check(url: str) -> None:
             ) from problem
 
 
-def _start(folder: Path) -> str:
+def _start(folder: Path, wanted: int | None = None) -> str:
     for _ in range(LAUNCHES):
-        port = _free_port()
+        port = wanted or _free_port()
         process = _launch(folder, port)
         _children.append(process)
         url = f"http://127.0.0.1:{port}/api"
@@ -213,8 +229,23 @@ def _server_environment(folder: Path) -> dict[str, str]:
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",
         "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
+        "PREFECT_SERVER_UI_API_URL": "/api",  # else the UI looks for the server at Prefect's usual port
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+        **database_settings(),
     }
+
+
+def database_settings() -> dict[str, str]:
+    """Prefect's setting for the database in $PS3D_DATABASE_URL; none for SQLite in the server's folder."""
+    database = os.environ.get(DATABASE_VARIABLE)
+    if not database:
+        return {}
+    if not database.startswith("postgresql+asyncpg://"):
+        raise InputError(
+            f"{DATABASE_VARIABLE} {database.partition(':')[0]}:...: must begin with postgresql+asyncpg://; give it as "
+            "postgresql+asyncpg://user:password@host:5432/database, or unset it to use SQLite"
+        )
+    return {"PREFECT_SERVER_DATABASE_CONNECTION_URL": database}
 
 
 def _answers(url: str, port: int, process: subprocess.Popen[bytes]) -> bool:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from prefect import flow
 from prefect.logging import get_run_logger
 
+from flows.places import place
 from ps3d_core.params import PreparationParams, Resources
 from ps3d_core.store.layout import Dataset
 from ps3d_core.store.lease import sole_run
-from ps3d_core.store.location import Location
 from ps3d_core.training.preparation import begin_preparation, finished_preparation
 from ps3d_core.training.preparation_plan import PreparationJob
 from ps3d_core.training.preparation_record import PreparationRecord
@@ -25,13 +25,22 @@ def prepare_training_data(
     params: PreparationParams | None = None,
     resources: Resources | None = None,
 ) -> PreparationRecord:
-    """Make training data for nnU-Net of `scans` (default: all) of a dataset, in a folder of `output`; paths or URLs.
+    """Make training data for nnU-Net of the annotated scans of a dataset.
 
-    `resources` are those of the machine that runs the flow when absent.
+    Args:
+        dataset: Dataset with images/ and instance_seg/: URL or absolute path.
+        output: Folder or URL that gets the folder of the training data.
+        scans: Names of the scans; all scans of the dataset when left out.
+        params: What the scans become; ParticleSeg3D's choices when left out.
+        resources: What the run may use; the whole machine it runs on when left out.
+
+    Returns:
+        What was prepared.
+
     """
     job = PreparationJob(
-        Dataset(Location.parse(dataset)),
-        Location.parse(output),
+        Dataset(place(dataset)),
+        place(output),
         tuple(scans) if scans else None,
         params or PreparationParams(),
         resources or Resources(),

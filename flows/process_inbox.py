@@ -7,6 +7,7 @@ from prefect.logging import get_run_logger
 from prefect.states import Completed
 
 from flows.ingest_scan import ingest_scan
+from flows.places import place
 from flows.segment_scan import segment_scan
 from ps3d_core.inbox.claim import Claim, accept, claimed, ingested
 from ps3d_core.inbox.ending import judged, succeed
@@ -15,7 +16,6 @@ from ps3d_core.inbox.process import InboxJob, Poll
 from ps3d_core.network.bundle import BUNDLED
 from ps3d_core.params import InboxParams, Resources, SegmentParams
 from ps3d_core.record import RunRecord
-from ps3d_core.store.location import Location
 from tasks.inbox import OF_PREFECT, look_into, show_poll, tell, tell_failed, tell_segmented
 
 
@@ -41,7 +41,7 @@ def process_inbox(
 
     """
     job = InboxJob(
-        Inbox(Location.parse(prefix)),
+        Inbox(place(prefix)),
         params or InboxParams(),
         model,
         segmentation or SegmentParams(),

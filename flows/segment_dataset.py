@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from prefect import flow
 
 from flows.failures import Failures
+from flows.places import place
 from flows.segment_scan import segment_scan
 from ps3d_core.network.bundle import BUNDLED
 from ps3d_core.params import Resources, SegmentParams
 from ps3d_core.record import RunRecord
 from ps3d_core.store.layout import Dataset
-from ps3d_core.store.location import Location
 
 
 @flow(name="segment-dataset", flow_run_name="segment {dataset}")
@@ -25,13 +25,27 @@ def segment_dataset(
     resources: Resources | None = None,
     keep_work: bool = False,
 ) -> dict[str, RunRecord]:
-    """Segment `scans` (default: all) of a dataset; each is a subflow that may use the whole machine.
+    """Find and measure every particle of several scans, one after another. One that fails does not stop the others.
 
-    Raises `ScansFailedError` at the end, naming the scans that failed.
+    Args:
+        dataset: Dataset that holds the scans: URL or absolute path; ingest-scan makes one.
+        output: Folder or URL for results, one folder per scan.
+        scans: Names of the scans; all scans of the dataset when left out.
+        model: Model to use: bundled, or folder or URL of a model (ps3d model import makes one of nnU-Net's).
+        params: Everything that decides the result.
+        resources: What the run may use; the whole machine it runs on when left out.
+        keep_work: Keep intermediates and the ledger (.work) after success.
+
+    Returns:
+        The content of run.json of each scan.
+
+    Raises:
+        ScansFailedError: at the end, naming the scans that failed and why.
+
     """
     failures = Failures()
     records: dict[str, RunRecord] = {}
-    for scan in scans or Dataset(Location.parse(dataset)).names():
+    for scan in scans or Dataset(place(dataset)).names():
         with failures.collected(scan):
             records[scan] = segment_scan(dataset, scan, output, model, params, resources, keep_work)
     failures.raise_any()

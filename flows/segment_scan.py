@@ -5,6 +5,7 @@ from __future__ import annotations
 from prefect import flow
 from prefect.logging import get_run_logger
 
+from flows.places import place
 from ps3d_core.network.bundle import BUNDLED
 from ps3d_core.params import Resources, SegmentParams
 from ps3d_core.plan import SegmentJob
@@ -12,7 +13,6 @@ from ps3d_core.record import RunRecord
 from ps3d_core.stages import begin_run, finished_run
 from ps3d_core.store.layout import Dataset
 from ps3d_core.store.lease import sole_run
-from ps3d_core.store.location import Location
 from tasks.segment import (
     find_instances,
     find_intensity,
@@ -35,15 +35,27 @@ def segment_scan(
     resources: Resources | None = None,
     keep_work: bool = False,
 ) -> RunRecord:
-    """Segment the scan of a dataset; results go to `output`/`scan`/. Locations are paths or URLs.
+    """Find and measure every particle of one scan: label image, particle table, report.
 
-    `resources` are those of the machine that runs the flow when absent.
+    A finished scan is answered at once; an interrupted one continues where it stopped.
+
+    Args:
+        dataset: Dataset that holds the scan: URL or absolute path; ingest-scan makes one.
+        scan: Name of the scan in the dataset.
+        output: Folder or URL for results; those of this scan go into a folder of its name below it.
+        model: Model to use: bundled, or folder or URL of a model (ps3d model import makes one of nnU-Net's).
+        params: Everything that decides the result.
+        resources: What the run may use; the whole machine it runs on when left out.
+        keep_work: Keep intermediates and the ledger (.work) after success.
+
+    Returns:
+        The content of run.json: counts, sizes, parameters, versions, timings.
+
     """
-    place = Dataset(Location.parse(dataset))
     job = SegmentJob(
-        place,
+        Dataset(place(dataset)),
         scan,
-        Location.parse(output),
+        place(output),
         model,
         params or SegmentParams(),
         resources or Resources(),

@@ -18,6 +18,7 @@ from ps3d_core.inbox.looking import Seen
 from ps3d_core.inbox.process import InboxJob, Poll
 from ps3d_core.record import RunRecord
 from tasks.keys import artifact_key
+from tasks.markdown import escaped
 from tasks.transient import RETRIES, RETRY_DELAYS_SECONDS, retry_condition
 
 OF_PREFECT = (httpx.HTTPError, PrefectHTTPStatusError)
@@ -77,9 +78,9 @@ def tell_segmented(claim: Claim, record: RunRecord) -> None:
 def tell_failed(claim: Claim, reason: str) -> None:
     """Emit that a scan failed, and show the reason on the page of its run."""
     create_markdown_artifact(
-        f"    {reason}",  # a code block: names and messages are not ours
+        escaped(reason),
         key=artifact_key(claim.label, "failed"),
-        description=f"{claim.label}: moved to failed/",
+        description=f"{escaped(claim.label)}: moved to failed/",
     )
     tell("scan.failed", claim, reason=reason)
 
@@ -94,7 +95,11 @@ def show_poll(job: InboxJob, poll: Poll) -> None:
     rows += [{"scan": label, "state": "failed", "why": reason} for label, reason in poll.failed.items()]
     rows += [{"scan": label, "state": "waits for", "why": what} for label, what in poll.waiting.items()]
     create_table_artifact(
-        [{"scan": "", "state": "", "particles": "", "why": "", **row} for row in rows],
+        [{"scan": "", "state": "", "particles": "", "why": "", **_escaped(row)} for row in rows],
         key=artifact_key(str(job.inbox.prefix), "inbox"),
-        description=f"{job.inbox.incoming}: {poll}",
+        description=f"{escaped(str(job.inbox.incoming))}: {poll}",
     )
+
+
+def _escaped(row: dict[str, Any]) -> dict[str, Any]:
+    return {key: escaped(value) if isinstance(value, str) else value for key, value in row.items()}

@@ -10,6 +10,7 @@ from ps3d_core.scan import ingest as core
 from ps3d_core.scan.ingest import IngestSummary
 from ps3d_core.store.layout import Dataset
 from tasks.keys import artifact_key
+from tasks.markdown import escaped
 from tasks.progress import run_progress
 from tasks.transient import RETRIES, RETRY_DELAYS_SECONDS, retry_condition
 
@@ -44,8 +45,10 @@ def ingest(
         allow_gaps=allow_gaps,
         progress=run_progress(name),
     )
-    rows = "\n".join(f"| {key} | {value} |" for key, value in summary.model_dump().items())
+    rows = "\n".join(f"| {key} | {escaped(str(value))} |" for key, value in summary.model_dump().items())
     create_markdown_artifact(
-        f"| | |\n|---|---|\n{rows}", key=artifact_key(name, "scan"), description=f"{name}: the scan as ingested"
+        f"| | |\n|---|---|\n{rows}",
+        key=artifact_key(name, "scan"),
+        description=f"{escaped(name)}: the scan as ingested",
     )
     return summary

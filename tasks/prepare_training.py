@@ -13,6 +13,7 @@ from ps3d_core.training.preparation_plan import CasePlan, PreparationJob, Prepar
 from ps3d_core.training.preparation_record import CaseRecord, PreparationRecord
 from tasks.artifacts import show_plan
 from tasks.keys import artifact_key
+from tasks.markdown import escaped
 from tasks.progress import run_progress
 from tasks.step import step
 
@@ -37,10 +38,14 @@ def finish_preparation(plan: PreparationPlan, cases: Sequence[CaseRecord]) -> Pr
     record = core.finish_preparation(plan, cases)
     create_table_artifact(
         [
-            {"scan": case.scan, "voxels": " x ".join(map(str, case.network_shape)), "particles": case.particles}
+            {
+                "scan": escaped(case.scan),
+                "voxels": " x ".join(map(str, case.network_shape)),
+                "particles": case.particles,
+            }
             for case in record.cases.values()
         ],
         key=artifact_key(str(plan.folder.root), "training-data"),
-        description=f"training data in {plan.folder.root}",
+        description=f"training data in {escaped(str(plan.folder.root))}",
     )
     return record

@@ -19,6 +19,7 @@ from prefect.logging import get_run_logger
 
 from ps3d_core.progress import Event, Listener, Noted, Progress, StageAdvanced, StageFinished, StageStarted
 from tasks.keys import artifact_key
+from tasks.markdown import escaped
 
 UPDATE_EVERY_SECONDS = 2.0
 
@@ -80,7 +81,7 @@ def _create(event: StageStarted, scan: str) -> UUID:
     artifact = create_progress_artifact(
         done,
         key=artifact_key(scan, event.stage),
-        description=f"{scan}: {event.stage}, {event.total} {event.unit}",
+        description=f"{escaped(scan)}: {escaped(event.stage)}, {event.total} {event.unit}",
     )
     assert isinstance(artifact, UUID)  # noqa: S101  (a coroutine only in asynchronous code)
     return artifact

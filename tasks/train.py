@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from ps3d_core.network.bundle import Bundle
 from ps3d_core.training.nnunet import crossvalidation, packing, run
@@ -16,8 +16,9 @@ from ps3d_core.training.nnunet.crossvalidation import Row
 from ps3d_core.training.nnunet.packing import Trained
 from ps3d_core.training.nnunet.plan import Fold, Planned, TrainJob, TrainPlan
 from ps3d_core.training.nnunet.run import Curve
-from tasks.artifacts import address_of, show_plan
+from tasks.artifacts import place, show_plan
 from tasks.keys import artifact_key
+from tasks.markdown import escaped
 from tasks.progress import run_progress
 from tasks.step import step
 
@@ -48,7 +49,8 @@ def train_fold(plan: TrainPlan, planned: Planned, fold: Fold) -> Curve:
     create_table_artifact(
         _rows(curve),
         key=artifact_key(plan.job.bundle.name, f"loss of fold {fold}"),
-        description=f"{plan.name}: loss and Dice of patches by epoch, fold {fold}; {curve.seconds / 3600:.2f} hours",
+        description=f"{escaped(plan.name)}: loss and Dice of patches by epoch, fold {fold}; "
+        f"{curve.seconds / 3600:.2f} hours",
     )
     return curve
 
@@ -74,15 +76,12 @@ def publish(plan: TrainPlan, planned: Planned, packed: Bundle, curves: Sequence[
         create_table_artifact(
             [dict(row) for row in result.accuracy],
             key=artifact_key(name, "cross-validation"),
-            description=f"{plan.name}: particles of the cases that a fold was not trained on",
+            description=f"{escaped(plan.name)}: particles of the cases that a fold was not trained on",
         )
-    create_link_artifact(
-        address_of(plan.job.bundle), link_text=name, key=artifact_key(name, "model"), description=f"{plan.name}: model"
-    )
     create_markdown_artifact(
-        f"    ps3d segment DATA RESULTS --model {result.bundle}",
-        key=artifact_key(name, "next"),
-        description=f"{plan.name}: how to use it",
+        f"- model: {place(plan.job.bundle)}\n\nHow to use it:\n\n    ps3d segment DATA RESULTS --model {result.bundle}",
+        key=artifact_key(name, "model"),
+        description=f"{escaped(plan.name)}: model",
     )
     return result
 

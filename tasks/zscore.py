@@ -11,6 +11,7 @@ from ps3d_core.scan import zscore as core
 from ps3d_core.scan.zscore import ScanShare, ScanToRead, ZScorePlan, ZScoreRecord
 from ps3d_core.store.layout import Dataset
 from tasks.keys import artifact_key
+from tasks.markdown import escaped
 from tasks.progress import run_progress
 from tasks.step import step
 
@@ -35,10 +36,10 @@ def finish_zscore(plan: ZScorePlan, shares: Sequence[ScanShare]) -> ZScoreRecord
     record = core.finish_zscore(plan, shares)
     rows = [{"scan": "all", "voxels": record.dataset_voxels, "mean": record.mean, "std": record.std}]
     for name, grey in record.scans.items():
-        rows.append({"scan": name, "voxels": grey.voxels, "mean": grey.mean, "std": grey.std})
+        rows.append({"scan": escaped(name), "voxels": grey.voxels, "mean": grey.mean, "std": grey.std})
     create_table_artifact(
         rows,
         key=artifact_key(str(plan.dataset.root), "zscore"),
-        description=f"grey values of {plan.dataset.root}, {record.method}",
+        description=f"grey values of {escaped(str(plan.dataset.root))}, {record.method}",
     )
     return record

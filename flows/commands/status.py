@@ -1,10 +1,16 @@
-"""`ps3d status`: which Prefect API commands would use, and its latest runs."""
+"""`ps3d status`: which Prefect API commands would use, the parts of the local stack, and the latest runs."""
 
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
-PURPOSE = "show which Prefect API is used, and its latest runs"
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+
+    from flows.stack.state import StackState
+
+PURPOSE = "show the local stack, its workers and latest runs"
 EXAMPLES = "  ps3d status"
 
 LATEST = 10
@@ -17,6 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Print the state of things; starts nothing."""
     from flows.local_server import configured_url, running_url, server_folder
+    from flows.stack.state import running_stack
 
     configured, local = configured_url(), running_url()
     if configured:
@@ -24,20 +31,67 @@ def run(args: argparse.Namespace) -> None:
     elif local:
         print(f"Prefect API   {local} (local server, running)")
     else:
-        print("Prefect API   none runs; ps3d segment starts a local server, ps3d up shows it")
+        print("Prefect API   none runs; ps3d segment starts a local server, ps3d up the whole stack")
     print(f"history       {server_folder()}")
+    if (stack := running_stack()) is not None:
+        _print_stack(stack)
     if url := configured or local:
-        _print_runs(url)
+        _print_server(url)
 
 
-def _print_runs(url: str) -> None:
+def _print_stack(stack: StackState) -> None:
+    print(f"stack         process {stack.pid}, {'ready' if stack.ready else 'starting'}; store {stack.store}")
+    if stack.s3 is not None:
+        print(f"S3            {stack.s3}; keys in {stack.s3_environment}")
+    for part in stack.parts:
+        state = "running" if part.alive else "down"
+        again = f", started again {part.restarts} times" if part.restarts else ""
+        print(f"  {part.name:<13} {state}{again}; log {part.log}")
+
+
+def _print_server(url: str) -> None:
     from flows.local_server import using
 
     with using(url):
         from prefect.client.orchestration import get_client
-        from prefect.client.schemas.sorting import FlowRunSort
 
         with get_client(sync_client=True) as client:
-            for run in client.read_flow_runs(sort=FlowRunSort.START_TIME_DESC, limit=LATEST):
-                started = run.start_time.astimezone().strftime("%Y-%m-%d %H:%M") if run.start_time else "not started"
-                print(f"{started:<16}  {run.state_name or '':<10} {run.name}")
+            _print_workers(client)
+            _print_schedules(client)
+            _print_runs(client)
+
+
+def _print_workers(client: SyncPrefectClient) -> None:
+    for pool in client.read_work_pools():
+        workers = client.read_workers_for_work_pool(pool.name)
+        online = [worker.name for worker in workers if worker.status == "ONLINE"]
+        print(f"pool {pool.name:<8} {', '.join(online) or 'no worker'}{' (paused)' if pool.is_paused else ''}")
+
+
+def _print_schedules(client: SyncPrefectClient) -> None:
+    for deployment in client.read_deployments():
+        for schedule in deployment.schedules:
+            when = getattr(schedule.schedule, "cron", None) or f"every {getattr(schedule.schedule, 'interval', '?')}"
+            off = "" if schedule.active and not deployment.paused else " (paused)"
+            print(f"schedule      {deployment.name} {when}{off}")
+
+
+def _print_runs(client: SyncPrefectClient) -> None:
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
+    from prefect.client.schemas.objects import StateType
+    from prefect.client.schemas.sorting import FlowRunSort
+
+    begun = FlowRunFilter(
+        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[s for s in StateType if s not in _NOT_SHOWN]))
+    )
+    waiting = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])))
+    late = [run for run in client.read_flow_runs(flow_run_filter=waiting) if run.state_name in _WAITS]
+    if late:
+        print(f"waiting       {len(late)} runs, the first of them {late[0].name}")
+    for run in client.read_flow_runs(flow_run_filter=begun, sort=FlowRunSort.START_TIME_DESC, limit=LATEST):
+        started = run.start_time.astimezone().strftime("%Y-%m-%d %H:%M") if run.start_time else "not started"
+        print(f"{started:<16}  {run.state_name or '':<10} {run.name}")
+
+
+_NOT_SHOWN = {"SCHEDULED", "CANCELLED"}  # polls of the inbox that fall into a long one are cancelled
+_WAITS = {"Late", "AwaitingRetry", "AwaitingConcurrencySlot"}

@@ -1,31 +1,77 @@
-"""`ps3d up`: the local Prefect server in the foreground."""
+"""`ps3d up`: the whole local stack in the foreground."""
 
 from __future__ import annotations
 
 import argparse
-import signal
+from typing import TYPE_CHECKING
 
-PURPOSE = "run the local Prefect server until Ctrl-C"
+from flows.arguments import not_negative, positive
+
+if TYPE_CHECKING:
+    from flows.stack.stack import Stack
+
+PURPOSE = "run the local stack: Prefect, S3, deployments, workers"
 EXAMPLES = """\
-  ps3d up                           look at finished runs; commands given meanwhile use this server
+  ps3d up                           until Ctrl-C; commands given meanwhile use this server
+  ps3d up --store /data/ps3d        inbox and results in a folder; no S3 server
+  ps3d up --store s3://bucket/ct    the S3 of your AWS_ variables
+  ps3d up --workers 0               look at finished runs; nothing is started
 
-The server listens on 127.0.0.1 only. Its history is kept in ~/.ps3d/prefect
-(PS3D_HOME changes the place)."""
+Everything listens on 127.0.0.1 only. History, the S3 server's data and its keys are kept in ~/.ps3d
+(PS3D_HOME changes the place) and are there again after a restart; interrupted runs continue.
+The Prefect server uses PostgreSQL when PS3D_DATABASE_URL is set, like postgresql+asyncpg://user:password@host/name."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """No arguments."""
+    """Add the command's arguments."""
+    parser.add_argument(
+        "--store", metavar="STORE", help="folder or URL for inbox and results (default: a bucket on an own S3 server)"
+    )
+    parser.add_argument(
+        "--workers", type=not_negative, default=1, metavar="N", help="workers of the cpu pool (default: 1)"
+    )
+    parser.add_argument("--port", type=positive, metavar="PORT", help="of the UI (default: 4210, or any free one)")
+    parser.add_argument(
+        "--s3-port", type=positive, default=4211, metavar="PORT", help="of the S3 server (default: 4211)"
+    )
 
 
 def run(args: argparse.Namespace) -> None:
-    """Serve until interrupted, which is how it is meant to end."""
-    from flows.local_server import local_server
+    """Run everything until interrupted, which is how it is meant to end."""
+    from flows.stack.stack import StackOptions, running
 
+    options = StackOptions(store=args.store, port=args.port, s3_port=args.s3_port, workers=args.workers)
     try:
-        print("starting the Prefect server ...", flush=True)
-        with local_server() as url:
-            print(f"{url.removesuffix('/api')}   (Ctrl-C stops it)", flush=True)
-            while True:
-                signal.pause()
+        with running(options, _say) as stack:
+            for line in _addresses(stack):
+                _say(line)
+            stack.keep()
     except KeyboardInterrupt:
-        print("stopped")
+        _say("stopped")
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _addresses(stack: Stack) -> list[str]:
+    lines = ["", f"Prefect UI   {stack.state.ui}"]
+    if stack.s3 is not None:
+        lines += [
+            f"S3 endpoint  {stack.s3.endpoint}, bucket {stack.store.removeprefix('s3://')}",
+            f"S3 keys      {stack.s3.environment_file} (only you can read it)",
+        ]
+    workers = [child.name.removeprefix("worker ") for child in stack.children if child.name.startswith("worker")]
+    lines += [
+        f"store        {stack.store}",
+        f"workers      {', '.join(workers) or 'none'}",
+        "",
+    ]
+    if stack.s3 is not None:
+        lines += [
+            "Use the bucket from another terminal, with ps3d or any S3 client:",
+            f"  . {stack.s3.environment_file}",
+            f"  ps3d demo --workdir {stack.store}/demo      what the default parameters of the deployments speak of",
+            "",
+        ]
+    return [*lines, "ready; Ctrl-C stops everything"]

@@ -28,6 +28,7 @@ MIN_SHAPE_VOXELS: Final = 100
 ZINGG_LIMIT: Final = 2 / 3
 LARGEST: Final = 10
 CURVE_POINTS: Final = 240
+WEIGHTINGS: Final[tuple[Weighting, ...]] = ("volume", "number")
 
 Integers = npt.NDArray[np.int64]
 
@@ -104,22 +105,10 @@ def pictures(slices: Sequence[Picture], spacing: float) -> str:
 
 def sizes(sample: Sample) -> str:
     """Cumulative size distribution, drawn and in figures."""
-    curves, rows = [], []
-    weightings: tuple[Weighting, ...] = ("volume", "number")
-    for weighting in weightings:
+    curves, rows = size_curves(sample), []
+    for weighting in WEIGHTINGS:
         found = cast(SizeDistribution, size_distribution(sample.voxels, sample.spacing, weighting))
-        diameters, passing = passing_curve(sample.voxels, sample.spacing, weighting)
-        x = np.geomspace(diameters[0], diameters[-1], CURVE_POINTS)
-        marks = [(found.d10, 0.1, "D10"), (found.d50, 0.5, "D50"), (found.d90, 0.9, "D90")]
-        curves.append(
-            Series(
-                name=f"by {weighting}",
-                x=x,
-                y=np.interp(x, diameters, passing),
-                marks=marks if weighting == "volume" else (),
-            )
-        )
-        cells = "".join(f'<td class="n">{significant(d)}</td>' for d, _, _ in marks)
+        cells = "".join(f'<td class="n">{significant(d)}</td>' for d in (found.d10, found.d50, found.d90))
         rows.append(f'<tr><th>by {weighting}</th>{cells}<td class="n">{found.span:.2f}</td></tr>')
     chart = line_chart(
         curves, x_label="equivalent diameter, mm", y_label="finer than this size", alt="Cumulative size distribution"
@@ -133,6 +122,25 @@ def sizes(sample: Sample) -> str:
         '<th class="n">D90, mm</th><th class="n">span (D90 − D10) / D50</th></tr>'
         f"{''.join(rows)}</table></div></section>"
     )
+
+
+def size_curves(sample: Sample) -> list[Series]:
+    """The cumulative size distribution under each weighting; the first has its percentiles marked."""
+    curves = []
+    for weighting in WEIGHTINGS:
+        found = cast(SizeDistribution, size_distribution(sample.voxels, sample.spacing, weighting))
+        diameters, passing = passing_curve(sample.voxels, sample.spacing, weighting)
+        x = np.geomspace(diameters[0], diameters[-1], CURVE_POINTS)
+        marks = [(found.d10, 0.1, "D10"), (found.d50, 0.5, "D50"), (found.d90, 0.9, "D90")]
+        curves.append(
+            Series(
+                name=f"by {weighting}",
+                x=x,
+                y=np.interp(x, diameters, passing),
+                marks=marks if weighting == "volume" else (),
+            )
+        )
+    return curves
 
 
 def shapes(sample: Sample) -> str:
@@ -168,18 +176,11 @@ def shapes(sample: Sample) -> str:
 
 def largest(sample: Sample) -> str:
     """The largest particles, one line each."""
-    n = min(LARGEST, len(sample.voxels))
-    title = f"The {n} largest particles" if n > 1 else "The largest particle"
-    # Equal sizes go by position in the table, so the same table gives the same page.
-    kth = np.partition(sample.voxels, -n)[-n]
-    rows = np.flatnonzero(sample.voxels >= kth)
-    rows = rows[np.argsort(-sample.voxels[rows], kind="stable")][:n]
+    rows, columns = largest_particles(sample)
+    title = f"The {len(rows)} largest particles" if len(rows) > 1 else "The largest particle"
     heads = ["label", "diameter, mm", "volume, mm³", "longest axis, mm", "shortest axis, mm", "sphericity"]
-    names = ["label", "diameter_mm", "volume_mm3", "axis_long_mm", "axis_short_mm", "sphericity"]
-    names += [f"centroid_{axis}_mm" for axis in "zyx"]
-    values = [sample.column(name)[rows].tolist() for name in names]
     lines = []
-    for i, (label, *numbers) in enumerate(zip(*values, strict=True)):
+    for i, (label, *numbers) in enumerate(zip(*columns.values(), strict=True)):
         cells = "".join(f'<td class="n">{significant(v)}</td>' for v in numbers[:-3])
         centre = ", ".join(significant(v) for v in numbers[-3:])
         edge = "yes" if sample.cut[rows[i]] else ""
@@ -191,6 +192,18 @@ def largest(sample: Sample) -> str:
         f'<tr>{head}<th class="n">centre z, y, x, mm</th><th>at the edge</th></tr>'
         f"{''.join(lines)}</table></div></section>"
     )
+
+
+def largest_particles(sample: Sample) -> tuple[Integers, dict[str, list[Any]]]:
+    """Rows of the table that hold the largest particles, largest first, and some of their columns."""
+    n = min(LARGEST, len(sample.voxels))
+    # Equal sizes go by position in the table, so the same table gives the same page.
+    kth = np.partition(sample.voxels, -n)[-n]
+    rows = np.flatnonzero(sample.voxels >= kth)
+    rows = rows[np.argsort(-sample.voxels[rows], kind="stable")][:n]
+    names = ["label", "diameter_mm", "volume_mm3", "axis_long_mm", "axis_short_mm", "sphericity"]
+    names += [f"centroid_{axis}_mm" for axis in "zyx"]
+    return rows, {name: sample.column(name)[rows].tolist() for name in names}
 
 
 def _picture(picture: Picture, spacing: float) -> str:

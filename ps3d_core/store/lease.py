@@ -34,6 +34,8 @@ from ps3d_core.store.location import Location
 RENEW_SECONDS = 10.0
 STALE_SECONDS = 60.0
 LOOK_SECONDS = 2.0
+CLOCKS_SECONDS = 3600.0
+"""How far the clocks of two machines may be apart where nobody can watch and wait."""
 PATIENCE_SECONDS = 300.0
 
 Say = Callable[[str], None]
@@ -149,6 +151,18 @@ def sole_run(place: Location, what: str, say: Say = lambda text: None) -> Iterat
     finally:
         _held.reset(before)
         lease.end()
+
+
+def is_held(place: Location) -> bool:
+    """Whether a run seems to hold the lease in the folder `place`; answers at once and takes nothing.
+
+    Of a run on another machine that did not say that it ended, only an hour without a sign of life counts as death.
+    """
+    last = max(_numbers(place), default=0)
+    owner = _read_owner(_file(place, last)) if last else None
+    if owner is None or owner.free:
+        return False
+    return owner.lives_here if owner.is_here else time.time() - owner.renewed < CLOCKS_SECONDS
 
 
 @contextmanager

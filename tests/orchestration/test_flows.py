@@ -39,7 +39,7 @@ from tests.orchestration.conftest import PARAMS, RESOURCES, SHAPE
 pytestmark = pytest.mark.usefixtures("server")
 
 SCAN, OTHER = "Ore 2.5um", "ore_2,5µm"
-KINDS = ("markdown", "progress", "table")  # a link is markdown to Prefect
+KINDS = ("markdown", "progress", "table")
 STAGES = ["plan", "grey values", "predict", "instances", "labels", "measure", "report", "finish"]
 
 
@@ -114,10 +114,10 @@ def test_artifacts_show_plan_progress_and_results(
     text = {kind: "".join(str(artifact.data) for artifact in shown if artifact.type == kind) for kind in KINDS}
     assert {artifact.type for artifact in shown} == set(KINDS)
     assert "64 x 72 x 80 voxels" in text["markdown"]
-    assert all(name in text["table"] for name in ("D10", "D50", "D90"))
+    assert all(name in text["table"] for name in ("D10", "D50", "D90", "axis_long_mm"))
+    assert text["markdown"].count("data:image/jpeg;base64,") == 3
     for location in (Result(output, SCAN).report, Result(output, SCAN).table_csv, Result(output, SCAN).labels):
-        assert location.local_path is not None
-        assert f"]({location.local_path.as_uri()})" in text["markdown"]
+        assert f"`{location}`" in text["markdown"]
     progress = [artifact for artifact in shown if artifact.type == "progress"]
     assert any("predict" in str(artifact.description) for artifact in progress)
     assert {artifact.data for artifact in progress} == {100.0}

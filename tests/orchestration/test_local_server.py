@@ -72,27 +72,6 @@ def test_server_is_shared_and_outlives_the_kill_of_whoever_started_it(tmp_path: 
     assert (tmp_path / "prefect" / "prefect.db").exists()
 
 
-def test_interrupted_up_stops_the_server(tmp_path: Path) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-m", "flows.cli", "up"],
-        cwd=ROOT,
-        env=os.environ | {"PS3D_HOME": str(tmp_path)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        assert process.stdout.readline() == "starting the Prefect server ...\n"
-        address = process.stdout.readline().split()[0]
-        with urllib.request.urlopen(address) as page:
-            assert "<html" in page.read().decode()
-        process.send_signal(signal.SIGINT)
-        assert process.wait() == 0
-        assert (process.stdout.read(), process.stderr.read()) == ("stopped\n", "")
-    assert not is_locked(tmp_path / "prefect" / "server.lock")
-
-
 def test_status_lists_the_runs(server: Api, capsys: pytest.CaptureFixture[str]) -> None:
     from prefect import flow
 

@@ -1,0 +1,111 @@
+"""A result at a glance, for places that show a summary beside a run: small pictures, one curve, a few rows.
+
+The report has all of it in full. Pictures come from the coarser levels of the images, so that they cost little for
+any scan, and are compressed hard; the curve brings its colours with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, cast
+
+import imagecodecs
+import numpy as np
+import numpy.typing as npt
+
+from ps3d_core.geometry.boxes import Shape
+from ps3d_core.particles import report_sections as sections
+from ps3d_core.particles.charts import line_chart
+from ps3d_core.particles.distribution import size_distribution
+from ps3d_core.particles.overlay import Picture, overlay_pictures
+from ps3d_core.particles.report_sections import Sample
+from ps3d_core.particles.table import read_columns
+from ps3d_core.store.location import Location
+from ps3d_core.store.ome import open_image
+
+MAX_SIDE: Final = 400
+"""Longest side of a picture's grey values in pixels."""
+
+_LEVELS: Final = 12
+_QUALITY: Final = 80
+# Readable on white and on black: whoever shows the curve decides on the background.
+_STYLE: Final = (
+    "<style>svg{font:12px sans-serif}.grid{stroke:#8884}.axis{stroke:#888}.tick,.name{fill:#888}"
+    ".line{fill:none;stroke-width:2.5}.s0{stroke:#3b8eea}.s1{stroke:#d9730d}.marker{fill:#3b8eea}</style>"
+)
+
+
+def sample_of(labels: Location, table: Location, spacing: float) -> Sample:
+    """What is said about: the table and the columns that are needed throughout; `spacing` in mm."""
+    columns = read_columns(table, ["voxels", "touches_border"])
+    return Sample(
+        table=table,
+        shape=cast(Shape, open_image(labels).shape),
+        spacing=spacing,
+        voxels=columns["voxels"],
+        cut=columns["touches_border"].astype(np.bool_),
+    )
+
+
+def pictures(labels: Location, image: Location | None, max_side: int = MAX_SIDE) -> list[tuple[str, bytes]]:
+    """JPEG pictures of three slices, outlines drawn over grey values, each with the axis it is perpendicular to."""
+    level = _coarse_level(labels, image, max_side)
+    found = overlay_pictures(labels / level, None if image is None else image / level, max_side=max_side)
+    return [(picture.axis, _flattened(picture)) for picture in found if not picture.is_window]
+
+
+def size_curve(sample: Sample) -> str:
+    """Cumulative size distribution by volume and by number as an SVG file."""
+    chart = line_chart(
+        sections.size_curves(sample),
+        x_label="equivalent diameter, mm",
+        y_label="finer than this size",
+        alt="Cumulative size distribution",
+    )
+    return chart.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1).replace(">", f">{_STYLE}", 1)
+
+
+def size_rows(sample: Sample) -> list[dict[str, Any]]:
+    """D10, D50, D90 (mm) by volume and by number."""
+    by = {weighting: size_distribution(sample.voxels, sample.spacing, weighting) for weighting in sections.WEIGHTINGS}
+    return [
+        {"percentile": mark.upper()} | {f"by_{w}_mm": round(getattr(found, mark), 6) for w, found in by.items()}
+        for mark in ("d10", "d50", "d90")
+    ]
+
+
+def largest_rows(sample: Sample) -> list[dict[str, Any]]:
+    """The largest particles."""
+    rows, columns = sections.largest_particles(sample)
+    rounded = {name: [round(value, 6) for value in values] for name, values in columns.items()}
+    rounded["touches_border"] = sample.cut[rows].tolist()
+    return [dict(zip(rounded, values, strict=True)) for values in zip(*rounded.values(), strict=True)]
+
+
+def _coarse_level(labels: Location, image: Location | None, max_side: int) -> str:
+    """The coarsest level that both images have alike and that is not coarser than the pictures."""
+    chosen = 0
+    for level in range(1, _LEVELS):
+        places = [place / str(level) for place in (labels, image) if place is not None]
+        if not all((place / "zarr.json").exists() for place in places):
+            break
+        shapes = {open_image(place).shape for place in places}
+        if len(shapes) > 1 or max(max(shape) for shape in shapes) < max_side:
+            break
+        chosen = level
+    return str(chosen)
+
+
+def _flattened(picture: Picture) -> bytes:
+    outlines: npt.NDArray[np.uint8] = imagecodecs.png_decode(picture.outlines)
+    base = np.zeros(outlines.shape[:2], np.uint8)
+    if picture.grey is not None:
+        base = _stretched(imagecodecs.png_decode(picture.grey), base.shape)
+    colours = np.where(outlines[..., 3:] > 0, outlines[..., :3], base[..., None])
+    return bytes(imagecodecs.jpeg_encode(np.ascontiguousarray(colours), level=_QUALITY))
+
+
+def _stretched(plane: npt.NDArray[np.uint8], shape: Sequence[int]) -> npt.NDArray[np.uint8]:
+    """`plane` in a frame of more pixels."""
+    rows, columns = (np.arange(n) * m // n for n, m in zip(shape, plane.shape, strict=True))
+    return plane[np.ix_(rows, columns)]

@@ -1,0 +1,136 @@
+"""`ps3d up` as a process of its own, and what tests ask of it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.objects import FlowRun
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from flows.stack.guard import VARIABLE
+
+ROOT = Path(__file__).parents[2]
+PATIENCE_SECONDS = 240.0
+
+
+def wait_until(condition: Callable[[], Any]) -> Any:
+    give_up = time.monotonic() + PATIENCE_SECONDS
+    while not (found := condition()):
+        assert time.monotonic() < give_up
+        time.sleep(0.2)
+    return found
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Up:
+    """A running `ps3d up`."""
+
+    def __init__(self, home: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> None:
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "AWS_"))}
+        self.home = home
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "flows.cli", "up", *arguments],
+            cwd=ROOT,
+            env=inherited | {"PS3D_HOME": str(home), **(environment or {})},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            # Tests may run in the background of a shell, where Ctrl-C is ignored by all that is started.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+        )
+        self.lines: list[str] = []
+
+    def await_ready(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.lines.append(line.rstrip())
+            if line.startswith("ready"):
+                return
+        assert self.process.stderr is not None
+        raise AssertionError(self.process.stderr.read())
+
+    @property
+    def ui(self) -> str:
+        return next(line.split()[-1] for line in self.lines if line.startswith("Prefect UI"))
+
+    def family(self) -> list[psutil.Process]:
+        """All processes below it."""
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def one(self, *words: str) -> psutil.Process:
+        """The process below it whose command has all these words and that no guard is."""
+        (found,) = [
+            p for p in self.family() if set(words) <= set(p.cmdline()) and "flows.stack.guard" not in p.cmdline()
+        ]
+        return found
+
+    @contextmanager
+    def client(self) -> Iterator[SyncPrefectClient]:
+        with temporary_settings({PREFECT_API_URL: f"{self.ui}/api"}), get_client(sync_client=True) as client:
+            yield client
+
+    def run(self, deployment: str, **parameters: Any) -> FlowRun:
+        """Start a run of a deployment with its defaults and these parameters."""
+        with self.client() as client:
+            found = next(d for d in client.read_deployments() if d.name == deployment)
+            return client.create_flow_run_from_deployment(found.id, parameters=parameters)
+
+    def ended(self, run: FlowRun) -> FlowRun | None:
+        """The run once it has ended."""
+        with self.client() as client:
+            now = client.read_flow_run(run.id)
+        return now if now.state is not None and now.state.is_final() else None
+
+    def stop(self) -> tuple[int, str, str]:
+        """Ctrl-C; exit status and what was said since."""
+        self.process.send_signal(signal.SIGINT)
+        out, err = self.process.communicate(timeout=PATIENCE_SECONDS)
+        return self.process.returncode, out, err
+
+    def kill(self) -> None:
+        """kill -9."""
+        with self.process:
+            self.process.kill()
+
+
+def gone(family: list[psutil.Process]) -> bool:
+    """Whether none of these processes is left."""
+    return not [p for p in family if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+
+
+def children_of_stacks() -> set[int]:
+    """Processes that guards are above, of any stack on this machine."""
+    found = set()
+    for process in psutil.process_iter():
+        try:
+            if VARIABLE in process.environ():
+                found.add(process.pid)
+        except (psutil.Error, OSError):
+            continue
+    return found
+
+
+def status_of(url: str) -> int:
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code

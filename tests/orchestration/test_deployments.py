@@ -1,0 +1,78 @@
+"""prefect.yaml: every deployment has a form that explains itself, and defaults that the form accepts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect.flows import load_flow_from_entrypoint
+
+from flows.stack.bootstrap import Deployment, read_file
+from ps3d_core.errors import InputError
+
+DEPLOYMENTS = {deployment.name: deployment for deployment in read_file("s3://bucket/x/").deployments}
+
+
+def flow_of(deployment: Deployment) -> Any:
+    return load_flow_from_entrypoint(deployment.entrypoint, use_placeholder_flow=False)
+
+
+def test_what_there_is() -> None:
+    assert set(DEPLOYMENTS) >= {
+        "process-inbox",
+        "ingest-scan",
+        "segment-scan",
+        "segment-dataset",
+        "estimate-zscore",
+        "prune-work",
+    }
+    assert DEPLOYMENTS["process-inbox"].parameters["prefix"] == "s3://bucket/x"
+    assert DEPLOYMENTS["process-inbox"].schedules
+
+
+@pytest.mark.parametrize("name", DEPLOYMENTS)
+def test_defaults_fit_and_every_field_is_explained(name: str) -> None:
+    deployment = DEPLOYMENTS[name]
+    flow = flow_of(deployment)
+    schema = flow.parameters.model_dump()
+    assert flow.name == name.removesuffix("-gpu")
+    assert len(flow.description) > 40
+    assert set(schema["required"]) <= set(deployment.parameters)
+    flow.validate_parameters(deployment.parameters)
+    models = {"parameters": schema, **schema["definitions"]}
+    bare = [
+        f"{m}.{field}"
+        for m, about in models.items()
+        for field, p in about["properties"].items()
+        if not p.get("description")
+    ]
+    assert not bare
+
+
+@pytest.mark.parametrize("name", DEPLOYMENTS)
+def test_work_goes_where_a_queue_is(name: str) -> None:
+    place = DEPLOYMENTS[name].work_pool
+    assert place.work_queue_name in read_file("x").definitions.work_pools[place.name].queues
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("deployments: [", "cannot be read"),
+        (
+            "name: x\ndefinitions: {work_pools: {}}\ndeployments: [{name: a}]",
+            "deployments / 0 / entrypoint: Field required",
+        ),
+    ],
+)
+def test_a_bad_file_is_named(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "prefect.yaml"
+    file.write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_file("s3://x", file)
+
+
+def test_a_store_is_text_whatever_is_in_it() -> None:
+    store = '/data/a "b" {{ $X }}'
+    assert read_file(store).deployments[0].parameters["prefix"] == store

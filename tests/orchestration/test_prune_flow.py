@@ -1,0 +1,52 @@
+"""The prune flow on a real server: a dry run lists and keeps, a real one frees what it listed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from prefect.client.orchestration import get_client
+
+from flows.prune_work import prune_work
+from ps3d_core.params import RetentionParams
+from ps3d_core.store.layout import Result
+from ps3d_core.store.lease import sole_run
+from ps3d_core.store.location import Location
+
+pytestmark = pytest.mark.usefixtures("server")
+
+NOW = RetentionParams(older_than_days=0)
+NASTY = "<img src=x onerror=y>"
+
+
+def shown_by(flow_run: UUID | None) -> tuple[str, str]:
+    """Description and rows of the one table of a run."""
+    with get_client(sync_client=True) as client:
+        (table,) = [found for found in client.read_artifacts() if found.flow_run_id == flow_run]
+    return str(table.description), str(table.data)
+
+
+def test_dry_run_then_real(tmp_path: Path) -> None:
+    output = Location.parse(tmp_path)
+    for scan in (NASTY, "running"):
+        (Result(output, scan).work / "a").write_bytes(b"x" * 2_000_000)
+    with sole_run(Result(output, "running").lease, "scan running"):
+        dry = prune_work(str(output), NOW, return_state=True)
+        assert dry.result() == 2_000_000
+        description, rows = shown_by(dry.state_details.flow_run_id)
+        assert description.startswith("2.0 MB would be freed")
+        assert description.endswith("nothing was removed (dry run)")
+        assert "would go" in rows
+        assert "stays" in rows
+        assert NASTY not in rows
+        assert Result(output, NASTY).work.find()
+
+        real = prune_work(str(output), NOW, dry_run=False, return_state=True)
+        assert real.result() == 2_000_000
+        assert not Result(output, NASTY).work.exists()
+        assert Result(output, "running").work.find()
+    again = prune_work(str(output), NOW, dry_run=False, return_state=True)
+    assert again.result() == 2_000_000
+    assert "running" in shown_by(again.state_details.flow_run_id)[1]
+    assert shown_by(prune_work(str(output), NOW, return_state=True).state_details.flow_run_id)[0].startswith("0.0 MB")

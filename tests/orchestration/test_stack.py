@@ -1,0 +1,212 @@
+"""`ps3d up` for real: Prefect server, S3 server, worker and flow runs, each a process; and what a kill does to them."""
+
+from __future__ import annotations
+
+import json
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from flows.stack.bootstrap import bootstrap, read_file
+from ps3d_core.phantom.params import PhantomParams
+from ps3d_core.phantom.write import write_phantom
+from ps3d_core.store.layout import Result
+from ps3d_core.store.location import Location
+from ps3d_core.store.ome import open_image
+from tests.orchestration.conftest import SHAPE
+from tests.orchestration.stack_process import ROOT, Up, free_port, gone, status_of, wait_until
+
+SCAN = "ore <b>7_"
+FAST = {"params": {"predict": {"mirror": False, "device": "cpu"}}, "resources": {"workers": 1, "memory_gib": 4}}
+STORE = "s3://scans"
+JOB = {"dataset": f"{STORE}/data", "scan": SCAN, **FAST}
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("stack")
+
+
+@pytest.fixture(scope="module")
+def up(home: Path) -> Iterator[Up]:
+    running = Up(home, "--s3-port", str(free_port() % 10000 + 20000))
+    try:
+        running.await_ready()
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in keys(home).items():
+                patch.setenv(name, value)
+            params = PhantomParams(shape=SHAPE, particle_size_voxels=22, seed=0, dtype="uint16")
+            write_phantom(params, Location.parse(f"{STORE}/data"), SCAN, spacing=0.01)
+            yield running
+    finally:
+        running.kill()
+
+
+def keys(home: Path) -> dict[str, str]:
+    lines = (home / "s3" / "env").read_text().splitlines()
+    return dict(line.removeprefix("export ").split("=", 1) for line in lines)
+
+
+def worker_of(up: Up) -> psutil.Process:
+    return up.one("worker", "start")
+
+
+def test_everything_runs_on_loopback_and_s3_wants_keys(up: Up) -> None:
+    assert "<html" in subprocess.run(["curl", "-s", up.ui], capture_output=True, text=True).stdout
+    settings = json.loads(subprocess.run(["curl", "-s", f"{up.ui}/ui-settings"], capture_output=True).stdout)
+    assert settings["api_url"] == "/api"  # the page finds its server at whatever port that is
+    listening = [
+        connection.laddr
+        for process in up.family()
+        for connection in process.net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    ]
+    assert {address.ip for address in listening} == {"127.0.0.1"}
+    assert len(listening) > 5
+    assert status_of(f"{keys(up.home)['AWS_ENDPOINT_URL']}/scans") == 403
+    # Behind the S3 server are more web servers; none of them shows or takes a file.
+    for address in listening:
+        assert status_of_bucket(address.port) not in (200, 201, 204)
+    for file in (up.home / "s3").iterdir():
+        assert file.is_dir() or stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def status_of_bucket(port: int) -> int:
+    try:
+        return status_of(f"http://127.0.0.1:{port}/buckets/scans/data/metadata.json")
+    except OSError:
+        return 0  # not HTTP
+
+
+def test_a_deployment_puts_its_results_into_the_bucket(up: Up) -> None:
+    run = up.run("segment-scan", output=f"{STORE}/results", **JOB)
+    ended = wait_until(lambda: up.ended(run))
+    assert ended.state_name == "Completed", ended.state
+    assert ended.name == f"segment {SCAN}"
+    result = Result(Location.parse(f"{STORE}/results"), SCAN)
+    assert open_image(result.labels).shape == SHAPE
+    assert result.report.exists()
+    assert result.table_csv.read_text().count("\n") == result.run.read_json()["counts"]["particles"] + 1
+    with up.client() as client:
+        shown = {str(a.description): str(a.data) for a in client.read_artifacts() if a.flow_run_id == run.id}
+    page = next(data for description, data in shown.items() if "where the results lie" in description)
+    assert f"`{result.report}`" in page
+    assert page.count("data:image/jpeg;base64,") == 3
+    assert "data:image/svg+xml;base64," in page
+    assert any("diameter_mm" in data for data in shown.values())
+    assert not [text for text in shown if "<b>" in text]  # names are shown, not rendered
+
+
+def test_a_relative_path_in_a_form_is_refused(up: Up) -> None:
+    run = up.run("prune-work", output="results")
+    ended = wait_until(lambda: up.ended(run))
+    assert ended.state_name == "Failed"
+    assert "a relative path means nothing to a worker" in str(ended.state.message)
+
+
+def test_run_of_a_killed_worker_continues_with_the_next(up: Up) -> None:
+    run = up.run("segment-scan", output=f"{STORE}/killed", **JOB)
+
+    def process_of_run() -> psutil.Process | None:
+        found = [p for p in up.family() if str(run.id) in p.environ().get("PREFECT__FLOW_RUN_ID", "")]
+        return found[0] if found else None
+
+    work = Location.parse(f"{STORE}/killed") / SCAN / ".work"
+    wait_until(process_of_run)
+    wait_until(work.find)
+    old, running = worker_of(up), process_of_run()
+    old.kill()
+    ended = wait_until(lambda: up.ended(run))
+    assert ended.state_name == "Completed", ended.state
+    assert ended.run_count == 2
+    assert running is not None
+    assert gone([old, running])
+    assert Result(Location.parse(f"{STORE}/killed"), SCAN).run.exists()
+
+
+def test_killed_s3_server_comes_back_with_its_data(up: Up) -> None:
+    server = up.one("mini")
+    server.kill()
+    wait_until(lambda: gone([server]))
+    assert Result(Location.parse(f"{STORE}/results"), SCAN).run.read_json()["scan"] == SCAN
+    status = subprocess.run(
+        [sys.executable, "-m", "flows.cli", "status"],
+        cwd=ROOT,
+        env={"PS3D_HOME": str(up.home), "PATH": "", "HOME": str(up.home)},
+        capture_output=True,
+        text=True,
+    ).stdout
+    assert "S3 server     running, started again 1 times" in status
+    assert "process-inbox every 0:01:00" in status
+    assert f"Completed  segment {SCAN}" in status
+
+
+def test_bootstrap_again_changes_nothing(up: Up) -> None:
+    def everything() -> list[dict[str, Any]]:
+        with up.client() as client:
+            pools = client.read_work_pools()
+            queues = [queue for pool in pools for queue in client.read_work_queues(work_pool_name=pool.name)]
+            found = [*pools, *queues, *client.read_deployments()]
+        passing = {"last_polled", "status", "updated"}  # workers that poll change these; schedules keep theirs
+        return [item.model_dump(mode="json", exclude=passing) for item in found]
+
+    before = everything()
+    assert {item["name"] for item in before} > {"cpu", "gpu", "segment", "process-inbox", "segment-scan", "prune-work"}
+    content = read_file(STORE)
+    changed = content.deployments[0].model_copy(update={"tags": ["other"]})
+    with temporary_settings({PREFECT_API_URL: f"{up.ui}/api"}):
+        assert bootstrap(content) == []
+        assert everything() == before
+        # And what has changed is written, in its place.
+        assert bootstrap(content.model_copy(update={"deployments": [changed]})) == [f"deployment {changed.name}"]
+    after = {item["id"]: item for item in everything()}
+    assert [item["name"] for item in before if after[item["id"]] != item] == [changed.name]
+
+
+def test_a_second_stack_is_refused(up: Up, tmp_path: Path) -> None:
+    same = Up(up.home)
+    out, err = same.process.communicate()
+    assert (same.process.returncode, out) == (2, "")
+    assert f"ps3d up runs already (process {up.process.pid}, {up.ui})" in err
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        other = Up(tmp_path, "--s3-port", str(port))
+        _, err = other.process.communicate()
+    assert other.process.returncode == 2
+    assert err.startswith(f"ps3d: error: port {port}: cannot be used (address already in use); stop what uses it or ")
+    assert err.count("\n") == 1
+
+
+def test_kill_leaves_nothing_and_the_next_start_has_everything(up: Up) -> None:
+    family = up.family()
+    secret = keys(up.home)["AWS_SECRET_ACCESS_KEY"].encode()
+    up.kill()
+    wait_until(lambda: gone(family))
+    for file in up.home.rglob("*"):
+        if file.is_file() and file.parent.name != "s3":
+            assert secret not in file.read_bytes(), file
+
+    port = keys(up.home)["AWS_ENDPOINT_URL"].rpartition(":")[2]
+    again = Up(up.home, "--s3-port", port)
+    try:
+        again.await_ready()
+        with again.client() as client:
+            assert f"segment {SCAN}" in {run.name for run in client.read_flow_runs()}
+        assert Result(Location.parse(f"{STORE}/results"), SCAN).run.exists()
+        family = again.family()
+        status, out, err = again.stop()
+        assert (status, out, err) == (0, "stopped\n", "")
+        assert gone(family)
+    finally:
+        again.kill()
