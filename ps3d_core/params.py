@@ -134,6 +134,30 @@ class TrainParams(_Params):
         return tuple(sorted(set(folds))) if isinstance(folds, tuple) else folds
 
 
+class InboxParams(_Params):
+    """When scans are taken from an inbox, and what becomes of them."""
+
+    settle_seconds: float = Field(
+        default=60,
+        ge=0,
+        le=86400,
+        description="a scan that does not say how many slices it has is taken when nothing changed for so long; what "
+        "is wrong is judged only then, too",
+    )
+    leave_sources: bool = Field(
+        default=False, description="leave processed scans in the inbox instead of moving them to done/"
+    )
+    max_scans: int | None = Field(
+        default=None,
+        ge=1,
+        le=100_000,
+        description="scans that one poll takes at most; all that are complete when absent",
+    )
+    attempts: int = Field(
+        default=3, ge=1, le=20, description="a scan whose worker died or broke so often is moved to failed/"
+    )
+
+
 class Resources(_Params):
     """What a run may use. Never part of a fingerprint: results do not depend on it."""
 

@@ -7,40 +7,15 @@ a full disk fail the same way every time.
 
 from __future__ import annotations
 
-import errno
 from typing import Any
 
 from prefect import Task
 from prefect.client.schemas.objects import State, TaskRun
 
-from ps3d_core.errors import AccessDeniedError, CorruptDataError, MissingDataError, NoSpaceError, StoreError
+from ps3d_core.store.faults import is_transient
 
 RETRIES = 3
 RETRY_DELAYS_SECONDS = [5.0, 30.0, 120.0]
-
-_LASTING = (MissingDataError, CorruptDataError, AccessDeniedError, NoSpaceError)
-_PASSING = {
-    errno.EAGAIN,
-    errno.EIO,
-    errno.EPIPE,
-    errno.ESTALE,
-    errno.ECONNABORTED,
-    errno.ECONNREFUSED,
-    errno.ECONNRESET,
-    errno.EHOSTUNREACH,
-    errno.ENETUNREACH,
-    errno.ENETDOWN,
-    errno.ETIMEDOUT,
-}
-
-
-def is_transient(error: BaseException | None) -> bool:
-    """True when the same call may succeed later."""
-    if error is None or isinstance(error, _LASTING):
-        return False
-    if isinstance(error, StoreError | ConnectionError | TimeoutError):
-        return True
-    return isinstance(error, OSError) and error.errno in _PASSING
 
 
 def retry_condition(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ps3d_core.errors import InputError
 from ps3d_core.scan.nifti import NiftiVolume
+from ps3d_core.scan.nifti_writer import NIFTI_ENDINGS
 from ps3d_core.scan.reader import ScanReader
 from ps3d_core.scan.tiff_slices import TIFF_ENDINGS, TiffSlices, slice_names
 from ps3d_core.scan.tiff_stack import TiffStack
@@ -11,7 +12,6 @@ from ps3d_core.scan.zarr_volume import ZarrVolume
 from ps3d_core.store.location import Location
 
 _ZARR_FILES = {"zarr.json", ".zarray", ".zgroup", ".zattrs"}
-_NIFTI_ENDINGS = (".nii", ".nii.gz")
 
 
 def open_scan(source: str | Location, *, allow_gaps: bool = False) -> ScanReader:
@@ -31,7 +31,7 @@ def open_scan(source: str | Location, *, allow_gaps: bool = False) -> ScanReader
         return TiffStack(location / slices[0]) if len(slices) == 1 else TiffSlices(location, allow_gaps=allow_gaps)
     if name.endswith(TIFF_ENDINGS):
         return TiffStack(location)
-    if name.endswith(_NIFTI_ENDINGS):
+    if name.endswith(NIFTI_ENDINGS):
         return NiftiVolume(location)
     raise InputError(
         f"{location}: unknown kind of file; give a folder of TIFF slices, a TIFF, .nii or .nii.gz file, or a Zarr"

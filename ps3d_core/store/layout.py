@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from ps3d_core.errors import InputError, MissingDataError
+from ps3d_core.store.lease import in_turn
 from ps3d_core.store.location import Location
 
 MAX_NAME = 128
+USABLE = f"1 to {MAX_NAME} bytes of printable characters, none of them / \\ * ? [, and not begin with a dot"
+_SPECIAL = set("/\\*?[")
 
 
 class ScanInfo(BaseModel):
@@ -83,14 +88,29 @@ class Dataset:
         return image
 
     def add_scan(self, name: str, spacing: float, particle_size: float) -> None:
-        """Enter a scan in metadata.json, replacing an entry of the same name."""
-        entries = {key: info.model_dump() for key, info in self.read_metadata().items()}
+        """Enter a scan in metadata.json, replacing an entry of the same name. Others may enter scans meanwhile."""
         try:
             info = ScanInfo(spacing=spacing, particle_size=particle_size)
         except ValidationError as error:
             first = error.errors()[0]
             raise InputError(f"{first['loc'][0]} {first['input']}: {first['msg']}; give a length in mm") from error
-        self.metadata.write_json({**entries, checked_name(name): info.model_dump()})
+        with self._metadata_for_us():
+            self.metadata.write_json({**self._entries(), checked_name(name): info.model_dump()})
+
+    def remove_scan(self, name: str) -> None:
+        """Remove a scan's image and its entry in metadata.json; absence is fine."""
+        with self._metadata_for_us():
+            entries = self._entries()
+            if entries.pop(name, None) is not None:
+                self.metadata.write_json(entries)
+        self.image(name).remove_tree()
+
+    def _entries(self) -> dict[str, Any]:
+        return {key: info.model_dump() for key, info in self.read_metadata().items()}
+
+    def _metadata_for_us(self) -> AbstractContextManager[None]:
+        # Several processes may bring scans in at the same time, and each writes the whole file.
+        return in_turn(self.root / ".metadata", f"{self.metadata}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,13 +163,16 @@ class Result:
 
 def checked_name(name: str) -> str:
     """`name` when it can safely be one folder name on every store, else `InputError`."""
-    bad = not name or name in {".", ".."} or "/" in name or "\\" in name or not name.isprintable()
-    if bad or name.startswith(".") or len(name.encode()) > MAX_NAME:
-        raise InputError(
-            f"scan name {name[:60]!r}: must be 1 to {MAX_NAME} bytes of printable characters without slashes "
-            "and not begin with a dot; give another --name"
-        )
+    if not is_usable(name):
+        raise InputError(f"scan name {name[:60]!r}: must be {USABLE}; give another --name")
     return name
+
+
+def is_usable(name: str) -> bool:
+    """Whether `name` can be a scan's: one folder name on every store, and no pattern that matches others."""
+    return bool(
+        name and name.isprintable() and not set(name) & _SPECIAL and name[0] != "." and len(name.encode()) <= MAX_NAME
+    )
 
 
 _METADATA = TypeAdapter(dict[str, ScanInfo])

@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import random
 import socket
 import threading
 import time
@@ -33,6 +34,7 @@ from ps3d_core.store.location import Location
 RENEW_SECONDS = 10.0
 STALE_SECONDS = 60.0
 LOOK_SECONDS = 2.0
+PATIENCE_SECONDS = 300.0
 
 Say = Callable[[str], None]
 
@@ -61,7 +63,10 @@ class Owner:
     def lives_here(self) -> bool:
         """Of a process of this machine: whether it is still there and renews."""
         try:
-            same = abs(psutil.Process(self.pid).create_time() - self.started) < 1
+            process = psutil.Process(self.pid)
+            same = abs(process.create_time() - self.started) < 1
+            if process.status() == psutil.STATUS_ZOMBIE:  # dead, and its parent has not looked yet
+                return False
         except psutil.NoSuchProcess:
             return False
         return same and time.time() - self.renewed < STALE_SECONDS
@@ -69,6 +74,10 @@ class Owner:
 
 class LeaseLostError(Ps3dError):
     """Another run took over, because this one had shown no life for too long."""
+
+
+class LeaseTakenError(InputError):
+    """Another living run has the lease."""
 
 
 class _Lease:
@@ -129,7 +138,7 @@ def sole_run(place: Location, what: str, say: Say = lambda text: None) -> Iterat
         say: told when a minute's watch begins, because the last owner ran on another machine.
 
     Raises:
-        InputError: another living run has it.
+        LeaseTakenError: another living run has it.
 
     """
     lease = _take(place, what, say)
@@ -140,6 +149,22 @@ def sole_run(place: Location, what: str, say: Say = lambda text: None) -> Iterat
     finally:
         _held.reset(before)
         lease.end()
+
+
+@contextmanager
+def in_turn(place: Location, what: str) -> Iterator[None]:
+    """Like `sole_run`, for work of a moment: waits while others are at it, for `PATIENCE_SECONDS` at most."""
+    give_up = time.monotonic() + PATIENCE_SECONDS
+    with contextlib.ExitStack() as stack:
+        while True:
+            try:
+                stack.enter_context(sole_run(place, what))
+                break
+            except LeaseTakenError:
+                if time.monotonic() > give_up:
+                    raise
+                time.sleep(random.uniform(0.02, 0.2))  # noqa: S311
+        yield
 
 
 def require_lease() -> None:
@@ -169,8 +194,8 @@ def _require_dead(file: Location, what: str, say: Say) -> None:
     owner = _read_owner(file)
     if owner is not None and (owner.free or (owner.is_here and not owner.lives_here)):
         return
-    if owner is not None and owner.is_here:
-        raise _taken(owner, what)
+    if (owner is not None and owner.is_here) or (owner is None and not file.exists()):
+        raise _taken(owner, what)  # when the file is gone, somebody has just taken the next number
     where = owner.machine.split(":")[0] if owner else "an unknown machine"
     say(f"{what}: a run on {where} did not say that it ended; watching for {STALE_SECONDS:.0f} s whether it lives")
     give_up = time.monotonic() + STALE_SECONDS
@@ -217,6 +242,6 @@ def _this_machine() -> str:
     return ":".join([socket.gethostname(), booted, os.readlink(table) if table.exists() else "all"])
 
 
-def _taken(owner: Owner | None, what: str) -> InputError:
+def _taken(owner: Owner | None, what: str) -> LeaseTakenError:
     who = f"process {owner.pid} on {owner.machine.split(':')[0]}" if owner else "another run"
-    return InputError(f"{what}: {who} is working on it; wait until it ends, or stop it and give the command again")
+    return LeaseTakenError(f"{what}: {who} is working on it; wait until it ends, or stop it and give the command again")

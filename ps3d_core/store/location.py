@@ -12,12 +12,14 @@ import io
 import json
 import os
 import posixpath
+import re
 import shutil
 import uuid
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -32,6 +34,7 @@ from zarr.storage import FsspecStore, LocalStore
 from ps3d_core.errors import CorruptDataError, InputError, MissingDataError, NoSpaceError
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_PATTERN = re.compile(r"[*?\[]")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -97,17 +100,32 @@ class Location:
         names = {posixpath.basename(str(entry).rstrip("/")) for entry in entries}
         return sorted(names - {"", posixpath.basename(self._path.rstrip("/"))} if _is_remote(self) else names)
 
-    def find(self) -> dict[str, dict[str, Any]]:
-        """All files below this folder by relative name, with what the store says of each (size, ETag, mtime)."""
+    def find(self, *, hidden: bool = False) -> dict[str, dict[str, Any]]:
+        """All files below this folder by relative name, with what the store says of each (size, ETag, mtime).
+
+        Files whose own name begins with a dot are left out unless `hidden`.
+        """
         root = self._path.rstrip("/")
         found = self._fs.find(self._path, detail=True, refresh=True)
         names = {str(path).removeprefix(root).lstrip("/"): dict(info) for path, info in found.items()}
-        return {name: info for name, info in names.items() if not posixpath.basename(name).startswith(".")}
+        return {name: info for name, info in names.items() if hidden or not posixpath.basename(name).startswith(".")}
+
+    def changed(self) -> float:
+        """When the file was last written, seconds since 1970 by the clock of the store."""
+        modified: datetime = self._fs.modified(self._path)
+        return modified.timestamp()
 
     def read_bytes(self) -> bytes:
         """Content of the file. Raises `MissingDataError` when it is not there."""
         try:
             return bytes(self._fs.cat_file(self._path))
+        except FileNotFoundError as error:
+            raise MissingDataError(f"{self}: no such file; check the path or run the step that makes it") from error
+
+    def read_start(self, count: int) -> bytes:
+        """The first `count` bytes of the file, or all of them. Raises `MissingDataError` when it is not there."""
+        try:
+            return bytes(self._fs.cat_file(self._path, start=0, end=count))
         except FileNotFoundError as error:
             raise MissingDataError(f"{self}: no such file; check the path or run the step that makes it") from error
 
@@ -203,10 +221,30 @@ class Location:
             else:
                 path.unlink(missing_ok=True)
             return
+        if _PATTERN.search(self._path):
+            # fsspec would take the path for a pattern and delete whatever matches.
+            self.remove_files(list(self.find(hidden=True)))
+            return
         try:
             self._fs.rm(self._path, recursive=True)
         except FileNotFoundError:
             return
+
+    def copy_files(self, names: Mapping[str, str], target: Location) -> None:
+        """Copy files of this folder to `target`, inside the store: {relative name here: relative name there}."""
+        here, there = self._path.rstrip("/"), target._path.rstrip("/")
+        if names:
+            self._fs.copy([f"{here}/{name}" for name in names], [f"{there}/{name}" for name in names.values()])
+
+    def remove_files(self, names: Iterable[str]) -> None:
+        """Delete these files of this folder; absence is fine."""
+        paths = [f"{self._path.rstrip('/')}/{name}" for name in names]
+        plain = [path for path in paths if not _PATTERN.search(path)]
+        with suppress(FileNotFoundError):
+            self._fs.rm(plain)
+        for path in set(paths) - set(plain):
+            with suppress(FileNotFoundError):
+                self._fs.rm_file(path)
 
     def rename(self, target: Location) -> None:
         """Move the folder to `target`, which must not exist: one step on a folder, a copy and delete on objects."""
@@ -216,9 +254,7 @@ class Location:
             source_path.rename(target_path)
             return
         # Object by object: fsspec's own move also tries to copy prefixes, which are no objects.
-        source = self._path.rstrip("/")
-        objects = [str(path) for path in self._fs.find(source)]
-        self._fs.copy(objects, [target._path.rstrip("/") + path.removeprefix(source) for path in objects])
+        self.copy_files({name: name for name in self.find(hidden=True)}, target)
         self.remove_tree()
 
     def zarr_store(self, *, read_only: bool = False) -> Store:

@@ -7,12 +7,14 @@ import shutil
 import socket
 import subprocess
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+import botocore.session
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
 
 START_SECONDS = 60
 BUCKET = "scans"
@@ -57,22 +59,30 @@ def seaweedfs(folder: Path) -> Iterator[S3]:
             subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | environment, cwd=folder)
         )
         stack.callback(process.kill)
-        _wait_until_ready(endpoint, process)
+        _wait_until_ready(endpoint, environment, process)
         yield S3(endpoint, environment)
 
 
-def _wait_until_ready(endpoint: str, process: subprocess.Popen[bytes]) -> None:
+def _wait_until_ready(endpoint: str, environment: dict[str, str], process: subprocess.Popen[bytes]) -> None:
+    # Asked with its keys: without, it refuses to speak of a bucket that it has still to make, too.
+    client = botocore.session.Session().create_client(
+        "s3",
+        endpoint_url=endpoint,
+        region_name=environment["AWS_REGION"],
+        aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
+        config=Config(connect_timeout=2, read_timeout=2, retries={"total_max_attempts": 1}),
+    )
     give_up = time.monotonic() + START_SECONDS
-    while time.monotonic() < give_up and process.poll() is None:
-        try:
-            urllib.request.urlopen(f"{endpoint}/{BUCKET}", timeout=2)
-        except urllib.error.HTTPError as error:
-            if error.code == 403:  # it knows the bucket and wants keys
+    try:
+        while time.monotonic() < give_up and process.poll() is None:
+            with suppress(BotoCoreError, ClientError):
+                client.head_bucket(Bucket=BUCKET)
                 return
-        except OSError:
-            pass
-        time.sleep(0.2)
-    raise RuntimeError(f"no S3 server at {endpoint} after {START_SECONDS} s")
+            time.sleep(0.2)
+    finally:
+        client.close()
+    raise RuntimeError(f"no S3 server with bucket {BUCKET} at {endpoint} after {START_SECONDS} s")
 
 
 def _free_ports(count: int) -> list[int]:

@@ -17,8 +17,9 @@ from ps3d_core.errors import (
     NoSpaceError,
     StoreError,
 )
+from ps3d_core.store.faults import is_transient
 from tasks import segment
-from tasks.transient import RETRIES, RETRY_DELAYS_SECONDS, is_transient, retry_condition
+from tasks.transient import RETRIES, RETRY_DELAYS_SECONDS, retry_condition
 
 PASSING = [
     StoreError("503"),

@@ -74,7 +74,7 @@ def test_ingest_leaves_image_levels_and_metadata(tmp_path, dataset):
     assert about["sha256"] == summary.sha256 == hashlib.sha256(volume.tobytes()).hexdigest()
     assert (about["minimum"], about["maximum"]) == (volume.min(), volume.max())
     assert (summary.shape, summary.dtype, summary.levels) == ((20, 30, 300), "uint16", 2)
-    assert dataset.root.children() == ["images", "metadata.json"]
+    assert dataset.root.children() == [".metadata", "images", "metadata.json"]
     assert (dataset.root / "images").children() == ["Ore2.5um.zarr"]
 
 

@@ -14,7 +14,7 @@ from ps3d_core.blockwise import Runner, run_blocks
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.blocks import BlockGrid
 from ps3d_core.store import lease
-from ps3d_core.store.lease import LeaseLostError, Owner, sole_run
+from ps3d_core.store.lease import LeaseLostError, Owner, in_turn, sole_run
 from ps3d_core.store.ledger import Ledger
 from ps3d_core.store.location import Location
 
@@ -85,6 +85,39 @@ def test_a_process_that_is_gone_is_not_waited_for(place):
     assert_refused(place, str(process.pid))
     process.communicate(b"\n")
     assert_free(place)
+
+
+def test_a_process_that_died_and_was_not_looked_after_is_not_waited_for(place):
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    held_by(place, pid=process.pid, started=psutil.Process(process.pid).create_time())
+    process.kill()
+    until(lambda: psutil.Process(process.pid).status() == psutil.STATUS_ZOMBIE)
+    assert_free(place)
+    process.communicate()
+
+
+def test_a_file_that_goes_while_one_looks_belongs_to_a_new_owner(place, monkeypatch):
+    held_by(place, free=True)
+    monkeypatch.setattr(lease, "_read_owner", lambda file: file.remove_tree())
+    assert_refused(place, "another run is working on it")
+
+
+def test_in_turn_each_has_its_moment(place):
+    inside, most = [], []
+
+    def add(number):
+        with in_turn(place, "metadata"):
+            inside.append(number)
+            most.append(len(inside))
+            time.sleep(0.01)
+            inside.remove(number)
+
+    threads = [threading.Thread(target=add, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == [1] * 4
 
 
 def test_another_process_with_the_same_number_is_not_the_owner(place):

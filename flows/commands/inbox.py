@@ -1,0 +1,131 @@
+"""`ps3d inbox`: process scans that are dropped into an inbox, once or until Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from flows.arguments import positive, validated
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import State
+
+    from ps3d_core.inbox.process import InboxJob, Poll
+    from ps3d_core.progress import Progress
+
+PURPOSE = "process scans that are dropped into an inbox"
+EXAMPLES = """\
+  ps3d inbox data                          take what is complete in data/inbox/, then end
+  ps3d inbox s3://bucket/lab --watch 60    look every minute, until Ctrl-C
+  ps3d inbox data --direct                 without Prefect: no server, no history
+
+A scan is a folder of TIFF slices with a file scan.json in it, or NAME.tif, .nii or .nii.gz with NAME.json beside it:
+  {"name": "ore-7", "spacing": 0.0125, "particle_size": 0.3, "slices": 1000}
+Lengths are in mm. With "slices", a folder is taken as soon as so many are there; without, when nothing has changed for
+--settle seconds. Results come to PREFIX/results/NAME/, sources move to PREFIX/done/NAME/, and what cannot be processed
+to PREFIX/failed/NAME/ with the reason in reason.txt. Any number of these commands may run at the same time."""
+_FLAGS = {"settle_seconds": "--settle", "memory_gib": "--memory"}
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument("prefix", metavar="PREFIX", help="folder or URL that holds inbox/; made when it is not there")
+    parser.add_argument(
+        "--watch", type=positive, metavar="SECONDS", help="look again after so many seconds (default: once)"
+    )
+    parser.add_argument(
+        "--settle",
+        type=float,
+        metavar="SECONDS",
+        help="take a scan of unknown size when nothing changed for so long (default: 60)",
+    )
+    parser.add_argument("--leave-sources", action="store_true", help="leave processed scans in the inbox")
+    parser.add_argument(
+        "--attempts", type=positive, metavar="N", help="give up a scan that breaks off so often (default: 3)"
+    )
+    parser.add_argument(
+        "--model", default="bundled", metavar="BUNDLE", help="for scans that name none (default: bundled)"
+    )
+    parser.add_argument("--workers", type=positive, metavar="N", help="see ps3d segment (default: number of CPU cores)")
+    parser.add_argument("--memory", type=float, metavar="GB", help="see ps3d segment (default: 60 %% of what is free)")
+    parser.add_argument("--direct", action="store_true", help="without Prefect")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Poll once, or again and again."""
+    from flows.terminal import shown
+    from ps3d_core.errors import InputError
+    from ps3d_core.store.faults import is_of_the_surroundings
+
+    job = _job_of(args)
+    with shown() as progress, ExitStack() as stack:
+        if not args.direct:
+            _connect(stack, progress)
+        while True:
+            try:
+                poll = _polled(job, progress, direct=args.direct)
+                poll.raise_any()
+            except Exception as error:
+                if args.watch is None or not is_of_the_surroundings(error):
+                    raise
+                progress.note(f"{error}; looking again in {args.watch} s")
+            if args.watch is None:
+                break
+            time.sleep(args.watch)
+    if poll.failed:
+        names = ", ".join(poll.failed)
+        raise InputError(f"{names}: moved to {job.inbox.failed}; see reason.txt there, mend the scan and drop it again")
+
+
+def _job_of(args: argparse.Namespace) -> InboxJob:
+    from ps3d_core.inbox.layout import Inbox
+    from ps3d_core.inbox.process import InboxJob
+    from ps3d_core.params import InboxParams, Resources
+    from ps3d_core.store.location import Location
+
+    params = validated(
+        InboxParams,
+        _FLAGS,
+        settle_seconds=args.settle,
+        leave_sources=args.leave_sources,
+        attempts=args.attempts,
+    )
+    resources = validated(Resources, _FLAGS, workers=args.workers, memory_gib=args.memory)
+    return InboxJob(Inbox(Location.parse(args.prefix)), params, args.model, resources=resources)
+
+
+def _connect(stack: ExitStack, progress: Progress) -> None:
+    from flows.local_server import api, configured_url
+
+    if configured_url() is None:
+        progress.note("Prefect    starting the local server ...")
+    connected = stack.enter_context(api())
+    progress.note(f"Prefect    {connected.ui}")
+    # Imports Prefect, whose settings the connection has made.
+    from tasks.progress import also_shown_to
+
+    stack.enter_context(also_shown_to(progress.emit))
+
+
+def _polled(job: InboxJob, progress: Progress, *, direct: bool) -> Poll:
+    """One poll, and what came of it on stdout."""
+    poll: Poll
+    if direct:
+        from ps3d_core.inbox.process import process_inbox
+
+        poll = process_inbox(job, progress)
+    else:
+        from flows.process_inbox import process_inbox as flow
+
+        settings = (job.params, job.model, job.segmentation, job.resources)
+        state: State[Poll] = flow(str(job.inbox.prefix), *settings, return_state=True)
+        poll = state.result()
+    for name, record in poll.done.items():
+        print(f"{name}: {record.particles} particles; {job.inbox.result(name).report}", flush=True)
+    for name, reason in poll.failed.items():
+        print(f"{name}: failed: {reason}", flush=True)
+    for name, what in poll.waiting.items():
+        progress.note(f"{name}: waits for {what}")
+    return poll

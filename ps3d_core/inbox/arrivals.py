@@ -1,0 +1,135 @@
+"""What lies in the inbox, from one listing: which files belong together, and when they last changed.
+
+Times are the store's own. On a folder that is the time of the last change of the inode, which nobody can set, rather
+than the one that copying tools preserve.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from ps3d_core.inbox.description import FILE
+from ps3d_core.scan.nifti_writer import NIFTI_ENDINGS
+from ps3d_core.scan.tiff_slices import TIFF_ENDINGS
+from ps3d_core.store.ledger import fingerprint
+
+LEFT: Final = ".left"
+"""Folder in the inbox whose files say which arrivals were processed and left where they are."""
+FUTURE_SECONDS = 5.0
+_IMAGES = (*TIFF_ENDINGS, *NIFTI_ENDINGS)
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What a listing says of a file."""
+
+    size: int
+    version: str
+    """ETag on object stores, time of the last write on a folder: another one means another content."""
+    times: tuple[float, ...]
+    is_plain: bool = True
+    """False for links, pipes and the like, behind which anything may be."""
+
+    @classmethod
+    def of(cls, info: Mapping[str, Any]) -> Stamp:
+        """From what fsspec says."""
+        times = tuple(_seconds(info[key]) for key in ("LastModified", "created", "mtime") if info.get(key) is not None)
+        version = next((str(info[key]) for key in ("ETag", "mtime", "created") if info.get(key) is not None), "")
+        return cls(int(info["size"]), version, times, info.get("type") == "file" and not info.get("islink"))
+
+    @property
+    def mark(self) -> str:
+        """Size and version in one."""
+        return f"{self.size} {self.version}"
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """Files that were dropped together: a folder, or an image with its description beside it."""
+
+    name: str
+    """Of the folder, or of the image without its ending."""
+    is_folder: bool
+    files: Mapping[str, Stamp]
+    """By name relative to the inbox, hidden ones included."""
+
+    @property
+    def key(self) -> str:
+        """Tells it from everything else in the inbox."""
+        return f"{self.name}/" if self.is_folder else self.name
+
+    @property
+    def digest(self) -> str:
+        """Of names and versions of all files: changes when any of them does."""
+        return fingerprint(self.key, sorted((name, stamp.mark) for name, stamp in self.files.items()))
+
+    @property
+    def description(self) -> str:
+        """Name of the description's file, relative to the inbox."""
+        return f"{self.name}/{FILE}" if self.is_folder else f"{self.name}.json"
+
+    @property
+    def slices(self) -> list[str]:
+        """TIFF files of the scan."""
+        return [name for name in self._images() if name.lower().endswith(TIFF_ENDINGS)]
+
+    @property
+    def sources(self) -> list[str]:
+        """What may be the scan, relative to the inbox; must be one for the scan to be read."""
+        images = self._images()
+        if not self.is_folder:
+            return images
+        if self.slices or f"{self.name}/zarr.json" in self.files:
+            return [self.name]
+        return images
+
+    @property
+    def arrived(self) -> float:
+        """When the last file came, for the order of arrivals."""
+        return max((stamp.times[0] for stamp in self.files.values() if stamp.times), default=0.0)
+
+    def changed(self, clock: float) -> float:
+        """Time of the last change. Times after `clock`, from a scanner whose own clock is ahead, tell nothing."""
+        times = [time for stamp in self.files.values() for time in stamp.times if time < clock + FUTURE_SECONDS]
+        return max(times, default=0.0)
+
+    def _images(self) -> list[str]:
+        depth = 1 if self.is_folder else 0
+        visible = (name for name in self.files if name.count("/") == depth and name.rpartition("/")[2][:1] != ".")
+        return sorted(name for name in visible if name.lower().endswith(_IMAGES))
+
+
+def arrivals_in(listing: Mapping[str, Mapping[str, Any]]) -> list[Arrival]:
+    """What a listing of the inbox holds, hidden files included, in order of arrival; without what was left there."""
+    stamps = {name: Stamp.of(info) for name, info in listing.items()}
+    left = {name.removeprefix(f"{LEFT}/") for name in stamps if name.startswith(f"{LEFT}/")}
+    arrivals = [*_folders(stamps), *_files(stamps)]
+    waiting = (arrival for arrival in arrivals if arrival.digest not in left)
+    return sorted(waiting, key=lambda arrival: (arrival.arrived, arrival.key))
+
+
+def _folders(stamps: Mapping[str, Stamp]) -> list[Arrival]:
+    files: defaultdict[str, dict[str, Stamp]] = defaultdict(dict)
+    for name, stamp in stamps.items():
+        folder, slash, _ = name.partition("/")
+        hidden = folder.startswith(".") and folder.strip(".")  # .. is a name on object stores
+        if (slash or not stamp.is_plain) and not hidden:
+            files[folder][name] = stamp
+    return [Arrival(folder, True, members) for folder, members in files.items()]
+
+
+def _files(stamps: Mapping[str, Stamp]) -> list[Arrival]:
+    files: defaultdict[str, dict[str, Stamp]] = defaultdict(dict)
+    for name, stamp in stamps.items():
+        ending = next((ending for ending in (*_IMAGES, ".json") if name.lower().endswith(ending)), None)
+        if ending and stamp.is_plain and "/" not in name and not name.startswith("."):
+            files[name[: -len(ending)]][name] = stamp
+    return [Arrival(stem, False, members) for stem, members in files.items()]
+
+
+def _seconds(time: Any) -> float:
+    return time.timestamp() if isinstance(time, datetime) else float(time)

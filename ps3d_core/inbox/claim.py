@@ -1,0 +1,167 @@
+"""Taking a scan: of several that look at the inbox at the same time, one gets it, and goes on where a dead one stopped.
+
+The lease is held for the name of the scan, so everything that happens under one name happens one after another, also
+when two arrivals have the same name. What outlives the holder is in the journal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+
+from ps3d_core.errors import InputError
+from ps3d_core.inbox.description import ScanDescription
+from ps3d_core.inbox.ending import bring_to_end, discard
+from ps3d_core.inbox.journal import Journal, read_journal, write_journal
+from ps3d_core.inbox.layout import Inbox
+from ps3d_core.inbox.looking import Look, Seen
+from ps3d_core.network.bundle import BUNDLED
+from ps3d_core.params import InboxParams, SegmentParams
+from ps3d_core.store.layout import checked_name
+from ps3d_core.store.lease import LeaseTakenError, Say, sole_run
+from ps3d_core.store.ome import GROUP_FILE
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """An arrival that is ours for as long as the lease is held."""
+
+    inbox: Inbox
+    label: str
+    """What it is called."""
+    digest: str
+    source: str
+    """What to ingest."""
+    description: ScanDescription | None
+    attempt: int
+    """Counted from 1."""
+    problem: str | None
+    """Why it will not be processed."""
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptedScan:
+    """A claimed arrival that is a scan, under a name that is free."""
+
+    name: str
+    source: str
+    spacing: float
+    particle_size: float
+    model: str
+    params: SegmentParams
+    ingested: bool
+
+
+@contextmanager
+def claimed(inbox: Inbox, seen: Seen, params: InboxParams, say: Say) -> Iterator[Claim | None]:
+    """Hold an arrival while the body runs; None when it cannot be had now, because another has it or it has changed."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(sole_run(inbox.lease(seen.label), f"scan {seen.label}", say))
+        except LeaseTakenError:
+            say(f"{seen.label}: another worker has it")
+            yield None
+            return
+        yield _take(inbox, seen, params)
+
+
+def recover(inbox: Inbox, look: Look, known: Iterable[str], say: Say) -> None:
+    """Clear up after workers that died when nothing was left of their arrival that could be taken again.
+
+    `known` are the labels of arrivals that can, which go on by themselves.
+    """
+    labels = {name.removesuffix(".json") for name in inbox.journals.children() if name.endswith(".json")}
+    for label in sorted(labels - set(known)):
+        with suppress(LeaseTakenError), sole_run(inbox.lease(label), f"scan {label}", say):
+            journal = read_journal(inbox, label)
+            if journal is not None and journal.ending is not None:
+                bring_to_end(inbox, journal)
+            elif journal is not None and look.find(journal.arrival) is None:
+                discard(inbox, journal)  # somebody took it out of the inbox again
+                inbox.journal(label).remove_tree()
+
+
+def accept(claim: Claim, model: str, defaults: SegmentParams) -> AcceptedScan:
+    """The scan to process, with what its description does not say.
+
+    Raises `InputError` when it is none, or when its name is taken.
+    """
+    description = claim.description
+    if claim.problem is not None or description is None:
+        raise InputError(claim.problem or f"{claim.label}: no description")
+    journal = journal_of(claim)
+    if not journal.accepted:
+        _require_free(claim.inbox, description.name)
+        journal = journal.model_copy(update={"accepted": True})
+        write_journal(claim.inbox, journal)
+    own = description.model
+    return AcceptedScan(
+        name=description.name,
+        source=claim.source,
+        spacing=description.spacing,
+        particle_size=description.particle_size,
+        model=model if own is None else BUNDLED if own == BUNDLED else str(claim.inbox.model(own)),
+        params=description.settings.applied_to(defaults),
+        ingested=journal.ingested,
+    )
+
+
+def ingested(claim: Claim) -> None:
+    """Note that the scan is in the dataset."""
+    write_journal(claim.inbox, journal_of(claim).model_copy(update={"ingested": True}))
+
+
+def journal_of(claim: Claim) -> Journal:
+    """How far the claimed arrival has come."""
+    journal = read_journal(claim.inbox, claim.label)
+    if journal is None:
+        raise InputError(f"{claim.inbox.journal(claim.label)}: is gone; do not remove it while a worker runs")
+    return journal
+
+
+def _take(inbox: Inbox, seen: Seen, params: InboxParams) -> Claim | None:
+    journal = read_journal(inbox, seen.label)
+    if journal is not None and journal.ending is not None:
+        bring_to_end(inbox, journal)
+        journal = None
+    # What was seen may be old: while we did something else, others may have worked on it.
+    look = Look(inbox, params)
+    arrival = look.find(seen.arrival.key)
+    if arrival is None:
+        return None
+    fresh = look.examine(arrival)
+    if fresh.waits_for is not None or fresh.label != seen.label:
+        return None
+    if journal is not None and (journal.arrival, journal.digest) != (fresh.arrival.key, fresh.arrival.digest):
+        other = look.find(journal.arrival)
+        if other is not None and other.key != fresh.arrival.key and other.digest == journal.digest:
+            return None  # it had the name first, and is still to be done
+        discard(inbox, journal)
+        journal = None
+    if journal is None:
+        files = {name: stamp.mark for name, stamp in fresh.arrival.files.items()}
+        journal = Journal(label=fresh.label, arrival=fresh.arrival.key, digest=fresh.arrival.digest, files=files)
+    problem = fresh.problem
+    if journal.attempts >= params.attempts:
+        problem = (
+            f"begun {journal.attempts} times, and each time the work on it broke off; the scan may need more memory "
+            "than there is; see the log of its runs, then drop it again"
+        )
+    write_journal(inbox, journal)
+    source = str(inbox.incoming / next(iter(fresh.arrival.sources), fresh.arrival.name))
+    return Claim(inbox, fresh.label, journal.digest, source, fresh.description, journal.attempts + 1, problem)
+
+
+def _require_free(inbox: Inbox, name: str) -> None:
+    places = {
+        inbox.done / checked_name(name): inbox.done / name,
+        inbox.result(name).root: inbox.result(name).run,
+        inbox.dataset.image(name): inbox.dataset.image(name) / GROUP_FILE,
+    }
+    taken = [str(place) for place, sign in places.items() if sign.exists()]
+    if taken:
+        raise InputError(
+            f"scan name {name!r}: there is one of this name already; give another name in scan.json, or remove "
+            f"{' and '.join(taken)}"
+        )

@@ -1,0 +1,122 @@
+"""scan.json: what somebody says of a scan they drop. It comes from outside, so every value is checked and bounded.
+
+It decides what is computed, not where or with what: paths, devices and memory are for whoever runs the inbox to say.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Self
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, PositiveFloat, ValidationError, model_validator
+
+from ps3d_core.errors import InputError
+from ps3d_core.network.bundle import BUNDLED
+from ps3d_core.params import InstancesParams, PredictParams, SegmentParams
+from ps3d_core.store.layout import USABLE, is_usable
+
+FILE: Final = "scan.json"
+MAX_BYTES: Final = 64 * 1024
+EXAMPLE: Final = '{"name": "ore-7", "spacing": 0.0125, "particle_size": 0.3}'
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_SHOWN = 60
+
+Fold = Annotated[int, Field(ge=0, le=99)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class ScanSettings(_Strict):
+    """Settings of the segmentation that a scan may bring along; those absent are the inbox's own."""
+
+    mirror: bool | None = None
+    folds: tuple[Fold, ...] | None = Field(default=None, min_length=1, max_length=100)
+    target_particle_size: float | None = None
+    zscore: tuple[FiniteFloat, PositiveFloat] | None = None
+    min_rel_particle_size: float | None = None
+
+    @model_validator(mode="after")
+    def _within_bounds(self) -> Self:
+        self.applied_to(SegmentParams())
+        return self
+
+    def applied_to(self, params: SegmentParams) -> SegmentParams:
+        """`params` with these settings in the place of its own. Raises pydantic's `ValidationError`."""
+        given = self.model_dump(exclude_none=True)
+        predict = {name: value for name, value in given.items() if name in PredictParams.model_fields}
+        instances = {name: value for name, value in given.items() if name in InstancesParams.model_fields}
+        return SegmentParams(
+            predict=PredictParams(**{**params.predict.model_dump(), **predict}),
+            instances=InstancesParams(**{**params.instances.model_dump(), **instances}),
+        )
+
+
+class ScanDescription(_Strict):
+    """Content of scan.json. Lengths in mm."""
+
+    name: str
+    spacing: float = Field(gt=0, lt=1000)
+    particle_size: float = Field(gt=0, lt=1e6)
+    slices: int | None = Field(default=None, ge=2, le=1_000_000)
+    model: str | None = None
+    settings: ScanSettings = ScanSettings()
+
+    @model_validator(mode="after")
+    def _names_are_safe(self) -> Self:
+        if not can_name_a_scan(self.name):
+            raise ValueError(
+                f"name {_shown(self.name)}: must be {USABLE}, nor end with a dot or space; give another name"
+            )
+        if self.model not in (None, BUNDLED) and not is_usable(str(self.model)):
+            raise ValueError(f"model {_shown(self.model)}: must be {BUNDLED} or the name of a folder in models/")
+        return self
+
+
+def read_description(content: bytes, file: str) -> ScanDescription:
+    """The description in `content`, which was read from `file`.
+
+    Raises `InputError` in one line that names the field, what it must be and the remedy.
+    """
+    if len(content) > MAX_BYTES:
+        raise InputError(f"{file}: more than {MAX_BYTES} bytes; must be a few fields like {EXAMPLE}")
+    try:
+        return ScanDescription.model_validate_json(content.removeprefix(_BYTE_ORDER_MARK))
+    except ValidationError as error:
+        raise InputError(f"{file}: {_first_problem(error)}") from None
+
+
+def read_name(content: bytes) -> str | None:
+    """The name in a description that may be wrong otherwise; None where it says none that can be used."""
+
+    class Named(BaseModel):
+        name: str
+
+    try:
+        name = Named.model_validate_json(content[:MAX_BYTES].removeprefix(_BYTE_ORDER_MARK)).name
+    except ValidationError:
+        return None
+    return name if can_name_a_scan(name) else None
+
+
+def can_name_a_scan(name: str) -> bool:
+    """Whether a stranger may call a scan so: a usable name that no file system gives another meaning."""
+    return is_usable(name) and name == name.strip(" .")
+
+
+def _first_problem(error: ValidationError) -> str:
+    first = error.errors()[0]
+    message = str(first["msg"]).removeprefix("Value error, ")
+    where = ".".join(str(part) for part in first["loc"])
+    if not where:  # of the whole: not JSON, or a message of our own that names the field
+        return message if first["type"] == "value_error" else f"{message}; must be like {EXAMPLE}"
+    if first["type"] == "missing":
+        return f"{where} is missing; add it, like {EXAMPLE}"
+    if first["type"] == "extra_forbidden":
+        return f"{where} is no field of a description; remove it, or correct its spelling"
+    return f"{where} {_shown(first['input'])}: {message[:1].lower()}{message[1:]}; correct it"
+
+
+def _shown(value: Any) -> str:
+    text = ascii(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

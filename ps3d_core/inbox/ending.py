@@ -1,0 +1,154 @@
+"""How work on an arrival ends: what was decided is written down first, then done, so that a killed end is made up for.
+
+Every step may be repeated. Only files that are still what they were when the arrival was taken are moved; what was
+changed or added since is a new arrival.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+from ps3d_core.errors import CorruptDataError, InputError, MissingDataError, Ps3dError
+from ps3d_core.inbox.arrivals import LEFT, Stamp
+from ps3d_core.inbox.journal import Ending, Journal, read_journal, write_journal
+from ps3d_core.inbox.layout import Inbox
+from ps3d_core.inbox.reason import plain, reason_of
+from ps3d_core.params import InboxParams
+from ps3d_core.store.faults import is_of_the_surroundings
+from ps3d_core.store.lease import LeaseLostError, LeaseTakenError
+from ps3d_core.store.moving import move_files
+
+if TYPE_CHECKING:
+    from ps3d_core.inbox.claim import Claim
+
+REASON_FILE = "reason.txt"
+Announce = Callable[[str], None]
+
+_OF_THE_SCAN = (InputError, MissingDataError, CorruptDataError)
+
+
+class ScanFailedError(InputError):
+    """A scan could not be processed and was moved to failed/."""
+
+    def __init__(self, label: str, reason: str, folder: str) -> None:
+        super().__init__(f"{label}: {reason} (moved to {folder})")
+        self.label, self.reason, self.folder = label, reason, folder
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ScanFailedError, (self.label, self.reason, self.folder)  # what Prefect keeps of a failed run
+
+
+@contextmanager
+def judged(
+    claim: Claim,
+    params: InboxParams,
+    announce: Announce = lambda reason: None,
+    excused: tuple[type[Exception], ...] = (),
+) -> Iterator[None]:
+    """Around the work on a claimed arrival: an error inside decides what becomes of it, and is raised again.
+
+    Bad input ends in failed/ and becomes `ScanFailedError`, after `announce` was told the reason. What is not the
+    scan's fault (stores, permissions, an interrupt, the `excused`) leaves it for the next poll as if nothing had been.
+    Anything else counts as an attempt, of which there are few, and so does the death of the process.
+    """
+    _begin(claim)
+    try:
+        yield
+    except LeaseLostError:
+        raise  # it is another's now
+    except LeaseTakenError:
+        _forgive(claim)
+        raise
+    except Exception as error:
+        bad = isinstance(error, _OF_THE_SCAN)
+        if not bad and (isinstance(error, excused) or is_of_the_surroundings(error)):
+            _forgive(claim)
+        elif bad or claim.attempt >= params.attempts:
+            reason = reason_of(error)
+            announce(reason)
+            raise ScanFailedError(claim.label, reason, _fail(claim, reason)) from error
+        raise
+    except BaseException:
+        _forgive(claim)
+        raise
+
+
+def succeed(claim: Claim, params: InboxParams) -> None:
+    """The results are there: move the source to done/, or mark it as done where it is."""
+    folder = None if params.leave_sources else f"done/{claim.label}"
+    _end(claim, Ending(folder=folder))
+
+
+def bring_to_end(inbox: Inbox, journal: Journal) -> None:
+    """Do what was decided about an arrival, or the rest of it."""
+    ending = journal.ending
+    assert ending is not None  # noqa: S101
+    if ending.reason is not None:
+        discard(inbox, journal)
+    if ending.folder is None:
+        (inbox.incoming / LEFT / journal.digest).write_text(f"{plain(journal.label)}\n")
+    else:
+        target = inbox.prefix / ending.folder
+        if ending.reason is not None:
+            (target / REASON_FILE).write_text(f"{ending.reason}\n")
+        move_files(inbox.incoming, _moves(inbox, journal), target)
+    inbox.journal(journal.label).remove_tree()
+
+
+def discard(inbox: Inbox, journal: Journal) -> None:
+    """Remove what unfinished work on an arrival left under its name, if the name was its own."""
+    if journal.accepted:
+        inbox.result(journal.label).root.remove_tree()
+        inbox.dataset.remove_scan(journal.label)
+
+
+def _begin(claim: Claim) -> None:
+    journal = read_journal(claim.inbox, claim.label)
+    if journal is not None:
+        write_journal(claim.inbox, journal.model_copy(update={"attempts": claim.attempt}))
+
+
+def _fail(claim: Claim, reason: str) -> str:
+    folder = f"failed/{claim.label}"
+    if (claim.inbox.prefix / folder).exists():
+        folder = f"{folder}-{claim.digest[:8]}"  # an earlier one of this name stays
+    _end(claim, Ending(folder=folder, reason=reason))
+    return folder
+
+
+def _end(claim: Claim, ending: Ending) -> None:
+    journal = read_journal(claim.inbox, claim.label)
+    if journal is None:
+        return
+    journal = journal.model_copy(update={"ending": ending})
+    write_journal(claim.inbox, journal)
+    bring_to_end(claim.inbox, journal)
+
+
+def _forgive(claim: Claim) -> None:
+    """Take back that an attempt was made, if the store lets us; else it counts."""
+    with suppress(OSError, Ps3dError):
+        journal = read_journal(claim.inbox, claim.label)
+        if journal is not None and journal.ending is None and journal.attempts:
+            write_journal(claim.inbox, journal.model_copy(update={"attempts": journal.attempts - 1}))
+
+
+def _moves(inbox: Inbox, journal: Journal) -> dict[str, str]:
+    """Which files go where, relative to the inbox and to the target."""
+    listing = inbox.incoming.find(hidden=True)
+    unchanged = (
+        name for name, mark in journal.files.items() if name in listing and Stamp.of(listing[name]).mark == mark
+    )
+    folder = journal.arrival if journal.arrival.endswith("/") else ""
+    return {name: _inside(name.removeprefix(folder)) for name in unchanged}
+
+
+def _inside(name: str) -> str:
+    """`name` when it leads to a file below the target, else another one that does."""
+    parts = name.split("/")
+    if all(part.isprintable() and part.strip(".") for part in parts) and name != REASON_FILE:
+        return name
+    return f"file-{hashlib.sha256(name.encode('utf-8', 'replace')).hexdigest()[:16]}"

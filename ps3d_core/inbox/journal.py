@@ -1,0 +1,59 @@
+"""How far the scan of one name has come: written before each step, so that whoever comes next goes on from there.
+
+The journal also says to which arrival a name belongs while it is worked on; it goes when all is done. Only the holder
+of the label's lease touches it.
+"""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ps3d_core.errors import InputError
+from ps3d_core.inbox.layout import Inbox
+
+
+class Ending(BaseModel):
+    """What was decided about an arrival, before any file is moved."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    folder: str | None
+    """Where its files go, relative to the prefix; None to leave them."""
+    reason: str | None = None
+    """Why it failed."""
+
+
+class Journal(BaseModel):
+    """The state of one arrival that was taken."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    label: str
+    arrival: str
+    """Its key in the inbox."""
+    digest: str
+    files: dict[str, str]
+    """Mark (size and version) of every file that was there when it was taken, by name relative to the inbox."""
+    attempts: int = 0
+    """How often work on it was begun; those that ended for a passing reason do not count."""
+    accepted: bool = False
+    """The name was free, so what lies under it in dataset and results is this arrival's."""
+    ingested: bool = False
+    ending: Ending | None = None
+
+
+def read_journal(inbox: Inbox, label: str) -> Journal | None:
+    """The journal of a label, None when there is none."""
+    place = inbox.journal(label)
+    if not place.exists():
+        return None
+    try:
+        return Journal.model_validate(place.read_json())
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InputError(f"{place}: not a journal ({first['msg']}); remove it to take the scan again") from error
+
+
+def write_journal(inbox: Inbox, journal: Journal) -> None:
+    """Replace the journal of its label."""
+    inbox.journal(journal.label).write_json(journal.model_dump(mode="json"))

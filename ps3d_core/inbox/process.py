@@ -1,0 +1,146 @@
+"""The inbox in one process, in order: read this file first.
+
+    arrival  ->  complete?  ->  claim  ->  ingest  ->  segment, measure  ->  done/
+                 (waits)        (others skip it)                            failed/ with the reason
+
+Any number of processes may do this at the same time. Each step goes on where a killed process stopped, and a poll that
+finds nothing costs one listing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from ps3d_core.inbox.claim import Claim, accept, claimed, ingested, recover
+from ps3d_core.inbox.ending import ScanFailedError, judged, succeed
+from ps3d_core.inbox.layout import Inbox, require_usable_prefix
+from ps3d_core.inbox.looking import Look, Seen
+from ps3d_core.inbox.reason import plain
+from ps3d_core.network.bundle import BUNDLED, load_bundle
+from ps3d_core.params import InboxParams, Resources, SegmentParams
+from ps3d_core.pipeline import segment
+from ps3d_core.plan import SegmentJob
+from ps3d_core.progress import SILENT, Progress
+from ps3d_core.record import RunRecord
+from ps3d_core.scan.ingest import ingest
+from ps3d_core.store.lease import Say
+
+logger = logging.getLogger("ps3d")
+
+
+@dataclass(frozen=True, slots=True)
+class InboxJob:
+    """An inbox, and how scans that arrive there are processed."""
+
+    inbox: Inbox
+    params: InboxParams = field(default_factory=InboxParams)
+    model: str = BUNDLED
+    segmentation: SegmentParams = field(default_factory=SegmentParams)
+    resources: Resources = field(default_factory=Resources)
+
+
+@dataclass(frozen=True, slots=True)
+class Poll:
+    """What came of one poll, by label."""
+
+    done: dict[str, RunRecord] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    """Moved to failed/, for the reason given."""
+    waiting: dict[str, str] = field(default_factory=dict)
+    """Not complete: what it waits for."""
+    errors: dict[str, Exception] = field(default_factory=dict)
+    """Left in the inbox for the next poll, because something went wrong that is not the scan's fault."""
+
+    def complete(self, seen: Sequence[Seen]) -> list[Seen]:
+        """Those that can be taken; the others are noted as waiting."""
+        self.waiting.update({one.label: plain(one.waits_for) for one in seen if one.waits_for is not None})
+        return [one for one in seen if one.waits_for is None]
+
+    @contextmanager
+    def collected(self, label: str) -> Iterator[None]:
+        """Keep an error raised inside, and go on. Interrupts pass."""
+        try:
+            yield
+        except ScanFailedError as error:
+            logger.info("scan %s failed", label, exc_info=error)
+            self.failed[label] = error.reason
+        except Exception as error:
+            logger.exception("scan %s broke off", label)
+            self.errors[label] = error
+
+    def has_room(self, params: InboxParams) -> bool:
+        """Whether another scan may be taken."""
+        return params.max_scans is None or len(self.done) + len(self.failed) + len(self.errors) < params.max_scans
+
+    def raise_any(self) -> None:
+        """Raise the first of the errors that are not a scan's fault; the others are in the log."""
+        for error in self.errors.values():
+            raise error
+
+    def __str__(self) -> str:
+        """One line."""
+        counts = {
+            "processed": len(self.done),
+            "failed": len(self.failed),
+            "not complete": len(self.waiting),
+            "to be tried again": len(self.errors),
+        }
+        return ", ".join(f"{count} {what}" for what, count in counts.items() if count) or "nothing to do"
+
+
+def process_inbox(job: InboxJob, progress: Progress = SILENT) -> Poll:
+    """Process every scan that is complete, in order of arrival. One that fails does not stop the others."""
+    poll = Poll()
+    for seen in poll.complete(look_into(job, progress.note)):
+        if not poll.has_room(job.params):
+            break
+        with poll.collected(seen.label), claimed(job.inbox, seen, job.params, progress.note) as claim:
+            if claim is not None:
+                poll.done[claim.label] = process_scan(claim, job, progress)
+    return poll
+
+
+def look_into(job: InboxJob, say: Say = lambda text: None) -> list[Seen]:
+    """Everything in the inbox, in order of arrival. What dead workers left behind is cleared up.
+
+    Raises `InputError` when not the scans are at fault but the inbox, its dataset or its model.
+    """
+    require_usable_prefix(job.inbox)
+    look = Look(job.inbox, job.params)
+    seen = look.seen()
+    complete = [one.label for one in seen if one.waits_for is None]
+    if seen:
+        recover(job.inbox, look, complete, say)
+    if complete:
+        job.inbox.dataset.read_metadata()
+        load_bundle(job.model)
+    return seen
+
+
+def process_scan(claim: Claim, job: InboxJob, progress: Progress = SILENT) -> RunRecord:
+    """Bring a claimed arrival to its end; return the record of its segmentation.
+
+    Raises `ScanFailedError` when it was moved to failed/, and whatever else went wrong.
+    """
+    with judged(claim, job.params):
+        scan = accept(claim, job.model, job.segmentation)
+        if not scan.ingested:
+            ingest(
+                scan.source,
+                job.inbox.dataset,
+                scan.name,
+                spacing=scan.spacing,
+                particle_size=scan.particle_size,
+                overwrite=True,  # what lies there is of an attempt that broke off
+                progress=progress,
+            )
+            ingested(claim)
+        record = segment(
+            SegmentJob(job.inbox.dataset, scan.name, job.inbox.results, scan.model, scan.params, job.resources),
+            progress,
+        )
+        succeed(claim, job.params)
+        return record

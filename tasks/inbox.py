@@ -1,0 +1,100 @@
+"""The inbox as Prefect sees it: the look as a task, events that automations can wait for, failures to read."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import httpx
+from prefect import task
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.events import emit_event
+from prefect.exceptions import PrefectHTTPStatusError
+from prefect.logging import get_run_logger
+
+from ps3d_core.inbox import process as core
+from ps3d_core.inbox.claim import Claim
+from ps3d_core.inbox.looking import Seen
+from ps3d_core.inbox.process import InboxJob, Poll
+from ps3d_core.record import RunRecord
+from tasks.keys import artifact_key
+from tasks.transient import RETRIES, RETRY_DELAYS_SECONDS, retry_condition
+
+OF_PREFECT = (httpx.HTTPError, PrefectHTTPStatusError)
+"""Failures of the Prefect API, of which no scan is guilty."""
+
+Happening = Literal["scan.received", "scan.segmented", "scan.failed"]
+
+
+@task(
+    name="look",
+    task_run_name="look into {job.inbox.incoming}",
+    cache_policy=NO_CACHE,
+    persist_result=False,
+    retries=RETRIES,
+    retry_delay_seconds=RETRY_DELAYS_SECONDS,
+    retry_condition_fn=retry_condition,
+)
+def look_into(job: InboxJob) -> list[Seen]:
+    """Everything in the inbox, in order of arrival."""
+    return core.look_into(job, get_run_logger().info)
+
+
+def tell(happening: Happening, claim: Claim, **payload: Any) -> None:
+    """Emit an event about a scan. After a crash the same event may come a second time."""
+    prefix = str(claim.inbox.prefix)
+    emit_event(
+        happening,
+        resource={
+            "prefect.resource.id": f"ps3d.scan.{artifact_key(claim.label, '')}",
+            "prefect.resource.name": claim.label,
+            "ps3d.prefix": prefix,
+        },
+        related=[
+            {
+                "prefect.resource.id": f"ps3d.inbox.{artifact_key(prefix, '')}",
+                "prefect.resource.role": "inbox",
+                "prefect.resource.name": prefix,
+            }
+        ],
+        payload={"scan": claim.label, "prefix": prefix, **payload},
+    )
+
+
+def tell_segmented(claim: Claim, record: RunRecord) -> None:
+    """Emit that a scan is done, with what was found and where it lies."""
+    result = claim.inbox.result(claim.label)
+    tell(
+        "scan.segmented",
+        claim,
+        particles=record.particles,
+        labels=str(result.labels),
+        table=str(result.table_csv),
+        report=str(result.report),
+    )
+
+
+def tell_failed(claim: Claim, reason: str) -> None:
+    """Emit that a scan failed, and show the reason on the page of its run."""
+    create_markdown_artifact(
+        f"    {reason}",  # a code block: names and messages are not ours
+        key=artifact_key(claim.label, "failed"),
+        description=f"{claim.label}: moved to failed/",
+    )
+    tell("scan.failed", claim, reason=reason)
+
+
+def show_poll(job: InboxJob, poll: Poll) -> None:
+    """What waits, in the log; and a table of what came of the others, where there were any."""
+    for label, what in poll.waiting.items():
+        get_run_logger().info("%s: waits for %s", label, what)
+    if not (poll.done or poll.failed):
+        return
+    rows = [{"scan": label, "state": "done", "particles": record.particles} for label, record in poll.done.items()]
+    rows += [{"scan": label, "state": "failed", "why": reason} for label, reason in poll.failed.items()]
+    rows += [{"scan": label, "state": "waits for", "why": what} for label, what in poll.waiting.items()]
+    create_table_artifact(
+        [{"scan": "", "state": "", "particles": "", "why": "", **row} for row in rows],
+        key=artifact_key(str(job.inbox.prefix), "inbox"),
+        description=f"{job.inbox.incoming}: {poll}",
+    )

@@ -1,0 +1,148 @@
+"""Twelve scans dropped at once and two workers: eight results once each, bad ones explained, the unfinished waits."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from flows.cli import main
+from ps3d_core.inbox.layout import Inbox
+from ps3d_core.inbox.process import InboxJob, process_inbox
+from ps3d_core.store import s3 as s3_connection
+from ps3d_core.store.location import Location
+from tests.integration.inbox_drops import SIDE, drop, slice_files
+from tests.integration.inbox_worker import BEGUN, SEGMENTED
+
+ROOT = Path(__file__).parents[2]
+GOOD = [f"ore {number}" for number in range(8)]
+REASONS = {
+    "cut": "slice_0007.tif: truncated",
+    "no spacing": "spacing is missing",
+    "evil": "name '../../evil': must be",
+}
+
+
+@pytest.fixture
+def on_folder(tmp_path) -> Inbox:
+    return Inbox(Location.parse(tmp_path) / "facility")
+
+
+@pytest.fixture
+def on_s3(s3) -> Inbox:
+    return Inbox(s3 / "facility")
+
+
+def start(inbox: Inbox, deadly: int | None = None) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.integration.inbox_worker", str(inbox.prefix), *([str(deadly)] if deadly else [])],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+
+
+def drop_twelve(inbox: Inbox) -> None:
+    for name in GOOD[:4]:
+        drop(inbox.incoming, name)
+    drop(inbox.incoming, "cut", truncated=7)
+    drop(inbox.incoming, "no spacing", spacing=None)
+    drop(inbox.incoming, "evil", name="../../evil")
+    drop(inbox.incoming, "unfinished", slices=SIDE - 1)
+    for name in GOOD[4:]:
+        drop(inbox.incoming, name)
+
+
+def assert_end_state(inbox: Inbox) -> None:
+    assert inbox.results.children() == GOOD
+    tables = {inbox.result(name).table_csv.read_bytes() for name in GOOD}
+    assert len(tables) == 1, "the scans are the same, and so are their particles"
+    assert min(len(table.splitlines()) for table in tables) > 3
+    assert all(inbox.result(name).run.exists() and inbox.result(name).report.exists() for name in GOOD)
+    assert inbox.dataset.names() == GOOD
+    assert sorted(inbox.dataset.read_metadata()) == GOOD
+    assert inbox.done.children() == GOOD
+    for name in GOOD:
+        assert len((inbox.done / name).find()) == SIDE + 1
+    assert (inbox.done / GOOD[0] / "slice_0003.tif").read_bytes() == slice_files()[3]
+    assert inbox.failed.children() == sorted(REASONS)
+    for name, reason in REASONS.items():
+        said = (inbox.failed / name / "reason.txt").read_text()
+        assert reason in said
+        assert said.count("\n") == 1
+        assert len((inbox.failed / name).find()) == SIDE + 2
+    assert {name.partition("/")[0] for name in inbox.incoming.find()} <= {"unfinished", "README.txt"}
+    assert len((inbox.incoming / "unfinished").find()) == SIDE
+    assert inbox.journals.children() == []
+    around = {name.partition("/")[0] for name in inbox.prefix.parent.find(hidden=True)}
+    assert around == {"facility"}, "nothing left the prefix"
+
+
+def words(said: str, word: str) -> Counter[str]:
+    return Counter(line.removeprefix(f"{word} ") for line in said.splitlines() if line.startswith(f"{word} "))
+
+
+@pytest.mark.slow
+def test_twelve_scans_and_two_workers(on_folder):
+    inbox = on_folder
+    drop_twelve(inbox)
+    workers = [start(inbox), start(inbox)]
+    said = [worker.communicate()[0] for worker in workers]
+    assert [worker.returncode for worker in workers] == [0, 0], said
+    assert words("".join(said), BEGUN) == Counter(GOOD)
+    assert words("".join(said), SEGMENTED) == Counter(GOOD)
+    assert_end_state(inbox)
+
+
+@pytest.mark.slow
+def test_a_worker_is_killed_in_the_middle(on_s3):
+    inbox = on_s3
+    drop_twelve(inbox)
+    where = int(os.environ.get("PS3D_KILL_AT", random.Random(3).randint(30, 200)))
+    killed, other = start(inbox, deadly=where), start(inbox)
+    said = [killed.communicate()[0], other.communicate()[0]]
+    assert (killed.returncode, other.returncode) == (-signal.SIGKILL, 0), said
+    last = start(inbox)  # the next poll of the schedule
+    said.append(last.communicate()[0])
+    assert last.returncode == 0, said
+    print(f"killed at write {where}:", *said)
+    assert max(words("".join(said), SEGMENTED).values()) == 1
+    # At most the scan in the dead worker's hands was begun again.
+    assert words("".join(said), BEGUN).total() <= len(GOOD) + 1
+    assert_end_state(inbox)
+
+
+def test_an_idle_poll_is_one_request(on_s3, monkeypatch):
+    job = InboxJob(on_s3)
+    process_inbox(job)  # the first one leaves a note of what to drop
+    asked = []
+    call = s3_connection._PersistentClient._make_api_call
+
+    async def counted(self, operation, parameters):
+        asked.append(operation)
+        return await call(self, operation, parameters)
+
+    monkeypatch.setattr(s3_connection._PersistentClient, "_make_api_call", counted)
+    assert str(process_inbox(job)) == "nothing to do"
+    assert asked == ["ListObjectsV2"]
+
+
+def test_the_command_without_a_server(on_folder, capsys):
+    drop(on_folder.incoming, "ore")
+    drop(on_folder.incoming, "bad", spacing=None)
+    assert main(["inbox", str(on_folder.prefix), "--direct", "--settle", "0", "--workers", "1", "--memory", "2"]) == 2
+    said = capsys.readouterr()
+    assert re.search(r"^ore: \d+ particles; .*report\.html$", said.out, re.MULTILINE)
+    assert "bad: failed: scan.json: spacing is missing" in said.out
+    assert said.err.splitlines()[-1].startswith("ps3d: error: bad: moved to ")
+    assert on_folder.done.children() == ["ore"]
+    assert main(["inbox", str(on_folder.prefix), "--direct"]) == 0

@@ -1,0 +1,511 @@
+"""The inbox without a segmentation: what is complete, who gets it, and where it ends, whatever is killed when."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import uuid
+from collections import Counter
+
+import pytest
+
+from ps3d_core.errors import InputError, MissingDataError, StoreError
+from ps3d_core.inbox.arrivals import arrivals_in
+from ps3d_core.inbox.claim import accept, claimed, ingested
+from ps3d_core.inbox.ending import judged, succeed
+from ps3d_core.inbox.layout import Inbox
+from ps3d_core.inbox.looking import STILL_SECONDS
+from ps3d_core.inbox.process import InboxJob, Poll, look_into, process_inbox
+from ps3d_core.params import InboxParams, SegmentParams
+from ps3d_core.store.lease import sole_run
+from ps3d_core.store.location import Location
+from ps3d_core.store.moving import move_files
+
+AT_ONCE = InboxParams(settle_seconds=0)
+LATER = InboxParams(settle_seconds=1000)
+DESCRIPTION = {"name": "ore", "spacing": 0.01, "particle_size": 0.12}
+
+
+@pytest.fixture(params=["folder", "memory"])
+def inbox(request, tmp_path) -> Inbox:
+    return Inbox(Location.parse(tmp_path if request.param == "folder" else f"memory://{uuid.uuid4().hex}"))
+
+
+@pytest.fixture
+def folder(tmp_path) -> Inbox:
+    return Inbox(Location.parse(tmp_path))
+
+
+def drop(inbox: Inbox, folder: str = "ore", count: int = 3, **changes) -> None:
+    for index in range(count):
+        (inbox.incoming / folder / f"s{index}.tif").write_bytes(b"slice %d" % index)
+    content = {**DESCRIPTION, "name": folder, **changes}
+    (inbox.incoming / folder / "scan.json").write_json({key: value for key, value in content.items() if value})
+
+
+def waits(inbox: Inbox, params: InboxParams = AT_ONCE) -> dict[str, str | None]:
+    return {seen.label: seen.waits_for for seen in look_into(InboxJob(inbox, params))}
+
+
+def attempt(inbox: Inbox, work=lambda scan: None, params: InboxParams = AT_ONCE) -> Poll:
+    """A poll whose ingest and segmentation are `work`."""
+    poll = Poll()
+    job = InboxJob(inbox, params)
+    for seen in poll.complete(look_into(job)):
+        with poll.collected(seen.label), claimed(inbox, seen, params, lambda text: None) as claim:
+            if claim is not None:
+                with judged(claim, params):
+                    scan = accept(claim, "bundled", SegmentParams())
+                    work(scan)
+                    ingested(claim)
+                    (inbox.result(scan.name).run).write_text("{}")
+                    succeed(claim, params)
+                poll.done[claim.label] = None
+    return poll
+
+
+def files(place: Location) -> list[str]:
+    """All files there, but for those that a killed process was just writing."""
+    return sorted(name for name in place.find(hidden=True) if not name.endswith(".tmp"))
+
+
+# Complete or not
+
+
+@pytest.mark.parametrize(
+    ("count", "said", "params", "expected"),
+    [
+        (3, 3, AT_ONCE, None),
+        (2, 3, AT_ONCE, "1 of 3 slices"),
+        (4, 3, AT_ONCE, None),  # judged, and found to be wrong
+        (4, 3, LATER, "1000 s without a change"),
+        (3, None, AT_ONCE, None),
+        (3, None, LATER, "1000 s without a change"),
+        (0, 3, AT_ONCE, "slices"),
+    ],
+)
+def test_when_a_folder_is_complete(inbox, count, said, params, expected):
+    drop(inbox, count=count, slices=said)
+    assert waits(inbox, params) == {"ore": expected}
+
+
+def test_files_that_grow_must_be_still_for_a_moment(inbox):
+    drop(inbox, count=3, slices=3)
+    grows = inbox.prefix.local_path is not None
+    assert waits(inbox, LATER) == {"ore": f"{STILL_SECONDS:g} s without a change" if grows else None}
+
+
+def test_old_times_that_a_copy_preserved_do_not_count(folder):
+    drop(folder)
+    for name in folder.incoming.find():
+        os.utime(folder.incoming.local_path / name, (0, 0))
+    assert waits(folder, LATER) == {"ore": "1000 s without a change"}
+
+
+def test_times_of_a_scanner_whose_clock_is_ahead_do_not_keep_it_waiting(folder):
+    drop(folder)
+    for name in folder.incoming.find():
+        os.utime(folder.incoming.local_path / name, (4e9, 4e9))
+    assert waits(folder) == {"ore": None}
+
+
+def test_half_written_descriptions_wait_and_then_fail(inbox):
+    drop(inbox)
+    (inbox.incoming / "ore" / "scan.json").write_text('{"name": "ore", "spac')
+    assert waits(inbox, LATER) == {"ore": "1000 s without a change"}
+    assert "scan.json: " in attempt(inbox).failed["ore"]
+
+
+def test_single_files_and_what_belongs_to_them(inbox):
+    for name in ("ore.nii.gz", "sand.TIF", "alone.tif", "notes.txt", ".DS_Store"):
+        (inbox.incoming / name).write_bytes(b"x")
+    for name in ("ore", "sand"):
+        (inbox.incoming / f"{name}.json").write_json({**DESCRIPTION, "name": name})
+    (inbox.incoming / "widow.json").write_json(DESCRIPTION)
+    expected = {"alone": "alone.json", "ore": None, "sand": None, "widow": "an image of this name"}
+    assert waits(inbox) == expected
+    sources = []
+    attempt(inbox, lambda scan: sources.append(scan.source))
+    assert sorted(sources) == [str(inbox.incoming / "ore.nii.gz"), str(inbox.incoming / "sand.TIF")]
+    assert files(inbox.done / "ore") == ["ore.json", "ore.nii.gz"]
+    assert files(inbox.incoming) == [".DS_Store", "alone.tif", "notes.txt", "widow.json"]
+
+
+def test_two_images_with_one_description_fail(inbox):
+    for name in ("ore.nii", "ore.tif"):
+        (inbox.incoming / name).write_bytes(b"x")
+    (inbox.incoming / "ore.json").write_json(DESCRIPTION)
+    assert "ore.nii and ore.tif with one description" in attempt(inbox).failed["ore"]
+
+
+def test_order_of_arrival():
+    listing = {
+        f"{name}/scan.json": {"size": 1, "type": "file", "created": time}
+        for name, time in zip("cab", (1, 2, 3), strict=True)
+    }
+    listing["c/late.tif"] = {"size": 1, "type": "file", "created": 9}
+    assert [arrival.name for arrival in arrivals_in(listing)] == ["a", "b", "c"]
+
+
+def test_links_are_not_followed(folder, tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_text("secret")
+    drop(folder)
+    (folder.incoming.local_path / "ore" / "s9.tif").symlink_to(secret)
+    (folder.incoming.local_path / "all").symlink_to(tmp_path)
+    os.mkfifo(folder.incoming.local_path / "pipe")
+    failed = attempt(folder).failed
+    assert failed.keys() == {"ore", "all", "pipe"}
+    assert all("a link, or no plain file" in reason for reason in failed.values())
+    moved = folder.failed.local_path / "ore" / "s9.tif"
+    assert moved.is_symlink()
+    assert secret.read_text() == "secret"
+
+
+# An idle poll
+
+
+def test_an_idle_poll_is_one_listing(inbox, monkeypatch):
+    job = InboxJob(inbox)
+    process_inbox(job)
+    asked = Counter()
+    for name in ("exists", "is_dir", "children", "find", "changed", "read_bytes", "read_start", "write_bytes"):
+        method = getattr(Location, name)
+
+        def counted(self, *args, method=method, name=name, **kwargs):
+            asked[name] += 1
+            return method(self, *args, **kwargs)
+
+        monkeypatch.setattr(Location, name, counted)
+    assert str(process_inbox(job)) == "nothing to do"
+    assert asked == {"find": 1}
+
+
+# Ends
+
+
+def test_a_good_scan_goes_to_done(inbox):
+    drop(inbox)
+    (inbox.incoming / "ore" / ".hidden").write_bytes(b"x")
+    assert list(attempt(inbox).done) == ["ore"]
+    assert files(inbox.done / "ore") == [".hidden", "s0.tif", "s1.tif", "s2.tif", "scan.json"]
+    assert files(inbox.incoming) == []
+    assert inbox.journals.children() == []
+    assert attempt(inbox) == Poll()
+
+
+def test_a_scan_may_be_left_and_is_not_taken_again_until_it_changes(inbox):
+    params = AT_ONCE.model_copy(update={"leave_sources": True})
+    drop(inbox)
+    assert list(attempt(inbox, params=params).done) == ["ore"]
+    assert attempt(inbox, params=params) == Poll()
+    assert not inbox.done.exists()
+    (inbox.incoming / "ore" / "s1.tif").write_bytes(b"another slice")
+    assert "of this name already" in attempt(inbox, params=params).failed["ore"]
+
+
+def test_a_name_that_was_used_is_refused_and_the_earlier_results_stay(inbox):
+    drop(inbox)
+    attempt(inbox)
+    drop(inbox, "again", name="ore")
+    assert "there is one of this name already; give another" in attempt(inbox).failed["ore"]
+    assert inbox.result("ore").run.exists()
+    assert len(files(inbox.done / "ore")) == 4
+    assert len(files(inbox.failed / "ore")) == 5
+
+
+def test_failures_of_one_name_do_not_mix(inbox):
+    for _ in range(2):
+        drop(inbox, spacing=None)
+        attempt(inbox)
+    drop(inbox)
+    assert list(attempt(inbox).done) == ["ore"], "mended, it is welcome"
+    assert len(inbox.failed.children()) == 2
+    assert all(len(files(inbox.failed / name)) == 5 for name in inbox.failed.children())
+
+
+def test_what_a_failed_scan_left_is_removed(inbox):
+    def work(scan):
+        (inbox.dataset.image("ore") / "zarr.json").write_text("{}")
+        inbox.dataset.add_scan("ore", 0.01, 0.12)
+        inbox.dataset.add_scan("other", 0.01, 0.12)
+        raise MissingDataError("chunk c/0: not there; ingest again")
+
+    drop(inbox)
+    assert attempt(inbox, work).failed == {"ore": "chunk c/0: not there; ingest again"}
+    assert list(inbox.dataset.read_metadata()) == ["other"]
+    assert not inbox.dataset.image("ore").exists()
+    assert (inbox.failed / "ore" / "reason.txt").read_text() == "chunk c/0: not there; ingest again\n"
+
+
+@pytest.mark.parametrize("error", [StoreError("503"), TimeoutError(), PermissionError(), OSError(28, "disk full")])
+def test_what_is_not_the_scans_fault_leaves_it_as_if_nothing_had_been(inbox, error):
+    def work(scan):
+        raise error
+
+    drop(inbox)
+    for _ in range(5):
+        poll = attempt(inbox, work)
+        assert poll.errors == {"ore": error}
+        with pytest.raises(type(error)):
+            poll.raise_any()
+    assert list(attempt(inbox).done) == ["ore"]
+
+
+def test_one_that_was_only_claimed_was_not_attempted(inbox):
+    drop(inbox)
+    for _ in range(5):
+        for seen in look_into(InboxJob(inbox, AT_ONCE)):
+            with claimed(inbox, seen, AT_ONCE, lambda text: None) as claim:
+                assert claim.attempt == 1
+    assert list(attempt(inbox).done) == ["ore"]
+
+
+def test_an_interrupt_leaves_it_too(inbox):
+    def work(scan):
+        raise KeyboardInterrupt
+
+    drop(inbox)
+    for _ in range(5):
+        with pytest.raises(KeyboardInterrupt):
+            attempt(inbox, work)
+    assert list(attempt(inbox).done) == ["ore"]
+
+
+def test_a_bug_is_told_each_time_and_then_the_scan_fails(inbox):
+    def work(scan):
+        raise ZeroDivisionError("odd")
+
+    drop(inbox)
+    for _ in range(AT_ONCE.attempts - 1):
+        assert isinstance(attempt(inbox, work).errors["ore"], ZeroDivisionError)
+    assert attempt(inbox, work).failed == {"ore": "ZeroDivisionError: odd"}
+
+
+def test_a_bad_prefix_model_or_dataset_is_not_the_scans_fault(inbox):
+    drop(inbox)
+    with pytest.raises(InputError, match="no bundle"):
+        process_inbox(InboxJob(inbox, AT_ONCE, model=str(inbox.prefix / "nothing")))
+    inbox.dataset.metadata.write_text("{")
+    with pytest.raises(InputError, match="not valid JSON"):
+        process_inbox(InboxJob(inbox, AT_ONCE))
+    assert len(files(inbox.incoming / "ore")) == 4
+
+
+def test_most_scans_of_a_poll(inbox):
+    for name in ("a", "b", "c"):
+        drop(inbox, name, spacing=None)
+    assert len(process_inbox(InboxJob(inbox, AT_ONCE.model_copy(update={"max_scans": 2}))).failed) == 2
+    assert len(inbox.failed.children()) == 2
+    assert files(inbox.journals) == []
+
+
+def test_models_are_those_of_the_inbox(inbox):
+    models = []
+    for name, model in (("a", None), ("b", "bundled"), ("c", "sand")):
+        drop(inbox, name, model=model)
+    job = InboxJob(inbox, AT_ONCE)
+    for seen in look_into(job):
+        with claimed(inbox, seen, AT_ONCE, lambda text: None) as claim:
+            models.append(accept(claim, "s3://models/own", SegmentParams()).model)
+    assert set(models) == {"bundled", str(inbox.prefix / "models" / "sand"), "s3://models/own"}
+
+
+# Several at once
+
+
+def test_what_another_holds_is_skipped(inbox):
+    drop(inbox)
+    with sole_run(inbox.lease("ore"), "scan ore"):
+        assert attempt(inbox) == Poll()
+    assert list(attempt(inbox).done) == ["ore"]
+
+
+def test_two_arrivals_of_one_name_one_after_the_other(inbox):
+    def breaks_off(scan):
+        raise StoreError("503")
+
+    drop(inbox, "a", name="ore")
+    attempt(inbox, breaks_off)
+    drop(inbox, "b", name="ore")
+    poll = attempt(inbox)
+    assert list(poll.done) == ["ore"]
+    assert "there is one of this name already" in poll.failed["ore"]
+    assert len(files(inbox.done / "ore")) == len(files(inbox.failed / "ore")) - 1 == 4
+
+
+def test_one_that_was_taken_back_makes_room_for_another_of_its_name(inbox):
+    def breaks_off(scan):
+        (inbox.result("ore").root / "half").write_text("")
+        raise StoreError("503")
+
+    drop(inbox, "a", name="ore")
+    attempt(inbox, breaks_off)
+    (inbox.incoming / "a").remove_tree()
+    drop(inbox, "b", name="ore")
+    assert list(attempt(inbox).done) == ["ore"]
+    assert not (inbox.result("ore").root / "half").exists()
+
+
+def test_many_threads_take_each_scan_once(inbox):
+    for number in range(6):
+        drop(inbox, f"ore {number}")
+    taken = Counter()
+    lock = threading.Lock()
+
+    def work(scan):
+        with lock:
+            taken[scan.name] += 1
+
+    threads = [threading.Thread(target=attempt, args=(inbox, work)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    attempt(inbox, work)
+    assert taken == {f"ore {number}": 1 for number in range(6)}
+    assert len(inbox.done.children()) == 6
+
+
+# Kills. A child process is forked for each, and killed at one operation on the store after another.
+
+
+def killed_at(number: int, work) -> bool:
+    """Run `work` in a process that dies at operation `number` on the store; False when it ended before."""
+    child = os.fork()
+    if child == 0:
+        count = 0
+        for name in ("write_bytes", "create_json", "remove_tree", "find"):
+            _die_at(name, number)
+        for name in ("rename", "replace"):
+            _die_at_os(name, number)
+        try:
+            work()
+        finally:
+            os._exit(count)
+    _, status = os.waitpid(child, 0)
+    return os.WIFSIGNALED(status)
+
+
+_operations = Counter()
+
+
+def _die_at(name: str, number: int) -> None:
+    method = getattr(Location, name)
+
+    def counted(self, *args, **kwargs):
+        _count(number)
+        return method(self, *args, **kwargs)
+
+    setattr(Location, name, counted)
+
+
+def _die_at_os(name: str, number: int) -> None:
+    function = getattr(os, name)
+
+    def counted(*args, **kwargs):
+        _count(number)
+        return function(*args, **kwargs)
+
+    setattr(os, name, counted)
+
+
+def _count(number: int) -> None:
+    _operations["all"] += 1
+    if _operations["all"] == number:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("spacing", [0.01, None], ids=["good", "bad"])
+def test_a_kill_at_any_operation_changes_nothing(tmp_path, spacing):
+    for number in range(1, 200):
+        inbox = Inbox(Location.parse(tmp_path / str(number)))
+        drop(inbox, spacing=spacing)
+        killed = killed_at(number, lambda inbox=inbox: attempt(inbox))
+        for _ in range(2):
+            drop(inbox, "later", count=2, spacing=None)  # so that there is a poll that finds something
+            attempt(inbox)
+        assert inbox.done.children() == (["ore"] if spacing else [])
+        place = inbox.done if spacing else inbox.failed
+        assert set(files(place / "ore")) - {"reason.txt"} == {"s0.tif", "s1.tif", "s2.tif", "scan.json"}
+        assert [name for name in inbox.failed.children() if "later" not in name] == ([] if spacing else ["ore"])
+        assert files(inbox.journals) == []
+        assert files(inbox.incoming) == []
+        if not killed:
+            assert number > 15
+            return
+    raise AssertionError("it never came to its end")
+
+
+def test_a_scan_that_kills_its_worker_fails_after_a_few(tmp_path):
+    inbox = Inbox(Location.parse(tmp_path))
+    drop(inbox)
+    deaths = 0
+    while killed_at(0, lambda: attempt(inbox, lambda scan: os.kill(os.getpid(), signal.SIGKILL))):
+        deaths += 1
+    assert deaths == AT_ONCE.attempts
+    reason = (inbox.failed / "ore" / "reason.txt").read_text()
+    assert reason.startswith("begun 3 times, and each time the work on it broke off")
+
+
+# Moving
+
+
+def test_moving_loses_nothing_whenever_it_breaks_off(monkeypatch):
+    content = {f"ore/{name}": name.encode() for name in ("a", "b [1]", "deep/c", "scan.json")}
+    names = {name: name.removeprefix("ore/") for name in content}
+    for number in range(1, 30):
+        place = Location.parse(f"memory://{uuid.uuid4().hex}")
+        for name, data in content.items():
+            (place / "from" / name).write_bytes(data)
+        with monkeypatch.context() as patch:
+            ended = _breaks_off_after(
+                number, patch, lambda place=place: move_files(place / "from", names, place / "to")
+            )
+        here, there = (place / "from").find(), (place / "to").find()
+        assert {f"ore/{name}" for name in there} | set(here) == set(content), number
+        move_files(place / "from", names, place / "to")
+        assert {name: (place / "to" / name).read_bytes() for name in (place / "to").find()} == {
+            new: content[name] for name, new in names.items()
+        }
+        assert not (place / "from").find()
+        if ended:
+            assert number > 5
+            return
+    raise AssertionError("it never came to its end")
+
+
+def _breaks_off_after(number: int, patch, work) -> bool:
+    """Whether `work` ended before operation `number` of the store, at which it breaks off."""
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    done = Counter()
+    for name in ("cp_file", "rm_file", "_rm"):
+        method = getattr(MemoryFileSystem, name)
+
+        def counted(self, *args, method=method, **kwargs):
+            done["all"] += 1
+            if done["all"] >= number:
+                raise KeyboardInterrupt
+            return method(self, *args, **kwargs)
+
+        patch.setattr(MemoryFileSystem, name, counted)
+    try:
+        work()
+    except KeyboardInterrupt:
+        return False
+    return True
+
+
+def test_a_copy_that_is_not_whole_deletes_nothing(monkeypatch):
+    place = Location.parse(f"memory://{uuid.uuid4().hex}")
+    (place / "from" / "a").write_bytes(b"content")
+
+    def cut(self, names, target):
+        (target / "a").write_bytes(b"con")
+
+    monkeypatch.setattr(Location, "copy_files", cut)
+    with pytest.raises(MissingDataError, match=r"not a whole copy of .*from/a; nothing was deleted"):
+        move_files(place / "from", {"a": "a"}, place / "to")
+    assert (place / "from" / "a").read_bytes() == b"content"

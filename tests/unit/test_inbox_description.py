@@ -1,0 +1,139 @@
+"""scan.json comes from strangers: what fits is read, anything else is one line, and no name leads out of the prefix."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ps3d_core.errors import InputError
+from ps3d_core.inbox.description import MAX_BYTES, can_name_a_scan, read_description, read_name
+from ps3d_core.inbox.layout import Inbox, label_for
+from ps3d_core.inbox.reason import LONGEST, plain, reason_of
+from ps3d_core.params import SegmentParams
+from ps3d_core.store.layout import MAX_NAME
+from ps3d_core.store.location import Location
+
+GOOD = {"name": "Ore 2.5µm", "spacing": 0.0125, "particle_size": 0.3}
+NASTY = [
+    "",
+    ".",
+    "..",
+    "../evil",
+    "../../evil",
+    "/etc/passwd",
+    "a/b",
+    "a\\b",
+    "a\0b",
+    "a\nb",
+    "a\x1b[31mb",
+    "\u202egpj",
+    "*",
+]
+NASTY += ["ore[1]", "wh?t", ".hidden", "ends with a dot.", " ", "a ", "x" * (MAX_NAME + 1), "é" * MAX_NAME, "\ud800"]
+
+
+def read(**changes):
+    content = {key: value for key, value in {**GOOD, **changes}.items() if value is not None}
+    return read_description(json.dumps(content).encode(), "scan.json")
+
+
+def test_what_it_says():
+    settings = {"mirror": False, "folds": [0], "zscore": [100, 20.5], "min_rel_particle_size": 0.1}
+    described = read(slices=1000, model="sand", settings=settings)
+    assert (described.name, described.spacing, described.slices, described.model) == ("Ore 2.5µm", 0.0125, 1000, "sand")
+    params = described.settings.applied_to(SegmentParams.model_validate({"predict": {"target_particle_size": 30}}))
+    assert (params.predict.mirror, params.predict.zscore, params.predict.folds) == (False, (100, 20.5), (0,))
+    assert params.predict.target_particle_size == 30
+    assert params.instances.min_rel_particle_size == 0.1
+
+
+def test_a_byte_order_mark_does_no_harm():
+    content = b"\xef\xbb\xbf" + json.dumps(GOOD).encode()
+    assert read_description(content, "scan.json").name == read_name(content) == GOOD["name"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"spacing": None}, "spacing is missing; add it"),
+        ({"spacing": "0.01"}, "spacing '0.01': "),
+        ({"spacing": True}, "spacing True: "),
+        ({"spacing": -1}, "spacing -1: input should be greater than 0"),
+        ({"spacing": float("nan")}, "spacing nan"),
+        ({"particle_size": float("inf")}, "particle_size inf"),
+        ({"slices": 1}, "slices 1: "),
+        ({"slices": 10.5}, "slices 10.5: "),
+        ({"slices": 10**9}, "slices 1000000000: "),
+        ({"sclies": 3}, "sclies is no field"),
+        ({"name": 7}, "name 7: "),
+        ({"model": "http://evil.example/bundle"}, "model 'http://evil.example/bundle': must be bundled or"),
+        ({"model": "../other"}, "model '../other'"),
+        ({"settings": {"device": "cuda"}}, "settings.device is no field"),
+        ({"settings": {"allow_absurd": True}}, "settings.allow_absurd is no field"),
+        ({"settings": {"target_particle_size": 9999}}, "target_particle_size"),
+        ({"settings": {"zscore": [1, 0]}}, "settings.zscore.1 0"),
+        ({"settings": {"folds": []}}, "settings.folds"),
+    ],
+)
+def test_what_does_not_fit_is_one_line(changes, says):
+    with pytest.raises(InputError, match=r"^scan\.json: ") as raised:
+        read(**changes)
+    assert says in str(raised.value)
+    assert plain(str(raised.value)) == str(raised.value), "one printable line"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"\xff\xfe{}", b"[1, 2]", b"null", b"[" * 30000, b" " * (MAX_BYTES + 1), b'{"name": ' * 5000],
+    ids=["empty", "cut", "utf-16", "list", "null", "deep", "large", "deep objects"],
+)
+def test_what_is_no_description(content):
+    with pytest.raises(InputError, match=r"^scan\.json: ") as raised:
+        read_description(content, "scan.json")
+    assert len(str(raised.value)) < 400
+    assert read_name(content) is None
+
+
+@pytest.mark.parametrize("name", NASTY)
+def test_nasty_names_are_refused_and_get_a_harmless_label(name):
+    assert not can_name_a_scan(name)
+    assert_inside(label_for(name))
+    if name != "\ud800":
+        with pytest.raises(InputError, match=r"^scan\.json: name "):
+            read(name=name)
+
+
+def assert_inside(label: str) -> None:
+    for prefix in ("/data/facility", "s3://bucket/facility", "memory://facility"):
+        inbox = Inbox(Location.parse(prefix))
+        for place in (inbox.result(label).root, inbox.done / label, inbox.failed / label, inbox.lease(label)):
+            assert os.path.normpath(place.url.partition("://")[2] or place.url).endswith(label)
+            assert place.url == f"{place.parent.url}/{label}"
+
+
+@given(st.text(max_size=300) | st.lists(st.sampled_from(["..", ".", "/", "\\", "\0", "a", "é", "*"])).map("".join))
+def test_no_text_leads_out_of_the_prefix(text):
+    label = label_for(text)
+    assert_inside(label)
+    assert len(label.encode()) <= MAX_NAME
+    assert label.isprintable()
+    if can_name_a_scan(text):
+        assert label == text
+
+
+@given(st.text(max_size=50), st.text(max_size=50))
+def test_labels_of_different_texts_differ(one, other):
+    assert (label_for(one) == label_for(other)) == (one == other)
+
+
+def test_reasons_are_one_line_without_keys(monkeypatch):
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s3cr3t-key-0123")
+    error = RuntimeError("bad\n\x1b[2Jthing s3cr3t-key-0123 at https://me:pw@host/x?X-Amz-Signature=abc, " + "y" * 5000)
+    reason = reason_of(error)
+    assert reason.startswith("RuntimeError: bad \\x1b[2Jthing *** at https://***@host/x?***, yyy")
+    assert len(reason) <= LONGEST
+    assert reason_of(InputError("spacing 0: give another")) == "spacing 0: give another"
