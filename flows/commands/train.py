@@ -59,7 +59,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     training.add_argument(
         "--seed", type=not_negative, default=0, metavar="N", help="of weights, and on a CPU of patches (default: 0)"
     )
-    network = parser.add_argument_group("network; what is left out is planned by nnU-Net for a GPU of 8 GB")
+    network = parser.add_argument_group("network", "What is left out is planned by nnU-Net, for a GPU of 8 GB.")
     network.add_argument("--planner", default="ExperimentPlanner", metavar="CLASS", help="default: %(default)s")
     network.add_argument("--patch", type=positive, nargs="+", metavar="VOXELS", help="largest patch: a side, or z y x")
     network.add_argument("--batch-size", type=positive, metavar="N", help="patches per step")
