@@ -1,11 +1,15 @@
-"""The folder in which ps3d keeps what is not a result: logs and the history of its local Prefect server."""
+"""The folder in which ps3d keeps what is not a result: logs, the history of its local Prefect server, checkpoints."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ps3d_core.errors import InputError
+
+if TYPE_CHECKING:
+    from ps3d_core.store.location import Location
 
 VARIABLE = "PS3D_HOME"
 
@@ -21,3 +25,16 @@ def home_folder(*parts: str) -> Path:
     except OSError as error:
         raise InputError(f"{folder}: cannot be made ({error.strerror}); set {VARIABLE} to a writable folder") from error
     return folder
+
+
+def training_folder(bundle: Location) -> Location | None:
+    """Where nnU-Net works when nobody says where: here for a model that goes to another machine, else beside it (None).
+
+    The same for every training of this model, which so goes on at its checkpoint.
+    """
+    from ps3d_core.store.ledger import fingerprint
+    from ps3d_core.store.location import Location
+
+    if bundle.local_path is not None:
+        return None
+    return Location.parse(home_folder("training", f"{bundle.name}-{fingerprint(bundle.url)[:12]}"))

@@ -5,9 +5,10 @@ from __future__ import annotations
 from prefect import flow
 from prefect.logging import get_run_logger
 
+from flows.home import training_folder
+from flows.places import place
 from ps3d_core.params import Resources, TrainParams
 from ps3d_core.store.lease import sole_run
-from ps3d_core.store.location import Location
 from ps3d_core.training.nnunet.packing import Trained, trained
 from ps3d_core.training.nnunet.plan import TrainJob, finished_training
 from tasks.train import pack, plan_training, prepare, publish, train_fold, validate_fold
@@ -22,17 +23,26 @@ def train_model(
     work: str | None = None,
     overwrite: bool = False,
 ) -> Trained:
-    """Train a model on `data`, what ps3d prepare-training made, and pack it at `bundle`. Locations are paths or URLs.
+    """Train a model with nnU-Net 2 on prepared data, fold by fold, and pack it for ps3d segment.
 
-    One task run per fold, one after the other: a GPU holds one of them. `work` is a folder of the machine that runs the
-    flow, `resources` are those of this machine when absent.
+    Args:
+        data: Folder that prepare-training-data made, with dataset.json and ps3d.json: URL or absolute path.
+        bundle: Folder or URL that gets the model.
+        params: How the network is trained; nnU-Net's choices when left out.
+        resources: What the run may use; the whole machine it runs on when left out.
+        work: Folder of the worker's machine for checkpoints; chosen by ps3d when left out.
+        overwrite: Replace another model at the same place.
+
+    Returns:
+        The model, and how accurate it was found to be.
+
     """
     job = TrainJob(
-        Location.parse(data),
-        Location.parse(bundle),
+        place(data),
+        place(bundle),
         params or TrainParams(),
         resources or Resources(),
-        Location.parse(work) if work else None,
+        place(work) if work else training_folder(place(bundle)),
         overwrite,
     )
     plan = plan_training(job)

@@ -116,13 +116,15 @@ class TrainParams(_Params):
     trainer: str = Field(default="nnUNetTrainer", pattern=_CLASS_NAME, description="nnU-Net's class of that name")
     planner: str = Field(default="ExperimentPlanner", pattern=_CLASS_NAME, description="nnU-Net's class of that name")
     configuration: str = Field(default="3d_fullres", pattern=r"^3d_\w{1,60}$", description="name in nnU-Net's plan")
-    epochs: int | None = Field(default=None, ge=1, le=100_000)
+    epochs: int | None = Field(
+        default=None, ge=1, le=100_000, description="rounds of training; 1000 is nnU-Net's choice"
+    )
     iterations: int | None = Field(default=None, ge=1, le=100_000, description="steps per epoch")
     patch: tuple[int, int, int] | None = Field(default=None, description="largest patch, (z, y, x) voxels")
     batch_size: int | None = Field(default=None, ge=1, le=256, description="patches per step")
     features: int | None = Field(default=None, ge=1, le=320, description="feature maps of the finest stage")
     seed: int = Field(default=0, ge=0, lt=2**31, description="of weights and, without helper processes, of patches")
-    device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
+    device: Literal["auto", "cuda", "mps", "cpu"] = Field(default="auto", description="where the network is trained")
     mirror: bool = Field(default=True, description="validate with the mean over the 8 mirrorings")
     name: str | None = Field(default=None, min_length=1, max_length=200, description="of the model")
     half_precision: bool = Field(default=False, description="store weights as float16")

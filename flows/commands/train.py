@@ -87,7 +87,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="GB",
         help="memory of all but the training, GiB (default: 60 %% of what is free)",
     )
-    machine.add_argument("--work", metavar="DIR", help="nnU-Net's folders (default: BUNDLE.training)")
+    machine.add_argument(
+        "--work", metavar="DIR", help="nnU-Net's folders (default: BUNDLE.training, or in ~/.ps3d/training)"
+    )
     machine.add_argument("--overwrite", action="store_true", help="replace another model at BUNDLE")
     machine.add_argument("--direct", action="store_true", help="without Prefect")
 
@@ -113,15 +115,17 @@ def run(args: argparse.Namespace) -> None:
 
 def job_of(args: argparse.Namespace) -> TrainJob:
     """What was asked for."""
+    from flows.home import training_folder
     from ps3d_core.store.location import Location
     from ps3d_core.training.nnunet.plan import TrainJob
 
+    bundle = Location.parse(args.bundle)
     return TrainJob(
         data=Location.parse(args.dataset),
-        bundle=Location.parse(args.bundle),
+        bundle=bundle,
         params=_params(args),
         resources=_resources(args),
-        work=Location.parse(args.work) if args.work else None,
+        work=Location.parse(args.work) if args.work else training_folder(bundle),
         overwrite=args.overwrite,
     )
 

@@ -19,13 +19,16 @@ def flow_of(deployment: Deployment) -> Any:
 
 
 def test_what_there_is() -> None:
-    assert set(DEPLOYMENTS) >= {
+    assert set(DEPLOYMENTS) == {
         "process-inbox",
         "ingest-scan",
         "segment-scan",
         "segment-dataset",
         "estimate-zscore",
+        "prepare-training-data",
+        "train-model",
         "prune-work",
+        *(f"{name}-gpu" for name in ("segment-scan", "segment-dataset", "train-model")),
     }
     assert DEPLOYMENTS["process-inbox"].parameters["prefix"] == "s3://bucket/x"
     assert DEPLOYMENTS["process-inbox"].schedules
