@@ -239,7 +239,7 @@ def test_interrupting_stops_nnunet(finished: Finished, tmp_path: Path) -> None:
         signal.signal(signal.SIGINT, before)
     thread.join()
     assert started
-    assert not nnunet_processes()
+    assert not psutil.wait_procs(started, timeout=30)[1]
     assert not job.bundle.exists()
 
 
