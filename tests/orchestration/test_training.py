@@ -5,7 +5,6 @@ The second training goes on with the data that nnU-Net preprocessed for the firs
 
 from __future__ import annotations
 
-import _thread
 import contextlib
 import os
 import re
@@ -228,15 +227,19 @@ def test_interrupting_stops_nnunet(finished: Finished, tmp_path: Path) -> None:
         while not (workers := nnunet_processes()):
             time.sleep(0.02)
         started.extend(workers)
-        _thread.interrupt_main()
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     thread = threading.Thread(target=interrupt)
     thread.start()
-    with pytest.raises(KeyboardInterrupt):
-        train(job)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            train(job)
+    finally:
+        signal.signal(signal.SIGINT, before)
     thread.join()
     assert started
-    assert not nnunet_processes()
+    assert not psutil.wait_procs(started, timeout=30)[1]
     assert not job.bundle.exists()
 
 
