@@ -18,8 +18,9 @@ setup: $(DEV) ## everything for development, in .venv
 demo: $(RUN) ## a synthetic scan, segmented and measured; results in demo/
 	@$(BIN)/ps3d demo --workdir demo
 
+# A file's tests stay in one process and share its servers; the order, alphabetical, has the long ones first.
 test: $(DEV) ## all tests; the GPU tests skip themselves where there is none
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 2 --dist loadgroup $(TESTS)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(TESTS)
 
 lint: $(DEV) ## style and formatting
 	@$(BIN)/ruff check .

@@ -20,13 +20,6 @@ PARAMS = SegmentParams(predict=PredictParams(mirror=False, device="cpu"))
 RESOURCES = Resources(workers=1, memory_gib=4)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One server serves all: with several test processes, these tests share one of them."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("orchestration"))
-
-
 @pytest.fixture(scope="session")
 def server(own_home: Path) -> Iterator[Api]:
     """The local server, as a command starts it."""
