@@ -108,8 +108,10 @@ def test_killed_runs_go_on_without_repeating_a_block_and_end_alike(undisturbed, 
             status, said = run_small(place, rng.randint(1, undisturbed.writes // row))
             assert status == -signal.SIGKILL, said
             known = went_on(place, known, said)
-            assert not job_in(place).result.run.exists()
             print(f"{store}: kill {number + 1} with {len(known)} blocks known, after {last_stage(said)}")
+            if job_in(place).result.run.exists():  # written last: the kill came too late to disturb anything
+                assert results(place) == results(undisturbed.place)
+                break
         status, said = run_small(place)
         assert status == 0, said
         went_on(place, known, said)
