@@ -1,4 +1,7 @@
-"""Types of command-line values: each checks what it is given and says in one line what would be right."""
+"""Types of command-line values, and the arguments that commands share.
+
+Each type checks what it is given and says in one line what would be right.
+"""
 
 from __future__ import annotations
 
@@ -47,6 +50,26 @@ def positive(text: str) -> int:
 def not_negative(text: str) -> int:
     """A whole number from 0."""
     return _number(text, int, lambda value: value >= 0, "a whole number from 0")
+
+
+def add_resources(
+    group: argparse.ArgumentParser | argparse._ArgumentGroup, *, at_once: str = "blocks", runners: bool = False
+) -> None:
+    """Add --workers and --memory and, where a command has `runners`, --runner and --dask-scheduler.
+
+    `at_once` says what there are as many of as workers.
+    """
+    group.add_argument(
+        "--workers", type=positive, metavar="N", help=f"{at_once} at once (default: number of CPU cores)"
+    )
+    group.add_argument(
+        "--memory", type=float, metavar="GB", help="memory the run may use, GiB (default: 60 %% of what is free)"
+    )
+    if runners:
+        group.add_argument(
+            "--runner", choices=("threads", "processes", "dask"), default="threads", help="default: threads"
+        )
+        group.add_argument("--dask-scheduler", metavar="ADDRESS", help="with --runner dask (default: a local cluster)")
 
 
 def validated(model: type[Model], flags: Mapping[str, str], **values: Any) -> Model:

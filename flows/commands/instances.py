@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from flows.arguments import positive, validated
+from flows.arguments import add_resources, validated
 
 PURPOSE = "turn border-core labels into particle labels"
 EXAMPLES = """\
@@ -29,10 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="F",
         help="drop particles below this fraction of the mean volume (default: 0.005)",
     )
-    parser.add_argument("--workers", type=positive, metavar="N", help="blocks at once (default: number of CPU cores)")
-    parser.add_argument(
-        "--memory", type=float, metavar="GB", help="memory the run may use, GiB (default: 60 %% of what is free)"
-    )
+    add_resources(parser)
 
 
 def run(args: argparse.Namespace) -> None:

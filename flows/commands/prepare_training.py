@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from flows.arguments import positive, validated
+from flows.arguments import add_resources, positive, validated
 
 if TYPE_CHECKING:
     from ps3d_core.progress import Progress
@@ -76,15 +76,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     folder.add_argument("--id", type=positive, metavar="NNN", help="nnU-Net's number, 1 to 999 (default: 500)")
     folder.add_argument("--dataset-name", metavar="NAME", help="nnU-Net's name (default: ParticleSeg3D)")
     folder.add_argument("--nnunet-v1", action="store_true", help="write TaskNNN_NAME, for nnU-Net 1")
-    machine = parser.add_argument_group("machine")
-    machine.add_argument("--workers", type=positive, metavar="N", help="blocks at once (default: number of CPU cores)")
-    machine.add_argument(
-        "--memory", type=float, metavar="GB", help="memory the run may use, GiB (default: 60 %% of what is free)"
-    )
-    machine.add_argument(
-        "--runner", choices=("threads", "processes", "dask"), default="threads", help="default: threads"
-    )
-    machine.add_argument("--dask-scheduler", metavar="ADDRESS", help="with --runner dask (default: a local cluster)")
+    add_resources(parser.add_argument_group("machine"), runners=True)
 
 
 def run(args: argparse.Namespace) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from flows.arguments import not_negative, positive, validated
+from flows.arguments import add_resources, not_negative, positive, validated
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,19 +89,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     machine.add_argument(
         "--batch-size", type=positive, metavar="N", help="patches per forward pass (default: by device)"
     )
-    machine.add_argument(
-        "--workers",
-        type=positive,
-        metavar="N",
-        help="blocks, and on a CPU patches, at once (default: number of CPU cores)",
-    )
-    machine.add_argument(
-        "--memory", type=float, metavar="GB", help="memory the run may use, GiB (default: 60 %% of what is free)"
-    )
-    machine.add_argument(
-        "--runner", choices=("threads", "processes", "dask"), default="threads", help="default: threads"
-    )
-    machine.add_argument("--dask-scheduler", metavar="ADDRESS", help="with --runner dask (default: a local cluster)")
+    add_resources(machine, at_once="blocks, and on a CPU patches,", runners=True)
     machine.add_argument("--direct", action="store_true", help="without Prefect")
     machine.add_argument("--keep-work", action="store_true", help="keep the intermediates in OUTPUT/NAME/.work")
 

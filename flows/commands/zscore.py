@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from flows.arguments import not_negative, positive, validated
+from flows.arguments import add_resources, not_negative, positive, validated
 
 if TYPE_CHECKING:
     from ps3d_core.scan.zscore import ZScoreRecord
@@ -34,10 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seed", type=not_negative, default=0, metavar="N", help="of the draw; same seed, same voxels (default: 0)"
     )
-    parser.add_argument("--workers", type=positive, metavar="N", help="blocks at once (default: number of CPU cores)")
-    parser.add_argument(
-        "--memory", type=float, metavar="GB", help="memory the run may use, GiB (default: 60 %% of what is free)"
-    )
+    add_resources(parser)
 
 
 def run(args: argparse.Namespace) -> None:
