@@ -118,14 +118,15 @@ def gone(family: list[psutil.Process]) -> bool:
 
 def children_of_stacks() -> set[int]:
     """Processes that guards are above, of any stack on this machine."""
-    found = set()
-    for process in psutil.process_iter():
-        try:
-            if VARIABLE in process.environ():
-                found.add(process.pid)
-        except (psutil.Error, OSError):
-            continue
-    return found
+    return {process.pid for process in psutil.process_iter() if variable_of(process, VARIABLE) is not None}
+
+
+def variable_of(process: psutil.Process, name: str) -> str | None:
+    """A variable of its environment; None also when the process has just ended or is somebody else's."""
+    try:
+        return process.environ().get(name)
+    except (psutil.Error, OSError):
+        return None
 
 
 def status_of(url: str) -> int:

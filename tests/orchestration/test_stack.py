@@ -22,7 +22,7 @@ from ps3d_core.store.layout import Result
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import open_image
 from tests.orchestration.conftest import SHAPE
-from tests.orchestration.stack_process import ROOT, Up, free_port, gone, status_of, wait_until
+from tests.orchestration.stack_process import ROOT, Up, free_port, gone, status_of, variable_of, wait_until
 
 SCAN = "ore <b>7_"
 FAST = {"params": {"predict": {"mirror": False, "device": "cpu"}}, "resources": {"workers": 1, "memory_gib": 4}}
@@ -116,7 +116,7 @@ def test_run_of_a_killed_worker_continues_with_the_next(up: Up) -> None:
     run = up.run("segment-scan", output=f"{STORE}/killed", **JOB)
 
     def process_of_run() -> psutil.Process | None:
-        found = [p for p in up.family() if str(run.id) in p.environ().get("PREFECT__FLOW_RUN_ID", "")]
+        found = [p for p in up.family() if variable_of(p, "PREFECT__FLOW_RUN_ID") == str(run.id)]
         return found[0] if found else None
 
     work = Location.parse(f"{STORE}/killed") / SCAN / ".work"
