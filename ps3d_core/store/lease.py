@@ -200,6 +200,10 @@ def _take(place: Location, what: str, say: Say) -> _Lease:
         # A request that was repeated because its answer got lost meets its own file.
         if other is None or other.token != owner.token:
             raise _taken(other, what)
+    if max(_numbers(place), default=0) > last + 1:
+        # While we looked, others have come and gone and taken their files with them: the number was free, not ours.
+        mine.remove_tree()
+        raise _taken(None, what)
     return _Lease(place, last + 1, owner, what)
 
 

@@ -102,6 +102,21 @@ def test_a_file_that_goes_while_one_looks_belongs_to_a_new_owner(place, monkeypa
     assert_refused(place, "another run is working on it")
 
 
+def test_a_number_that_others_have_left_behind_is_not_taken(place, monkeypatch):
+    held_by(place, free=True)
+    require_dead = lease._require_dead
+
+    def slowly(*arguments):
+        require_dead(*arguments)
+        # Meanwhile one run has taken number 2 and ended, and the next one has cleared it away.
+        held_by(place, number=3)
+        (place / "1.json").remove_tree()
+
+    monkeypatch.setattr(lease, "_require_dead", slowly)
+    assert_refused(place, "another run is working on it")
+    assert place.children() == ["3.json"]
+
+
 def test_in_turn_each_has_its_moment(place):
     inside, most = [], []
 
