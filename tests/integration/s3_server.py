@@ -16,7 +16,7 @@ import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-START_SECONDS = 60
+START_SECONDS = 240
 BUCKET = "scans"
 PORTS = (
     "s3.port",

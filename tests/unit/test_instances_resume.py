@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -192,24 +190,29 @@ def test_more_pieces_than_ids_are_refused():
     assert serial_offsets(3, {0: 5, 2: 7}).tolist() == [0, 5, 5, 12]
 
 
-def test_killed(tmp_path, particles, expected):
-    """SIGKILL, twice, to a run in a process of its own."""
+@pytest.mark.parametrize("stage", ["label cores", "grow particles"])
+def test_killed(tmp_path, particles, expected, stage):
+    """SIGKILL to a run in a process of its own, after three blocks of a stage and while others are in flight."""
     plan = plan_for(Location.parse(tmp_path), particles)
-    code = (
-        "import sys\n"
-        "from ps3d_core.instances.labels import run_instances\n"
-        "from ps3d_core.store.location import Location\n"
-        "from tests.unit.instances_runs import planned\n"
-        "place = Location.parse(sys.argv[1])\n"
-        f"plan = planned(place, place / 'border_core', block_shape={BLOCK}, halo=3, min_rel_particle_size=0.005)\n"
-        "run_instances(plan)\n"
-    )
-    for stage in ("instances-cores", "instances-grow-0001"):
-        child = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], start_new_session=True)
-        entries = tmp_path / "work" / "ledger" / stage
-        while len(list(entries.rglob("*.json"))) < 3 and child.poll() is None:
-            time.sleep(0.005)
-        os.killpg(child.pid, signal.SIGKILL)
-        assert child.wait() == -signal.SIGKILL
+    killed = subprocess.run([sys.executable, "-c", _KILLED.format(block=BLOCK, stage=stage), str(tmp_path)])
+    assert killed.returncode == -signal.SIGKILL
     assert not plan.output.exists()
     np.testing.assert_array_equal(labels_of(plan), expected)
+
+
+_KILLED = """
+import os, signal, sys
+from ps3d_core.blockwise import Runner
+from ps3d_core.instances.labels import run_instances
+from ps3d_core.progress import Progress, StageAdvanced
+from ps3d_core.store.location import Location
+from tests.unit.instances_runs import planned
+
+def listen(event):
+    if isinstance(event, StageAdvanced) and event.stage == {stage!r} and event.done == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+place = Location.parse(sys.argv[1])
+plan = planned(place, place / "border_core", block_shape={block}, halo=3, min_rel_particle_size=0.005)
+run_instances(plan, runner=Runner(workers=2), progress=Progress(listen))
+"""
