@@ -1,6 +1,8 @@
 """The whole pipeline with the bundled model on a small phantom: results, resumption, stores, runners."""
 
 import json
+import os
+import signal
 import uuid
 from dataclasses import replace
 
@@ -8,8 +10,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from ps3d_core.blockwise import Runner, run_blocks
 from ps3d_core.errors import InputError
 from ps3d_core.evaluation.evaluate import evaluate
+from ps3d_core.geometry.blocks import BlockGrid
 from ps3d_core.geometry.boxes import Box
 from ps3d_core.params import InstancesParams, PredictParams, Resources, SegmentParams
 from ps3d_core.phantom.params import PhantomParams
@@ -18,6 +22,7 @@ from ps3d_core.pipeline import segment
 from ps3d_core.plan import SegmentJob, plan_segmentation
 from ps3d_core.store.arrays import read_box
 from ps3d_core.store.layout import Dataset
+from ps3d_core.store.ledger import Ledger
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import open_image
 
@@ -158,6 +163,21 @@ def test_workers_that_share_only_the_store_give_the_same_bytes(finished, s3, das
     resources = Resources(workers=2, memory_gib=6, runner="dask", dask_scheduler=dask_cluster)
     segment(job_in(s3, resources=resources))
     assert everything_of(job_in(s3)) == everything_of(job_in(place))
+
+
+def test_a_worker_that_dies_costs_the_blocks_in_its_hands(tmp_path, dask_cluster):
+    place = Location.parse(tmp_path)
+    blocks = list(BlockGrid((6, 1, 1), (1, 1, 1)))
+
+    def work(block):
+        if block.index == 3 and (place / "died").create_json(True):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return {"of": block.index}
+
+    runner = Runner(kind="dask", workers=2, address=dask_cluster)
+    records = run_blocks("test", blocks, work, ledger=Ledger(place, "test", "0"), runner=runner)
+    assert (place / "died").exists()
+    assert records == [{"of": index} for index in range(6)]
 
 
 def test_plan_is_refused_before_anything_is_written(copied):
