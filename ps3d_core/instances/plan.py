@@ -35,7 +35,7 @@ VERSION: Final = 1
 HALO: Final = 16
 
 # Peak bytes per voxel of a block and its halo. Labelling: classes twice, labels, and the runs of a checkerboard, the
-# worst case (1 + 1 + 4 + 6). Growth: labels as stored and as numbered, classes, states (4 + 4 + 1 + 1). Output: 4 + 4.
+# worst case (1 + 1 + 4 + 6). Growth: labels and states, and both again without the halo (4 + 1 + 4 + 1). Output: 4.
 BYTES_PER_VOXEL: Final = 12.0
 # Interpreter, libraries, compiled kernels, and shards that are being packed or unpacked, of one worker.
 BASE_BYTES: Final = 400 * 2**20

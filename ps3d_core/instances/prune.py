@@ -93,13 +93,13 @@ class _WriteIds:
     def __call__(self, block: Block) -> Record:
         plan, ids = self.plan, read_ids(self.plan.ids)
         labels = self.grown.read(plan, block.core)
-        particles = np.zeros(labels.shape, np.uint32)
-        _replace(labels, ids.cores, particles)
+        # In place, and in this order: the id of a core is never above its number, so it is not taken for a piece.
+        _replace(labels, ids.cores)
         if self.grown.pending:
             offsets = coreless_numbers(plan.coreless_numbers).offsets
             cores = len(ids.cores) - 1
-            number_labels(labels, block.core, plan.blocks(), offsets, ids.coreless, particles, above=cores)
-        write_box(open_array(plan.output, writable=True), block.core, particles)
+            number_labels(labels, block.core, plan.blocks(), offsets, ids.coreless, labels, above=cores)
+        write_box(open_array(plan.output, writable=True), block.core, labels)
         return {}
 
 
@@ -122,13 +122,13 @@ def _write_ids(plan: InstancesPlan) -> None:
 
 
 @njit(nogil=True, cache=True)
-def _replace(labels: Labels, ids: Labels, into: Labels) -> None:
-    """Write the ids of labels that the table knows to `into`."""
+def _replace(labels: Labels, ids: Labels) -> None:
+    """Put the id in the place of every label that the table knows."""
     for z in range(labels.shape[0]):
         for y in range(labels.shape[1]):
             for x in range(labels.shape[2]):
                 if labels[z, y, x] < ids.shape[0]:
-                    into[z, y, x] = ids[labels[z, y, x]]
+                    labels[z, y, x] = ids[labels[z, y, x]]
 
 
 def _ledger(plan: InstancesPlan) -> Ledger:

@@ -53,20 +53,20 @@ class Grown:
     last_round: Mapping[int, int]
     pending: Mapping[int, int]
 
-    def read(self, plan: InstancesPlan, box: Box) -> Labels:
-        """Core numbers of the voxels of `box`; number of cores + label of the piece where voxels are pending."""
+    def read(self, plan: InstancesPlan, box: Box, into: Labels | None = None) -> Labels:
+        """Core numbers of the voxels of `box`; number of cores + label of the piece where voxels are pending.
+
+        They are put into `into` when it is given.
+        """
         by_round: dict[int, list[Block]] = {}
         for block in plan.blocks().touching(box):
             by_round.setdefault(self.last_round.get(block.index, 1), []).append(block)
-        if len(by_round) == 1:
-            whole: Labels = read_box(open_array(_folder(plan, *by_round) / "labels"), box)
-            return whole
-        labels = np.empty(box.shape, np.uint32)
+        labels = np.empty(box.shape, np.uint32) if into is None else into
         for number, blocks in by_round.items():
             array = open_array(_folder(plan, number) / "labels")
-            for block in blocks:
-                part = block.core.intersect(box)
-                labels[part.relative_to(box).slices] = read_box(array, part)
+            parts = [box] if len(by_round) == 1 else [block.core.intersect(box) for block in blocks]
+            for part in parts:
+                read_box(array, part, labels[part.relative_to(box).slices])
         return labels
 
     def voxels_at(self, plan: InstancesPlan, block: int) -> Location:
@@ -152,11 +152,11 @@ class _GrowBlock:
         plan = self.plan
         if self.before.rounds == 0:
             table = core_numbers(plan.core_numbers)
-            stored = read_box(open_array(plan.core_labels), box)
-            number_labels(stored, box, plan.blocks(), table.offsets, table.numbers, into)
+            read_box(open_array(plan.core_labels), box, into)
+            number_labels(into, box, plan.blocks(), table.offsets, table.numbers, into)
         else:
-            stored = self.before.read(plan, box)
-            np.copyto(into, stored, where=stored <= cores)
+            self.before.read(plan, box, into)
+            into[into > cores] = 0
 
 
 def _label_pending(

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 from zarr.abc.store import ByteRequest
+from zarr.buffer.cpu import NDBuffer
 from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.core.array_spec import ArrayConfigLike
 from zarr.core.buffer import Buffer, BufferPrototype
@@ -91,15 +92,18 @@ def open_array(location: Location, *, writable: bool = False) -> zarr.Array[Any]
     return zarr.open_array(_NothingImplied(store), mode="r")
 
 
-def read_box(array: zarr.Array[Any], box: Box) -> npt.NDArray[Any]:
-    """The voxels of `box`; checksums are verified on the way.
+def read_box(array: zarr.Array[Any], box: Box, into: npt.NDArray[Any] | None = None) -> npt.NDArray[Any]:
+    """The voxels of `box`, in `into` (same shape and dtype) when given; checksums are verified on the way.
 
     What cannot be decoded is read again: it may have been damaged on its way, not where it lies. `CorruptDataError`
     when that does not help.
     """
     for attempt in range(1, READS + 1):
         try:
-            return np.asarray(array[box.slices])
+            if into is None:
+                return np.asarray(array[box.slices])
+            array.get_basic_selection(box.slices, out=NDBuffer.from_numpy_array(into))
+            return into
         except (ValueError, RuntimeError) as error:
             if attempt == READS:
                 raise CorruptDataError(
