@@ -1,0 +1,76 @@
+"""Merging the cores of all blocks of a volume: seconds and peak memory for ten million of them.
+
+Usage: python tests/benchmarks/merge_cores.py [--blocks 9 9 8]
+
+No volume is needed: a block of 125 voxels a side is labelled, whose faces cut cubes of 4 voxels, and its tables are
+written for every block.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from ps3d_core.geometry.boxes import Box
+from ps3d_core.instances.classes import CORE
+from ps3d_core.instances.components import label_components
+from ps3d_core.instances.cores import merge_cores
+from ps3d_core.instances.pieces import measure_pieces
+from ps3d_core.instances.plan import InstancesPlan, plan_instances
+from ps3d_core.instances.seams import block_faces
+from ps3d_core.store.arrays import create_array
+from ps3d_core.store.location import Location
+from tests.benchmarks.instances import GRAIN, PeakMemory, grains
+
+SIDE = 25 * GRAIN
+
+
+def main() -> None:
+    """Make the tables, merge them, print what it took."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--blocks", nargs=3, type=int, default=(9, 9, 8), metavar=("Z", "Y", "X"))
+    counts = parser.parse_args().blocks
+    with tempfile.TemporaryDirectory() as folder:
+        place = Location.parse(folder)
+        merge_cores(labelled(place / "warm-up", (1, 1, 2)))
+        plan = labelled(place / "volume", counts)
+        with PeakMemory() as peak:
+            started = time.perf_counter()
+            found = merge_cores(plan)
+            seconds = time.perf_counter() - started
+    print(
+        f"{len(plan.blocks())} blocks, {found['cores']} cores: {seconds:.1f} s, peak of the process "
+        f"{peak.bytes / 2**30:.2f} GiB"
+    )
+
+
+def labelled(place: Location, counts: Sequence[int]) -> InstancesPlan:
+    """A volume of `counts` blocks as the first stage leaves it, except that there are no voxels."""
+    z, y, x = (SIDE * n for n in counts)
+    create_array(place / "border_core", (z, y, x), np.uint8)
+    plan = plan_instances(
+        place / "border_core", place / "labels", place / "work", memory_bytes=2**32, block_shape=(SIDE, SIDE, SIDE)
+    )
+    inside = Box((2, 2, 2), (SIDE + 2, SIDE + 2, SIDE + 2))
+    labels = np.zeros(inside.shape, np.uint32)
+    pieces = label_components(grains()(inside), CORE, 6, into=labels)
+    deep = {"near": np.zeros(pieces, np.int64), "deep": np.ones(pieces, np.int64)}  # none of them is small
+    ledger = plan.ledger("cores", plan.cores_fingerprint)
+    for block in plan.blocks():
+        measures = measure_pieces(labels, pieces, block.core, plan.shape)
+        faces = block_faces(labels, block, plan.blocks())
+        (plan.core_pieces / f"{block.index}.npz").write_arrays(**measures, **deep, **faces)
+        ledger.record(block.index, {"pieces": pieces})
+    return plan
+
+
+if __name__ == "__main__":
+    main()
