@@ -107,9 +107,13 @@ class SegmentPlan:
 
     @property
     def disk_bytes(self) -> int:
-        """Rough peak of what is written, compression left out: labels on both grids, border-core, pyramid."""
+        """Peak of what is written, compression and tables left out.
+
+        On the network grid border-core labels, cores, grown cores and particles, on the scan grid the label image and
+        its coarser levels, which together have a seventh of its voxels.
+        """
         network, scan = prod(self.scale.network_shape), prod(self.scale.scan_shape)
-        return network * (1 + 4 + 4) + scan * 4 * 2
+        return network * (1 + 4 + 4 + 4) + scan * 4 * 8 // 7
 
     def describe(self, seconds_per_patch: float | None = None) -> list[str]:
         """The plan in lines for a person; with the time of one patch, the time of the prediction too."""

@@ -6,6 +6,7 @@ Seconds depend on the machine, numbers of requests do not: on S3 they are what a
 from collections import Counter
 from math import ceil, prod
 
+import numpy as np
 import pytest
 from zarr.storage import FsspecStore
 
@@ -114,3 +115,12 @@ def test_requests_for_metadata_tables_and_ledgers_are_few(counted):
     requests, _ = counted
     # Most open an array: its own zarr.json and that of the image around it.
     assert sum(requests.others.values()) < 350, requests.others
+
+
+def test_the_plan_knows_how_much_is_written(counted):
+    _, plan = counted
+    root = plan.job.result.root
+    nodes = [(root / name).read_json() for name in root.find() if name.endswith("/zarr.json")]
+    arrays = [node for node in nodes if node["node_type"] == "array"]
+    written = sum(prod(array["shape"]) * np.dtype(array["data_type"]).itemsize for array in arrays)
+    assert written <= plan.disk_bytes < 1.1 * written
