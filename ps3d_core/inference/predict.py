@@ -35,6 +35,7 @@ from ps3d_core.network.ensemble import Predictor
 from ps3d_core.network.normalisation import Intensity
 from ps3d_core.progress import SILENT, Progress
 from ps3d_core.store.arrays import create_array, open_array, write_box
+from ps3d_core.store.lease import require_lease
 from ps3d_core.store.ledger import Ledger, Record
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import open_image
@@ -145,6 +146,7 @@ class _Walk:
             with self._evaluator() as evaluate, _RowWriter(self._write_row, rows) as writer:
                 slabs = self._slabs(zs, ys, xs)
                 for (z, next_z), slab in zip(pairwise((*zs, last)), slabs, strict=True):
+                    require_lease()
                     corners = list(product(ys, xs))
                     patches = (_cut(slab, y - ys[0], x - xs[0], self._grid.patch) for y, x in corners)
                     for (y, x), probabilities in zip(corners, evaluate(patches), strict=True):

@@ -1,5 +1,6 @@
 """Prediction in blocks against one loop over all patches of a small volume in memory, with a real small network."""
 
+import threading
 from dataclasses import replace
 from itertools import product
 
@@ -26,8 +27,11 @@ from ps3d_core.network.architecture import Architecture
 from ps3d_core.network.bundle import load_bundle, save_bundle
 from ps3d_core.network.ensemble import Predictor
 from ps3d_core.network.normalisation import Intensity, PerScan
+from ps3d_core.store import lease
 from ps3d_core.store.arrays import create_array, open_array, read_box, write_box
+from ps3d_core.store.lease import LeaseLostError, sole_run
 from ps3d_core.store.location import Location
+from tests.unit.test_lease import held_by, until
 
 PATCH = (16, 16, 16)
 # Networks this small lose more to hand-overs between threads than they win.
@@ -233,6 +237,24 @@ def test_resumes_inside_a_block_with_the_same_bytes(make, monkeypatch, crash_aft
     rows_of_patches = 7 - max(0, 2 * rows_before - 1)
     assert record["patches_evaluated"] == rows_of_patches * total // 7
     assert rows_before == {1: 0, 9: 1, 20: 2}[crash_after]
+
+
+def test_a_run_that_lost_its_place_stops_inside_a_block(make, monkeypatch, tmp_path):
+    monkeypatch.setattr(lease, "RENEW_SECONDS", 0.05)
+    _, prediction = make((64, 20, 20), (64, 20, 20), block=(80, 20, 20), mirror=False)
+    place = Location.parse(tmp_path) / ".lease"
+    real = PatchEvaluator._forward
+
+    def overtaken(self, patches):
+        if not (place / "2.json").exists():
+            held_by(place, number=2)
+            until(lambda: not any(thread.name == "lease" for thread in threading.enumerate()))
+        return real(self, patches)
+
+    monkeypatch.setattr(PatchEvaluator, "_forward", overtaken)
+    with pytest.raises(LeaseLostError, match="another one took over"), sole_run(place, "scan ore"):
+        predict(prediction)
+    assert not prediction.row_ledger.finished()
 
 
 def test_a_model_that_overflows_is_an_error_not_background():
