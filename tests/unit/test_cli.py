@@ -156,6 +156,13 @@ def test_usage_errors(arguments: list[str], says: str, capsys: pytest.CaptureFix
             ],
             "-voxels 1",
         ),
+        (
+            [
+                *["phantom", "{here}", "--name", "n", "--seed", "0", "--shape", "8", "8", "8"],
+                *["--particle-size-voxels", "8", "--family", "training", "--dtype", "uint8"],
+            ],
+            "--dtype uint8",
+        ),
     ],
 )
 def test_input_errors(arguments: list[str], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
