@@ -10,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 
+from ps3d_core.errors import InputError
 from ps3d_core.geometry.boxes import Box, Shape
 from ps3d_core.geometry.patches import PatchGrid
 from ps3d_core.geometry.resample import F32, Resampler
 from ps3d_core.network.normalisation import Intensity, Normalisation, ZScore
-from ps3d_core.store.arrays import read_box
+from ps3d_core.store.arrays import array_name, read_box
 
 SAMPLES = 384
 SAMPLE_SIDE = 16
@@ -31,9 +32,16 @@ class NetworkView:
         self.shape = network_shape
 
     def read(self, box: Box) -> F32:
-        """Values of `box` (network grid)."""
+        """Values of `box` (network grid). `InputError` when the scan has some that no network can use."""
         source = self._resampler.source_box(box)
-        return self._resampler(read_box(self._image, source), box)
+        values = self._resampler(read_box(self._image, source), box)
+        if not np.isfinite(values).all():
+            # A network would spread a single one of them over its whole patch.
+            raise InputError(
+                f"{array_name(self._image)}: slices {source.start[0]} to {source.stop[0] - 1} have grey values that "
+                "are infinite, not a number or beyond 3e38; replace them, for example with the value of air"
+            )
+        return values
 
 
 @dataclass(frozen=True)

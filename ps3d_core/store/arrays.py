@@ -103,7 +103,8 @@ def read_box(array: zarr.Array[Any], box: Box) -> npt.NDArray[Any]:
         except (ValueError, RuntimeError) as error:
             if attempt == READS:
                 raise CorruptDataError(
-                    f"{_name(array)} {box}: a chunk cannot be decoded ({error}); restore it or make the array again"
+                    f"{array_name(array)} {box}: a chunk cannot be decoded ({error}); restore it or make the array "
+                    "again"
                 ) from error
     raise AssertionError("READS is at least 1")
 
@@ -113,8 +114,8 @@ def write_box(array: zarr.Array[Any], box: Box, data: npt.NDArray[Any]) -> None:
     granule = cast(Shape, array.shards or array.chunks)
     for start, stop, side, n in zip(box.start, box.stop, granule, cast(Shape, array.shape), strict=True):
         if start % side or (stop % side and stop != n):
-            raise ValueError(f"{_name(array)}: {box} is not aligned to shards of {granule}")
-    with writing_to(Location.parse(_name(array))):
+            raise ValueError(f"{array_name(array)}: {box} is not aligned to shards of {granule}")
+    with writing_to(Location.parse(array_name(array))):
         array[box.slices] = data
 
 
@@ -134,5 +135,6 @@ def _is_chunk(key: str) -> bool:
     return key.startswith("c/") or "/c/" in key
 
 
-def _name(array: zarr.Array[Any]) -> str:
+def array_name(array: zarr.Array[Any]) -> str:
+    """Where the array lies, as a person would write it."""
     return str(array.store_path).removeprefix("file://")
