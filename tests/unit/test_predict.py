@@ -241,7 +241,7 @@ def test_grey_values_that_no_network_can_use_are_bad_input(make, value):
     image = np.zeros((20, 20, 20), np.float32)
     image[17, 3, 4] = value
     write_box(create_array(prediction.image, image.shape, "float32", overwrite=True), Box.of(image.shape), image)
-    with pytest.raises(InputError, match=r"image\.zarr: slices \d+ to \d+ have grey values that are infinite"):
+    with pytest.raises(InputError, match=r"image\.zarr, slices \d+ to \d+: grey values that are infinite"):
         predict(prediction)
 
 
