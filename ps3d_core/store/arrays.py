@@ -92,14 +92,14 @@ def open_array(location: Location, *, writable: bool = False) -> zarr.Array[Any]
 
 
 def read_box(array: zarr.Array[Any], box: Box) -> npt.NDArray[Any]:
-    """The voxels of `box`; checksums are verified on the way.
+    """The voxels of `box`, C-contiguous; checksums are verified on the way.
 
     What cannot be decoded is read again: it may have been damaged on its way, not where it lies. `CorruptDataError`
     when that does not help.
     """
     for attempt in range(1, READS + 1):
         try:
-            return np.asarray(array[box.slices])
+            return np.ascontiguousarray(array[box.slices])  # foreign arrays may be stored in Fortran order
         except (ValueError, RuntimeError) as error:
             if attempt == READS:
                 raise CorruptDataError(
