@@ -65,7 +65,8 @@ def _parser() -> _Parser:
     for name, command in COMMANDS.items():
         group, _, last = name.rpartition(" ")
         if group and group not in groups:
-            parent = _add(commands, group, f"{group}s; see `ps3d {group} --help`", "")
+            members = [last for each in COMMANDS for first, _, last in [each.rpartition(" ")] if first == group]
+            parent = _add(commands, group, f"{group}s: {', '.join(members)}", "")
             groups[group] = parent.add_subparsers(title="commands", metavar="COMMAND", required=True)
         own = _add(groups[group] if group else commands, last, command.PURPOSE, command.EXAMPLES)
         _configure(own, name, command)

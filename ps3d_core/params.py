@@ -37,7 +37,7 @@ class PredictParams(_Params):
     target_particle_size: float | None = Field(
         default=None, gt=1, le=512, description="diameter of the mean particle on the network grid, voxels"
     )
-    zscore: tuple[float, float] | None = Field(
+    zscore: tuple[FiniteFloat, PositiveFloat] | None = Field(
         default=None, description="mean and standard deviation of grey values, instead of the bundle's normalisation"
     )
     allow_absurd: bool = Field(default=False, description="run even when the particle size makes the cost absurd")

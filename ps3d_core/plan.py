@@ -20,6 +20,7 @@ from ps3d_core.inference.plan import PredictionPlan, plan_prediction
 from ps3d_core.instances.plan import BYTES_PER_VOXEL, HALO, largest_block
 from ps3d_core.network.bundle import BUNDLED, Bundle, load_bundle
 from ps3d_core.params import GIB, PredictParams, Resources, SegmentParams
+from ps3d_core.scan.reader import scan_dtype
 from ps3d_core.scan.spacing import agreed_spacing
 from ps3d_core.store.identity import content_identity
 from ps3d_core.store.layout import Dataset, Result, ScanInfo
@@ -143,6 +144,7 @@ def plan_segmentation(job: SegmentJob) -> SegmentPlan:
     info = job.dataset.scan_info(job.scan)
     image = job.dataset.require_image(job.scan)
     array = open_image(image)
+    scan_dtype(array.dtype, str(image))
     spacing = agreed_spacing(image, info)
     bundle = load_bundle(job.model)
     target = job.params.predict.target_particle_size or bundle.info.target_particle_size

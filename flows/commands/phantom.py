@@ -42,12 +42,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Write one phantom."""
     from flows.terminal import shown
+    from ps3d_core.errors import InputError
     from ps3d_core.phantom.params import PhantomParams
     from ps3d_core.phantom.variety import random_params
     from ps3d_core.phantom.write import write_phantom
     from ps3d_core.store.layout import Dataset
     from ps3d_core.store.location import Location
 
+    if args.family and args.dtype:
+        raise InputError(f"--dtype {args.dtype}: --family {args.family} draws the type from the seed; leave one out")
     chosen = {"shape": tuple(args.shape), "particle_size_voxels": args.particle_size_voxels, "seed": args.seed}
     params = validated(PhantomParams, _FLAGS, **chosen, dtype=args.dtype)
     if args.family:

@@ -10,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 
+from ps3d_core.errors import InputError
 from ps3d_core.geometry.boxes import Box, Shape
 from ps3d_core.geometry.patches import PatchGrid
 from ps3d_core.geometry.resample import F32, Resampler
 from ps3d_core.network.normalisation import Intensity, Normalisation, ZScore
-from ps3d_core.store.arrays import read_box
+from ps3d_core.store.arrays import array_name, read_box
 
 SAMPLES = 384
 SAMPLE_SIDE = 16
@@ -35,6 +36,11 @@ class NetworkView:
         source = self._resampler.source_box(box)
         return self._resampler(read_box(self._image, source), box)
 
+    def origin(self, box: Box) -> str:
+        """Where the values of `box` come from, for a person."""
+        source = self._resampler.source_box(box)
+        return f"{array_name(self._image)}, slices {source.start[0]} to {source.stop[0] - 1}"
+
 
 @dataclass(frozen=True)
 class PaddedView:
@@ -45,11 +51,20 @@ class PaddedView:
     intensity: Intensity
 
     def read(self, box: Box) -> F32:
-        """Normalised values of `box` (padded grid); axes thinner than a patch continue by reflection."""
+        """Normalised values of `box` (padded grid); axes thinner than a patch continue by reflection.
+
+        `InputError` when some are not finite: a network would spread a single one over its whole patch.
+        """
         indices = [self.grid.reflected(a, s, e) for a, (s, e) in enumerate(zip(box.start, box.stop, strict=True))]
         low = [int(i.min()) for i in indices]
         high = [int(i.max()) + 1 for i in indices]
-        values = self.view.read(Box((low[0], low[1], low[2]), (high[0], high[1], high[2])))
+        unique = Box((low[0], low[1], low[2]), (high[0], high[1], high[2]))
+        values = self.view.read(unique)
+        if not np.isfinite(values).all():
+            raise InputError(
+                f"{self.view.origin(unique)}: grey values that are infinite, not a number, or too large; replace them, "
+                "for example with the value of air"
+            )
         for axis, (index, start) in enumerate(zip(indices, low, strict=True)):
             if values.shape[axis] != len(index) or (np.diff(index) != 1).any():
                 values = values.take(index - start, axis=axis)

@@ -2,10 +2,10 @@
 
     plan_measurement     what will be read, in which blocks
     measure_blocks       sums per label and block, one file per block, each block once (ledger)
-    merged_sums          sums of particles, one range of labels at a time
+    merged_sums          sums of particles, some hundred thousand at a time, in order of their labels
     measure_particles    all of it, and a summary
 
-Ids follow the order of first voxels, so a range of labels lies in few blocks, and merging reads each block's file
+Ids follow the order of first voxels, so neighbouring labels lie in few blocks, and merging reads each block's file
 about once while holding one range in memory, whatever the number of particles.
 """
 
@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
+from operator import itemgetter
 from typing import Any, Final, cast
 
 import numpy as np
@@ -27,7 +28,7 @@ from ps3d_core.geometry.blocks import Block, BlockGrid, block_shape_for
 from ps3d_core.geometry.boxes import Box, Shape
 from ps3d_core.particles.distribution import SizeDistribution, size_distribution
 from ps3d_core.particles.exact_sums import MAX_VALUES
-from ps3d_core.particles.label_index import Labels, as_labels
+from ps3d_core.particles.label_index import MAX_LABEL, Labels, as_labels
 from ps3d_core.particles.shape import particle_columns
 from ps3d_core.particles.sums import LabelSums, merge
 from ps3d_core.particles.table import arrow_table, write_table
@@ -42,7 +43,7 @@ from ps3d_core.store.ome import open_image
 
 HALO: Final = 1
 LABELS_AT_ONCE: Final = 2**18
-"""Range of labels merged at once, and with it the row groups of the Parquet file."""
+"""Particles merged at once, and with it the row groups of the Parquet file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,21 +182,24 @@ def measure_blocks(plan: MeasurementPlan, *, runner: Runner | None = None, progr
 
 def merged_sums(plan: MeasurementPlan, records: Sequence[Record]) -> Iterator[LabelSums]:
     """Sums of particles in rising order of label, at most `LABELS_AT_ONCE` of them at a time."""
-    # Smallest label of each block that was not yielded yet. Labels may have gaps of any width.
+    # Smallest label of each block that was not yielded yet.
     waiting = {index: int(record["first"]) for index, record in enumerate(records) if record["labels"]}
     while waiting:
-        start = min(waiting.values()) // LABELS_AT_ONCE * LABELS_AT_ONCE
-        stop = start + LABELS_AT_ONCE
-        parts = []
-        for index in [index for index, first in waiting.items() if first < stop]:
-            sums = LabelSums.from_arrays(plan.sums(index).read_arrays())
-            parts.append(sums.between(start, stop))
+        # The next labels, counted and not by their value: foreign labels may have gaps of any width.
+        parts, labels = {}, np.empty(0, np.uint32)
+        for index, first in sorted(waiting.items(), key=itemgetter(1)):
+            if len(labels) == LABELS_AT_ONCE and first > labels[-1]:
+                break
+            parts[index] = LabelSums.from_arrays(plan.sums(index).read_arrays()).between(first, MAX_LABEL + 1)
+            labels = np.union1d(labels, parts[index].labels)[:LABELS_AT_ONCE]
+        stop = int(labels[-1]) + 1
+        for index, sums in parts.items():
             later = sums.labels[sums.labels >= stop]
             if len(later):
                 waiting[index] = int(later[0])
             else:
                 del waiting[index]
-        yield merge(parts)
+        yield merge(sums.between(0, stop) for sums in parts.values())
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """The particle table: one row per particle, the same bytes for the same particles.
 
 Each column is declared once, with its unit and what it means; both travel in the Parquet file as metadata of the
-field. Row groups follow ranges of labels and all writer settings are fixed, so neither the number of blocks nor of
-workers shows in the file. Rows stream through temporary local files: ten million particles need little memory.
+field. The size of row groups and all writer settings are fixed, so neither the number of blocks nor of workers
+shows in the file. Rows stream through temporary local files: ten million particles need little memory.
 Every cell is a number, so no text from outside can reach a spreadsheet.
 """
 

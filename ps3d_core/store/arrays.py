@@ -93,7 +93,7 @@ def open_array(location: Location, *, writable: bool = False) -> zarr.Array[Any]
 
 
 def read_box(array: zarr.Array[Any], box: Box, into: npt.NDArray[Any] | None = None) -> npt.NDArray[Any]:
-    """The voxels of `box`, in `into` (same shape and dtype) when given; checksums are verified on the way.
+    """The voxels of `box`, C-contiguous, or in `into` (same shape and dtype); checksums are verified on the way.
 
     What cannot be decoded is read again: it may have been damaged on its way, not where it lies. `CorruptDataError`
     when that does not help.
@@ -101,13 +101,14 @@ def read_box(array: zarr.Array[Any], box: Box, into: npt.NDArray[Any] | None = N
     for attempt in range(1, READS + 1):
         try:
             if into is None:
-                return np.asarray(array[box.slices])
+                return np.ascontiguousarray(array[box.slices])  # foreign arrays may be stored in Fortran order
             array.get_basic_selection(box.slices, out=NDBuffer.from_numpy_array(into))
             return into
         except (ValueError, RuntimeError) as error:
             if attempt == READS:
                 raise CorruptDataError(
-                    f"{_name(array)} {box}: a chunk cannot be decoded ({error}); restore it or make the array again"
+                    f"{array_name(array)} {box}: a chunk cannot be decoded ({error}); restore it or make the array "
+                    "again"
                 ) from error
     raise AssertionError("READS is at least 1")
 
@@ -117,8 +118,8 @@ def write_box(array: zarr.Array[Any], box: Box, data: npt.NDArray[Any]) -> None:
     granule = cast(Shape, array.shards or array.chunks)
     for start, stop, side, n in zip(box.start, box.stop, granule, cast(Shape, array.shape), strict=True):
         if start % side or (stop % side and stop != n):
-            raise ValueError(f"{_name(array)}: {box} is not aligned to shards of {granule}")
-    with writing_to(Location.parse(_name(array))):
+            raise ValueError(f"{array_name(array)}: {box} is not aligned to shards of {granule}")
+    with writing_to(Location.parse(array_name(array))):
         array[box.slices] = data
 
 
@@ -138,5 +139,6 @@ def _is_chunk(key: str) -> bool:
     return key.startswith("c/") or "/c/" in key
 
 
-def _name(array: zarr.Array[Any]) -> str:
+def array_name(array: zarr.Array[Any]) -> str:
+    """Where the array lies, as a person would write it."""
     return str(array.store_path).removeprefix("file://")

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import zarr
 
 from ps3d_core.blockwise import Runner, run_blocks
 from ps3d_core.errors import InputError
@@ -189,6 +190,14 @@ def test_plan_is_refused_before_anything_is_written(copied):
     with pytest.raises(InputError, match="--memory"):
         segment(job_in(copied, resources=Resources(workers=1, memory_gib=0.11)))
     assert not (copied / "output").exists()
+
+
+def test_voxels_that_are_no_grey_values_are_refused(tmp_path):
+    dataset = Dataset(Location.parse(tmp_path / "dataset"))
+    zarr.create_array(f"{dataset.image(SCAN)}", data=np.ones((24, 24, 24), np.complex64))
+    dataset.add_scan(SCAN, 0.01, 0.22)
+    with pytest.raises(InputError, match="voxels of type complex64"):
+        plan_segmentation(job_in(Location.parse(tmp_path)))
 
 
 def test_contradicting_spacings_are_refused(copied):

@@ -132,6 +132,8 @@ def test_usage_errors(arguments: list[str], says: str, capsys: pytest.CaptureFix
             ["segment", "{here}", "{here}/out", "--name", "a", "--min-rel-particle-size", "2"],
             "--min-rel-particle-size 2",
         ),
+        (["segment", "{here}", "{here}/out", "--name", "a", "--zscore", "100", "0"], "--zscore"),
+        (["segment", "{here}", "{here}/out", "--name", "a", "--zscore", "nan", "1"], "--zscore"),
         (["segment", "nostore://x", "{here}/out", "--name", "a"], "unknown store nostore"),
         (["ingest", "{here}/no.tif", "{here}/d", "--name", "n", "--particle-size", "1"], "no such file"),
         (["export", "{here}/no.zarr", "{here}/x", "--format", "tiff"], "no such file"),
@@ -153,6 +155,13 @@ def test_usage_errors(arguments: list[str], says: str, capsys: pytest.CaptureFix
                 *["--seed", "0", "--shape", "8", "8", "8", "--particle-size-voxels", "1"],
             ],
             "-voxels 1",
+        ),
+        (
+            [
+                *["phantom", "{here}", "--name", "n", "--seed", "0", "--shape", "8", "8", "8"],
+                *["--particle-size-voxels", "8", "--family", "training", "--dtype", "uint8"],
+            ],
+            "--dtype uint8",
         ),
     ],
 )

@@ -9,6 +9,7 @@ import fsspec
 import numpy as np
 import ome_zarr_models
 import pytest
+import zarr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -109,6 +110,13 @@ def test_ingest_from_a_store(tmp_path, dataset):
         fsspec.filesystem("memory").pipe_file(f"{url}/{path.name}", path.read_bytes())
     ingest(url, dataset, "scan", **SIZES)
     assert np.array_equal(open_image(dataset.image("scan"))[:], GREY)
+
+
+def test_ingest_of_a_zarr_in_fortran_order(tmp_path, dataset):
+    zarr.create_array(tmp_path / "foreign.zarr", data=GREY, chunks=GREY.shape, zarr_format=2, order="F")
+    summary = ingest(str(tmp_path / "foreign.zarr"), dataset, "foreign", **SIZES)
+    assert np.array_equal(open_image(dataset.image("foreign"))[:], GREY)
+    assert summary.sha256 == hashlib.sha256(GREY.tobytes()).hexdigest()
 
 
 def test_progress_counts_slices(tmp_path, dataset):

@@ -3,6 +3,7 @@
 import uuid
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -161,6 +162,8 @@ def test_labels_with_wide_gaps(tmp_path):
     assert columns["touches_border"].tolist() == [False, False, True]
     assert np.isnan(columns["grey_mean"]).all()
     assert (summary.particles, summary.voxels, summary.touching_border) == (3, 8, 1)
+    # Rows are merged together however far apart their labels are.
+    assert pq.ParquetFile(tmp_path / "particles.parquet").num_row_groups == 1
 
 
 def test_finished_blocks_are_not_measured_again(place, tmp_path):

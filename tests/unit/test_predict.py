@@ -257,6 +257,16 @@ def test_a_run_that_lost_its_place_stops_inside_a_block(make, monkeypatch, tmp_p
     assert not prediction.row_ledger.finished()
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_grey_values_that_no_network_can_use_are_bad_input(make, value):
+    _, prediction = make((20, 20, 20), (20, 20, 20))
+    image = np.zeros((20, 20, 20), np.float32)
+    image[17, 3, 4] = value
+    write_box(create_array(prediction.image, image.shape, "float32", overwrite=True), Box.of(image.shape), image)
+    with pytest.raises(InputError, match=r"image\.zarr, slices \d+ to \d+: grey values that are infinite"):
+        predict(prediction)
+
+
 def test_a_model_that_overflows_is_an_error_not_background():
     accumulator = RollingAccumulator(Box.of((4, 4, 4)), torch.ones(4, 4, 4), z=0)
     accumulator.add((0, 0, 0), torch.full((3, 4, 4, 4), torch.nan))
