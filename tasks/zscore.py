@@ -34,11 +34,13 @@ def read_scan(plan: ZScorePlan, scan: ScanToRead) -> ScanShare:
 def finish_zscore(plan: ZScorePlan, shares: Sequence[ScanShare]) -> ZScoreRecord:
     """Write zscore.json and show it."""
     record = core.finish_zscore(plan, shares)
-    rows = [{"scan": "all", "voxels": record.dataset_voxels, "mean": record.mean, "std": record.std}]
-    for name, grey in record.scans.items():
-        rows.append({"scan": escaped(name), "voxels": grey.voxels, "mean": grey.mean, "std": grey.std})
+    found = [("all", record.dataset_voxels, record.mean, record.std)]
+    found += [(escaped(name), grey.voxels, grey.mean, grey.std) for name, grey in record.scans.items()]
     create_table_artifact(
-        rows,
+        [
+            {"scan": scan, "voxels": voxels, "mean": float(f"{mean:.6g}"), "std": float(f"{std:.6g}")}
+            for scan, voxels, mean, std in found
+        ],
         key=artifact_key(str(plan.dataset.root), "zscore"),
         description=f"grey values of {escaped(str(plan.dataset.root))}, {record.method}",
     )
