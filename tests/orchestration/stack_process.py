@@ -93,11 +93,16 @@ class Up:
             found = next(d for d in client.read_deployments() if d.name == deployment)
             return client.create_flow_run_from_deployment(found.id, parameters=parameters)
 
-    def ended(self, run: FlowRun) -> FlowRun | None:
-        """The run once it has ended."""
-        with self.client() as client:
-            now = client.read_flow_run(run.id)
-        return now if now.state is not None and now.state.is_final() else None
+    def end_of(self, run: FlowRun) -> FlowRun:
+        """The run when it has ended."""
+
+        def ended() -> FlowRun | None:
+            with self.client() as client:
+                now = client.read_flow_run(run.id)
+            return now if now.state is not None and now.state.is_final() else None
+
+        found: FlowRun = wait_until(ended)
+        return found
 
     def stop(self) -> tuple[int, str, str]:
         """Ctrl-C; exit status and what was said since."""

@@ -76,7 +76,7 @@ def test_a_run_on_postgres(database: str, tmp_path: Path) -> None:
             params={"predict": {"mirror": False, "device": "cpu"}},
             resources={"workers": 1, "memory_gib": 4},
         )
-        ended = wait_until(lambda: up.ended(run))
+        ended = up.end_of(run)
         assert ended.state_name == "Completed", ended.state
         assert Result(store / "results", "ore").run.exists()
         # The schedule works here as well: the server has made runs of it.

@@ -13,12 +13,15 @@ from typing import Any
 
 import psutil
 import pytest
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterParentFlowRunId
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from flows.commands import demo
 from flows.stack.bootstrap import bootstrap, read_file
 from ps3d_core.phantom.params import PhantomParams
 from ps3d_core.phantom.write import write_phantom
-from ps3d_core.store.layout import Result
+from ps3d_core.progress import SILENT
+from ps3d_core.store.layout import Dataset, Result
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import open_image
 from tests.orchestration.conftest import SHAPE
@@ -88,7 +91,7 @@ def status_of_bucket(port: int) -> int:
 
 def test_a_deployment_puts_its_results_into_the_bucket(up: Up) -> None:
     run = up.run("segment-scan", output=f"{STORE}/results", **JOB)
-    ended = wait_until(lambda: up.ended(run))
+    ended = up.end_of(run)
     assert ended.state_name == "Completed", ended.state
     assert ended.name == f"segment {SCAN}"
     result = Result(Location.parse(f"{STORE}/results"), SCAN)
@@ -105,15 +108,30 @@ def test_a_deployment_puts_its_results_into_the_bucket(up: Up) -> None:
     assert not [text for text in shown if "<b>" in text]  # names are shown, not rendered
 
 
+def test_every_deployment_runs_on_the_demo_with_its_defaults(up: Up, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = demo.demo_params().model_copy(update={"shape": (48, 48, 48), "tube": None})
+    monkeypatch.setattr(demo, "demo_params", lambda: small)
+    place = Location.parse(f"{STORE}/demo")
+    demo.make_scan(place, Dataset(place / "data"), Dataset(place / "truth"), SILENT)
+    deployments = [d.name for d in read_file(STORE).deployments if d.work_pool.name == "cpu"]
+    after_others = "train-model"  # on what prepare-training-data made
+    runs = {name: up.run(name) for name in deployments if name not in (after_others, "process-inbox")}
+    ended = {name: up.end_of(run).state_name for name, run in runs.items()}
+    ended[after_others] = up.end_of(up.run(after_others)).state_name
+    assert ended == dict.fromkeys(ended, "Completed")
+    with up.client() as client:  # that of the inbox has had its turns by its schedule
+        assert [run for run in client.read_flow_runs() if run.state_name == "Idle" and run.auto_scheduled]
+
+
 def test_a_relative_path_in_a_form_is_refused(up: Up) -> None:
     run = up.run("prune-work", output="results")
-    ended = wait_until(lambda: up.ended(run))
+    ended = up.end_of(run)
     assert ended.state_name == "Failed"
     assert "a relative path means nothing to a worker" in str(ended.state.message)
 
 
 def test_run_of_a_killed_worker_continues_with_the_next(up: Up) -> None:
-    run = up.run("segment-scan", output=f"{STORE}/killed", **JOB)
+    run = up.run("segment-dataset", dataset=f"{STORE}/data", scans=[SCAN], output=f"{STORE}/killed", **FAST)
 
     def process_of_run() -> psutil.Process | None:
         found = [p for p in up.family() if variable_of(p, "PREFECT__FLOW_RUN_ID") == str(run.id)]
@@ -124,11 +142,15 @@ def test_run_of_a_killed_worker_continues_with_the_next(up: Up) -> None:
     wait_until(work.find)
     old, running = worker_of(up), process_of_run()
     old.kill()
-    ended = wait_until(lambda: up.ended(run))
+    ended = up.end_of(run)
     assert ended.state_name == "Completed", ended.state
     assert ended.run_count == 2
     assert running is not None
     assert gone([old, running])
+    with up.client() as client:
+        below = FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[run.id]))
+        states = {child.state_name for child in client.read_flow_runs(flow_run_filter=below)}
+    assert states == {"Crashed", "Completed"}  # none is shown as running for ever
     assert Result(Location.parse(f"{STORE}/killed"), SCAN).run.exists()
 
 
