@@ -15,7 +15,7 @@ from flows.stack import recovery
 from flows.stack.children import Child
 from ps3d_core.errors import Ps3dError
 
-START_SECONDS = 120.0
+START_SECONDS = 300.0
 POLL_SECONDS = 2
 RUNS_AT_ONCE = 8
 """More than the queues let through, so that a full queue does not keep the others waiting."""

@@ -80,7 +80,7 @@ def largest_rows(sample: Sample) -> list[dict[str, Any]]:
     shown: dict[str, list[Any]] = {name: [_rounded(value) for value in values] for name, values in columns.items()}
     centroids = zip(*(shown.pop(f"centroid_{axis}_mm") for axis in "zyx"), strict=True)
     shown["centroid_zyx_mm"] = [", ".join(f"{value:g}" for value in centroid) for centroid in centroids]
-    shown["touches_border"] = ["yes" if cut else "no" for cut in sample.cut[rows]]
+    shown["at_edge"] = ["yes" if cut else "no" for cut in sample.cut[rows]]
     return [dict(zip(shown, values, strict=True)) for values in zip(*shown.values(), strict=True)]
 
 

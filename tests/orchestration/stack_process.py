@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -13,7 +14,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psutil
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -22,8 +23,12 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.stack.guard import VARIABLE
 
+T = TypeVar("T")
 ROOT = Path(__file__).parents[2]
-PATIENCE_SECONDS = 240.0
+PATIENCE_SECONDS = 600.0
+"""Until a test gives up, which is no figure of merit: the machine may be busy."""
+PORTS = range(31000, 32000)
+"""Neither outgoing connections nor the inner parts of a stack take these."""
 
 
 def wait_until(condition: Callable[[], Any]) -> Any:
@@ -35,9 +40,11 @@ def wait_until(condition: Callable[[], Any]) -> Any:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    for port in random.sample(PORTS, len(PORTS)):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)):
+                return port
+    raise AssertionError("no free port")
 
 
 class Up:
@@ -77,9 +84,8 @@ class Up:
 
     def one(self, *words: str) -> psutil.Process:
         """The process below it whose command has all these words and that no guard is."""
-        (found,) = [
-            p for p in self.family() if set(words) <= set(p.cmdline()) and "flows.stack.guard" not in p.cmdline()
-        ]
+        commands = {process: asked(process.cmdline) or [] for process in self.family()}
+        (found,) = [p for p, line in commands.items() if set(words) <= set(line) and "flows.stack.guard" not in line]
         return found
 
     @contextmanager
@@ -118,7 +124,7 @@ class Up:
 
 def gone(family: list[psutil.Process]) -> bool:
     """Whether none of these processes is left."""
-    return not [p for p in family if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+    return all(not p.is_running() or asked(p.status) in (None, psutil.STATUS_ZOMBIE) for p in family)
 
 
 def children_of_stacks() -> set[int]:
@@ -126,12 +132,17 @@ def children_of_stacks() -> set[int]:
     return {process.pid for process in psutil.process_iter() if variable_of(process, VARIABLE) is not None}
 
 
-def variable_of(process: psutil.Process, name: str) -> str | None:
-    """A variable of its environment; None also when the process has just ended or is somebody else's."""
+def asked(question: Callable[[], T]) -> T | None:
+    """What a process answers; None when it has just ended or is somebody else's."""
     try:
-        return process.environ().get(name)
+        return question()
     except (psutil.Error, OSError):
         return None
+
+
+def variable_of(process: psutil.Process, name: str) -> str | None:
+    """A variable of its environment."""
+    return (asked(process.environ) or {}).get(name)
 
 
 def status_of(url: str) -> int:

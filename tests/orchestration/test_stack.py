@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from ps3d_core.store.layout import Dataset, Result
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import open_image
 from tests.orchestration.conftest import SHAPE
-from tests.orchestration.stack_process import ROOT, Up, free_port, gone, status_of, variable_of, wait_until
+from tests.orchestration.stack_process import ROOT, Up, asked, free_port, gone, status_of, variable_of, wait_until
 
 SCAN = "ore <b>7_"
 FAST = {"params": {"predict": {"mirror": False, "device": "cpu"}}, "resources": {"workers": 1, "memory_gib": 4}}
@@ -40,7 +41,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def up(home: Path) -> Iterator[Up]:
-    running = Up(home, "--s3-port", str(free_port() % 10000 + 20000))
+    running = Up(home, "--s3-port", str(free_port()))
     try:
         running.await_ready()
         with pytest.MonkeyPatch.context() as patch:
@@ -69,7 +70,7 @@ def test_everything_runs_on_loopback_and_s3_wants_keys(up: Up) -> None:
     listening = [
         connection.laddr
         for process in up.family()
-        for connection in process.net_connections("inet")
+        for connection in asked(lambda process=process: process.net_connections("inet")) or []
         if connection.status == psutil.CONN_LISTEN
     ]
     assert {address.ip for address in listening} == {"127.0.0.1"}
@@ -85,7 +86,7 @@ def test_everything_runs_on_loopback_and_s3_wants_keys(up: Up) -> None:
 def status_of_bucket(port: int) -> int:
     try:
         return status_of(f"http://127.0.0.1:{port}/buckets/scans/data/metadata.json")
-    except OSError:
+    except (OSError, HTTPException):
         return 0  # not HTTP
 
 
