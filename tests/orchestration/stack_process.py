@@ -22,9 +22,14 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.stack.guard import VARIABLE
+from ps3d_core.inbox.layout import Inbox
+from ps3d_core.store.location import Location
+from ps3d_core.store.ome import open_image
+from tests.integration.inbox_drops import SIDE, drop
 
 T = TypeVar("T")
 ROOT = Path(__file__).parents[2]
+STORE, DROPPED = "s3://scans", "dropped"
 PATIENCE_SECONDS = 600.0
 """Until a test gives up, which is no figure of merit: the machine may be busy."""
 PORTS = range(31000, 32000)
@@ -75,6 +80,12 @@ class Up:
         raise AssertionError(self.process.stderr.read())
 
     @property
+    def keys(self) -> dict[str, str]:
+        """The variables with which S3 clients reach its bucket."""
+        lines = (self.home / "s3" / "env").read_text().splitlines()
+        return dict(line.removeprefix("export ").split("=", 1) for line in lines)
+
+    @property
     def ui(self) -> str:
         return next(line.split()[-1] for line in self.lines if line.startswith("Prefect UI"))
 
@@ -120,6 +131,26 @@ class Up:
         """kill -9."""
         with self.process:
             self.process.kill()
+
+
+def drop_scan() -> None:
+    """Put slices and scan.json into the inbox of the bucket."""
+    drop(Inbox(Location.parse(STORE)).incoming, DROPPED)
+
+
+def assert_scan_comes_out(up: Up) -> None:
+    """What was dropped becomes labels, table and report in the bucket with no further action, and its run is shown."""
+    inbox = Inbox(Location.parse(STORE))
+    wait_until(lambda: inbox.done.children() == [DROPPED])
+    result = inbox.result(DROPPED)
+    particles = result.run.read_json()["counts"]["particles"]
+    assert particles > 3
+    assert result.table_csv.read_text().count("\n") == particles + 1
+    assert open_image(result.labels).shape == (SIDE, SIDE, SIDE)
+    assert result.report.exists()
+    with up.client() as client:
+        states = {run.name: run.state_name for run in client.read_flow_runs()}
+    assert states[f"segment {DROPPED}"] == "Completed"
 
 
 def gone(family: list[psutil.Process]) -> bool:

@@ -26,11 +26,22 @@ from ps3d_core.store.layout import Dataset, Result
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import open_image
 from tests.orchestration.conftest import SHAPE
-from tests.orchestration.stack_process import ROOT, Up, asked, free_port, gone, status_of, variable_of, wait_until
+from tests.orchestration.stack_process import (
+    ROOT,
+    STORE,
+    Up,
+    asked,
+    assert_scan_comes_out,
+    drop_scan,
+    free_port,
+    gone,
+    status_of,
+    variable_of,
+    wait_until,
+)
 
 SCAN = "ore <b>7_"
 FAST = {"params": {"predict": {"mirror": False, "device": "cpu"}}, "resources": {"workers": 1, "memory_gib": 4}}
-STORE = "s3://scans"
 JOB = {"dataset": f"{STORE}/data", "scan": SCAN, **FAST}
 
 
@@ -45,18 +56,14 @@ def up(home: Path) -> Iterator[Up]:
     try:
         running.await_ready()
         with pytest.MonkeyPatch.context() as patch:
-            for name, value in keys(home).items():
+            for name, value in running.keys.items():
                 patch.setenv(name, value)
+            drop_scan()
             params = PhantomParams(shape=SHAPE, particle_size_voxels=22, seed=0, dtype="uint16")
             write_phantom(params, Location.parse(f"{STORE}/data"), SCAN, spacing=0.01)
             yield running
     finally:
         running.kill()
-
-
-def keys(home: Path) -> dict[str, str]:
-    lines = (home / "s3" / "env").read_text().splitlines()
-    return dict(line.removeprefix("export ").split("=", 1) for line in lines)
 
 
 def worker_of(up: Up) -> psutil.Process:
@@ -75,7 +82,7 @@ def test_everything_runs_on_loopback_and_s3_wants_keys(up: Up) -> None:
     ]
     assert {address.ip for address in listening} == {"127.0.0.1"}
     assert len(listening) > 5
-    assert status_of(f"{keys(up.home)['AWS_ENDPOINT_URL']}/scans") == 403
+    assert status_of(f"{up.keys['AWS_ENDPOINT_URL']}/scans") == 403
     # Behind the S3 server are more web servers; none of them shows or takes a file.
     for address in listening:
         assert status_of_bucket(address.port) not in (200, 201, 204)
@@ -122,6 +129,10 @@ def test_every_deployment_runs_on_the_demo_with_its_defaults(up: Up, monkeypatch
     assert ended == dict.fromkeys(ended, "Completed")
     with up.client() as client:  # that of the inbox has had its turns by its schedule
         assert [run for run in client.read_flow_runs() if run.state_name == "Idle" and run.auto_scheduled]
+
+
+def test_a_scan_dropped_into_the_bucket_comes_out_as_particles(up: Up) -> None:
+    assert_scan_comes_out(up)
 
 
 def test_a_relative_path_in_a_form_is_refused(up: Up) -> None:
@@ -213,14 +224,14 @@ def test_a_second_stack_is_refused(up: Up, tmp_path: Path) -> None:
 
 def test_kill_leaves_nothing_and_the_next_start_has_everything(up: Up) -> None:
     family = up.family()
-    secret = keys(up.home)["AWS_SECRET_ACCESS_KEY"].encode()
+    secret = up.keys["AWS_SECRET_ACCESS_KEY"].encode()
     up.kill()
     wait_until(lambda: gone(family))
     for file in up.home.rglob("*"):
         if file.is_file() and file.parent.name != "s3":
             assert secret not in file.read_bytes(), file
 
-    port = keys(up.home)["AWS_ENDPOINT_URL"].rpartition(":")[2]
+    port = up.keys["AWS_ENDPOINT_URL"].rpartition(":")[2]
     again = Up(up.home, "--s3-port", port)
     try:
         again.await_ready()
