@@ -229,6 +229,7 @@ def _server_environment(folder: Path) -> dict[str, str]:
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",
         "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
+        "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",  # an inbox alone makes a run per minute
         "PREFECT_SERVER_UI_API_URL": "/api",  # else the UI looks for the server at Prefect's usual port
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
         **database_settings(),

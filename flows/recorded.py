@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from flows.local_server import Api, api, configured_url
+from flows.local_server import Api, api, configured_url, running_url
 
 if TYPE_CHECKING:
     from ps3d_core.progress import Progress
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 @contextmanager
 def recorded(progress: Progress) -> Iterator[Api]:
     """Within it, flows may be imported and run; `progress` hears what their tasks report."""
-    if configured_url() is None:
+    if configured_url() is None and running_url() is None:
         progress.note("Prefect    starting the local server ...")
     with api() as connected:
         progress.note(f"Prefect    {connected.ui}")

@@ -89,7 +89,7 @@ def show_poll(job: InboxJob, poll: Poll) -> None:
     """What waits, in the log; and a table of what came of the others, where there were any."""
     for label, what in poll.waiting.items():
         get_run_logger().info("%s: waits for %s", label, what)
-    if not (poll.done or poll.failed):
+    if poll.is_idle:
         return
     rows = [{"scan": label, "state": "done", "particles": record.particles} for label, record in poll.done.items()]
     rows += [{"scan": label, "state": "failed", "why": reason} for label, reason in poll.failed.items()]

@@ -45,7 +45,8 @@ def ingest(
         allow_gaps=allow_gaps,
         progress=run_progress(name),
     )
-    rows = "\n".join(f"| {key} | {escaped(str(value))} |" for key, value in summary.model_dump().items())
+    shown = summary.model_dump() | {"shape": " x ".join(map(str, summary.shape)), "seconds": round(summary.seconds, 1)}
+    rows = "\n".join(f"| {key} | {escaped(str(value))} |" for key, value in shown.items())
     create_markdown_artifact(
         f"| | |\n|---|---|\n{rows}",
         key=artifact_key(name, "scan"),

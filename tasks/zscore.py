@@ -34,12 +34,17 @@ def read_scan(plan: ZScorePlan, scan: ScanToRead) -> ScanShare:
 def finish_zscore(plan: ZScorePlan, shares: Sequence[ScanShare]) -> ZScoreRecord:
     """Write zscore.json and show it."""
     record = core.finish_zscore(plan, shares)
-    rows = [{"scan": "all", "voxels": record.dataset_voxels, "mean": record.mean, "std": record.std}]
+    rows = [{"scan": "all", "voxels": record.dataset_voxels, "mean": _shown(record.mean), "std": _shown(record.std)}]
     for name, grey in record.scans.items():
-        rows.append({"scan": escaped(name), "voxels": grey.voxels, "mean": grey.mean, "std": grey.std})
+        shown = {"mean": _shown(grey.mean), "std": _shown(grey.std)}
+        rows.append({"scan": escaped(name), "voxels": grey.voxels, **shown})
     create_table_artifact(
         rows,
         key=artifact_key(str(plan.dataset.root), "zscore"),
         description=f"grey values of {escaped(str(plan.dataset.root))}, {record.method}",
     )
     return record
+
+
+def _shown(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.6g}")

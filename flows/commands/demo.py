@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> None:
     data, truth = Dataset(place / "data"), Dataset(place / "truth")
     failures = Failures()
     with shown() as progress:
-        _make_scan(place, data, truth, progress)
+        make_scan(place, data, truth, progress)
         plan = plan_segmentation(SegmentJob(data, SCAN, place / "results"))
         records = segment_planned([plan], failures, progress, direct=args.direct)
         failures.raise_any()
@@ -81,7 +81,7 @@ def demo_params() -> PhantomParams:
     )
 
 
-def _make_scan(place: Location, data: Dataset, truth: Dataset, progress: Progress) -> None:
+def make_scan(place: Location, data: Dataset, truth: Dataset, progress: Progress) -> None:
     """The scan with its truth, as slices, and ingested from these. What an earlier demo finished is kept."""
     from ps3d_core.phantom.write import write_phantom
     from ps3d_core.scan.export import export

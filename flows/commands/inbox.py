@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from contextlib import ExitStack
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from flows.arguments import positive, validated
@@ -55,14 +55,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Poll once, or again and again."""
+    from flows.recorded import recorded
     from flows.terminal import shown
     from ps3d_core.errors import InputError
     from ps3d_core.store.faults import is_of_the_surroundings
 
     job = _job_of(args)
-    with shown() as progress, ExitStack() as stack:
-        if not args.direct:
-            _connect(stack, progress)
+    with shown() as progress, nullcontext() if args.direct else recorded(progress):
         while True:
             try:
                 poll = _polled(job, progress, direct=args.direct)
@@ -94,19 +93,6 @@ def _job_of(args: argparse.Namespace) -> InboxJob:
     )
     resources = validated(Resources, _FLAGS, workers=args.workers, memory_gib=args.memory)
     return InboxJob(Inbox(Location.parse(args.prefix)), params, args.model, resources=resources)
-
-
-def _connect(stack: ExitStack, progress: Progress) -> None:
-    from flows.local_server import api, configured_url
-
-    if configured_url() is None:
-        progress.note("Prefect    starting the local server ...")
-    connected = stack.enter_context(api())
-    progress.note(f"Prefect    {connected.ui}")
-    # Imports Prefect, whose settings the connection has made.
-    from tasks.progress import also_shown_to
-
-    stack.enter_context(also_shown_to(progress.emit))
 
 
 def _polled(job: InboxJob, progress: Progress, *, direct: bool) -> Poll:

@@ -65,7 +65,8 @@ def _print_workers(client: SyncPrefectClient) -> None:
     for pool in client.read_work_pools():
         workers = client.read_workers_for_work_pool(pool.name)
         online = [worker.name for worker in workers if worker.status == "ONLINE"]
-        print(f"pool {pool.name:<8} {', '.join(online) or 'no worker'}{' (paused)' if pool.is_paused else ''}")
+        paused = " (paused)" if pool.is_paused else ""
+        print(f"pool {pool.name:<8} {', '.join(online) or 'no worker; its runs wait'}{paused}")
 
 
 def _print_schedules(client: SyncPrefectClient) -> None:
@@ -77,21 +78,18 @@ def _print_schedules(client: SyncPrefectClient) -> None:
 
 
 def _print_runs(client: SyncPrefectClient) -> None:
-    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
-    from prefect.client.schemas.objects import StateType
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateName
     from prefect.client.schemas.sorting import FlowRunSort
 
-    begun = FlowRunFilter(
-        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[s for s in StateType if s not in _NOT_SHOWN]))
-    )
-    waiting = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])))
-    late = [run for run in client.read_flow_runs(flow_run_filter=waiting) if run.state_name in _WAITS]
-    if late:
+    begun = FlowRunFilter(state=FlowRunFilterState(name=FlowRunFilterStateName(not_any_=[*_WAITS, *_NOT_SHOWN])))
+    waiting = FlowRunFilter(state=FlowRunFilterState(name=FlowRunFilterStateName(any_=_WAITS)))
+    if late := client.read_flow_runs(flow_run_filter=waiting):
         print(f"waiting       {len(late)} runs, the first of them {late[0].name}")
     for run in client.read_flow_runs(flow_run_filter=begun, sort=FlowRunSort.START_TIME_DESC, limit=LATEST):
         started = run.start_time.astimezone().strftime("%Y-%m-%d %H:%M") if run.start_time else "not started"
         print(f"{started:<16}  {run.state_name or '':<10} {run.name}")
 
 
-_NOT_SHOWN = {"SCHEDULED", "CANCELLED"}  # polls of the inbox that fall into a long one are cancelled
-_WAITS = {"Late", "AwaitingRetry", "AwaitingConcurrencySlot"}
+_WAITS = ["Late", "AwaitingRetry", "AwaitingConcurrencySlot"]
+# Polls of the inbox that found nothing, and those that fell into a long one, which are cancelled.
+_NOT_SHOWN = ["Scheduled", "Idle", "Cancelled"]

@@ -62,11 +62,11 @@ def _addresses(stack: Stack) -> list[str]:
             f"S3 keys      {stack.s3.environment_file} (only you can read it)",
         ]
     workers = [child.name.removeprefix("worker ") for child in stack.children if child.name.startswith("worker")]
-    lines += [
-        f"store        {stack.store}",
-        f"workers      {', '.join(workers) or 'none'}",
-        "",
-    ]
+    lines += [f"store        {stack.store}; drop scans into inbox/ there (README.txt in it says how)"]
+    lines += [f"workers      {', '.join(workers) or 'none'}"]
+    if workers and not any(name.startswith("gpu") for name in workers):
+        lines.append("             none for the pool gpu (no CUDA device): its runs wait")
+    lines.append("")
     if stack.s3 is not None:
         lines += [
             "Use the bucket from another terminal, with ps3d or any S3 client:",

@@ -87,6 +87,8 @@ class Deployment(_Entry):
 
     name: str
     entrypoint: str
+    description: str = ""
+    """What is to be said besides the flow's own description."""
     tags: list[str] = []
     work_pool: PlaceOfWork
     parameters: dict[str, Any] = {}
@@ -176,7 +178,7 @@ def _ensure_deployment(client: SyncPrefectClient, deployment: Deployment, *, res
         name=deployment.name,
         version=version,
         entrypoint=deployment.entrypoint,
-        description=flow.description,
+        description="\n\n".join(filter(None, (deployment.description, flow.description))),
         tags=["ps3d", *deployment.tags],
         parameters=deployment.parameters,
         parameter_openapi_schema=schema,

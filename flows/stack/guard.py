@@ -24,7 +24,7 @@ KILL_SECONDS = 5.0
 
 
 def main(token: str, command: list[str]) -> int:
-    """Run `command` until it ends or standard input closes; return its exit status."""
+    """Run `command` until it ends or standard input closes; return its exit status, that of a shell after a signal."""
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
         # The stack decides when to stop, by closing the pipe. What is ignored, the command would ignore as well.
         signal.signal(number, lambda _number, _frame: None)
@@ -32,7 +32,7 @@ def main(token: str, command: list[str]) -> int:
     threading.Thread(target=_stop_when_alone, args=(process,), daemon=True).start()
     status = process.wait()
     end_processes_of(token)
-    return status
+    return status if status >= 0 else 128 - status
 
 
 def end_processes_of(token: str) -> None:

@@ -1,7 +1,8 @@
 """Runs whose process is gone continue: they are scheduled again, and the ledger lets them go on where they stopped.
 
 A worker that is killed cannot tell the server what became of its runs, and they would be shown as running for ever.
-Here the server, the workers and the processes of the runs share one machine, so the process table knows.
+Here the server, the workers and the processes of the runs share one machine, so the process table knows. The runs
+below such a run ended with its process; it starts others in their place.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import psutil
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import (
     FlowRunFilter,
+    FlowRunFilterParentFlowRunId,
     FlowRunFilterState,
     FlowRunFilterStateType,
     WorkPoolFilter,
@@ -20,12 +22,15 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.exceptions import PrefectException
-from prefect.states import Cancelled, Scheduled
+from prefect.states import Cancelled, Crashed, Scheduled
 
 POOLS = ("cpu", "gpu")
 logger = logging.getLogger("ps3d")
 
+_BEGUN = (StateType.RUNNING, StateType.CANCELLING)
+_UNFINISHED = (*_BEGUN, StateType.PENDING)
 _CONTINUES = "the process of this run ended before the run did; it continues where it stopped"
+_REPLACED = "the process of this run ended before the run did; its work goes on in another one"
 
 
 def continue_dead_runs(*, no_worker_lives: bool = False) -> list[str]:
@@ -36,10 +41,10 @@ def continue_dead_runs(*, no_worker_lives: bool = False) -> list[str]:
     """
     try:
         with get_client(sync_client=True) as client:
-            kinds = [StateType.RUNNING, StateType.CANCELLING]
-            runs = _runs(client, [*kinds, StateType.PENDING] if no_worker_lives else kinds)
+            runs = _runs(client, _UNFINISHED if no_worker_lives else _BEGUN)
             dead = [run for run in runs if no_worker_lives or not _lives(run)]
             for run in dead:
+                _end_runs_below(client, run)
                 if run.state_type == StateType.CANCELLING:
                     client.set_flow_run_state(run.id, Cancelled(message="its process ended"), force=True)
                 else:
@@ -57,6 +62,16 @@ def _runs(client: SyncPrefectClient, states: Sequence[StateType]) -> list[FlowRu
         ),
         work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=list(POOLS))),
     )
+
+
+def _end_runs_below(client: SyncPrefectClient, run: FlowRun) -> None:
+    below = FlowRunFilter(
+        parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[run.id]),
+        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(_UNFINISHED))),
+    )
+    for child in client.read_flow_runs(flow_run_filter=below):
+        _end_runs_below(client, child)
+        client.set_flow_run_state(child.id, Crashed(message=_REPLACED), force=True)
 
 
 def _lives(run: FlowRun) -> bool:

@@ -29,7 +29,7 @@ from ps3d_core.errors import InputError, Ps3dError
 BUCKET = "scans"
 REGION = "us-east-1"
 DEFAULT_PORT = 4211
-START_SECONDS = 60.0
+START_SECONDS = 300.0
 
 _INNER = ("master.port", "volume.port", "filer.port", "admin.port", "s3.port.grpc")
 _DOORS = ("jwt.signing", "jwt.signing.read", "jwt.filer_signing", "jwt.filer_signing.read")
@@ -148,11 +148,14 @@ def _write_private(path: Path, text: str) -> None:
 
 
 def _inner_ports() -> list[int]:
-    """Free ports from 20000 to 30000, since the server adds 10000 to each for a second one."""
+    """Free ports from 11000 to 21000, since the server adds 10000 to each for a second one.
+
+    All lie below those that systems give to outgoing connections, else one could be taken when the server comes back.
+    """
     with ExitStack() as stack:
         ports: list[int] = []
         while len(ports) < len(_INNER):
-            candidate = 20000 + secrets.randbelow(10000)
+            candidate = 11000 + secrets.randbelow(10000)
             try:
                 for port in (candidate, candidate + 10000):
                     stack.enter_context(socket.socket()).bind(("127.0.0.1", port))

@@ -15,7 +15,7 @@ from flows.stack import recovery
 from flows.stack.children import Child
 from ps3d_core.errors import Ps3dError
 
-START_SECONDS = 120.0
+START_SECONDS = 300.0
 POLL_SECONDS = 2
 RUNS_AT_ONCE = 8
 """More than the queues let through, so that a full queue does not keep the others waiting."""
@@ -29,7 +29,7 @@ def worker(pool: str, number: int, *, api: str, s3: Mapping[str, str], folder: P
     return Child(
         f"worker {pool}-{number}",
         command,
-        _environment(api, s3),
+        _environment(api, s3, folder),
         log=folder / f"worker-{pool}-{number}.log",
         folder=folder,
         after_end=recovery.continue_dead_runs,
@@ -70,7 +70,7 @@ def await_online(names: Mapping[str, str], goes_on: Callable[[], None]) -> None:
     raise Ps3dError(f"workers {', '.join(sorted(names))} do not report to the server; see their logs")
 
 
-def _environment(api: str, s3: Mapping[str, str]) -> dict[str, str]:
+def _environment(api: str, s3: Mapping[str, str], folder: Path) -> dict[str, str]:
     # Settings meant for the user's own servers must not reach the workers, nor their flow runs.
     own = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     if s3:
@@ -78,6 +78,7 @@ def _environment(api: str, s3: Mapping[str, str]) -> dict[str, str]:
     return own | {
         **QUIET,
         **s3,
+        "PREFECT_HOME": str(folder),  # nor does a profile
         "PREFECT_API_URL": api,
         "PREFECT_WORKER_QUERY_SECONDS": str(POLL_SECONDS),
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "INFO",

@@ -75,6 +75,11 @@ class Poll:
         """Whether another scan may be taken."""
         return params.max_scans is None or len(self.done) + len(self.failed) + len(self.errors) < params.max_scans
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no scan was taken."""
+        return not (self.done or self.failed or self.errors)
+
     def raise_any(self) -> None:
         """Raise the first of the errors that are not a scan's fault; the others are in the log."""
         for error in self.errors.values():

@@ -27,6 +27,14 @@ def server(own_home: Path) -> Iterator[Api]:
         yield connected
 
 
+@pytest.fixture(scope="session", autouse=True)
+def all_progress_is_shown() -> Iterator[None]:
+    """Stages are quick here, and would have no artifact."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tasks.progress.UPDATE_EVERY_SECONDS", 0.0)
+        yield
+
+
 @pytest.fixture(scope="session")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     """Two scans that can be segmented, with names that Prefect would not take as a key."""

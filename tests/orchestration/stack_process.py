@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -13,7 +14,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psutil
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -21,9 +22,18 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.stack.guard import VARIABLE
+from ps3d_core.inbox.layout import Inbox
+from ps3d_core.store.location import Location
+from ps3d_core.store.ome import open_image
+from tests.integration.inbox_drops import SIDE, drop
 
+T = TypeVar("T")
 ROOT = Path(__file__).parents[2]
-PATIENCE_SECONDS = 240.0
+STORE, DROPPED = "s3://scans", "dropped"
+PATIENCE_SECONDS = 600.0
+"""Until a test gives up, which is no figure of merit: the machine may be busy."""
+PORTS = range(31000, 32000)
+"""Neither outgoing connections nor the inner parts of a stack take these."""
 
 
 def wait_until(condition: Callable[[], Any]) -> Any:
@@ -35,9 +45,11 @@ def wait_until(condition: Callable[[], Any]) -> Any:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    for port in random.sample(PORTS, len(PORTS)):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)):
+                return port
+    raise AssertionError("no free port")
 
 
 class Up:
@@ -68,6 +80,12 @@ class Up:
         raise AssertionError(self.process.stderr.read())
 
     @property
+    def keys(self) -> dict[str, str]:
+        """The variables with which S3 clients reach its bucket."""
+        lines = (self.home / "s3" / "env").read_text().splitlines()
+        return dict(line.removeprefix("export ").split("=", 1) for line in lines)
+
+    @property
     def ui(self) -> str:
         return next(line.split()[-1] for line in self.lines if line.startswith("Prefect UI"))
 
@@ -77,9 +95,8 @@ class Up:
 
     def one(self, *words: str) -> psutil.Process:
         """The process below it whose command has all these words and that no guard is."""
-        (found,) = [
-            p for p in self.family() if set(words) <= set(p.cmdline()) and "flows.stack.guard" not in p.cmdline()
-        ]
+        commands = {process: asked(process.cmdline) or [] for process in self.family()}
+        (found,) = [p for p, line in commands.items() if set(words) <= set(line) and "flows.stack.guard" not in line]
         return found
 
     @contextmanager
@@ -93,11 +110,16 @@ class Up:
             found = next(d for d in client.read_deployments() if d.name == deployment)
             return client.create_flow_run_from_deployment(found.id, parameters=parameters)
 
-    def ended(self, run: FlowRun) -> FlowRun | None:
-        """The run once it has ended."""
-        with self.client() as client:
-            now = client.read_flow_run(run.id)
-        return now if now.state is not None and now.state.is_final() else None
+    def end_of(self, run: FlowRun) -> FlowRun:
+        """The run when it has ended."""
+
+        def ended() -> FlowRun | None:
+            with self.client() as client:
+                now = client.read_flow_run(run.id)
+            return now if now.state is not None and now.state.is_final() else None
+
+        found: FlowRun = wait_until(ended)
+        return found
 
     def stop(self) -> tuple[int, str, str]:
         """Ctrl-C; exit status and what was said since."""
@@ -111,9 +133,29 @@ class Up:
             self.process.kill()
 
 
+def drop_scan() -> None:
+    """Put slices and scan.json into the inbox of the bucket."""
+    drop(Inbox(Location.parse(STORE)).incoming, DROPPED)
+
+
+def assert_scan_comes_out(up: Up) -> None:
+    """What was dropped becomes labels, table and report in the bucket with no further action, and its run is shown."""
+    inbox = Inbox(Location.parse(STORE))
+    wait_until(lambda: inbox.done.children() == [DROPPED])
+    result = inbox.result(DROPPED)
+    particles = result.run.read_json()["counts"]["particles"]
+    assert particles > 3
+    assert result.table_csv.read_text().count("\n") == particles + 1
+    assert open_image(result.labels).shape == (SIDE, SIDE, SIDE)
+    assert result.report.exists()
+    with up.client() as client:
+        states = {run.name: run.state_name for run in client.read_flow_runs()}
+    assert states[f"segment {DROPPED}"] == "Completed"
+
+
 def gone(family: list[psutil.Process]) -> bool:
     """Whether none of these processes is left."""
-    return not [p for p in family if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+    return all(not p.is_running() or asked(p.status) in (None, psutil.STATUS_ZOMBIE) for p in family)
 
 
 def children_of_stacks() -> set[int]:
@@ -121,12 +163,17 @@ def children_of_stacks() -> set[int]:
     return {process.pid for process in psutil.process_iter() if variable_of(process, VARIABLE) is not None}
 
 
-def variable_of(process: psutil.Process, name: str) -> str | None:
-    """A variable of its environment; None also when the process has just ended or is somebody else's."""
+def asked(question: Callable[[], T]) -> T | None:
+    """What a process answers; None when it has just ended or is somebody else's."""
     try:
-        return process.environ().get(name)
+        return question()
     except (psutil.Error, OSError):
         return None
+
+
+def variable_of(process: psutil.Process, name: str) -> str | None:
+    """A variable of its environment."""
+    return (asked(process.environ) or {}).get(name)
 
 
 def status_of(url: str) -> int:

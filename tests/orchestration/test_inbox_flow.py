@@ -55,6 +55,8 @@ def test_good_and_bad_scans_have_runs_and_events(client: SyncPrefectClient, tmp_
     assert state.message == "1 processed, 1 failed, 1 not complete"
     assert inbox.result("inbox good").run.exists()
     assert state.result().done["inbox good"].particles > 3
+    again = process_inbox(str(tmp_path), AT_ONCE, return_state=True)
+    assert (again.is_completed(), again.name, again.message) == (True, "Idle", "1 not complete")
 
     [good] = runs_named(client, "scan inbox good")
     assert good.state_name == "Completed"

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,8 +16,7 @@ from flows.cli import main
 from flows.local_server import Api, running_url, server_folder
 from flows.locks import is_locked
 from ps3d_core.errors import InputError
-
-ROOT = Path(__file__).parents[2]
+from tests.orchestration.stack_process import ROOT, wait_until
 
 USER = (
     "import sys, signal\n"
@@ -27,13 +25,6 @@ USER = (
     "    print(url, flush=True)\n"
     "    signal.pause()\n"
 )
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    give_up = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < give_up
-        time.sleep(0.05)
 
 
 def start_user(home: Path) -> tuple[subprocess.Popen[str], str]:

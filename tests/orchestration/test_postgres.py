@@ -12,12 +12,7 @@ import pytest
 
 from flows.local_server import database_settings
 from ps3d_core.errors import InputError
-from ps3d_core.phantom.params import PhantomParams
-from ps3d_core.phantom.write import write_phantom
-from ps3d_core.store.layout import Result
-from ps3d_core.store.location import Location
-from tests.orchestration.conftest import SHAPE
-from tests.orchestration.stack_process import Up, free_port, gone, wait_until
+from tests.orchestration.stack_process import Up, assert_scan_comes_out, drop_scan, free_port, gone, wait_until
 
 PASSWORD = "secret-of-the-test"
 
@@ -60,28 +55,15 @@ def database(tmp_path: Path) -> Iterator[str]:
         server.terminate()
 
 
-def test_a_run_on_postgres(database: str, tmp_path: Path) -> None:
-    store = Location.parse(tmp_path / "store")
-    params = PhantomParams(shape=SHAPE, particle_size_voxels=22, seed=0, dtype="uint16")
-    write_phantom(params, store / "data", "ore", spacing=0.01)
+def test_a_dropped_scan_on_postgres(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = tmp_path / "home"
-    up = Up(home, "--store", str(store), environment={"PS3D_DATABASE_URL": database})
+    up = Up(home, "--s3-port", str(free_port()), environment={"PS3D_DATABASE_URL": database})
     try:
         up.await_ready()
-        run = up.run(
-            "segment-scan",
-            dataset=str(store / "data"),
-            scan="ore",
-            output=str(store / "results"),
-            params={"predict": {"mirror": False, "device": "cpu"}},
-            resources={"workers": 1, "memory_gib": 4},
-        )
-        ended = wait_until(lambda: up.ended(run))
-        assert ended.state_name == "Completed", ended.state
-        assert Result(store / "results", "ore").run.exists()
-        # The schedule works here as well: the server has made runs of it.
-        with up.client() as client:
-            wait_until(lambda: [run for run in client.read_flow_runs() if run.auto_scheduled])
+        for name, value in up.keys.items():
+            monkeypatch.setenv(name, value)
+        drop_scan()
+        assert_scan_comes_out(up)
         family = up.family()
         status, _, err = up.stop()
         assert (status, err) == (0, "")

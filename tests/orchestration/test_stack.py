@@ -8,25 +8,40 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterParentFlowRunId
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from flows.commands import demo
 from flows.stack.bootstrap import bootstrap, read_file
 from ps3d_core.phantom.params import PhantomParams
 from ps3d_core.phantom.write import write_phantom
-from ps3d_core.store.layout import Result
+from ps3d_core.progress import SILENT
+from ps3d_core.store.layout import Dataset, Result
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import open_image
 from tests.orchestration.conftest import SHAPE
-from tests.orchestration.stack_process import ROOT, Up, free_port, gone, status_of, variable_of, wait_until
+from tests.orchestration.stack_process import (
+    ROOT,
+    STORE,
+    Up,
+    asked,
+    assert_scan_comes_out,
+    drop_scan,
+    free_port,
+    gone,
+    status_of,
+    variable_of,
+    wait_until,
+)
 
 SCAN = "ore <b>7_"
 FAST = {"params": {"predict": {"mirror": False, "device": "cpu"}}, "resources": {"workers": 1, "memory_gib": 4}}
-STORE = "s3://scans"
 JOB = {"dataset": f"{STORE}/data", "scan": SCAN, **FAST}
 
 
@@ -37,22 +52,18 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def up(home: Path) -> Iterator[Up]:
-    running = Up(home, "--s3-port", str(free_port() % 10000 + 20000))
+    running = Up(home, "--s3-port", str(free_port()))
     try:
         running.await_ready()
         with pytest.MonkeyPatch.context() as patch:
-            for name, value in keys(home).items():
+            for name, value in running.keys.items():
                 patch.setenv(name, value)
+            drop_scan()
             params = PhantomParams(shape=SHAPE, particle_size_voxels=22, seed=0, dtype="uint16")
             write_phantom(params, Location.parse(f"{STORE}/data"), SCAN, spacing=0.01)
             yield running
     finally:
         running.kill()
-
-
-def keys(home: Path) -> dict[str, str]:
-    lines = (home / "s3" / "env").read_text().splitlines()
-    return dict(line.removeprefix("export ").split("=", 1) for line in lines)
 
 
 def worker_of(up: Up) -> psutil.Process:
@@ -66,12 +77,12 @@ def test_everything_runs_on_loopback_and_s3_wants_keys(up: Up) -> None:
     listening = [
         connection.laddr
         for process in up.family()
-        for connection in process.net_connections("inet")
+        for connection in asked(lambda process=process: process.net_connections("inet")) or []
         if connection.status == psutil.CONN_LISTEN
     ]
     assert {address.ip for address in listening} == {"127.0.0.1"}
     assert len(listening) > 5
-    assert status_of(f"{keys(up.home)['AWS_ENDPOINT_URL']}/scans") == 403
+    assert status_of(f"{up.keys['AWS_ENDPOINT_URL']}/scans") == 403
     # Behind the S3 server are more web servers; none of them shows or takes a file.
     for address in listening:
         assert status_of_bucket(address.port) not in (200, 201, 204)
@@ -82,13 +93,13 @@ def test_everything_runs_on_loopback_and_s3_wants_keys(up: Up) -> None:
 def status_of_bucket(port: int) -> int:
     try:
         return status_of(f"http://127.0.0.1:{port}/buckets/scans/data/metadata.json")
-    except OSError:
+    except (OSError, HTTPException):
         return 0  # not HTTP
 
 
 def test_a_deployment_puts_its_results_into_the_bucket(up: Up) -> None:
     run = up.run("segment-scan", output=f"{STORE}/results", **JOB)
-    ended = wait_until(lambda: up.ended(run))
+    ended = up.end_of(run)
     assert ended.state_name == "Completed", ended.state
     assert ended.name == f"segment {SCAN}"
     result = Result(Location.parse(f"{STORE}/results"), SCAN)
@@ -105,15 +116,34 @@ def test_a_deployment_puts_its_results_into_the_bucket(up: Up) -> None:
     assert not [text for text in shown if "<b>" in text]  # names are shown, not rendered
 
 
+def test_every_deployment_runs_on_the_demo_with_its_defaults(up: Up, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = demo.demo_params().model_copy(update={"shape": (48, 48, 48), "tube": None})
+    monkeypatch.setattr(demo, "demo_params", lambda: small)
+    place = Location.parse(f"{STORE}/demo")
+    demo.make_scan(place, Dataset(place / "data"), Dataset(place / "truth"), SILENT)
+    deployments = [d.name for d in read_file(STORE).deployments if d.work_pool.name == "cpu"]
+    after_others = "train-model"  # on what prepare-training-data made
+    runs = {name: up.run(name) for name in deployments if name not in (after_others, "process-inbox")}
+    ended = {name: up.end_of(run).state_name for name, run in runs.items()}
+    ended[after_others] = up.end_of(up.run(after_others)).state_name
+    assert ended == dict.fromkeys(ended, "Completed")
+    with up.client() as client:  # that of the inbox has had its turns by its schedule
+        assert [run for run in client.read_flow_runs() if run.state_name == "Idle" and run.auto_scheduled]
+
+
+def test_a_scan_dropped_into_the_bucket_comes_out_as_particles(up: Up) -> None:
+    assert_scan_comes_out(up)
+
+
 def test_a_relative_path_in_a_form_is_refused(up: Up) -> None:
     run = up.run("prune-work", output="results")
-    ended = wait_until(lambda: up.ended(run))
+    ended = up.end_of(run)
     assert ended.state_name == "Failed"
     assert "a relative path means nothing to a worker" in str(ended.state.message)
 
 
 def test_run_of_a_killed_worker_continues_with_the_next(up: Up) -> None:
-    run = up.run("segment-scan", output=f"{STORE}/killed", **JOB)
+    run = up.run("segment-dataset", dataset=f"{STORE}/data", scans=[SCAN], output=f"{STORE}/killed", **FAST)
 
     def process_of_run() -> psutil.Process | None:
         found = [p for p in up.family() if variable_of(p, "PREFECT__FLOW_RUN_ID") == str(run.id)]
@@ -124,11 +154,15 @@ def test_run_of_a_killed_worker_continues_with_the_next(up: Up) -> None:
     wait_until(work.find)
     old, running = worker_of(up), process_of_run()
     old.kill()
-    ended = wait_until(lambda: up.ended(run))
+    ended = up.end_of(run)
     assert ended.state_name == "Completed", ended.state
     assert ended.run_count == 2
     assert running is not None
     assert gone([old, running])
+    with up.client() as client:
+        below = FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[run.id]))
+        states = {child.state_name for child in client.read_flow_runs(flow_run_filter=below)}
+    assert states == {"Crashed", "Completed"}  # none is shown as running for ever
     assert Result(Location.parse(f"{STORE}/killed"), SCAN).run.exists()
 
 
@@ -190,14 +224,14 @@ def test_a_second_stack_is_refused(up: Up, tmp_path: Path) -> None:
 
 def test_kill_leaves_nothing_and_the_next_start_has_everything(up: Up) -> None:
     family = up.family()
-    secret = keys(up.home)["AWS_SECRET_ACCESS_KEY"].encode()
+    secret = up.keys["AWS_SECRET_ACCESS_KEY"].encode()
     up.kill()
     wait_until(lambda: gone(family))
     for file in up.home.rglob("*"):
         if file.is_file() and file.parent.name != "s3":
             assert secret not in file.read_bytes(), file
 
-    port = keys(up.home)["AWS_ENDPOINT_URL"].rpartition(":")[2]
+    port = up.keys["AWS_ENDPOINT_URL"].rpartition(":")[2]
     again = Up(up.home, "--s3-port", port)
     try:
         again.await_ready()

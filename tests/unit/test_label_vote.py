@@ -16,6 +16,7 @@ from ps3d_core.errors import InputError
 from ps3d_core.geometry.boxes import Box
 from ps3d_core.instances.resample import plan_resampling, resample_labels
 from ps3d_core.instances.vote import LabelVote, vote_labels
+from ps3d_core.progress import Progress, StageStarted
 from ps3d_core.store.arrays import create_array, open_array, read_box, write_box
 from ps3d_core.store.location import Location
 
@@ -128,6 +129,14 @@ def test_a_finished_image_is_not_touched_again(tmp_path, particles):
         before = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("c/*/*/*")}
         assert resample_labels(plan) == record
         assert {file: file.stat().st_mtime_ns for file in tmp_path.rglob("c/*/*/*")} == before
+
+
+def test_ids_without_gaps_are_written_once(tmp_path):
+    place, shape = Location.parse(tmp_path), (12, 12, 12)
+    dense = np.arange(27, dtype=np.uint32).reshape(3, 3, 3).repeat(4, 0).repeat(4, 1).repeat(4, 2)
+    events = []
+    resample_labels(planned(place, stored(place, dense), shape), progress=Progress(events.append))
+    assert [event.stage for event in events if isinstance(event, StageStarted)] == ["resample labels"]
 
 
 def test_the_target_is_written_anew_when_something_else_was_there(tmp_path, particles):
