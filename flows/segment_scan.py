@@ -22,6 +22,7 @@ from tasks.segment import (
     plan_segmentation,
     predict_border_core,
     report_scan,
+    show_results,
 )
 
 
@@ -64,7 +65,7 @@ def segment_scan(
     plan = plan_segmentation(job)
     if (record := finished_run(plan)) is not None:
         get_run_logger().info("%s: already segmented with these parameters", scan)
-        return record
+        return show_results(plan, record)
     with sole_run(plan.job.result.lease, f"scan {plan.job.scan}", get_run_logger().info):
         begin_run(plan)
         intensity = find_intensity(plan)
@@ -73,7 +74,7 @@ def segment_scan(
         labelled = label_scan(plan)
         measured = measure_scan(plan, labelled)
         reported = report_scan(plan)
-        return finish_run(
+        record = finish_run(
             plan,
             {
                 "intensity": intensity,
@@ -84,3 +85,4 @@ def segment_scan(
                 "report": reported,
             },
         )
+    return show_results(plan, record)

@@ -21,10 +21,13 @@ from tasks.markdown import code, escaped
 
 
 def show_plan(scan: str, lines: Iterable[str]) -> None:
-    """The plan, as it is printed on the terminal."""
-    text = "\n".join(f"    {line}" for line in lines)
+    """The plan as it is printed on the terminal: a word and what it says, two spaces or more apart."""
+    rows = (line.partition("  ") for line in lines)
+    text = "\n".join(f"| {escaped(word)} | {escaped(said)} |" for word, _, said in rows)
     create_markdown_artifact(
-        text, key=artifact_key(scan, "plan"), description=f"{escaped(scan)}: what will be done and what it costs"
+        f"| | |\n|---|---|\n{text}",
+        key=artifact_key(scan, "plan"),
+        description=f"{escaped(scan)}: what will be done and what it costs",
     )
 
 

@@ -1,7 +1,8 @@
 """Progress of the core as Prefect shows it: a progress artifact per stage, notes in the run's log.
 
 The core emits thousands of events; a server on SQLite takes a few writes per second. So an artifact is updated at
-most every other second. A server that fails does not fail the run: the display just stops.
+most every other second, and a stage that takes no longer gets none: a dozen of them would hide the results on the page
+of the run. A server that fails does not fail the run: the display just stops.
 """
 
 from __future__ import annotations
@@ -47,8 +48,7 @@ class _RunListener:
         self._logger = get_run_logger()
         # The core may speak from threads that know nothing of the current run.
         self._context = copy_context()
-        self._artifacts: dict[str, UUID] = {}
-        self._next_update: dict[str, float] = {}
+        self._running: dict[str, _Running] = {}
         self._silent = False
 
     def __call__(self, event: Event) -> None:
@@ -63,25 +63,42 @@ class _RunListener:
     def _show(self, event: Event) -> None:
         match event:
             case StageStarted():
-                self._artifacts[event.stage] = _create(event, self._scan)
-                self._next_update[event.stage] = time.monotonic() + UPDATE_EVERY_SECONDS
+                self._running[event.stage] = _Running(event)
             case StageAdvanced():
-                if time.monotonic() >= self._next_update[event.stage]:
-                    update_progress_artifact(self._artifacts[event.stage], 100.0 * event.done / max(event.total, 1))
-                    self._next_update[event.stage] = time.monotonic() + UPDATE_EVERY_SECONDS
+                self._running[event.stage].advance(event, self._scan)
             case StageFinished():
-                update_progress_artifact(self._artifacts.pop(event.stage), 100.0)
+                if (artifact := self._running.pop(event.stage).artifact) is not None:
+                    update_progress_artifact(artifact, 100.0)
                 self._logger.info("%s: done in %.1f s", event.stage, event.seconds)
             case Noted():
                 self._logger.info("%s", event.text)
 
 
-def _create(event: StageStarted, scan: str) -> UUID:
-    done = 100.0 * event.already / max(event.total, 1)
+class _Running:
+    """A stage that has begun, and its artifact once it has one."""
+
+    def __init__(self, start: StageStarted) -> None:
+        self._start = start
+        self._next_update = time.monotonic() + UPDATE_EVERY_SECONDS
+        self.artifact: UUID | None = None
+
+    def advance(self, event: StageAdvanced, scan: str) -> None:
+        """Show how far the stage has come, if it is time to."""
+        if time.monotonic() < self._next_update:
+            return
+        done = 100.0 * event.done / max(event.total, 1)
+        if self.artifact is None:
+            self.artifact = _create(self._start, scan, done)
+        else:
+            update_progress_artifact(self.artifact, done)
+        self._next_update = time.monotonic() + UPDATE_EVERY_SECONDS
+
+
+def _create(start: StageStarted, scan: str, done: float) -> UUID:
     artifact = create_progress_artifact(
         done,
-        key=artifact_key(scan, event.stage),
-        description=f"{escaped(scan)}: {escaped(event.stage)}, {event.total} {event.unit}",
+        key=artifact_key(scan, start.stage),
+        description=f"{escaped(scan)}: {escaped(start.stage)}, {start.total} {start.unit}",
     )
     assert isinstance(artifact, UUID)  # noqa: S101  (a coroutine only in asynchronous code)
     return artifact

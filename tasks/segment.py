@@ -18,7 +18,7 @@ from ps3d_core import stages
 from ps3d_core.plan import SegmentJob, SegmentPlan
 from ps3d_core.record import RunRecord
 from ps3d_core.stages import Summary
-from tasks.artifacts import show_plan, show_results
+from tasks import artifacts
 from tasks.progress import run_progress
 from tasks.step import step
 
@@ -34,7 +34,7 @@ def _stage(name: str, of: str = "{plan.job.scan}") -> Callable[[Callable[P, R]],
 def plan_segmentation(job: SegmentJob) -> SegmentPlan:
     """Check the job, work out its sizes and show them."""
     plan = planning.plan_segmentation(job)
-    show_plan(job.scan, plan.describe())
+    artifacts.show_plan(job.scan, plan.describe())
     return plan
 
 
@@ -76,7 +76,12 @@ def report_scan(plan: SegmentPlan) -> Summary:
 
 @_stage("finish")
 def finish_run(plan: SegmentPlan, summaries: dict[str, Summary]) -> RunRecord:
-    """Write run.json and show the results."""
-    record = stages.finish_run(plan, summaries)
-    show_results(plan, record)
+    """Write run.json."""
+    return stages.finish_run(plan, summaries)
+
+
+@_stage("show")
+def show_results(plan: SegmentPlan, record: RunRecord) -> RunRecord:
+    """Leave pictures, sizes and places on the page of the run; `record` again."""
+    artifacts.show_results(plan, record)
     return record

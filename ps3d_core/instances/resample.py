@@ -128,12 +128,12 @@ def resample_labels(plan: ResamplePlan, *, runner: Runner | None = None, progres
     Returns the number of particles, of those that vanished, and the voxels of all together.
     """
     table = plan.counts / "ids.npz"
-    if not table.exists():
+    if first := not table.exists():
         blocks = _write(plan, None, runner, progress)
         _count(plan, blocks, table)
     renumbering = read_renumbering(table)
-    # When the ids were dense this finds everything finished.
-    _write(plan, None if renumbering.is_identity else table, runner, progress)
+    if not (first and renumbering.is_identity):
+        _write(plan, None if renumbering.is_identity else table, runner, progress)
     particles = len(renumbering.voxels)
     return {
         "particles": particles,

@@ -69,17 +69,24 @@ def size_rows(sample: Sample) -> list[dict[str, Any]]:
     """D10, D50, D90 (mm) by volume and by number."""
     by = {weighting: size_distribution(sample.voxels, sample.spacing, weighting) for weighting in sections.WEIGHTINGS}
     return [
-        {"percentile": mark.upper()} | {f"by_{w}_mm": round(getattr(found, mark), 6) for w, found in by.items()}
+        {"percentile": mark.upper()} | {f"by_{w}_mm": _rounded(getattr(found, mark)) for w, found in by.items()}
         for mark in ("d10", "d50", "d90")
     ]
 
 
 def largest_rows(sample: Sample) -> list[dict[str, Any]]:
-    """The largest particles."""
+    """The largest particles. The centroid is one column, so that the table fits beside other things."""
     rows, columns = sections.largest_particles(sample)
-    rounded = {name: [round(value, 6) for value in values] for name, values in columns.items()}
-    rounded["touches_border"] = sample.cut[rows].tolist()
-    return [dict(zip(rounded, values, strict=True)) for values in zip(*rounded.values(), strict=True)]
+    shown = {name: [_rounded(value) for value in values] for name, values in columns.items()}
+    centroids = zip(*(shown.pop(f"centroid_{axis}_mm") for axis in "zyx"), strict=True)
+    shown["centroid_zyx_mm"] = [", ".join(f"{value:g}" for value in centroid) for centroid in centroids]
+    shown["touches_border"] = ["yes" if cut else "no" for cut in sample.cut[rows]]
+    return [dict(zip(shown, values, strict=True)) for values in zip(*shown.values(), strict=True)]
+
+
+def _rounded(value: float) -> float:
+    """As many digits as a voxel's edge justifies; whole numbers stay what they are."""
+    return value if isinstance(value, int) else float(f"{value:.4g}")
 
 
 def _coarse_level(labels: Location, image: Location | None, max_side: int) -> str:

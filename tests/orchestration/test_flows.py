@@ -40,7 +40,7 @@ pytestmark = pytest.mark.usefixtures("server")
 
 SCAN, OTHER = "Ore 2.5um", "ore_2,5µm"
 KINDS = ("markdown", "progress", "table")
-STAGES = ["plan", "grey values", "predict", "instances", "labels", "measure", "report", "finish"]
+STAGES = ["plan", "grey values", "predict", "instances", "labels", "measure", "report", "finish", "show"]
 
 
 @pytest.fixture
@@ -83,7 +83,8 @@ def finished(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> tupl
     """One scan segmented by the flow: where, the final state, what a terminal would have seen."""
     output = Location.parse(tmp_path_factory.mktemp("flow"))
     events: list[Event] = []
-    with also_shown_to(events.append):
+    with also_shown_to(events.append), pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tasks.progress.UPDATE_EVERY_SECONDS", 0.0)
         state = run_scan(dataset, output)
     return output, state, events
 
@@ -137,7 +138,8 @@ def test_second_run_does_nothing(
     with also_shown_to(events.append):
         again = run_scan(dataset, output)
     assert again.result().model_dump_json() == first.result().model_dump_json()
-    assert list(tasks_of(client, run_id(again))) == ["plan"]
+    assert set(tasks_of(client, run_id(again))) == {"plan", "show"}
+    assert {artifact.type for artifact in artifacts_of(client, run_id(again))} == {"markdown", "table"}
     assert not [event for event in events if not isinstance(event, Noted)]
     assert {name: info["mtime"] for name, info in Result(output, SCAN).root.find().items()} == before
 
@@ -181,7 +183,8 @@ def test_damaged_scan_is_reported_and_leaves_no_result(
     assert not Result(place / "out", SCAN).run.exists()
 
 
-def test_ingest_flow(client: SyncPrefectClient, tmp_path: Path) -> None:
+def test_ingest_flow(client: SyncPrefectClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.progress.UPDATE_EVERY_SECONDS", 600.0)  # what is quicker gets no artifact of progress
     slices = tmp_path / "slices"
     slices.mkdir()
     rng = np.random.default_rng(0)
@@ -190,4 +193,4 @@ def test_ingest_flow(client: SyncPrefectClient, tmp_path: Path) -> None:
     state = ingest_scan(str(slices), str(tmp_path / "data"), "made", particle_size=0.2, spacing=0.01, return_state=True)
     assert state.result().shape == SHAPE
     assert Dataset(Location.parse(tmp_path / "data")).names() == ["made"]
-    assert {artifact.type for artifact in artifacts_of(client, run_id(state))} == {"markdown", "progress"}
+    assert {artifact.type for artifact in artifacts_of(client, run_id(state))} == {"markdown"}
