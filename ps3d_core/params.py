@@ -110,6 +110,11 @@ class ImportParams(_Params):
 class TrainParams(_Params):
     """How a model is trained with nnU-Net 2. What is absent is for nnU-Net, or the trainer named, to decide."""
 
+    start_from: str | None = Field(
+        default=None,
+        min_length=1,
+        description="model whose network and weights the training starts with: bundled, or folder or URL of a bundle",
+    )
     folds: tuple[int, ...] | Literal["all"] | None = Field(
         default=None, description='of the cross-validation, every one when absent; "all" trains on all cases'
     )
@@ -120,6 +125,12 @@ class TrainParams(_Params):
         default=None, ge=1, le=100_000, description="rounds of training; 1000 is nnU-Net's choice"
     )
     iterations: int | None = Field(default=None, ge=1, le=100_000, description="steps per epoch")
+    learning_rate: float | None = Field(
+        default=None, gt=0, le=1, description="at the start, from where it falls to 0; 0.01 is nnU-Net's choice"
+    )
+    border_weight: float | None = Field(
+        default=None, gt=0, le=100, description="of a border voxel in the cross-entropy, relative to the others"
+    )
     patch: tuple[int, int, int] | None = Field(default=None, description="largest patch, (z, y, x) voxels")
     batch_size: int | None = Field(default=None, ge=1, le=256, description="patches per step")
     features: int | None = Field(default=None, ge=1, le=320, description="feature maps of the finest stage")

@@ -17,6 +17,8 @@ PURPOSE = "train a model on prepared data, with nnU-Net 2"
 EXAMPLES = """\
   ps3d train training/Dataset500_ParticleSeg3D my-model                 five folds, 1000 epochs each: days on a GPU
   ps3d train training my-model --fold 0 --epochs 250                    one fold, a quarter of the epochs
+  ps3d train training my-model --start-from bundled --learning-rate 0.001 --fold 0 --epochs 50
+                                                                        from the bundled model on: a few scans will do
   ps3d train training my-model --planner nnUNetPlannerResEncM           nnU-Net's residual networks
   ps3d train training my-model --fold 0 --epochs 20 --iterations 50 --patch 48 --features 8 --device cpu
   ps3d segment data results --model my-model                            the model in use
@@ -45,8 +47,26 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="0 to 4, or all: one model of all cases, unvalidated (default: 0 to 4)",
     )
+    training.add_argument(
+        "--start-from",
+        metavar="MODEL",
+        help="begin with network and weights of this model: bundled, or folder or URL of one; the data has to be "
+        "prepared for its particle size, border and grey values",
+    )
     training.add_argument("--epochs", type=positive, metavar="N", help="default: the trainer's, 1000")
     training.add_argument("--iterations", type=positive, metavar="N", help="steps per epoch (default: trainer's, 250)")
+    training.add_argument(
+        "--learning-rate",
+        type=float,
+        metavar="F",
+        help="of the first step; falls from there (default: trainer's, 0.01)",
+    )
+    training.add_argument(
+        "--border-weight",
+        type=float,
+        metavar="F",
+        help="of border voxels in the loss; above 1, particles are separated when in doubt (default: 1)",
+    )
     training.add_argument(
         "--trainer",
         default="nnUNetTrainer",
@@ -166,6 +186,9 @@ def _params(args: argparse.Namespace) -> TrainParams:
         configuration=args.configuration,
         epochs=args.epochs,
         iterations=args.iterations,
+        learning_rate=args.learning_rate,
+        border_weight=args.border_weight,
+        start_from=args.start_from,
         patch=args.patch and (tuple(args.patch) if len(args.patch) == 3 else tuple(args.patch * 3)),
         batch_size=args.batch_size,
         features=args.features,

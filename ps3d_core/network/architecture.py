@@ -86,31 +86,31 @@ class Architecture(BaseModel):
         with torch.device("meta"):
             return self._construct(deep_supervision=False)
 
-    def _construct(self, deep_supervision: bool) -> nn.Module:
-        # Imported here: the package takes a second, and reading a bundle's JSON should not.
-        from dynamic_network_architectures.architectures.unet import PlainConvUNet, ResidualEncoderUNet
-
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The same sizes as arguments of the library's class; layers are classes of torch.nn."""
         shared: dict[str, Any] = {
-            "input_channels": 1,
             "n_stages": self.n_stages,
             "features_per_stage": list(self.features_per_stage),
             "conv_op": nn.Conv3d,
             "kernel_sizes": [list(kernel) for kernel in self.kernel_sizes],
             "strides": [list(stride) for stride in self.strides],
-            "num_classes": CLASSES,
             "n_conv_per_stage_decoder": list(self.n_conv_per_stage_decoder),
             "conv_bias": self.conv_bias,
             "norm_op": _NORMS[self.norm],
             "norm_op_kwargs": {"eps": self.norm_eps, "affine": True},
             "nonlin": _NONLINEARITIES[self.nonlinearity],
             "nonlin_kwargs": {"inplace": True} if self.nonlinearity != "gelu" else {},
-            "deep_supervision": deep_supervision,
         }
-        network: nn.Module
         if self.network == "ResidualEncoderUNet":
-            network = ResidualEncoderUNet(n_blocks_per_stage=list(self.n_conv_per_stage), **shared)
-        else:
-            network = PlainConvUNet(
-                n_conv_per_stage=list(self.n_conv_per_stage), nonlin_first=self.nonlin_first, **shared
-            )
+            return shared | {"n_blocks_per_stage": list(self.n_conv_per_stage)}
+        return shared | {"n_conv_per_stage": list(self.n_conv_per_stage), "nonlin_first": self.nonlin_first}
+
+    def _construct(self, deep_supervision: bool) -> nn.Module:
+        # Imported here: the package takes a second, and reading a bundle's JSON should not.
+        from dynamic_network_architectures.architectures import unet
+
+        network: nn.Module = getattr(unet, self.network)(
+            input_channels=1, num_classes=CLASSES, deep_supervision=deep_supervision, **self.arguments
+        )
         return network

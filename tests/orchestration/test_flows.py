@@ -83,7 +83,8 @@ def finished(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> tupl
     """One scan segmented by the flow: where, the final state, what a terminal would have seen."""
     output = Location.parse(tmp_path_factory.mktemp("flow"))
     events: list[Event] = []
-    with also_shown_to(events.append):
+    with also_shown_to(events.append), pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tasks.progress.UPDATE_EVERY_SECONDS", 0.0)
         state = run_scan(dataset, output)
     return output, state, events
 

@@ -251,3 +251,18 @@ def nnunet_processes() -> list[psutil.Process]:
             if WORKER in process.cmdline():
                 found.append(process)
     return found
+
+
+def test_a_training_starts_with_the_weights_of_a_model(finished: Finished, tmp_path: Path) -> None:
+    """With next to no learning rate they are all still there at the end."""
+    start, target = load_bundle(finished.job.bundle), Location.parse(tmp_path / "model")
+    brief = {"epochs": 1, "iterations": 1, "learning_rate": 1e-9, "border_weight": 2.0, "patch": None, "features": None}
+    params = PARAMS.model_copy(update=brief | {"start_from": str(start.location)})
+    train(replace(finished.job, bundle=target, params=params))
+    bundle = load_bundle(target)
+    assert bundle.info.training["started from"] == {"name": start.info.name, "digest": start.info.digest}
+    assert bundle.info.architecture == start.info.architecture
+    assert bundle.info.patch_size == start.info.patch_size
+    [before], [after] = start.networks(torch.device("cpu")), bundle.networks(torch.device("cpu"))
+    for (name, old), (_, new) in zip(before.named_parameters(), after.named_parameters(), strict=True):
+        torch.testing.assert_close(new, old, rtol=0, atol=1e-6, msg=name)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 
 from ps3d_core.errors import InputError
 from ps3d_core.network.architecture import Architecture
@@ -15,6 +16,7 @@ from ps3d_core.network.nnunet.importing import ImportedModel, import_model
 from ps3d_core.network.normalisation import PerScan, ZScore
 from ps3d_core.params import ImportParams
 from ps3d_core.store.location import Location
+from ps3d_core.training.nnunet.planner import described
 from tests.unit.nnunet_models import (
     V2_ARCHITECTURE,
     V2_DATASET,
@@ -67,6 +69,29 @@ def test_the_same_logits(tmp_path: Path, sizes: dict[str, Any]) -> None:
     assert not model.remarks
     assert len(model.assumed) == 2
     assert_same_logits(model, *networks.values())
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        {},
+        {"network": "ResidualEncoderUNet", "n_conv_per_stage": (1, 2, 3), "n_conv_per_stage_decoder": (1, 1)},
+        {"norm": "batch", "conv_bias": False, "norm_eps": 1e-3, "nonlinearity": "gelu", "nonlin_first": True},
+    ],
+    ids=["plain", "residual", "others"],
+)
+def test_an_architecture_goes_into_a_plan_and_comes_back(tmp_path: Path, sizes: dict[str, Any]) -> None:
+    architecture = changed(**sizes)
+    plans = v2_plans()
+    plans["configurations"]["3d_fullres"]["architecture"] = json.loads(json.dumps(described(architecture)))
+    network = architecture.build(deep_supervision=True)
+    model = imported(v2_folder(tmp_path / V2_NAME, {0: network}, plans=plans), tmp_path / "bundle")
+    assert model.bundle.info.architecture == architecture
+    block = plans["configurations"]["3d_fullres"]["architecture"]
+    made = get_network_from_plans(
+        block["network_class_name"], block["arch_kwargs"], block["_kw_requires_import"], 1, 3, deep_supervision=True
+    )
+    assert str(made) == str(network)
 
 
 def test_plans_from_before_architecture_blocks(tmp_path: Path) -> None:

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
 from flows.cli import main
 from ps3d_core.errors import InputError
-from ps3d_core.network.normalisation import Intensity, ZScore
+from ps3d_core.network.bundle import load_bundle
+from ps3d_core.network.normalisation import Intensity, PerScan, ZScore
 from ps3d_core.store.location import Location
 from ps3d_core.training.nnunet.child import TrainingFailedError, run_step
 from ps3d_core.training.nnunet.crossvalidation import mean_row
 from ps3d_core.training.nnunet.plan import plan_training
 from ps3d_core.training.nnunet.planner import tailored
 from ps3d_core.training.nnunet.run import Curve, bring
+from ps3d_core.training.nnunet.start import choices
+from ps3d_core.training.nnunet.worker import trainer_class, weigh_border
 from ps3d_core.training.nnunet_dataset import TrainingFolder
 from ps3d_core.training.preparation_record import CaseRecord, PreparationRecord, write_preparation
 from tests.tiny_training import tiny_job
@@ -149,6 +156,9 @@ def test_data_on_an_object_store_is_copied_once(tmp_path: Path) -> None:
         (["--patch", "32", "32"], "give one side for all axes"),
         (["--fold", "all", "1"], "either numbers or all"),
         (["--trainer", "os.system"], "--trainer os.system"),
+        (["--learning-rate", "0"], "--learning-rate 0.0: "),
+        (["--border-weight", "0"], "--border-weight 0.0: "),
+        (["--start-from", "nowhere"], "no bundle.json in it"),
         (["--configuration", "2d"], "--configuration 2d"),
     ],
 )
@@ -180,6 +190,70 @@ def test_curves_are_thinned_and_keep_their_end() -> None:
     assert len(shown) == 100
     assert shown[-1] == 999
     assert Curve(fold=0, train_loss=(1, 2), validation_loss=(1, 2), dice=(1, 2), seconds=1).shown(100) == [0, 1]
+
+
+STARTED: dict[str, Any] = {"start_from": "bundled", "patch": None, "features": None}
+LIKE_BUNDLED: dict[str, Any] = {"target_particle_size": 20, "border_thickness": 2, "normalisation": PerScan()}
+
+
+def test_a_training_starts_with_the_network_of_a_model(tmp_path: Path) -> None:
+    place, bundled = data(tmp_path, **LIKE_BUNDLED), load_bundle().info
+    plan = plan_training(tiny_job(place, tmp_path / "model", **STARTED))
+    assert plan.start is not None
+    assert any(bundled.name in line for line in plan.describe())
+    network = {"architecture": bundled.architecture.model_dump(mode="json"), "batch_size": 2}
+    assert choices(plan.job.params, plan.start) == network | {"patch": bundled.patch_size}
+    smaller = plan_training(tiny_job(place, tmp_path / "model", **STARTED | {"patch": (48, 48, 32)}))
+    assert choices(smaller.job.params, smaller.start) == network | {"patch": (48, 48, 32)}
+    fresh = plan_training(tiny_job(place, tmp_path / "model"))
+    assert len({each.workplace.training for each in (plan, smaller, fresh)}) == 3
+
+
+@pytest.mark.parametrize(
+    ("prepared", "asked", "says"),
+    [
+        ({"target_particle_size": 60}, {}, "its particles have 20 voxels, the data's 60; prepare"),
+        (
+            {"border_thickness": 3},
+            {},
+            "borders have 2 voxels, the data's 3; .*--target-particle-size 20 --border-thick",
+        ),
+        ({"normalisation": ZScore(mean=0, std=1)}, {}, "another way; .* --border-thickness 2 --per-scan$"),
+        ({}, {"features": 8}, "--features 8: the network is that of --start-from bundled"),
+        ({}, {"patch": (64, 64, 40)}, "--patch 64 x 64 x 40: .* multiples of 16 x 16 x 16"),
+    ],
+)
+def test_models_that_the_data_was_not_prepared_for(
+    tmp_path: Path, prepared: dict[str, Any], asked: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(InputError, match=says):
+        plan_training(tiny_job(data(tmp_path, **LIKE_BUNDLED | prepared), tmp_path / "model", **STARTED | asked))
+
+
+def test_border_voxels_weigh_more_wherever_the_cross_entropy_is() -> None:
+    class Wrapped(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.loss = nn.ModuleList([nn.CrossEntropyLoss(), nn.MSELoss()])
+
+    trainer = SimpleNamespace(loss=Wrapped(), device=torch.device("cpu"))
+    weigh_border(trainer, 3.0)
+    logits, classes = torch.tensor([[[0.0, 0.0], [0.0, 9.0], [0.0, 0.0]]]), torch.tensor([[2, 1]])
+    certain = float(torch.log(1 + 2 * torch.exp(torch.tensor(-9.0))))
+    assert float(trainer.loss.loss[0](logits, classes)) == pytest.approx((3 * np.log(3) + certain) / 4, rel=1e-5)
+    with pytest.raises(InputError, match="loss of SimpleNamespace has no cross-entropy"):
+        weigh_border(SimpleNamespace(loss=nn.MSELoss(), device=torch.device("cpu")), 3.0)
+
+
+def test_trainers_are_found_without_importing_all_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = "from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer\n\n\nclass Mine(nnUNetTrainer): ..."
+    (tmp_path / "mine.py").write_text(own)
+    monkeypatch.setenv("nnUNet_extTrainer", f"{tmp_path / 'nowhere'}{os.pathsep}{tmp_path}")
+    monkeypatch.setitem(sys.modules, "timm", None)  # of no use to these
+    for name in ("nnUNetTrainer", "nnUNetTrainerDA5", "nnUNetTrainerNoDeepSupervision", "Mine"):
+        assert trainer_class(name).__name__ == name
+    with pytest.raises(InputError, match="--trainer Unknown: nnU-Net has no such class"):
+        trainer_class("Unknown")
 
 
 def test_mean_of_rows() -> None:

@@ -123,6 +123,21 @@ def test_a_size_that_no_disk_has(tmp_path: Path, folder: Path) -> None:
     assert not list(folder.iterdir())
 
 
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK])
+@pytest.mark.parametrize("before", [[], HONEST[:1]], ids=["first", "later"])
+def test_a_header_larger_than_memory(tmp_path: Path, folder: Path, kind: bytes, before: Members) -> None:
+    header = tarfile.TarInfo("header")
+    header.type, header.size = kind, 2**32
+    with tarfile.open(tmp_path / "bomb.tar", "w", format=tarfile.USTAR_FORMAT) as target:
+        for name, data in before:
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            target.addfile(info, io.BytesIO(data))
+        target.addfile(header)
+    with pytest.raises(InputError, match=rf"bomb\.tar: a header of {2**32} bytes"):
+        unpack(tmp_path / "bomb.tar", folder, wanted)
+
+
 def test_a_zip_that_lies_about_a_size(tmp_path: Path, folder: Path) -> None:
     file = zipped(tmp_path / "lie.zip", [("plans.pkl", bytes(5000))])
     data = file.read_bytes()

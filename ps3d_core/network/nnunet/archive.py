@@ -24,6 +24,11 @@ from ps3d_core.errors import InputError
 MAX_MEMBERS: Final = 100_000
 MAX_MEMBER_BYTES: Final = 8 * 2**30
 MAX_BYTES: Final = 64 * 2**30
+MAX_HEADER_BYTES: Final = 2**20
+_HEADERS: Final = (
+    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
+    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
+)
 _PIECE: Final = 2**20
 _BROKEN: Final = (
     *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError),
@@ -45,7 +50,13 @@ class _Member:
 
 def is_archive(file: Path) -> bool:
     """Whether the file is a zip or a tar, compressed or not; its name does not matter."""
-    return zipfile.is_zipfile(file) or tarfile.is_tarfile(file)
+    if zipfile.is_zipfile(file):
+        return True
+    try:
+        with tarfile.open(file, tarinfo=_BoundedHeader):
+            return True
+    except tarfile.TarError:
+        return False
 
 
 def unpack(archive: Path, folder: Path, wanted: Callable[[PurePosixPath], bool]) -> None:
@@ -120,8 +131,18 @@ def _opened(archive: Path) -> Iterator[Iterator[_Member]]:
         with zipfile.ZipFile(archive) as zipped:
             yield (_in_zip(zipped, info) for info in zipped.infolist())
     else:
-        with tarfile.open(archive) as tarred:
+        with tarfile.open(archive, tarinfo=_BoundedHeader) as tarred:
             yield (_in_tar(tarred, info) for info in tarred)
+
+
+class _BoundedHeader(tarfile.TarInfo):
+    """Long names and extended headers are read whole, and a few kilobytes can unpack to more than there is memory."""
+
+    def _proc_member(self, tarred: tarfile.TarFile) -> tarfile.TarInfo:
+        # what tarfile calls for a header of any type, and offers to subclasses
+        if self.type in _HEADERS and self.size > MAX_HEADER_BYTES:
+            raise InputError(f"a header of {self.size} bytes, at most {MAX_HEADER_BYTES} are read; do not trust it")
+        return super()._proc_member(tarred)  # type: ignore[misc,no-any-return]
 
 
 def _in_zip(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> _Member:

@@ -91,7 +91,8 @@ def _record(plan: TrainPlan, planned: Planned, packed: Bundle, curves: Sequence[
         "data fingerprint": plan.record.fingerprint,
         "cases": sorted(plan.record.cases),
         "particles": sum(case.particles for case in plan.record.cases.values()),
-        "parameters": params.model_dump(mode="json", exclude_none=True),
+        "parameters": params.model_dump(mode="json", exclude_none=True, exclude={"start_from"}),
+        **({"started from": {"name": plan.start.info.name, "digest": plan.start.info.digest}} if plan.start else {}),
         "plan": planned.model_dump(mode="json"),
         "device": plan.device,
         "software": {

@@ -19,6 +19,7 @@ from ps3d_core.network.nnunet.importing import check_target
 from ps3d_core.params import GIB, Resources, TrainParams
 from ps3d_core.store.ledger import fingerprint
 from ps3d_core.store.location import Location
+from ps3d_core.training.nnunet.start import choices, model_to_start_from
 from ps3d_core.training.nnunet.workplace import Workplace
 from ps3d_core.training.nnunet_dataset import TrainingFolder
 from ps3d_core.training.preparation_record import PreparationRecord, read_preparation
@@ -61,6 +62,8 @@ class TrainPlan:
     folds: tuple[Fold, ...]
     device: str
     workplace: Workplace
+    start: Bundle | None = None
+    """The model that the training starts from."""
 
     @property
     def name(self) -> str:
@@ -92,11 +95,12 @@ class TrainPlan:
         own = {"nnUNetTrainer": ""}.get(params.trainer, ", if the trainer has nnU-Net's usual length")
         own = "" if params.epochs and params.iterations else own
         patch = f", patches of at most {_times(params.patch)}" if params.patch else ""
+        network = f"planned by {params.planner}{patch}" if self.start is None else "the model that it starts from"
         lines = [
             f"data       {self.folder.full_name}: {len(record.cases)} case(s), {voxels / 1e6:.3g} million voxels, "
             f"mean particle {record.target_particle_size:g} voxels, border {record.border_thickness:g}",
-            f"training   fold(s) {' '.join(map(str, self.folds))}, {params.trainer}, {params.configuration} as planned "
-            f"by {params.planner}{patch}",
+            f"training   fold(s) {' '.join(map(str, self.folds))}, {params.trainer}, {params.configuration} as "
+            f"{network}",
             f"cost       {len(self.folds)} x {epochs} epochs x {iterations} steps = "
             f"{len(self.folds) * epochs * iterations} steps on {self.device}{own}; up to "
             f"{voxels * _DISK_BYTES_PER_VOXEL / GIB:.1f} GiB on disk, "
@@ -104,6 +108,8 @@ class TrainPlan:
             "for preprocessing",
             f"work       {self.workplace.root}",
         ]
+        if self.start is not None:
+            lines.insert(2, f"start      {self.start.info.name}, {self.start.location}")
         if self.device == "cpu" and len(self.folds) * epochs * iterations > 10_000:
             lines.append(
                 "note       on a CPU a step takes seconds to minutes: use a GPU, or fewer --epochs and --iterations"
@@ -146,10 +152,13 @@ def plan_training(job: TrainJob) -> TrainPlan:
         raise InputError(f"{folder.root}: laid out for nnU-Net 1; prepare it without --nnunet-v1")
     _check_memory(record, job.resources)
     folds = _folds(params.folds, len(record.cases))
-    choices = params.model_dump(include={"patch", "batch_size", "features"})
-    plan = fingerprint(VERSION, folder.full_name, record.fingerprint, params.planner, params.configuration, choices)
-    lengths = params.epochs, params.iterations
-    training = fingerprint(plan, params.trainer, lengths, params.seed, params.folds == "all")
+    start = model_to_start_from(params, record)
+    plan = fingerprint(
+        VERSION, folder.full_name, record.fingerprint, params.planner, params.configuration, choices(params, start)
+    )
+    schedule = params.epochs, params.iterations, params.learning_rate, params.border_weight
+    weights = params.seed, start and start.info.digest
+    training = fingerprint(plan, params.trainer, schedule, weights, params.folds == "all")
     planned = TrainPlan(
         job=job,
         folder=folder,
@@ -157,6 +166,7 @@ def plan_training(job: TrainJob) -> TrainPlan:
         folds=folds,
         device=choose_device(params.device).type,
         workplace=Workplace(_work_folder(job), folder.full_name, plan, training),
+        start=start,
     )
     check_place(planned)
     return planned

@@ -14,6 +14,7 @@ from ps3d_core.progress import SILENT, Progress, Stage
 from ps3d_core.store.location import Location
 from ps3d_core.training.nnunet.child import Report, run_step
 from ps3d_core.training.nnunet.plan import Fold, Planned, TrainPlan, planned_by_nnunet
+from ps3d_core.training.nnunet.start import choices
 from ps3d_core.training.nnunet.workplace import final_checkpoint
 from ps3d_core.training.nnunet_dataset import TrainingFolder
 
@@ -65,7 +66,7 @@ def prepare(plan: TrainPlan, progress: Progress = SILENT) -> Planned:
                 "dataset": plan.folder.full_name,
                 "planner": params.planner,
                 "configuration": params.configuration,
-                "choices": params.model_dump(include={"patch", "batch_size", "features"}),
+                "choices": choices(params, plan.start),
                 "workers": plan.preprocessing_workers,
             },
             environment=place.environment(workers=plan.preprocessing_workers, augmenters=1),
@@ -94,6 +95,9 @@ def train_fold(plan: TrainPlan, planned: Planned, fold: Fold, progress: Progress
                     "plans_name": planned.plans_name,
                     "epochs": params.epochs,
                     "iterations": params.iterations,
+                    "learning_rate": params.learning_rate,
+                    "border_weight": params.border_weight,
+                    "start": plan.start and str(plan.start.location),
                     "seed": params.seed,
                     "device": plan.device,
                     "threads": plan.job.resources.workers if plan.device == "cpu" else 1,

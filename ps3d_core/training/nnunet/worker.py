@@ -7,10 +7,12 @@ are used, and trainers are adjusted by the attributes that are meant for it.
 
 from __future__ import annotations
 
+import importlib
 import json
 import multiprocessing
 import os
 import random
+import re
 import signal
 import sys
 import threading
@@ -95,12 +97,14 @@ def prepare(order: Order, say: Say) -> None:
 def train_fold(order: Order, say: Say) -> None:
     """Train one fold from its last checkpoint, or from the start.
 
-    `order`: "dataset", "configuration", "fold" (number or "all"), "trainer", "plans_name", "epochs" and "iterations"
-    (None: the trainer's own), "seed", "device", "threads".
+    `order`: "dataset", "configuration", "fold" (number or "all"), "trainer", "plans_name", "epochs", "iterations",
+    "learning_rate" and "border_weight" (None: the trainer's own), "start" (bundle of the first weights, or None),
+    "seed", "device", "threads".
     """
     import numpy as np
     import torch
-    from nnunetv2.run.run_training import get_trainer_from_args, maybe_load_checkpoint
+    from nnunetv2.paths import nnUNet_preprocessed
+    from nnunetv2.run.run_training import maybe_load_checkpoint
 
     seed = order["seed"] + (order["fold"] if order["fold"] != "all" else _FOLDS)
     random.seed(seed)
@@ -108,13 +112,12 @@ def train_fold(order: Order, say: Say) -> None:
     torch.manual_seed(seed)
     torch.set_num_threads(order["threads"])
     torch.backends.cudnn.benchmark = True
-    trainer = get_trainer_from_args(
-        order["dataset"],
-        order["configuration"],
-        order["fold"],
-        _known_trainer(order["trainer"]),
-        order["plans_name"],
-        continue_training=True,
+    planned = Path(nnUNet_preprocessed) / order["dataset"]
+    trainer = trainer_class(order["trainer"])(
+        plans=json.loads((planned / f"{order['plans_name']}.json").read_text()) | {"continue_training": True},
+        configuration=order["configuration"],
+        fold=order["fold"],
+        dataset_json=json.loads((planned / "dataset.json").read_text()),
         device=torch.device(order["device"]),
     )
     if order["epochs"]:
@@ -122,26 +125,71 @@ def train_fold(order: Order, say: Say) -> None:
     if order["iterations"]:
         trainer.num_iterations_per_epoch = order["iterations"]
         trainer.num_val_iterations_per_epoch = max(1, order["iterations"] // _VALIDATION_SHARE)
+    if order["learning_rate"]:
+        trainer.initial_lr = order["learning_rate"]
     trainer.save_every = _SAVE_EVERY
     trainer.save_checkpoint = _whole_or_not_at_all(trainer.save_checkpoint)
     maybe_load_checkpoint(trainer, continue_training=True, validation_only=False)
+    if not trainer.was_initialized:  # by a checkpoint
+        trainer.initialize()
+        if order["start"]:
+            _take_weights(order["start"], trainer, order["fold"])
+    if order["border_weight"]:
+        weigh_border(trainer, order["border_weight"])
     say("begins", epoch=trainer.current_epoch, epochs=trainer.num_epochs, iterations=trainer.num_iterations_per_epoch)
     trainer.train_step = _reported(trainer.train_step, say)
     trainer.logger.loggers.append(_EpochReporter(say))
     trainer.run_training()
 
 
-def _known_trainer(name: str) -> str:
-    from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
+def _take_weights(model: str, trainer: Any, fold: int | str) -> None:
+    """Fold N starts with the model's fold N, if there is one, so that folds stay as different as they were.
 
-    try:
-        recursive_find_trainer_class_by_name(name)
-    except RuntimeError as error:
-        raise InputError(
-            f"--trainer {name}: nnU-Net has no such class; nnUNetTrainer is its default, nnUNet_extTrainer names "
-            "a folder of your own"
-        ) from error
-    return name
+    nnU-Net's own loading of pretrained weights leaves out the layers that tell classes apart; here these are the same.
+    """
+    import torch
+
+    from ps3d_core.network.bundle import load_bundle
+
+    bundle = load_bundle(model)
+    [weights] = bundle.networks(torch.device("cpu"), [fold if fold in bundle.folds else bundle.folds[0]])
+    network = getattr(trainer.network, "_orig_mod", trainer.network)  # compiled on a GPU
+    network.load_state_dict(weights.state_dict())
+
+
+def weigh_border(trainer: Any, weight: float) -> None:
+    """Weigh the classes in the trainer's cross-entropy, wherever in its loss that is."""
+    import torch
+
+    parts = [part for part in trainer.loss.modules() if isinstance(part, torch.nn.CrossEntropyLoss)]
+    if not parts:
+        raise InputError(f"--border-weight: the loss of {type(trainer).__name__} has no cross-entropy; leave it out")
+    for part in parts:
+        part.weight = torch.tensor([1.0, 1.0, weight], device=trainer.device)  # background, core, border
+
+
+def trainer_class(name: str) -> Any:
+    """The trainer of that name: nnU-Net's own, or in a folder of nnUNet_extTrainer.
+
+    nnU-Net imports all its trainers to find one, and some of them need libraries that nobody else does. Here it is
+    only the module that has the class.
+    """
+    import nnunetv2
+    from nnunetv2.utilities.find_class_by_name import recursive_find_python_class
+
+    package = Path(nnunetv2.__path__[0])
+    defines = re.compile(rf"^class {name}\b", re.MULTILINE)
+    for file in sorted((package / "training" / "nnUNetTrainer").rglob("*.py")):
+        if defines.search(file.read_text(encoding="utf-8")):
+            module = ".".join(["nnunetv2", *file.relative_to(package).with_suffix("").parts])
+            return getattr(importlib.import_module(module), name)
+    for folder in filter(None, os.environ.get("nnUNet_extTrainer", "").split(os.pathsep)):  # noqa: SIM112
+        if (found := recursive_find_python_class(folder, name, None)) is not None:
+            return found
+    raise InputError(
+        f"--trainer {name}: nnU-Net has no such class; nnUNetTrainer is its default, nnUNet_extTrainer names a folder "
+        "of your own"
+    )
 
 
 class _EpochReporter:

@@ -1,0 +1,74 @@
+"""A training that goes on from a model: with its network and weights, on data that was prepared as its own was."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ps3d_core.errors import InputError
+from ps3d_core.network.bundle import Bundle, BundleInfo, load_bundle
+from ps3d_core.network.normalisation import Normalisation, PerScan
+from ps3d_core.params import TrainParams
+from ps3d_core.training.preparation_record import PreparationRecord
+
+
+def model_to_start_from(params: TrainParams, record: PreparationRecord) -> Bundle | None:
+    """The model that was asked for, if one was.
+
+    Raises:
+        InputError: when the data was prepared otherwise, or options ask for another network.
+
+    """
+    if params.start_from is None:
+        return None
+    model = load_bundle(params.start_from)
+    _check_network(params, model.info)
+    if differences := list(_differences(model.info, record)):
+        raise InputError(
+            f"--start-from {params.start_from}: {', '.join(differences)}; prepare the training data with "
+            f"{_flags(model.info)}"
+        )
+    return model
+
+
+def choices(params: TrainParams, start: Bundle | None) -> dict[str, Any]:
+    """What is decided here instead of by nnU-Net's planner; see `planner.tailored`."""
+    asked = params.model_dump(include={"patch", "batch_size", "features"}, exclude_none=True)
+    if start is None:
+        return asked
+    return {"patch": start.info.patch_size} | asked | {"architecture": start.info.architecture.model_dump(mode="json")}
+
+
+def _check_network(params: TrainParams, info: BundleInfo) -> None:
+    own, step = f"--start-from {params.start_from}", info.architecture.downsampling
+    if params.features is not None:
+        raise InputError(f"--features {params.features}: the network is that of {own}; leave one of them out")
+    if params.patch and any(side % factor for side, factor in zip(params.patch, step, strict=True)):
+        raise InputError(
+            f"--patch {_times(params.patch)}: the network of {own} takes multiples of {_times(step)}; leave it out "
+            f"for the model's own {_times(info.patch_size)}"
+        )
+
+
+def _differences(info: BundleInfo, record: PreparationRecord) -> list[str]:
+    lengths = (
+        ("particles", info.target_particle_size, record.target_particle_size),
+        ("borders", info.border_thickness, record.border_thickness),
+    )
+    differing = [f"its {what} have {its:g} voxels, the data's {the:g}" for what, its, the in lengths if its != the]
+    if _by_local_contrast(info.normalisation) != _by_local_contrast(record.normalisation):
+        differing.append("its grey values are normalised in another way")
+    return differing
+
+
+def _flags(info: BundleInfo) -> str:
+    grey = "--per-scan" if _by_local_contrast(info.normalisation) else "--zscore or zscore.json"
+    return f"--target-particle-size {info.target_particle_size:g} --border-thickness {info.border_thickness:g} {grey}"
+
+
+def _by_local_contrast(normalisation: Normalisation) -> bool:
+    """Otherwise by mean and standard deviation, of each scan or of all: to a network these look alike."""
+    return isinstance(normalisation, PerScan) and normalisation.method == "local-contrast"
+
+
+def _times(shape: tuple[int, int, int]) -> str:
+    return " x ".join(map(str, shape))
