@@ -37,28 +37,26 @@ def workers_stop_with_the_test():
     stop_workers()
 
 
-@pytest.fixture(scope="module")
-def dask_cluster(s3_server, tmp_path_factory):
+@pytest.fixture
+def dask_cluster(s3_server, tmp_path):
     """Address of a Dask scheduler with two workers, all processes of their own that know the S3 server's keys."""
-    folder = tmp_path_factory.mktemp("dask")
     with ExitStack() as stack:
 
         def start(*arguments):
             command = [sys.executable, "-m", "dask", *arguments]
             environment = os.environ | s3_server.environment
-            process = subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.DEVNULL)
+            process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL)
             stack.enter_context(process)
             stack.callback(process.terminate)
 
-        address_file = folder / "scheduler.json"
+        address_file = tmp_path / "scheduler.json"
         where = ["--scheduler-file", str(address_file)]
         start("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", *where)
         for _ in range(2):
             start("worker", "--host", "127.0.0.1", "--nthreads", "1", "--no-dashboard", *where)
         with Client(scheduler_file=str(address_file), timeout=240) as client:
             client.wait_for_workers(2, timeout=240)
-            address = client.scheduler.address
-        yield address
+            yield client.scheduler.address
 
 
 @pytest.fixture
