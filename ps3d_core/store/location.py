@@ -108,7 +108,12 @@ class Location:
         root = self._path.rstrip("/")
         found = self._fs.find(self._path, detail=True, refresh=True)
         names = {str(path).removeprefix(root).lstrip("/"): dict(info) for path, info in found.items()}
-        return {name: info for name, info in names.items() if hidden or not posixpath.basename(name).startswith(".")}
+        return {
+            name: info
+            for name, info in names.items()
+            # Object stores may list an emptied folder, or one that a client made, as if it were a file.
+            if info.get("type") != "directory" and (hidden or not posixpath.basename(name).startswith("."))
+        }
 
     def changed(self) -> float:
         """When the file was last written, seconds since 1970 by the clock of the store."""

@@ -16,6 +16,7 @@ import pytest
 from flows.cli import main
 from ps3d_core.inbox.layout import Inbox
 from ps3d_core.inbox.process import InboxJob, process_inbox
+from ps3d_core.params import InboxParams
 from ps3d_core.store import s3 as s3_connection
 from ps3d_core.store.location import Location
 from tests.integration.inbox_drops import SIDE, drop, slice_files
@@ -130,6 +131,13 @@ def test_a_worker_is_killed_in_the_middle(on_s3):
     # At most the scan in the dead worker's hands was begun again.
     assert words("".join(said), BEGUN).total() <= len(GOOD) + 1
     assert_end_state(inbox)
+
+
+def test_an_inbox_whose_last_scan_has_gone_is_empty(on_s3):
+    drop(on_s3.incoming, "ore", slices=2)
+    on_s3.incoming.remove_tree()  # the server remembers the folder
+    assert str(process_inbox(InboxJob(on_s3, InboxParams(settle_seconds=0)))) == "nothing to do"
+    assert on_s3.incoming.find().keys() == {"README.txt"}
 
 
 def test_an_idle_poll_is_one_request(on_s3, monkeypatch):
