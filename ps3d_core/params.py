@@ -12,6 +12,8 @@ from ps3d_core.blockwise import Runner
 from ps3d_core.network.normalisation import Normalisation
 
 GIB = 2**30
+# What the process that leads worker processes holds itself: interpreter, libraries, torch, results of blocks; measured.
+LEADER_BYTES = 500 * 2**20
 _CLASS_NAME = r"^[A-Za-z_]\w{0,99}$"
 
 
@@ -212,8 +214,9 @@ class Resources(_Params):
 
     @property
     def memory_bytes(self) -> int:
-        """Budget in bytes."""
-        return int(self.memory_gib * GIB)
+        """Budget in bytes of those that work on blocks; worker processes have the one that leads them beside them."""
+        is_led = self.runner == "processes" or (self.runner == "dask" and self.dask_scheduler is None)
+        return int(self.memory_gib * GIB) - (LEADER_BYTES if is_led else 0)
 
     def blocks_runner(self) -> Runner:
         """The runner for stages made of many small blocks."""

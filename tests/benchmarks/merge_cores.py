@@ -9,15 +9,12 @@ written for every block.
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
+from instances import GRAIN, PeakMemory, grains
 
 from ps3d_core.geometry.boxes import Box
 from ps3d_core.instances.classes import CORE
@@ -28,7 +25,6 @@ from ps3d_core.instances.plan import InstancesPlan, plan_instances
 from ps3d_core.instances.seams import block_faces
 from ps3d_core.store.arrays import create_array
 from ps3d_core.store.location import Location
-from tests.benchmarks.instances import GRAIN, PeakMemory, grains
 
 SIDE = 25 * GRAIN
 

@@ -1,6 +1,10 @@
 """`--memory` is kept: the most that a run really held, as the operating system counted it, is within its budget."""
 
+import subprocess
+import sys
+
 import numpy as np
+import psutil
 import pytest
 
 from ps3d_core.geometry.blocks import BlockGrid
@@ -9,6 +13,7 @@ from ps3d_core.phantom.write import write_phantom
 from ps3d_core.store.arrays import create_array, write_box
 from ps3d_core.store.layout import Dataset
 from ps3d_core.store.location import Location
+from tests.benchmarks.instances import PeakMemory
 from tests.integration.peak_memory import peak_of
 
 GIB = 2**30
@@ -36,9 +41,27 @@ def test_instances(touching_cubes, tmp_path):
 
 
 def test_segmentation(tmp_path):
-    dataset = Dataset(Location.parse(tmp_path / "dataset"))
-    params = PhantomParams(shape=(96, 224, 224), particle_size_voxels=25, seed=1, dtype="uint16")
-    write_phantom(params, dataset.root, "ore", spacing=0.01)
+    dataset = phantom(tmp_path, (96, 224, 224))
     budget = 1.5
-    run = ("segment", dataset.root, tmp_path / "out", "--direct", "--no-tta", "--workers", 2, "--memory", budget)
+    run = ("segment", dataset, tmp_path / "out", "--direct", "--no-tta", "--workers", 2, "--memory", budget)
     assert peak_of(*run) <= budget * GIB
+
+
+def test_worker_processes_together_with_the_one_that_leads_them(tmp_path):
+    dataset = phantom(tmp_path, (160, 96, 96))
+    run = ("segment", dataset, tmp_path / "out", "--direct", "--no-tta", "--workers", 2, "--runner", "processes")
+    command = [sys.executable, "-m", "flows.cli", *map(str, run), "--memory"]
+    # Enough for two workers, but not for the process that starts them as well.
+    assert subprocess.run([*command, "1.6"], capture_output=True).returncode == 2
+    budget = 2.2
+    with subprocess.Popen([*command, str(budget)], stdout=subprocess.DEVNULL) as leader:
+        with PeakMemory(psutil.Process(leader.pid)) as peak:
+            assert leader.wait() == 0
+        assert GIB < peak.bytes <= budget * GIB
+
+
+def phantom(folder, shape):
+    dataset = Dataset(Location.parse(folder / "dataset"))
+    params = PhantomParams(shape=shape, particle_size_voxels=25, seed=1, dtype="uint16")
+    write_phantom(params, dataset.root, "ore", spacing=0.01)
+    return dataset.root
