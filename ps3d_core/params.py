@@ -12,8 +12,8 @@ from ps3d_core.blockwise import Runner
 from ps3d_core.network.normalisation import Normalisation
 
 GIB = 2**30
-# What the process that leads worker processes holds itself: interpreter, libraries, torch, results of blocks; measured.
-LEADER_BYTES = 500 * 2**20
+# What the process that leads worker processes holds itself: libraries, and the network that it has timed; measured.
+LEADER_BYTES = 700 * 2**20
 _CLASS_NAME = r"^[A-Za-z_]\w{0,99}$"
 
 

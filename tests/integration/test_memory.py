@@ -52,8 +52,8 @@ def test_worker_processes_together_with_the_one_that_leads_them(tmp_path):
     run = ("segment", dataset, tmp_path / "out", "--direct", "--no-tta", "--workers", 2, "--runner", "processes")
     command = [sys.executable, "-m", "flows.cli", *map(str, run), "--memory"]
     # Enough for two workers, but not for the process that starts them as well.
-    assert subprocess.run([*command, "1.6"], capture_output=True).returncode == 2
-    budget = 2.2
+    assert subprocess.run([*command, "1.9"], capture_output=True).returncode == 2
+    budget = 2.6
     with subprocess.Popen([*command, str(budget)], stdout=subprocess.DEVNULL) as leader:
         with PeakMemory(psutil.Process(leader.pid)) as peak:
             assert leader.wait() == 0

@@ -71,7 +71,7 @@ def test_prefect_asks(error: Exception, calls: int) -> None:
 
 def test_every_stage_retries_alike_and_caches_nothing() -> None:
     stages = [value for value in vars(segment).values() if hasattr(value, "retry_condition_fn")]
-    assert len(stages) == 8
+    assert len(stages) == 9
     for stage in stages:
         assert stage.retries == RETRIES == len(RETRY_DELAYS_SECONDS)
         assert stage.retry_delay_seconds == RETRY_DELAYS_SECONDS
