@@ -42,6 +42,8 @@ from ps3d_core.store.location import Location
 from ps3d_core.store.ome import open_image
 
 HALO: Final = 1
+GOOD_BLOCK_VOXELS: Final = 2**24
+"""Larger blocks save next to no halo and only take memory that libraries need as well."""
 LABELS_AT_ONCE: Final = 2**18
 """Particles merged at once, and with it the row groups of the Parquet file."""
 
@@ -158,11 +160,13 @@ def plan_measurement(
         if grey.shape != shape:
             raise InputError(f"{image}: shape {grey.shape}, labels have {shape}; give the scan that was labelled")
     if block_shape is None:
+        granule = reading_granule(array)
+        voxels = min(MAX_VALUES, max(GOOD_BLOCK_VOXELS, prod(side + 2 * HALO for side in granule)))
         block_shape = block_shape_for(
             shape,
-            reading_granule(array),
+            granule,
             bytes_per_voxel=cost,
-            memory_bytes=min(memory_bytes, workers * cost * MAX_VALUES),
+            memory_bytes=min(memory_bytes, workers * cost * voxels),
             workers=workers,
             halo=HALO,
         )
