@@ -17,6 +17,7 @@ from ps3d_core.errors import InputError
 from ps3d_core.geometry.boxes import Shape
 from ps3d_core.geometry.scale import Scale, particle_scale
 from ps3d_core.inference.plan import PredictionPlan, plan_prediction
+from ps3d_core.inference.sample import NetworkView
 from ps3d_core.instances.plan import BYTES_PER_VOXEL, HALO, largest_block
 from ps3d_core.network.bundle import BUNDLED, Bundle, load_bundle
 from ps3d_core.params import GIB, PredictParams, Resources, SegmentParams
@@ -163,7 +164,7 @@ def plan_segmentation(job: SegmentJob) -> SegmentPlan:
         memory_bytes=job.resources.memory_bytes,
         workers=prediction_workers(job.resources),
         network_bytes=_network_bytes(bundle, job.params.predict, job.resources),
-        source_bytes_per_voxel=array.dtype.itemsize / scale.growth,
+        read_bytes=NetworkView(array, scale.network_shape).read_bytes,
     )
     # Refused now rather than after hours of prediction.
     largest_block(

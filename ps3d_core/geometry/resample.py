@@ -11,9 +11,12 @@ bits as that box cut from the whole.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from itertools import pairwise
+from math import ceil, prod
+from typing import Any, Final
 
 import numba
 import numpy as np
@@ -22,6 +25,9 @@ import numpy.typing as npt
 from ps3d_core.geometry.boxes import Box, Shape
 
 TRUNCATE = 4.0
+TILE: Final = 128
+AT_ONCE: Final = 2**22
+"""Source voxels that are read and resampled in one piece; more go tile by tile."""
 
 F32 = npt.NDArray[np.float32]
 
@@ -39,6 +45,11 @@ class AxisOperator:
     weights: F32
 
     @property
+    def taps(self) -> int:
+        """Source samples in each row."""
+        return int(self.weights.shape[1])
+
+    @property
     def is_identity(self) -> bool:
         """True when both grids are the same."""
         return self.n_source == self.n_target
@@ -47,7 +58,7 @@ class AxisOperator:
         """Source indices that target indices start..stop read."""
         if self.is_identity:
             return start, stop
-        return int(self.first[start]), int(self.first[stop - 1]) + self.weights.shape[1]
+        return int(self.first[start]), int(self.first[stop - 1]) + self.taps
 
 
 def axis_operator(n_source: int, n_target: int) -> AxisOperator:
@@ -73,11 +84,23 @@ def axis_operator(n_source: int, n_target: int) -> AxisOperator:
 
 
 class Resampler:
-    """Map from a scan grid to a network grid (or back), box by box."""
+    """Map from a scan grid to a network grid (or back), box by box.
 
-    def __init__(self, source_shape: Shape, target_shape: Shape) -> None:
+    A box much finer on the source than on the target is resampled tile by tile, so that what is held of the source is
+    a column along z, however large the box:
+
+        source z ########   one tile: along z at once      ->  strip, its tiles side by side in y
+                 ########   one strip: along y              ->  rows, the strips side by side in x
+        tiles in y, x       all rows: along x               ->  the box
+
+    Tiles lie on the source's own grid of shards: no voxel is asked for twice.
+    """
+
+    def __init__(self, source_shape: Shape, target_shape: Shape, tile: tuple[int, int] = (TILE, TILE)) -> None:
+        """From a grid of `source_shape` to one of `target_shape`; `tile` are the sides (y, x) of tiles, in voxels."""
         self.source_shape = source_shape
         self.target_shape = target_shape
+        self.tile = tile
 
     @cached_property
     def _axes(self) -> tuple[AxisOperator, AxisOperator, AxisOperator]:
@@ -90,24 +113,67 @@ class Resampler:
         (z0, z1), (y0, y1), (x0, x1) = ranges
         return Box((z0, y0, x0), (z1, y1, x1))
 
-    def __call__(self, source: npt.NDArray[Any], target: Box) -> F32:
-        """Values of the `target` box, float32, from `source`, the array of `source_box(target)`, any real dtype."""
-        box = self.source_box(target)
-        if source.shape != box.shape:
-            raise ValueError(f"source has shape {source.shape}, box {target} needs {box.shape}")
-        values = np.ascontiguousarray(source, dtype=np.float32)
-        for axis, kernel in enumerate((_resample_z, _resample_y, _resample_x)):
-            operator = self._axes[axis]
-            if not operator.is_identity:
-                rows = slice(target.start[axis], target.stop[axis])
-                values = kernel(values, operator.first[rows] - box.start[axis], operator.weights[rows])
-        return values
+    def __call__(self, read: Callable[[Box], npt.NDArray[Any]], target: Box) -> F32:
+        """Values of the `target` box, float32; `read` gives those of a box of the source, of any real dtype."""
+        source = self.source_box(target)
+        tile_y, tile_x = self._tile(source.shape)
+        rows = np.empty((*target.shape[:2], source.shape[2]), np.float32)
+        for strip in _cut(source, 2, tile_x):
+            columns = slice(strip.start[2] - source.start[2], strip.stop[2] - source.start[2])
+            rows[:, :, columns] = self._strip(read, strip, tile_y, target)
+        return self._along(2, rows, source, target)
+
+    def _strip(self, read: Callable[[Box], npt.NDArray[Any]], source: Box, tile_y: int, target: Box) -> F32:
+        """`source` on the target's slices and rows, but still on its own columns."""
+        values = np.empty((target.shape[0], *source.shape[1:]), np.float32)
+        for tile in _cut(source, 1, tile_y):
+            rows = slice(tile.start[1] - source.start[1], tile.stop[1] - source.start[1])
+            values[:, rows] = self._along(0, _float32(read(tile), tile), tile, target)
+        return self._along(1, values, source, target)
+
+    def working_bytes(self, target: Shape, itemsize: int) -> int:
+        """The most that resampling a box of `target` voxels holds, source and result included.
+
+        `itemsize` are the bytes of a source voxel.
+        """
+        pairs = list(zip(self._axes, target, strict=True))
+        depth, height, width = (min(a.n_source, ceil(n * a.n_source / a.n_target) + a.taps) for a, n in pairs)
+        tile_y, tile_x = map(min, self._tile((depth, height, width)), (height, width))
+        tile = depth * tile_y * tile_x * (itemsize + 4) + target[0] * tile_y * tile_x * 4
+        strip = target[0] * (height + target[1]) * tile_x * 4
+        rows = target[0] * target[1] * width * 4
+        return rows + max(strip + tile, prod(target) * 4)
+
+    def _along(self, axis: int, values: F32, source: Box, target: Box) -> F32:
+        operator = self._axes[axis]
+        if operator.is_identity:
+            return values
+        rows = slice(target.start[axis], target.stop[axis])
+        return _KERNELS[axis](values, operator.first[rows] - source.start[axis], operator.weights[rows])
+
+    def _tile(self, source: Shape) -> tuple[int, int]:
+        """Sides (y, x) of the tiles of a box of `source` voxels; a small one is a single tile."""
+        return self.source_shape[1:] if prod(source) <= AT_ONCE else self.tile
 
 
 def resample_image(image: npt.NDArray[Any], shape: Shape) -> F32:
     """A whole image (z, y, x) in memory on a grid of `shape`, float32."""
     z, y, x = image.shape
-    return Resampler((z, y, x), shape)(image, Box.of(shape))
+    return Resampler((z, y, x), shape)(lambda box: image[box.slices], Box.of(shape))
+
+
+def _cut(box: Box, axis: int, side: int) -> Iterator[Box]:
+    """`box` cut along `axis` at the multiples of `side`."""
+    first, last = box.start[axis], box.stop[axis]
+    for a, b in pairwise((first, *range(first - first % side + side, last, side), last)):
+        (z0, y0, x0), (z1, y1, x1) = box.start, box.stop
+        yield Box((z0, a, x0), (z1, b, x1)) if axis == 1 else Box((z0, y0, a), (z1, y1, b))
+
+
+def _float32(values: npt.NDArray[Any], box: Box) -> F32:
+    if values.shape != box.shape:
+        raise ValueError(f"{box} was read as an array of shape {values.shape}")
+    return np.ascontiguousarray(values, dtype=np.float32)
 
 
 def _gaussian(sigma: float) -> npt.NDArray[np.float64]:
@@ -157,3 +223,6 @@ def _resample_x(source: F32, first: npt.NDArray[np.int64], weights: F32) -> F32:
                     total += weights[k, tap] * source[i, j, first[k] + tap]
                 target[i, j, k] = total
     return target
+
+
+_KERNELS: Final = (_resample_z, _resample_y, _resample_x)

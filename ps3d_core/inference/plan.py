@@ -14,6 +14,7 @@ evaluated more than once. The planner takes the fewest blocks that fit the memor
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
 from math import ceil, prod
@@ -82,13 +83,13 @@ def plan_prediction(
     memory_bytes: int,
     workers: int = 1,
     network_bytes: int = 0,
-    source_bytes_per_voxel: float = 4.0,
+    read_bytes: Callable[[Shape], float] = lambda shape: 8.0 * prod(shape),
     shards: Shape | None = None,
 ) -> PredictionPlan:
     """Plan a network grid of `shape`.
 
-    `network_bytes` is what the network needs besides (activations of a batch, weights), `source_bytes_per_voxel` the
-    scan data read per network voxel (itemsize / growth). Raises `InputError` when not even the smallest block fits.
+    `network_bytes` is what the network needs besides (activations of a batch, weights), `read_bytes` what reading a
+    box of the network grid holds at most, given its shape. Raises `InputError` when not even the smallest block fits.
     """
     z, y, x = (max(1, p // 2) for p in patch)
     grid = PatchGrid(shape, patch, (z, y, x))
@@ -98,7 +99,7 @@ def plan_prediction(
     least = float("inf")
     for block_shape in _candidates(shape, shards):
         blocks = BlockGrid(shape, block_shape)
-        memory = network_bytes + _walk_bytes(grid, blocks, shards, source_bytes_per_voxel)
+        memory = network_bytes + _walk_bytes(grid, blocks, shards, read_bytes)
         least = min(least, memory)
         if memory > budget or (len(blocks) < workers and _can_split(shape, shards, workers)):
             continue
@@ -127,14 +128,16 @@ def _can_split(shape: Shape, shards: Shape, workers: int) -> bool:
     return prod(ceil(n / s) for n, s in zip(shape, shards, strict=True)) >= workers
 
 
-def _walk_bytes(grid: PatchGrid, blocks: BlockGrid, shards: Shape, source_bytes_per_voxel: float) -> float:
+def _walk_bytes(grid: PatchGrid, blocks: BlockGrid, shards: Shape, read_bytes: Callable[[Shape], float]) -> float:
     """Peak memory of one block's walk along z, network aside."""
     depth, py, px = grid.patch
     _, y, x = (min(b, n) for b, n in zip(blocks.block_shape, grid.shape, strict=True))
-    core = max(y, grid.patch[1]) * max(x, grid.patch[2])
-    seen = min(y + 2 * py, grid.padded_shape[1]) * min(x + 2 * px, grid.padded_shape[2])
-    image = depth * seen * 4.0
-    ahead = grid.stride[0] * seen * (4.0 * 3 + source_bytes_per_voxel)
+    core = max(y, py) * max(x, px)
+    seen_y, seen_x = min(y + 2 * py, grid.padded_shape[1]), min(x + 2 * px, grid.padded_shape[2])
+    image = depth * seen_y * seen_x * 4.0
+    # The slices that were read last, and those of the next row: being read, or read and being normalised.
+    fresh = grid.stride[0] * seen_y * seen_x * 4.0
+    ahead = fresh + max(read_bytes((grid.stride[0], seen_y, seen_x)), 2.5 * fresh)
     accumulator = CLASSES * depth * core * 4.0
     finished = (shards[0] + depth) * core * 1.0
     return image + ahead + accumulator + finished

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,7 @@ import zarr
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.boxes import Box, Shape
 from ps3d_core.geometry.patches import PatchGrid
-from ps3d_core.geometry.resample import F32, Resampler
+from ps3d_core.geometry.resample import F32, TILE, Resampler
 from ps3d_core.network.normalisation import Intensity, Normalisation, ZScore
 from ps3d_core.store.arrays import array_name, read_box
 
@@ -28,13 +30,18 @@ class NetworkView:
     def __init__(self, image: zarr.Array[Any], network_shape: Shape) -> None:
         self._image = image
         z, y, x = image.shape
-        self._resampler = Resampler((z, y, x), network_shape)
+        _, *sides = image.shards or image.chunks
+        tile_y, tile_x = (side * ceil(TILE / side) for side in sides)
+        self._resampler = Resampler((z, y, x), network_shape, (tile_y, tile_x))
         self.shape = network_shape
 
     def read(self, box: Box) -> F32:
         """Values of `box` (network grid)."""
-        source = self._resampler.source_box(box)
-        return self._resampler(read_box(self._image, source), box)
+        return self._resampler(partial(read_box, self._image), box)
+
+    def read_bytes(self, shape: Shape) -> int:
+        """The most that reading a box of `shape` holds."""
+        return self._resampler.working_bytes(shape, self._image.dtype.itemsize)
 
     def origin(self, box: Box) -> str:
         """Where the values of `box` come from, for a person."""

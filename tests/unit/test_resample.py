@@ -1,5 +1,8 @@
 """Resampling between grids: known values, and bits that do not depend on how the volume is cut."""
 
+import tracemalloc
+from unittest import mock
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,6 +11,11 @@ from scipy.ndimage import gaussian_filter1d, map_coordinates
 
 from ps3d_core.geometry.boxes import Box
 from ps3d_core.geometry.resample import Resampler, axis_operator, resample_image
+
+
+def of(image):
+    """What reads boxes of an image in memory."""
+    return lambda box: image[box.slices]
 
 
 def _box(draw, shape):
@@ -31,9 +39,44 @@ def test_a_box_alone_has_the_bits_of_the_whole(case):
     source, target, box, seed = case
     image = np.random.default_rng(seed).normal(size=source).astype(np.float32)
     resampler = Resampler(source, target)
-    whole = resampler(image, Box.of(target))
-    part = resampler(image[resampler.source_box(box).slices], box)
+    whole = resampler(of(image), Box.of(target))
+    part = resampler(of(image), box)
     assert part.tobytes() == np.ascontiguousarray(whole[box.slices]).tobytes()
+
+
+@given(cases(), st.tuples(st.integers(1, 9), st.integers(1, 9)))
+@settings(max_examples=60, deadline=None)
+def test_tiles_change_no_bit_and_ask_for_every_voxel_once(case, tile):
+    source, target, box, seed = case
+    image = np.random.default_rng(seed).integers(0, 2**16, source).astype(np.uint16)
+    at_once = Resampler(source, target)(of(image), box)
+    asked = np.zeros(source, int)
+
+    def read(part):
+        asked[part.slices] += 1
+        assert all(part.shape[a] <= tile[a - 1] for a in (1, 2))
+        return image[part.slices]
+
+    resampler = Resampler(source, target, tile)
+    with mock.patch("ps3d_core.geometry.resample.AT_ONCE", 0):
+        assert resampler(read, box).tobytes() == at_once.tobytes()
+    expected = np.zeros(source, int)
+    expected[resampler.source_box(box).slices] = 1
+    assert (asked == expected).all()
+
+
+@pytest.mark.parametrize("zoom", [(1 / 3, 1 / 3, 1 / 3), (1, 1, 1), (1, 0.5, 2), (2, 2, 2), (0.1, 1, 0.3)])
+def test_no_more_memory_than_said(zoom):
+    target = (32, 160, 192)
+    source = tuple(round(n / f) for n, f in zip(target, zoom, strict=True))
+    resampler = Resampler(source, target)
+    resampler(lambda box: np.ones(box.shape, np.uint16), Box((0, 0, 0), (1, 2, 2)))  # kernels are compiled
+    tracemalloc.start()
+    resampler(lambda box: np.ones(box.shape, np.uint16), Box.of(target))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    said = resampler.working_bytes(target, 2)
+    assert 0.5 * said < peak <= said + 2**20
 
 
 @given(n_source=st.integers(1, 200), n_target=st.integers(1, 200))
@@ -70,5 +113,5 @@ def test_a_ramp_stays_a_ramp_at_voxel_centres():
 
 
 def test_a_source_of_the_wrong_shape_is_a_bug():
-    with pytest.raises(ValueError, match="needs"):
-        Resampler((4, 4, 4), (8, 8, 8))(np.zeros((3, 4, 4)), Box.of((8, 8, 8)))
+    with pytest.raises(ValueError, match="was read as an array of shape"):
+        Resampler((4, 4, 4), (8, 8, 8))(lambda box: np.zeros((3, 4, 4)), Box.of((8, 8, 8)))
