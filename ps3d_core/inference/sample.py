@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from math import ceil
+from math import ceil, prod
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from ps3d_core.store.arrays import array_name, read_box
 SAMPLES = 384
 SAMPLE_SIDE = 16
 REQUESTS_AT_ONCE = 8
+SMALL = 2**24  # voxels
 
 
 class NetworkView:
@@ -34,6 +36,7 @@ class NetworkView:
         tile_y, tile_x = (side * ceil(TILE / side) for side in sides)
         self._resampler = Resampler((z, y, x), network_shape, (tile_y, tile_x))
         self.shape = network_shape
+        self.scan_shape = (z, y, x)
 
     def read(self, box: Box) -> F32:
         """Values of `box` (network grid)."""
@@ -92,18 +95,25 @@ def sample_blocks(view: NetworkView, count: int = SAMPLES, side: int = SAMPLE_SI
     same scan always gives the same blocks. Blocks at thin axes are filled up with NaN.
     """
     blocks = np.full((count, side, side, side), np.nan, np.float32)
+    read = _once(view) if max(prod(view.shape), prod(view.scan_shape)) <= SMALL else view.read
 
     def fill(block: F32, offset: npt.NDArray[np.float64]) -> None:
         sides = [min(side, n) for n in view.shape]
         start = [round(o * (n - s)) for o, n, s in zip(offset, view.shape, sides, strict=True)]
         stop = [a + s for a, s in zip(start, sides, strict=True)]
         z, y, x = sides
-        block[:z, :y, :x] = view.read(Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2])))
+        block[:z, :y, :x] = read(Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2])))
 
     # Each is a few small requests: on an object store nearly all of the time is waiting for answers.
     with ThreadPoolExecutor(REQUESTS_AT_ONCE, "sample") as pool:
         list(pool.map(fill, blocks, _spread(count)))
     return blocks
+
+
+def _once(view: NetworkView) -> Callable[[Box], F32]:
+    # The samples of a small scan lie so close together that most of its chunks would be asked for several times.
+    whole = view.read(Box.of(view.shape))
+    return lambda box: whole[box.slices]
 
 
 def _spread(count: int) -> npt.NDArray[np.float64]:
