@@ -221,8 +221,16 @@ def ensure_array(plan: InstancesPlan, location: Location) -> None:
         create_array(location, plan.shape, np.uint32, chunks=chunks, shards=shards, overwrite=True)
 
 
-def largest_block(shape: Shape, *, bytes_per_voxel: float, memory_bytes: int, workers: int, halo: int) -> Shape:
-    """Voxels per block, whole default shards: as many as the budget of all workers allows and as do any good.
+def largest_block(
+    shape: Shape,
+    *,
+    bytes_per_voxel: float,
+    memory_bytes: int,
+    workers: int,
+    halo: int,
+    good_voxels: int = GOOD_BLOCK_VOXELS,
+) -> Shape:
+    """Voxels per block, whole default shards: as many as the budget of all workers allows, and not above `good_voxels`.
 
     Raises `InputError` when not even one shard per worker fits the budget.
     """
@@ -237,7 +245,7 @@ def largest_block(shape: Shape, *, bytes_per_voxel: float, memory_bytes: int, wo
         shape,
         shard_shape(shape),
         bytes_per_voxel=bytes_per_voxel,
-        memory_bytes=int(min(budget, workers * bytes_per_voxel * GOOD_BLOCK_VOXELS)),
+        memory_bytes=int(min(budget, workers * bytes_per_voxel * good_voxels)),
         workers=workers,
         halo=halo,
     )

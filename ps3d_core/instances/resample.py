@@ -32,6 +32,9 @@ from ps3d_core.store.location import Location
 
 VERSION: Final = 1
 
+# With a halo of one voxel, larger blocks save nothing.
+GOOD_BLOCK_VOXELS: Final = 258**3  # 256 cubed and its halo
+
 
 class Renumbering(NamedTuple):
     """ids: (largest source id + 1,) uint32, the id in the target, 0 for what vanished. voxels: of each target id."""
@@ -108,7 +111,12 @@ def plan_resampling(
     bytes_per_voxel = 4 + 8 * max(1.0, prod(source_shape) / prod(target_shape))
     if block_shape is None:
         block_shape = largest_block(
-            target_shape, bytes_per_voxel=bytes_per_voxel, memory_bytes=memory_bytes, workers=workers, halo=1
+            target_shape,
+            bytes_per_voxel=bytes_per_voxel,
+            memory_bytes=memory_bytes,
+            workers=workers,
+            halo=1,
+            good_voxels=GOOD_BLOCK_VOXELS,
         )
     return ResamplePlan(
         source,
