@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 
 from ps3d_core.errors import InputError
-from ps3d_core.geometry.boxes import Shape
+from ps3d_core.geometry.boxes import shape_text
 from ps3d_core.geometry.scale import Scale, particle_scale
 from ps3d_core.inference.plan import PredictionPlan, plan_prediction
 from ps3d_core.inference.sample import NetworkView
@@ -121,13 +121,13 @@ class SegmentPlan:
         """The plan in lines for a person; with the time of one patch, the time of the prediction too."""
         patches = self.prediction
         lines = [
-            f"scan       {self.job.scan}: {_times(self.scale.scan_shape)} voxels, {self.dtype}, "
+            f"scan       {self.job.scan}: {shape_text(self.scale.scan_shape)} voxels, {self.dtype}, "
             f"{self.spacing[0]:g} mm per voxel",
             f"particles  mean diameter {self.info.particle_size:g} mm = "
             f"{self.info.particle_size / float(np.mean(self.spacing)):.1f} voxels; the model wants "
             f"{self.target_particle_size:g}: zoom {self.scale.zoom:.3f}",
-            f"network    {_times(self.scale.network_shape)} voxels, {len(patches.patches)} patches of "
-            f"{_times(patches.patches.patch)}, {patches.evaluated} evaluated in {len(patches.blocks)} block(s) "
+            f"network    {shape_text(self.scale.network_shape)} voxels, {len(patches.patches)} patches of "
+            f"{shape_text(patches.patches.patch)}, {patches.evaluated} evaluated in {len(patches.blocks)} block(s) "
             f"({patches.redundancy:.2f} per patch), {8 if self.job.params.predict.mirror else 1} mirroring(s)",
             f"memory     about {patches.memory_bytes * patches.workers / GIB:.1f} GiB for prediction, budget "
             f"{self.job.resources.memory_gib:.1f} GiB; up to {self.disk_bytes / GIB:.1f} GiB on the store",
@@ -212,10 +212,6 @@ def _network_bytes(bundle: Bundle, params: PredictParams, resources: Resources) 
     features = bundle.info.architecture.features_per_stage[0]
     activations = at_once * (params.batch_size or 1) * prod(bundle.info.patch_size) * features * ACTIVATION_BYTES
     return TORCH_BYTES + int(activations)
-
-
-def _times(shape: Shape) -> str:
-    return " x ".join(map(str, shape))
 
 
 def _duration(seconds: float) -> str:

@@ -14,6 +14,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ps3d_core import __version__
+from ps3d_core.geometry.boxes import shape_text
 from ps3d_core.inference.predict import Prediction, predict
 from ps3d_core.inference.sample import NetworkView, scan_intensity
 from ps3d_core.instances.labels import border_core_to_instances
@@ -162,8 +163,8 @@ def report_scan(plan: SegmentPlan, progress: Progress = SILENT) -> Summary:
             facts={
                 "Model": plan.bundle.info.name,
                 "Software": f"ps3d {__version__}",
-                "Scan grid, voxels": " x ".join(map(str, plan.scale.scan_shape)),
-                "Network grid, voxels": " x ".join(map(str, plan.scale.network_shape)),
+                "Scan grid, voxels": shape_text(plan.scale.scan_shape),
+                "Network grid, voxels": shape_text(plan.scale.network_shape),
                 "Zoom": f"{plan.scale.zoom:.3f}",
                 "Stated particle size, mm": plan.info.particle_size,
                 "Parameters": plan.job.params.model_dump(mode="json", exclude_none=True),

@@ -6,6 +6,7 @@ from prefect import task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
+from ps3d_core.geometry.boxes import shape_text
 from ps3d_core.scan import ingest as core
 from ps3d_core.scan.ingest import IngestSummary
 from ps3d_core.store.layout import Dataset
@@ -45,7 +46,7 @@ def ingest(
         allow_gaps=allow_gaps,
         progress=run_progress(name),
     )
-    shown = summary.model_dump() | {"shape": " x ".join(map(str, summary.shape)), "seconds": round(summary.seconds, 1)}
+    shown = summary.model_dump() | {"shape": shape_text(summary.shape), "seconds": round(summary.seconds, 1)}
     rows = "\n".join(f"| {key} | {escaped(str(value))} |" for key, value in shown.items())
     create_markdown_artifact(
         f"| | |\n|---|---|\n{rows}",

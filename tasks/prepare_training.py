@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from prefect.artifacts import create_table_artifact
 
+from ps3d_core.geometry.boxes import shape_text
 from ps3d_core.training import preparation as core
 from ps3d_core.training import preparation_plan as planning
 from ps3d_core.training import prepared_scan as scans
@@ -40,7 +41,7 @@ def finish_preparation(plan: PreparationPlan, cases: Sequence[CaseRecord]) -> Pr
         [
             {
                 "scan": escaped(case.scan),
-                "voxels": " x ".join(map(str, case.network_shape)),
+                "voxels": shape_text(case.network_shape),
                 "particles": case.particles,
             }
             for case in record.cases.values()

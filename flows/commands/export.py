@@ -40,6 +40,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Export one image."""
     from flows.terminal import shown
+    from ps3d_core.geometry.boxes import shape_text
     from ps3d_core.scan.export import export
 
     with shown() as progress:
@@ -52,5 +53,5 @@ def run(args: argparse.Namespace) -> None:
             overwrite=args.overwrite,
             progress=progress,
         )
-    shape = " x ".join(map(str, summary.shape))
+    shape = shape_text(summary.shape)
     print(f"{summary.format}: {shape} voxels, {summary.dtype}, at {summary.destination}")

@@ -60,6 +60,7 @@ def run(args: argparse.Namespace) -> None:
 
 def _ingest_labels(args: argparse.Namespace) -> None:
     from flows.terminal import duration, shown
+    from ps3d_core.geometry.boxes import shape_text
     from ps3d_core.scan.ingest import ingest_labels
     from ps3d_core.store.layout import Dataset
     from ps3d_core.store.location import Location
@@ -73,7 +74,7 @@ def _ingest_labels(args: argparse.Namespace) -> None:
             allow_gaps=args.allow_gaps,
             progress=progress,
         )
-    shape = " x ".join(map(str, summary.shape))
+    shape = shape_text(summary.shape)
     print(f"{summary.name}: labels up to {summary.highest}, {shape} voxels, in {duration(summary.seconds)}")
     print(f"  labels  {summary.labels}")
     print(f"  next    ps3d prepare-training {args.dataset} TRAINING")
@@ -81,6 +82,7 @@ def _ingest_labels(args: argparse.Namespace) -> None:
 
 def _ingest_scan(args: argparse.Namespace) -> None:
     from flows.terminal import duration, shown
+    from ps3d_core.geometry.boxes import shape_text
     from ps3d_core.scan.ingest import ingest
     from ps3d_core.store.layout import Dataset
     from ps3d_core.store.location import Location
@@ -96,7 +98,7 @@ def _ingest_scan(args: argparse.Namespace) -> None:
             allow_gaps=args.allow_gaps,
             progress=progress,
         )
-    shape = " x ".join(map(str, summary.shape))
+    shape = shape_text(summary.shape)
     print(f"{summary.name}: {shape} voxels of {summary.spacing:g} mm, {summary.dtype}, in {duration(summary.seconds)}")
     print(f"  image   {summary.image}")
     print(f"  next    ps3d segment {args.dataset} RESULTS --name {summary.name}")

@@ -22,6 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Describe one bundle."""
+    from ps3d_core.geometry.boxes import shape_text
     from ps3d_core.network.bundle import load_bundle
 
     bundle = load_bundle(args.bundle)
@@ -32,7 +33,7 @@ def run(args: argparse.Namespace) -> None:
     print(f"{info.name}  ({bundle.location})")
     print(f"  digest                {info.digest}")
     print(f"  folds                 {', '.join(map(str, bundle.folds))}")
-    print(f"  patch                 {' x '.join(map(str, info.patch_size))} voxels")
+    print(f"  patch                 {shape_text(info.patch_size)} voxels")
     print(f"  mean particle         {info.target_particle_size:g} voxels on the network grid")
     print(f"  border                {info.border_thickness:g} voxels")
     print(f"  grey values           {_line(info.normalisation.model_dump())}")

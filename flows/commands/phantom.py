@@ -43,6 +43,7 @@ def run(args: argparse.Namespace) -> None:
     """Write one phantom."""
     from flows.terminal import shown
     from ps3d_core.errors import InputError
+    from ps3d_core.geometry.boxes import shape_text
     from ps3d_core.phantom.params import PhantomParams
     from ps3d_core.phantom.variety import random_params
     from ps3d_core.phantom.write import write_phantom
@@ -58,6 +59,6 @@ def run(args: argparse.Namespace) -> None:
     dataset = Dataset(Location.parse(args.dataset))
     with shown() as progress:
         write_phantom(params, dataset.root, args.name, spacing=args.spacing, progress=progress)
-    print(f"{args.name}: {' x '.join(map(str, params.shape))} voxels of {args.spacing:g} mm, {params.dtype}")
+    print(f"{args.name}: {shape_text(params.shape)} voxels of {args.spacing:g} mm, {params.dtype}")
     print(f"  image   {dataset.image(args.name)}")
     print(f"  truth   {dataset.truth(args.name)}")

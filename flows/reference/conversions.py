@@ -61,6 +61,7 @@ class Conversion:
         """Convert."""
         from flows.inputs import existing
         from flows.terminal import shown
+        from ps3d_core.geometry.boxes import shape_text
         from ps3d_core.scan.export import export
         from ps3d_core.store.location import Location
 
@@ -78,7 +79,7 @@ class Conversion:
                 overwrite=True,
                 progress=progress,
             )
-        print(f"{summary.format}: {' x '.join(map(str, summary.shape))} voxels, {summary.dtype}, at {target}")
+        print(f"{summary.format}: {shape_text(summary.shape)} voxels, {summary.dtype}, at {target}")
 
     def _named(self, stem: str) -> str:
         return stem + {"tiff": "", "nifti": ".nii.gz", "zarr": ".zarr"}[self.target]

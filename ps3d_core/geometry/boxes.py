@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
 Shape = tuple[int, int, int]
+
+
+def shape_text(shape: Sequence[int]) -> str:
+    """A shape as people write it: 40 x 30 x 20."""
+    return " x ".join(map(str, shape))
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ import numpy as np
 
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.blocks import BlockGrid, block_shape_for
-from ps3d_core.geometry.boxes import Shape
+from ps3d_core.geometry.boxes import Shape, shape_text
 from ps3d_core.params import GIB
 from ps3d_core.store.arrays import CHUNK, SHARD, chunk_shape, create_array, open_array, shard_shape
 from ps3d_core.store.identity import content_identity
@@ -150,7 +150,7 @@ class InstancesPlan:
     def describe(self) -> str:
         """One line for a person."""
         return (
-            f"instances  {len(self.blocks())} block(s) of {' x '.join(map(str, self.block_shape))} voxels, halo "
+            f"instances  {len(self.blocks())} block(s) of {shape_text(self.block_shape)} voxels, halo "
             f"{self.halo}, about {self.memory_bytes / GIB:.1f} GiB per worker"
         )
 

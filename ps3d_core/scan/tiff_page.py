@@ -18,6 +18,7 @@ import numpy.typing as npt
 from tifffile import TiffFile, TiffFrame, TiffPage
 
 from ps3d_core.errors import InputError, StoreError
+from ps3d_core.geometry.boxes import shape_text
 from ps3d_core.store.ome import Spacing
 
 # What tifffile is unsure of it logs; without a handler that would end up on a user's screen.
@@ -90,7 +91,7 @@ def check_whole(page: TiffPage | TiffFrame, file_size: int, name: str) -> None:
             )
     if not whole:
         raise InputError(
-            f"{name}: truncated, {file_size} bytes do not hold {' x '.join(map(str, keyframe.shape))} voxels of "
+            f"{name}: truncated, {file_size} bytes do not hold {shape_text(keyframe.shape)} voxels of "
             f"{keyframe.dtype}; restore the file or export it again"
         )
 

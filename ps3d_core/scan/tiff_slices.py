@@ -13,6 +13,7 @@ import numpy.typing as npt
 from tifffile import TiffPage
 
 from ps3d_core.errors import InputError
+from ps3d_core.geometry.boxes import shape_text
 from ps3d_core.scan.files import open_to_read, size_of
 from ps3d_core.scan.reader import ScanReader, scan_dtype, scan_shape
 from ps3d_core.scan.slice_names import check_numbering, natural_order
@@ -116,4 +117,4 @@ def _header(page: TiffPage, name: str) -> Header:
 
 def _in_words(header: Header) -> str:
     shape, dtype = header
-    return f"{' x '.join(map(str, shape))} {dtype}"
+    return f"{shape_text(shape)} {dtype}"

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from tifffile import TiffFile, TiffFrame, TiffPage, TiffPageSeries
 
 from ps3d_core.errors import InputError
+from ps3d_core.geometry.boxes import shape_text
 from ps3d_core.scan.files import fill_from, open_to_read, size_of
 from ps3d_core.scan.reader import ScanReader, scan_dtype, scan_shape
 from ps3d_core.scan.tiff_page import (
@@ -101,7 +102,7 @@ class TiffStack(ScanReader):
 
 def _only_series(tif: TiffFile, name: str) -> TiffPageSeries:
     series = tif.series
-    kinds = sorted({f"{' x '.join(map(str, one.keyframe.shape))} {one.dtype}" for one in series})
+    kinds = sorted({f"{shape_text(one.keyframe.shape)} {one.dtype}" for one in series})
     if len(series) != 1:
         raise InputError(
             f"{name}: pages of {len(series)} kinds ({', '.join(kinds)[:100]}); must be alike; export the slices alike"

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.blocks import BlockGrid
-from ps3d_core.geometry.boxes import Shape
+from ps3d_core.geometry.boxes import Shape, shape_text
 from ps3d_core.instances.plan import BASE_BYTES, largest_block
 from ps3d_core.network.normalisation import Intensity, Normalisation, PerScan, ZScore
 from ps3d_core.params import GIB, PreparationParams, Resources
@@ -278,11 +278,7 @@ def _rule(normalisation: Normalisation) -> str:
 def _line(case: CasePlan) -> str:
     scan, scale = case.scan, case.scan.scale
     return (
-        f"scan       {scan.name}: {_times(scale.scan_shape)} voxels, {scan.image.dtype}, labels {scan.labels.dtype}; "
-        f"particles {scan.info.particle_size / scan.info.spacing:.1f} voxels, zoom {scale.zoom:.3f}, network grid "
-        f"{_times(case.network_shape)}"
+        f"scan       {scan.name}: {shape_text(scale.scan_shape)} voxels, {scan.image.dtype}, labels "
+        f"{scan.labels.dtype}; particles {scan.info.particle_size / scan.info.spacing:.1f} voxels, zoom "
+        f"{scale.zoom:.3f}, network grid {shape_text(case.network_shape)}"
     )
-
-
-def _times(shape: Shape) -> str:
-    return " x ".join(map(str, shape))

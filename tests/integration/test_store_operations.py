@@ -101,6 +101,7 @@ def test_stages_read_every_shard_once(counted):
     requests, plan = counted
     network, scan = shards(plan.scale.network_shape), shards(SHAPE)
     border_core = shards(plan.scale.network_shape, border_core_shards)
+    assert of(requests.reads, "grey values", "") == scan
     assert of(requests.writes, "predict", "border-core") == border_core
     assert of(requests.reads, "label cores", "border-core") == border_core
     assert of(requests.reads, "grow particles", "border-core") == border_core

@@ -12,7 +12,7 @@ from typing import Final, Literal
 from pydantic import BaseModel, ConfigDict
 
 from ps3d_core.errors import InputError
-from ps3d_core.geometry.boxes import Shape
+from ps3d_core.geometry.boxes import shape_text
 from ps3d_core.network.bundle import INFO_NAME, Bundle, load_bundle
 from ps3d_core.network.device import choose_device
 from ps3d_core.network.nnunet.importing import check_target
@@ -94,7 +94,7 @@ class TrainPlan:
         epochs, iterations = params.epochs or _STEPS[0], params.iterations or _STEPS[1]
         own = {"nnUNetTrainer": ""}.get(params.trainer, ", if the trainer has nnU-Net's usual length")
         own = "" if params.epochs and params.iterations else own
-        patch = f", patches of at most {_times(params.patch)}" if params.patch else ""
+        patch = f", patches of at most {shape_text(params.patch)}" if params.patch else ""
         network = f"planned by {params.planner}{patch}" if self.start is None else "the model that it starts from"
         lines = [
             f"data       {self.folder.full_name}: {len(record.cases)} case(s), {voxels / 1e6:.3g} million voxels, "
@@ -133,7 +133,7 @@ class Planned(BaseModel):
     def line(self) -> str:
         """The same for a person."""
         return (
-            f"planned    patches of {_times(self.patch)}, {self.batch_size} at a time; {self.network} of "
+            f"planned    patches of {shape_text(self.patch)}, {self.batch_size} at a time; {self.network} of "
             f"{len(self.features)} stages, {self.features[0]} to {self.features[-1]} features"
         )
 
@@ -228,8 +228,9 @@ def _check_memory(record: PreparationRecord, resources: Resources) -> None:
     needed = prod(case.network_shape) * _BYTES_PER_VOXEL
     if needed > resources.memory_bytes:
         raise InputError(
-            f"case {name} of {_times(case.network_shape)} voxels: nnU-Net holds cases whole, about {needed / GIB:.1f} "
-            f"GiB for this one, the budget is {resources.memory_gib:.1f}; raise --memory or prepare a part of the scan"
+            f"case {name} of {shape_text(case.network_shape)} voxels: nnU-Net holds cases whole, about "
+            f"{needed / GIB:.1f} GiB for this one, the budget is {resources.memory_gib:.1f}; raise --memory or "
+            "prepare a part of the scan"
         )
 
 
@@ -238,7 +239,3 @@ def _work_folder(job: TrainJob) -> Path:
     if place.local_path is None:
         raise InputError(f"{place}: nnU-Net works in a folder of this machine; give one with --work")
     return place.local_path
-
-
-def _times(shape: Shape) -> str:
-    return " x ".join(map(str, shape))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ps3d_core.errors import InputError
+from ps3d_core.geometry.boxes import shape_text
 from ps3d_core.network.bundle import Bundle, BundleInfo, load_bundle
 from ps3d_core.network.normalisation import Normalisation, PerScan
 from ps3d_core.params import TrainParams
@@ -44,8 +45,8 @@ def _check_network(params: TrainParams, info: BundleInfo) -> None:
         raise InputError(f"--features {params.features}: the network is that of {own}; leave one of them out")
     if params.patch and any(side % factor for side, factor in zip(params.patch, step, strict=True)):
         raise InputError(
-            f"--patch {_times(params.patch)}: the network of {own} takes multiples of {_times(step)}; leave it out "
-            f"for the model's own {_times(info.patch_size)}"
+            f"--patch {shape_text(params.patch)}: the network of {own} takes multiples of {shape_text(step)}; leave it "
+            f"out for the model's own {shape_text(info.patch_size)}"
         )
 
 
@@ -68,7 +69,3 @@ def _flags(info: BundleInfo) -> str:
 def _by_local_contrast(normalisation: Normalisation) -> bool:
     """Otherwise by mean and standard deviation, of each scan or of all: to a network these look alike."""
     return isinstance(normalisation, PerScan) and normalisation.method == "local-contrast"
-
-
-def _times(shape: tuple[int, int, int]) -> str:
-    return " x ".join(map(str, shape))
