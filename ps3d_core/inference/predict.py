@@ -29,6 +29,7 @@ from ps3d_core.inference.evaluate import PatchEvaluator
 from ps3d_core.inference.plan import PredictionPlan, border_core_chunks, border_core_shards
 from ps3d_core.inference.sample import NetworkView, PaddedView
 from ps3d_core.inference.weights import gaussian_weights
+from ps3d_core.memory import release_memory
 from ps3d_core.network.bundle import load_bundle
 from ps3d_core.network.device import choose_device
 from ps3d_core.network.ensemble import Predictor
@@ -153,6 +154,7 @@ class _Walk:
                         accumulator.add((z, y, x), probabilities)
                         report(1)
                     writer.put(z, accumulator.advance(next_z))
+                    release_memory()
             return _record(evaluate)
         return _record(None)
 
