@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.blocks import Block
-from ps3d_core.memory import release_memory
+from ps3d_core.memory import release_memory, share_heaps
 from ps3d_core.progress import SILENT, Progress
 from ps3d_core.store.lease import require_lease
 from ps3d_core.store.ledger import Ledger, Record
@@ -116,6 +116,7 @@ def run_blocks(
 
 
 def _evaluate(work: Work, block: Block, ledger: Ledger) -> Record:
+    share_heaps()  # in worker processes nobody has said it yet
     record = work(block)
     release_memory()
     ledger.record(block.index, record)

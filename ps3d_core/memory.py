@@ -1,20 +1,35 @@
-"""Memory that was freed goes back to the operating system.
+"""Memory that was freed goes back to the operating system, which the C library does not do by itself.
 
-The C library keeps what a block freed for the next allocation, torn into pieces that fit no large array, in one heap
-per thread: over the stages of a run hundreds of MB that nobody uses, and that no budget can know.
+glibc gives every thread a heap of its own and keeps there what was freed, torn into pieces that fit no large array.
+Measured in prediction with two threads: a third more memory than is in use, another third in some runs, and more in
+every later stage; no budget can know it. With two heaps for all threads it is gone, and nothing is slower. Where the C
+library is another, nothing happens.
 """
 
 from __future__ import annotations
 
 import ctypes
 import sys
+from typing import Final
+
+HEAPS: Final = 2
+
+_M_ARENA_MAX: Final = -8  # malloc.h
+
+
+def share_heaps() -> None:
+    """Let all threads of this process share a few heaps; to be said before it has started many."""
+    if _options is not None:
+        _options(_M_ARENA_MAX, HEAPS)
 
 
 def release_memory() -> None:
-    """Return freed memory, which takes milliseconds; does nothing where the C library has no such call."""
+    """Return freed memory, which takes milliseconds."""
     if _trim is not None:
         _trim(0)
 
 
-# Part of glibc, not of other C libraries. Windows cannot look into the process itself.
-_trim = None if sys.platform == "win32" else getattr(ctypes.CDLL(None), "malloc_trim", None)
+# malloc_trim is glibc's own; mallopt may be there elsewhere, with other options. Windows cannot name its own process.
+_process = None if sys.platform == "win32" else ctypes.CDLL(None)
+_trim = getattr(_process, "malloc_trim", None)
+_options = _trim and getattr(_process, "mallopt", None)
