@@ -6,7 +6,7 @@ import os
 from typing import Literal
 
 import psutil
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, PositiveFloat, field_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, PositiveFloat, ValidationInfo, field_validator
 
 from ps3d_core.blockwise import Runner
 from ps3d_core.network.normalisation import Normalisation
@@ -211,6 +211,13 @@ class Resources(_Params):
     dask_scheduler: str | None = Field(
         default=None, description="address for runner dask, like tcp://host:8786; a cluster of its own when absent"
     )
+
+    @field_validator("dask_scheduler")
+    @classmethod
+    def _belongs_to_dask(cls, address: str | None, info: ValidationInfo) -> str | None:
+        if address is not None and info.data.get("runner") != "dask":
+            raise ValueError("no other runner than dask has a scheduler; add --runner dask or leave it out")
+        return address
 
     @property
     def memory_bytes(self) -> int:

@@ -127,6 +127,7 @@ def test_usage_errors(arguments: list[str], says: str, capsys: pytest.CaptureFix
         (["segment", "{here}", "{here}/out", "--name", "ore"], "'ore': not in"),
         (["segment", "{here}", "{here}/out", "--name", "a", "b"], "scan 'b': not in"),
         (["segment", "{here}", "{here}/out", "--name", "a", "--memory", "0"], "--memory 0"),
+        (["segment", "{here}", "{here}/out", "--name", "a", "--dask-scheduler", "tcp://x:1"], "--runner dask"),
         (["segment", "{here}", "{here}/out", "--name", "a", "--batch-size", "9999"], "--batch-size 9999"),
         (
             ["segment", "{here}", "{here}/out", "--name", "a", "--min-rel-particle-size", "2"],
