@@ -60,6 +60,10 @@ class AxisOperator:
             return start, stop
         return int(self.first[start]), int(self.first[stop - 1]) + self.taps
 
+    def within(self, stop: int) -> int:
+        """The number of target indices, from the first one on, that read only source indices below `stop`."""
+        return stop if self.is_identity else int(np.searchsorted(self.first + self.taps, stop, side="right"))
+
 
 def axis_operator(n_source: int, n_target: int) -> AxisOperator:
     """Operator for one axis; see the module docstring for its definition."""
@@ -86,14 +90,14 @@ def axis_operator(n_source: int, n_target: int) -> AxisOperator:
 class Resampler:
     """Map from a scan grid to a network grid (or back), box by box.
 
-    A box much finer on the source than on the target is resampled tile by tile, so that what is held of the source is
-    a column along z, however large the box:
+    A box is resampled tile by tile, so that what is held of a source much finer than the target is a column along z,
+    however large the box:
 
-        source z ########   one tile: along z at once      ->  strip, its tiles side by side in y
-                 ########   one strip: along y              ->  rows, the strips side by side in x
-        tiles in y, x       all rows: along x               ->  the box
+        z ########   tiles, in y and x          each along z         ->  side by side in y they make a strip
+          ########   strips, in x               each along y         ->  wait until all columns of a voxel are there
+          ########   columns that are there     along x              ->  the box
 
-    Tiles lie on the source's own grid of shards: no voxel is asked for twice.
+    Tiles lie on the source's own grid of shards: no voxel is asked for twice. A small box is one tile.
     """
 
     def __init__(self, source_shape: Shape, target_shape: Shape, tile: tuple[int, int] = (TILE, TILE)) -> None:
@@ -115,21 +119,31 @@ class Resampler:
 
     def __call__(self, read: Callable[[Box], npt.NDArray[Any]], target: Box) -> F32:
         """Values of the `target` box, float32; `read` gives those of a box of the source, of any real dtype."""
-        source = self.source_box(target)
+        source, x = self.source_box(target), self._axes[2]
         tile_y, tile_x = self._tile(source.shape)
-        rows = np.empty((*target.shape[:2], source.shape[2]), np.float32)
+        values = np.empty(target.shape, np.float32)
+        start = target.start[2]
+        waiting = np.empty((*target.shape[:2], 0), np.float32)
         for strip in _cut(source, 2, tile_x):
-            columns = slice(strip.start[2] - source.start[2], strip.stop[2] - source.start[2])
-            rows[:, :, columns] = self._strip(read, strip, tile_y, target)
-        return self._along(2, rows, source, target)
+            waiting = np.concatenate((waiting, self._strip(read, strip, tile_y, target)), axis=2)
+            first = strip.stop[2] - waiting.shape[2]
+            stop = max(start, min(x.within(strip.stop[2]), target.stop[2]))
+            columns = slice(start - target.start[2], stop - target.start[2])
+            values[:, :, columns] = self._along(2, waiting, first, start, stop)
+            start = stop
+            needed, _ = x.source_range(min(start, target.stop[2] - 1), target.stop[2])
+            waiting = waiting[:, :, needed - first :].copy()
+        return values
 
     def _strip(self, read: Callable[[Box], npt.NDArray[Any]], source: Box, tile_y: int, target: Box) -> F32:
         """`source` on the target's slices and rows, but still on its own columns."""
         values = np.empty((target.shape[0], *source.shape[1:]), np.float32)
         for tile in _cut(source, 1, tile_y):
             rows = slice(tile.start[1] - source.start[1], tile.stop[1] - source.start[1])
-            values[:, rows] = self._along(0, _float32(read(tile), tile), tile, target)
-        return self._along(1, values, source, target)
+            grey = _float32(read(tile), tile)
+            values[:, rows] = self._along(0, grey, tile.start[0], target.start[0], target.stop[0])
+            del grey  # before the next one is read
+        return self._along(1, values, source.start[1], target.start[1], target.stop[1])
 
     def working_bytes(self, target: Shape, itemsize: int) -> int:
         """The most that resampling a box of `target` voxels holds, source and result included.
@@ -140,16 +154,17 @@ class Resampler:
         depth, height, width = (min(a.n_source, ceil(n * a.n_source / a.n_target) + a.taps) for a, n in pairs)
         tile_y, tile_x = map(min, self._tile((depth, height, width)), (height, width))
         tile = depth * tile_y * tile_x * (itemsize + 4) + target[0] * tile_y * tile_x * 4
-        strip = target[0] * (height + target[1]) * tile_x * 4
-        rows = target[0] * target[1] * width * 4
-        return rows + max(strip + tile, prod(target) * 4)
+        strip = target[0] * height * tile_x * 4
+        column = target[0] * target[1] * 4
+        waiting = (tile_x + self._axes[2].taps) * column
+        return prod(target) * 4 + waiting + max(strip + tile, strip + tile_x * column, waiting)
 
-    def _along(self, axis: int, values: F32, source: Box, target: Box) -> F32:
+    def _along(self, axis: int, values: F32, first: int, start: int, stop: int) -> F32:
+        """Target indices `start` to `stop` along `axis`; `values` begin at the source's index `first`."""
         operator = self._axes[axis]
         if operator.is_identity:
             return values
-        rows = slice(target.start[axis], target.stop[axis])
-        return _KERNELS[axis](values, operator.first[rows] - source.start[axis], operator.weights[rows])
+        return _KERNELS[axis](values, operator.first[start:stop] - first, operator.weights[start:stop])
 
     def _tile(self, source: Shape) -> tuple[int, int]:
         """Sides (y, x) of the tiles of a box of `source` voxels; a small one is a single tile."""

@@ -135,9 +135,9 @@ def _walk_bytes(grid: PatchGrid, blocks: BlockGrid, shards: Shape, read_bytes: C
     core = max(y, py) * max(x, px)
     seen_y, seen_x = min(y + 2 * py, grid.padded_shape[1]), min(x + 2 * px, grid.padded_shape[2])
     image = depth * seen_y * seen_x * 4.0
-    # The slices that were read last, and those of the next row: being read, or read and being normalised.
-    fresh = grid.stride[0] * seen_y * seen_x * 4.0
-    ahead = fresh + max(read_bytes((grid.stride[0], seen_y, seen_x)), 2.5 * fresh)
+    # The slices of the next row: being read, or read and being normalised.
+    fresh = (grid.stride[0], seen_y, seen_x)
+    ahead = max(read_bytes(fresh), prod(fresh) * 10.0)
     accumulator = CLASSES * depth * core * 4.0
     finished = (shards[0] + depth) * core * 1.0
     return image + ahead + accumulator + finished

@@ -204,15 +204,10 @@ class _Walk:
             filled = zs[0]
             for z in zs:
                 while filled < z + depth:
-                    fresh = torch.from_numpy(ahead.result())
+                    filled += _roll(slab, torch.from_numpy(ahead.result()))
                     pieces = pieces[1:]
                     if pieces:
                         ahead = read(pieces[0])
-                    kept = depth - fresh.shape[0]
-                    for i in range(kept):
-                        slab[i] = slab[i + fresh.shape[0]]
-                    slab[kept:] = fresh.to(slab.device)
-                    filled += fresh.shape[0]
                 yield slab
 
     def _write_row(self, start: int, labels: npt.NDArray[np.uint8]) -> None:
@@ -268,6 +263,15 @@ def _predictor(prediction: Prediction) -> Predictor:
 
 def _cut(slab: torch.Tensor, y: int, x: int, patch: Shape) -> torch.Tensor:
     return slab[:, y : y + patch[1], x : x + patch[2]]
+
+
+def _roll(slab: torch.Tensor, fresh: torch.Tensor) -> int:
+    """Move `slab` along by the `fresh` slices, which become its last ones; returns how many they are."""
+    kept = len(slab) - len(fresh)
+    for i in range(kept):
+        slab[i] = slab[i + len(fresh)]
+    slab[kept:] = fresh.to(slab.device)
+    return len(fresh)
 
 
 def _record(evaluator: PatchEvaluator | None) -> Record:
