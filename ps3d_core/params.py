@@ -12,8 +12,8 @@ from ps3d_core.blockwise import Runner
 from ps3d_core.network.normalisation import Normalisation
 
 GIB = 2**30
-# What the process that leads worker processes holds itself: libraries, and the network that it has timed; measured.
-LEADER_BYTES = 700 * 2**20
+# What the process that leads worker processes holds besides torch: libraries, the network that it has timed; measured.
+LEADER_BYTES = 540 * 2**20
 _CLASS_NAME = r"^[A-Za-z_]\w{0,99}$"
 
 
@@ -222,8 +222,12 @@ class Resources(_Params):
     @property
     def memory_bytes(self) -> int:
         """Budget in bytes of those that work on blocks; worker processes have the one that leads them beside them."""
-        is_led = self.runner == "processes" or (self.runner == "dask" and self.dask_scheduler is None)
-        return int(self.memory_gib * GIB) - (LEADER_BYTES if is_led else 0)
+        budget = int(self.memory_gib * GIB)
+        if self.runner == "threads" or self.dask_scheduler is not None:
+            return budget
+        from ps3d_core.network.device import library_bytes  # torch, which commands without a network do without
+
+        return budget - LEADER_BYTES - library_bytes()
 
     def blocks_runner(self) -> Runner:
         """The runner for stages made of many small blocks."""

@@ -20,6 +20,7 @@ from ps3d_core.inference.plan import PredictionPlan, plan_prediction
 from ps3d_core.inference.sample import NetworkView
 from ps3d_core.instances.plan import BYTES_PER_VOXEL, HALO, largest_block
 from ps3d_core.network.bundle import BUNDLED, Bundle, load_bundle
+from ps3d_core.network.device import library_bytes
 from ps3d_core.params import GIB, PredictParams, Resources, SegmentParams
 from ps3d_core.scan.reader import scan_dtype
 from ps3d_core.scan.spacing import agreed_spacing
@@ -34,8 +35,8 @@ STAGE_VERSIONS: Final = {"predict": 1, "instances": 1, "labels": 1, "particles":
 
 # Peak bytes per patch voxel and feature map of the finest stage during a forward pass, measured with float32.
 ACTIVATION_BYTES: Final = 4 * 5
-# Interpreter, libraries and torch of one worker, weights of a network of usual size; measured.
-TORCH_BYTES: Final = 650 * 2**20
+# Interpreter and libraries of one worker besides torch, weights of a network of usual size; measured.
+WORKER_BYTES: Final = 560 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +212,7 @@ def _network_bytes(bundle: Bundle, params: PredictParams, resources: Resources) 
     at_once = patches_at_once(resources)
     features = bundle.info.architecture.features_per_stage[0]
     activations = at_once * (params.batch_size or 1) * prod(bundle.info.patch_size) * features * ACTIVATION_BYTES
-    return TORCH_BYTES + int(activations)
+    return WORKER_BYTES + library_bytes() + int(activations)
 
 
 def _duration(seconds: float) -> str:

@@ -52,7 +52,8 @@ def _cut_small() -> None:
     from ps3d_core.inference import plan
 
     plan.CHUNK, plan.SHARD_DEPTH, plan.SHARD_SIDE = 16, 32, 32
-    segmentation.TORCH_BYTES = 0  # the budget is for small blocks, not for the network
+    # The budget is for small blocks, not for the network.
+    segmentation.WORKER_BYTES, segmentation.library_bytes = 0, lambda: 0
 
 
 class _Writes:
