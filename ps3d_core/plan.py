@@ -35,8 +35,9 @@ STAGE_VERSIONS: Final = {"predict": 1, "instances": 1, "labels": 1, "particles":
 
 # Peak bytes per patch voxel and feature map of the finest stage during a forward pass, measured with float32.
 ACTIVATION_BYTES: Final = 4 * 5
-# Interpreter and libraries of one worker besides torch, weights of a network of usual size; measured.
-WORKER_BYTES: Final = 560 * 2**20
+# Interpreter and libraries of one worker besides torch, weights of a network of usual size; measured, with 160 MiB that
+# compiling kernels takes in the first run after an installation.
+WORKER_BYTES: Final = 720 * 2**20
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,7 +57,7 @@ def test_segmentation(shape, particle_size, tmp_path):
     planned = plan_segmentation(job).prediction.memory_bytes
     assert planned < 1.6 * GIB
     run = ("segment", dataset, tmp_path / "out", "--direct", "--no-tta", "--workers", 2, "--memory", 2)
-    assert 0.8 * planned < peak_of(*run) <= planned
+    assert 0.7 * planned < peak_of(*run) <= planned
 
 
 def test_worker_processes_together_with_the_one_that_leads_them(tmp_path):
@@ -66,8 +66,8 @@ def test_worker_processes_together_with_the_one_that_leads_them(tmp_path):
     command = [sys.executable, "-m", "flows.cli", *map(str, run), "--memory"]
     torch_gib = 3 * library_bytes() / GIB
     # Enough for two workers, but not for the process that starts them as well.
-    assert subprocess.run([*command, str(1.4 + torch_gib)], capture_output=True).returncode == 2
-    budget = 2.1 + torch_gib
+    assert subprocess.run([*command, str(1.8 + torch_gib)], capture_output=True).returncode == 2
+    budget = 2.4 + torch_gib
     with subprocess.Popen([*command, str(budget)], stdout=subprocess.DEVNULL) as leader:
         with PeakMemory(psutil.Process(leader.pid)) as peak:
             assert leader.wait() == 0
