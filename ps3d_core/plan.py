@@ -16,7 +16,7 @@ import numpy as np
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.boxes import shape_text
 from ps3d_core.geometry.scale import Scale, particle_scale
-from ps3d_core.inference.plan import PredictionPlan, plan_prediction
+from ps3d_core.inference.plan import PredictionPlan, plan_prediction, walk_axis
 from ps3d_core.inference.sample import NetworkView
 from ps3d_core.instances.plan import BYTES_PER_VOXEL, HALO, largest_block
 from ps3d_core.network.bundle import BUNDLED, Bundle, load_bundle
@@ -31,7 +31,7 @@ from ps3d_core.store.location import Location
 from ps3d_core.store.ome import Spacing, open_image
 
 # Raise a number when a change of the code changes that stage's bytes: finished work of older code is then redone.
-STAGE_VERSIONS: Final = {"predict": 1, "instances": 1, "labels": 1, "particles": 1}
+STAGE_VERSIONS: Final = {"predict": 2, "instances": 1, "labels": 1, "particles": 1}
 
 # Peak bytes per patch voxel and feature map of the finest stage during a forward pass, measured with float32.
 ACTIVATION_BYTES: Final = 4 * 5
@@ -166,7 +166,7 @@ def plan_segmentation(job: SegmentJob) -> SegmentPlan:
         memory_bytes=job.resources.memory_bytes,
         workers=prediction_workers(job.resources),
         network_bytes=_network_bytes(bundle, job.params.predict, job.resources),
-        read_bytes=NetworkView(array, scale.network_shape).read_bytes,
+        read_bytes=NetworkView(array, scale.network_shape, walk_axis(scale.network_shape)).read_bytes,
     )
     # Refused now rather than after hours of prediction.
     largest_block(

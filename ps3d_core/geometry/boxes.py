@@ -14,6 +14,16 @@ def shape_text(shape: Sequence[int]) -> str:
     return " x ".join(map(str, shape))
 
 
+def turned(shape: Shape, axis: int) -> Shape:
+    """The shape of a volume of `shape` after `numpy.swapaxes(volume, 0, axis)`: `axis` comes first, z in its place.
+
+    Turning twice about the same axis changes nothing.
+    """
+    sides = list(shape)
+    sides[0], sides[axis] = sides[axis], sides[0]
+    return _shape(tuple(sides))
+
+
 @dataclass(frozen=True, slots=True)
 class Box:
     """Half-open box of voxels, axes (z, y, x): `start` is inside, `stop` is not."""
@@ -73,6 +83,10 @@ class Box:
         """This box in the coordinates of an array that holds `other`."""
         z, y, x = other.start
         return self.shift((-z, -y, -x))
+
+    def turned(self, axis: int) -> Box:
+        """This box in the turned volume, see `turned`."""
+        return Box(turned(self.start, axis), turned(self.stop, axis))
 
 
 def _shape(values: tuple[int, ...]) -> Shape:

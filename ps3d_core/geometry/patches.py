@@ -11,7 +11,7 @@ from math import prod
 import numpy as np
 import numpy.typing as npt
 
-from ps3d_core.geometry.boxes import Box, Shape
+from ps3d_core.geometry.boxes import Box, Shape, turned
 
 
 def axis_origins(length: int, patch: int, stride: int) -> tuple[int, ...]:
@@ -52,6 +52,10 @@ class PatchGrid:
     def to_padded(self, box: Box) -> Box:
         """A box of the network grid in padded coordinates."""
         return box.shift((self.padding_before(0), self.padding_before(1), self.padding_before(2)))
+
+    def turned(self, axis: int) -> PatchGrid:
+        """The same patches in the turned volume, see `boxes.turned`."""
+        return PatchGrid(turned(self.shape, axis), turned(self.patch, axis), turned(self.stride, axis))
 
     def touching(self, axis: int, start: int, stop: int) -> tuple[int, ...]:
         """Origins along `axis` whose patch covers a voxel of start..stop (padded coordinates)."""

@@ -1,4 +1,4 @@
-"""Weighted sums of overlapping patches, in a window one patch deep that rolls along z."""
+"""Weighted sums of overlapping patches, in a window one patch deep that rolls along the first axis."""
 
 from __future__ import annotations
 

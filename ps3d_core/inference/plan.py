@@ -1,15 +1,16 @@
 """What prediction will do, known before it starts: patches, blocks, memory.
 
-A block is a box of the network grid that one worker walks along z. Its patches are those of the global grid that
-touch it, so a voxel's result is the same in whatever block it lies; only patches that a block boundary cuts are
-evaluated more than once. The planner takes the fewest blocks that fit the memory and feed the workers.
+A block is a box of the network grid that one worker walks along the longest axis of the grid, so that what it holds
+has the smallest cross-section there is. Its patches are those of the global grid that touch it, so a voxel's result is
+the same in whatever block it lies; only patches that a block boundary cuts are evaluated more than once. The planner
+takes the fewest blocks that fit the memory and feed the workers.
 
-    z  ^   patch rows, from z = 0 up; when a row of patches is done, the slices below the next row are final
-       |   +--------------------+
-       |   |  accumulator: one patch deep, classes * y * x of the block
-       |   +--------------------+
-       |   |  finished slices, kept until a row of shards is full
-       +----------------------------> y, x
+ longest ^   patch rows, from 0 up; when a row of patches is done, the slices below the next row are final
+    axis |   +--------------------+
+         |   |  accumulator: one patch deep, classes * cross-section of the block
+         |   +--------------------+
+         |   |  finished slices, kept until a row of shards is full
+         +----------------------------> the other two
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from math import ceil, prod
 
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.blocks import BlockGrid
-from ps3d_core.geometry.boxes import Box, Shape
+from ps3d_core.geometry.boxes import Box, Shape, turned
 from ps3d_core.geometry.patches import PatchGrid
 
 CLASSES = 3
@@ -39,6 +40,11 @@ class PredictionPlan:
     blocks: BlockGrid
     workers: int
     memory_bytes: int
+
+    @property
+    def walk_axis(self) -> int:
+        """The axis that blocks are walked along."""
+        return walk_axis(self.patches.shape)
 
     @property
     def evaluated(self) -> int:
@@ -63,6 +69,14 @@ class PredictionPlan:
         return sum(len(self.patches.touching(axis, a, min(a + side, padding + n))) for a in starts)
 
 
+def walk_axis(shape: Shape) -> int:
+    """The axis to walk along: the longest of a network grid of `shape`, the first of several.
+
+    It decides the order in which patches are added up, so it follows from the scan alone.
+    """
+    return shape.index(max(shape))
+
+
 def border_core_chunks(shape: Shape) -> Shape:
     """Chunk of the border-core array on a network grid of `shape`."""
     z, y, x = (min(CHUNK, n) for n in shape)
@@ -71,7 +85,7 @@ def border_core_chunks(shape: Shape) -> Shape:
 
 def border_core_shards(shape: Shape) -> Shape:
     """Shard of the border-core array: flat, because finished slices wait in memory until a row of shards is full."""
-    sides = (SHARD_DEPTH, SHARD_SIDE, SHARD_SIDE)
+    sides = turned((SHARD_DEPTH, SHARD_SIDE, SHARD_SIDE), walk_axis(shape))
     z, y, x = (min(s, c * ceil(n / c)) for s, n, c in zip(sides, shape, border_core_chunks(shape), strict=True))
     return z, y, x
 
@@ -89,7 +103,8 @@ def plan_prediction(
     """Plan a network grid of `shape`.
 
     `network_bytes` is what the network needs besides (activations of a batch, weights), `read_bytes` what reading a
-    box of the network grid holds at most, given its shape. Raises `InputError` when not even the smallest block fits.
+    box of the network grid holds at most, given the box's shape turned to `walk_axis`. Raises `InputError` when not
+    even the smallest block fits.
     """
     z, y, x = (max(1, p // 2) for p in patch)
     grid = PatchGrid(shape, patch, (z, y, x))
@@ -129,9 +144,11 @@ def _can_split(shape: Shape, shards: Shape, workers: int) -> bool:
 
 
 def _walk_bytes(grid: PatchGrid, blocks: BlockGrid, shards: Shape, read_bytes: Callable[[Shape], float]) -> float:
-    """Peak memory of one block's walk along z, network aside."""
+    """Peak memory of one block's walk, network aside."""
+    axis = walk_axis(grid.shape)
+    grid, block, row = grid.turned(axis), turned(blocks.block_shape, axis), shards[axis]
     depth, py, px = grid.patch
-    _, y, x = (min(b, n) for b, n in zip(blocks.block_shape, grid.shape, strict=True))
+    _, y, x = (min(b, n) for b, n in zip(block, grid.shape, strict=True))
     core = max(y, py) * max(x, px)
     seen_y, seen_x = min(y + 2 * py, grid.padded_shape[1]), min(x + 2 * px, grid.padded_shape[2])
     image = depth * seen_y * seen_x * 4.0
@@ -139,5 +156,5 @@ def _walk_bytes(grid: PatchGrid, blocks: BlockGrid, shards: Shape, read_bytes: C
     fresh = (grid.stride[0], seen_y, seen_x)
     ahead = max(read_bytes(fresh), prod(fresh) * 10.0)
     accumulator = CLASSES * depth * core * 4.0
-    finished = (shards[0] + depth) * core * 1.0
+    finished = (row + depth) * core * 1.0
     return image + ahead + accumulator + finished

@@ -1,9 +1,12 @@
-"""Border-core labels of a whole scan: every patch evaluated once, in a walk along z that can be resumed.
+"""Border-core labels of a whole scan: every patch evaluated once, in a walk that can be resumed.
 
 Three things overlap in time: a thread reads and resamples the slices of the next rows, the network evaluates the
 present row, a thread writes finished rows of shards. A row of shards enters the row ledger when it is on the
 store; a block that is started again begins at its first unfinished row with the patches that reach into it, in the
 same order, so the bytes are the same.
+
+Blocks are walked along the longest axis of the scan. All of a walk is in the turned volume, where that axis comes first
+and is called z; only the network sees patches, and the store gets labels, as they lie in the scan.
 """
 
 from __future__ import annotations
@@ -13,12 +16,10 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import pairwise, product
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-import zarr
 
 from ps3d_core.blockwise import Runner, run_blocks, stop_workers
 from ps3d_core.errors import InputError
@@ -128,8 +129,10 @@ class _Walk:
     def __init__(self, prediction: Prediction, block: Block) -> None:
         self._prediction = prediction
         self._block = block
-        self._grid = prediction.plan.patches
-        self._core = self._grid.to_padded(block.core)
+        self._axis = prediction.plan.walk_axis
+        self._grid = prediction.plan.patches.turned(self._axis)
+        self._box = block.core.turned(self._axis)
+        self._core = self._grid.to_padded(self._box)
         self._output = open_array(prediction.output, writable=True)
         self._predictor = _predictor(prediction)
         self._device = self._predictor.device
@@ -149,9 +152,10 @@ class _Walk:
                 for (z, next_z), slab in zip(pairwise((*zs, last)), slabs, strict=True):
                     require_lease()
                     corners = list(product(ys, xs))
-                    patches = (_cut(slab, y - ys[0], x - xs[0], self._grid.patch) for y, x in corners)
+                    cuts = (_cut(slab, y - ys[0], x - xs[0], self._grid.patch) for y, x in corners)
+                    patches = (cut.transpose(0, self._axis) for cut in cuts)
                     for (y, x), probabilities in zip(corners, evaluate(patches), strict=True):
-                        accumulator.add((z, y, x), probabilities)
+                        accumulator.add((z, y, x), probabilities.transpose(1, 1 + self._axis))
                         report(1)
                     writer.put(z, accumulator.advance(next_z))
                     release_memory()
@@ -165,8 +169,8 @@ class _Walk:
 
     def _unfinished_rows(self) -> list[tuple[int, int]]:
         """Rows of shards from the first unfinished one on, as padded slice ranges."""
-        (start, _, _), (stop, _, _) = self._block.core.start, self._block.core.stop
-        depth = _shard_depth(self._output)
+        (start, _, _), (stop, _, _) = self._box.start, self._box.stop
+        depth = self._row_depth
         rows = [(z, min(z + depth, stop)) for z in range(start, stop, depth)]
         finished = self._prediction.row_ledger.finished()
         while rows and self._row_index(rows[0][0]) in finished:
@@ -174,10 +178,14 @@ class _Walk:
         padding = self._grid.padding_before(0)
         return [(a + padding, b + padding) for a, b in rows]
 
+    @property
+    def _row_depth(self) -> int:
+        """Slices of a row of shards."""
+        return int((self._output.shards or self._output.chunks)[self._axis])
+
     def _row_index(self, z: int) -> int:
-        depth = _shard_depth(self._output)
-        rows_of_volume = -(-self._grid.shape[0] // depth)
-        return self._block.index * rows_of_volume + z // depth
+        rows_of_volume = -(-self._grid.shape[0] // self._row_depth)
+        return self._block.index * rows_of_volume + z // self._row_depth
 
     def _skipped(self, zs: tuple[int, ...], ys: tuple[int, ...], xs: tuple[int, ...]) -> int:
         return self._prediction.plan.patches_of(self._block.core) - len(zs) * len(ys) * len(xs)
@@ -188,7 +196,8 @@ class _Walk:
         The same tensor moves along; the slices of the next row are read while the caller uses the present one.
         """
         image = open_image(self._prediction.image)
-        view = PaddedView(NetworkView(image, self._grid.shape), self._grid, self._prediction.intensity)
+        network = NetworkView(image, self._prediction.plan.patches.shape, self._axis)
+        view = PaddedView(network, self._grid, self._prediction.intensity)
         depth, py, px = self._grid.patch
         (y0, y1), (x0, x1) = (ys[0], ys[-1] + py), (xs[0], xs[-1] + px)
         slab = torch.zeros((depth, y1 - y0, x1 - x0), dtype=torch.float32, device=self._device)
@@ -214,9 +223,9 @@ class _Walk:
         """Put one row of shards on the store and in the ledger; `start` in padded coordinates."""
         padding = self._grid.padding_before(0)
         z = start - padding
-        core = self._block.core
-        box = Box((z, core.start[1], core.start[2]), (z + labels.shape[0], core.stop[1], core.stop[2]))
-        write_box(self._output, box, labels)
+        (_, y0, x0), (_, y1, x1) = self._box.start, self._box.stop
+        box = Box((z, y0, x0), (z + labels.shape[0], y1, x1))
+        write_box(self._output, box.turned(self._axis), labels.swapaxes(0, self._axis))
         self._prediction.row_ledger.record(self._row_index(z), {})
 
 
@@ -288,10 +297,6 @@ def _pieces(start: int, stop: int, longest: int, stops: list[int]) -> list[tuple
     """Cut start..stop at every one of `stops` and wherever a piece would exceed `longest`."""
     cuts = sorted({start, stop, *stops})
     return [(z, min(z + longest, b)) for a, b in pairwise(cuts) for z in range(a, b, longest)]
-
-
-def _shard_depth(array: zarr.Array[Any]) -> int:
-    return int((array.shards or array.chunks)[0])
 
 
 def _join(shape: Shape) -> str:

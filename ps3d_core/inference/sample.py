@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from math import ceil, prod
 from typing import Any
 
@@ -14,7 +13,7 @@ import numpy.typing as npt
 import zarr
 
 from ps3d_core.errors import InputError
-from ps3d_core.geometry.boxes import Box, Shape
+from ps3d_core.geometry.boxes import Box, Shape, turned
 from ps3d_core.geometry.patches import PatchGrid
 from ps3d_core.geometry.resample import F32, TILE, Resampler
 from ps3d_core.network.normalisation import Intensity, Normalisation, ZScore
@@ -27,20 +26,26 @@ SMALL = 2**24  # voxels
 
 
 class NetworkView:
-    """A scan on its network grid: grey values of any box of it, float32, in the scanner's units."""
+    """A scan on its network grid: grey values of any box of it, float32, in the scanner's units.
 
-    def __init__(self, image: zarr.Array[Any], network_shape: Shape) -> None:
+    With a `first_axis` other than z, scan and grid are turned (`boxes.turned`): slices are those across that axis.
+    """
+
+    def __init__(self, image: zarr.Array[Any], network_shape: Shape, first_axis: int = 0) -> None:
+        """`network_shape` is in the scan's own order of axes."""
         self._image = image
+        self._axis = first_axis
         z, y, x = image.shape
-        _, *sides = image.shards or image.chunks
+        self.shape = turned(network_shape, first_axis)
+        self.scan_shape = turned((z, y, x), first_axis)
+        shard_z, shard_y, shard_x = image.shards or image.chunks
+        _, *sides = turned((shard_z, shard_y, shard_x), first_axis)
         tile_y, tile_x = (side * ceil(TILE / side) for side in sides)
-        self._resampler = Resampler((z, y, x), network_shape, (tile_y, tile_x))
-        self.shape = network_shape
-        self.scan_shape = (z, y, x)
+        self._resampler = Resampler(self.scan_shape, self.shape, (tile_y, tile_x))
 
     def read(self, box: Box) -> F32:
         """Values of `box` (network grid)."""
-        return self._resampler(partial(read_box, self._image), box)
+        return self._resampler(self._source, box)
 
     def read_bytes(self, shape: Shape) -> int:
         """The most that reading a box of `shape` holds."""
@@ -48,8 +53,11 @@ class NetworkView:
 
     def origin(self, box: Box) -> str:
         """Where the values of `box` come from, for a person."""
-        source = self._resampler.source_box(box)
+        source = self._resampler.source_box(box).turned(self._axis)
         return f"{array_name(self._image)}, slices {source.start[0]} to {source.stop[0] - 1}"
+
+    def _source(self, box: Box) -> npt.NDArray[Any]:
+        return read_box(self._image, box.turned(self._axis)).swapaxes(0, self._axis)
 
 
 @dataclass(frozen=True)

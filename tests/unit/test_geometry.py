@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.blocks import BlockGrid, block_shape_for
-from ps3d_core.geometry.boxes import Box
+from ps3d_core.geometry.boxes import Box, turned
 from ps3d_core.geometry.patches import PatchGrid, axis_origins
 from ps3d_core.geometry.scale import particle_scale
 
@@ -29,6 +29,16 @@ def test_cores_tile_the_volume_once_and_lie_in_their_outer_box(shape, block, hal
         assert item.core.intersect(item.outer) == item.core
         assert item.outer == item.core.grow(halo, shape)
     assert (times_covered == 1).all()
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_turned_box_holds_the_same_voxels(axis):
+    volume = np.arange(4 * 5 * 6).reshape(4, 5, 6)
+    box = Box((1, 2, 0), (3, 5, 4))
+    other = volume.swapaxes(0, axis)
+    assert other.shape == turned((4, 5, 6), axis)
+    assert np.array_equal(other[box.turned(axis).slices], volume[box.slices].swapaxes(0, axis))
+    assert box.turned(axis).turned(axis) == box
 
 
 @given(shape=shapes, block=blocks)

@@ -1,5 +1,6 @@
 """Prediction in blocks against one loop over all patches of a small volume in memory, with a real small network."""
 
+import re
 import threading
 from dataclasses import replace
 from itertools import product
@@ -13,13 +14,12 @@ from hypothesis import strategies as st
 from ps3d_core.blockwise import Runner
 from ps3d_core.errors import InputError, Ps3dError
 from ps3d_core.geometry.blocks import BlockGrid
-from ps3d_core.geometry.boxes import Box
-from ps3d_core.geometry.patches import PatchGrid
+from ps3d_core.geometry.boxes import Box, turned
 from ps3d_core.geometry.resample import resample_image
 from ps3d_core.inference import predict as predict_module
 from ps3d_core.inference.aggregate import RollingAccumulator
 from ps3d_core.inference.evaluate import PatchEvaluator
-from ps3d_core.inference.plan import plan_prediction
+from ps3d_core.inference.plan import plan_prediction, walk_axis
 from ps3d_core.inference.predict import Prediction, predict
 from ps3d_core.inference.sample import NetworkView, sample_blocks
 from ps3d_core.inference.weights import gaussian_weights
@@ -67,7 +67,7 @@ def bundle(tmp_path_factory):
 def make(bundle, tmp_path):
     """A prediction of a random scan, in blocks of `block` voxels."""
 
-    def build(scan_shape, network_shape, block=None, constant=0, **options):
+    def build(scan_shape, network_shape, block=None, constant=0, patch=PATCH, **options):
         rng = np.random.default_rng(0)
         image = rng.integers(0, 256, scan_shape).astype(np.uint8)
         image[:, :, :constant] = 7
@@ -75,7 +75,7 @@ def make(bundle, tmp_path):
         if not (place / "image.zarr").exists():
             array = create_array(place / "image.zarr", scan_shape, "uint8")
             write_box(array, Box.of(scan_shape), image)
-        plan = plan_prediction(network_shape, PATCH, memory_bytes=2**32)
+        plan = plan_prediction(network_shape, patch, memory_bytes=2**32)
         if block:
             plan = replace(plan, blocks=BlockGrid(network_shape, block))
         name = "x".join(map(str, plan.blocks.block_shape))
@@ -105,19 +105,26 @@ def small_shards(monkeypatch):
 
 
 def direct(image, prediction, mirror):
-    """The definition: every patch once, weighted sum over the whole volume, arg-max."""
+    """The definition: every patch once, weighted sum over the whole volume, arg-max.
+
+    Sums of single-precision numbers depend on their order, so resampling and adding begin with the longest axis.
+    """
     bundle = load_bundle(prediction.model)
     predictor = Predictor(bundle.networks(torch.device("cpu")), mirror=mirror)
     shape = prediction.plan.patches.shape
-    values = INTENSITY.normalise(resample_image(image, shape))
-    grid = PatchGrid(shape, PATCH, (8, 8, 8))
+    axis = walk_axis(shape)
+    resampled = resample_image(image.swapaxes(0, axis), turned(shape, axis)).swapaxes(0, axis)
+    values = INTENSITY.normalise(resampled)
+    grid = prediction.plan.patches
+    patch = grid.patch
+    assert grid.stride == tuple(side // 2 for side in patch)
     before = [grid.padding_before(a) for a in range(3)]
     pads = [(b, p - n - b) for b, p, n in zip(before, grid.padded_shape, shape, strict=True)]
     values = np.pad(values, pads, mode="reflect")
     sums = np.zeros((3, *grid.padded_shape), np.float32)
-    weights = gaussian_weights(PATCH)
-    for z, y, x in product(*grid.origins):
-        where = np.s_[z : z + 16, y : y + 16, x : x + 16]
+    weights = gaussian_weights(patch)
+    for z, y, x in sorted(product(*grid.origins), key=lambda origin: turned(origin, axis)):
+        where = np.s_[z : z + patch[0], y : y + patch[1], x : x + patch[2]]
         answer = predictor(torch.from_numpy(values[where].copy())[None, None])[0].numpy()
         sums[(slice(None), *where)] += answer * weights
     labels = sums.argmax(axis=0).astype(np.uint8)
@@ -131,7 +138,13 @@ def result(prediction):
 
 @pytest.mark.parametrize(
     ("scan_shape", "network_shape"),
-    [((30, 20, 25), (30, 20, 25)), ((20, 16, 21), (33, 25, 28)), ((5, 40, 9), (7, 50, 16)), ((30, 1, 20), (33, 1, 21))],
+    [
+        ((30, 20, 25), (30, 20, 25)),
+        ((20, 16, 21), (33, 25, 28)),
+        ((5, 40, 9), (7, 50, 16)),
+        ((30, 1, 20), (33, 1, 21)),
+        ((20, 31, 50), (18, 25, 41)),
+    ],
 )
 def test_equals_the_definition(make, scan_shape, network_shape):
     image, prediction = make(scan_shape, network_shape, mirror=False)
@@ -139,6 +152,14 @@ def test_equals_the_definition(make, scan_shape, network_shape):
     assert len(np.unique(result(prediction))) > 1
     assert (result(prediction) == direct(image, prediction, mirror=False)).all()
     assert record["patches_evaluated"] == record["patches_unique"] == len(prediction.plan.patches)
+
+
+@pytest.mark.parametrize("longest", [0, 1, 2])
+def test_patches_may_be_of_any_shape(make, longest):
+    shapes = turned((40, 20, 30), longest), turned((50, 20, 30), longest)
+    image, prediction = make(*shapes, patch=(8, 24, 16), mirror=True)
+    predict(prediction)
+    assert (result(prediction) == direct(image, prediction, mirror=True)).all()
 
 
 def test_mirroring_and_folds(make):
@@ -151,10 +172,13 @@ def test_mirroring_and_folds(make):
 
 
 @pytest.mark.parametrize("block", [(16, 16, 16), (32, 48, 16), (48, 16, 32), (16, 48, 32), (48, 48, 32)])
-def test_any_block_size_gives_the_same_bytes(make, block):
-    _, whole = make((24, 30, 20), (36, 33, 20), mirror=False)
+@pytest.mark.parametrize("longest", [0, 1, 2])
+def test_any_block_size_gives_the_same_bytes(make, block, longest):
+    shapes = turned((24, 30, 20), longest), turned((36, 33, 20), longest)
+    _, whole = make(*shapes, mirror=False)
+    assert whole.plan.walk_axis == longest
     predict(whole)
-    _, cut = make((24, 30, 20), (36, 33, 20), block=block, mirror=False)
+    _, cut = make(*shapes, block=turned(block, longest), mirror=False)
     record = predict(cut)
     assert result(cut).tobytes() == result(whole).tobytes()
     assert record["patches_evaluated"] == cut.plan.evaluated
@@ -209,13 +233,15 @@ def test_a_lost_output_is_made_again(make):
 
 
 @pytest.mark.parametrize("crash_after", [1, 9, 20])
-def test_resumes_inside_a_block_with_the_same_bytes(make, monkeypatch, crash_after):
-    _, undisturbed = make((64, 20, 20), (64, 20, 20), mirror=False)
+@pytest.mark.parametrize("longest", [0, 1, 2])
+def test_resumes_inside_a_block_with_the_same_bytes(make, monkeypatch, crash_after, longest):
+    shape = turned((64, 20, 20), longest)
+    _, undisturbed = make(shape, shape, mirror=False)
     predict(undisturbed)
     expected = result(undisturbed)
     total = len(undisturbed.plan.patches)
 
-    _, prediction = make((64, 20, 20), (64, 20, 20), block=(80, 20, 20), mirror=False)
+    _, prediction = make(shape, shape, block=turned((80, 20, 20), longest), mirror=False)
     real = PatchEvaluator._forward
     calls = 0
 
@@ -233,7 +259,7 @@ def test_resumes_inside_a_block_with_the_same_bytes(make, monkeypatch, crash_aft
     rows_before = len(prediction.row_ledger.finished())
     record = predict(prediction)
     assert result(prediction).tobytes() == expected.tobytes()
-    # Origins 0, 8, ..., 48 along z; a row of 16 slices is reached by the patches from one stride below it.
+    # Origins 0, 8, ..., 48 on the longest axis; a row of 16 slices is reached by the patches from one stride below it.
     rows_of_patches = 7 - max(0, 2 * rows_before - 1)
     assert record["patches_evaluated"] == rows_of_patches * total // 7
     assert rows_before == {1: 0, 9: 1, 20: 2}[crash_after]
@@ -258,13 +284,16 @@ def test_a_run_that_lost_its_place_stops_inside_a_block(make, monkeypatch, tmp_p
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_grey_values_that_no_network_can_use_are_bad_input(make, value):
-    _, prediction = make((20, 20, 20), (20, 20, 20))
-    image = np.zeros((20, 20, 20), np.float32)
+@pytest.mark.parametrize("shape", [(20, 20, 20), (20, 20, 90)])
+def test_grey_values_that_no_network_can_use_are_bad_input(make, value, shape):
+    _, prediction = make(shape, shape)
+    image = np.zeros(shape, np.float32)
     image[17, 3, 4] = value
     write_box(create_array(prediction.image, image.shape, "float32", overwrite=True), Box.of(image.shape), image)
-    with pytest.raises(InputError, match=r"image\.zarr, slices \d+ to \d+: grey values that are infinite"):
+    with pytest.raises(InputError, match=r"image\.zarr, slices \d+ to \d+: grey values that are infinite") as caught:
         predict(prediction)
+    first, last = map(int, re.findall(r"slices (\d+) to (\d+)", str(caught.value))[0])
+    assert 0 <= first <= 17 <= last < 20
 
 
 def test_a_model_that_overflows_is_an_error_not_background():
@@ -319,6 +348,14 @@ def test_one_worker_with_enough_memory_evaluates_every_patch_once():
     plan = plan_prediction((2000, 2000, 2000), (128, 128, 128), memory_bytes=2**36)
     assert len(plan.blocks) == 1
     assert plan.redundancy == 1.0
+
+
+def test_the_longest_axis_costs_no_memory_whichever_it_is():
+    cube = plan_prediction((300, 300, 300), (48, 48, 48), memory_bytes=2**36)
+    for axis in range(3):
+        beam = plan_prediction(turned((3000, 300, 300), axis), (48, 48, 48), memory_bytes=2**36)
+        assert len(beam.blocks) == 1
+        assert beam.memory_bytes == cube.memory_bytes
 
 
 def test_less_memory_means_more_blocks_and_says_what_it_costs():
