@@ -1,16 +1,16 @@
 """What prediction will do, known before it starts: patches, blocks, memory.
 
-A block is a box of the network grid that one worker walks along the longest axis of the grid, so that what it holds
-has the smallest cross-section there is. Its patches are those of the global grid that touch it, so a voxel's result is
-the same in whatever block it lies; only patches that a block boundary cuts are evaluated more than once. The planner
-takes the fewest blocks that fit the memory and feed the workers.
+A block is a box of the network grid that one worker walks along z, or along another axis that is much longer: what it
+holds grows with its cross-section. Its patches are those of the global grid that touch it, so a voxel's result is the
+same in whatever block it lies; only patches that a block boundary cuts are evaluated more than once. The planner takes
+the fewest blocks that fit the memory and feed the workers.
 
- longest ^   patch rows, from 0 up; when a row of patches is done, the slices below the next row are final
-    axis |   +--------------------+
-         |   |  accumulator: one patch deep, classes * cross-section of the block
-         |   +--------------------+
-         |   |  finished slices, kept until a row of shards is full
-         +----------------------------> the other two
+    z  ^   patch rows, from z = 0 up; when a row of patches is done, the slices below the next row are final
+       |   +--------------------+
+       |   |  accumulator: one patch deep, classes * y * x of the block
+       |   +--------------------+
+       |   |  finished slices, kept until a row of shards is full
+       +----------------------------> y, x
 """
 
 from __future__ import annotations
@@ -70,11 +70,13 @@ class PredictionPlan:
 
 
 def walk_axis(shape: Shape) -> int:
-    """The axis to walk along: the longest of a network grid of `shape`, the first of several.
+    """The axis to walk along: z, unless the longest of a network grid of `shape` is longer by half or more.
 
-    It decides the order in which patches are added up, so it follows from the scan alone.
+    Scans that other programs wrote are often stored slice by slice, to be read along z. The axis decides the order in
+    which patches are added up, so it follows from the grid alone.
     """
-    return shape.index(max(shape))
+    longest = max(shape)
+    return 0 if 2 * longest < 3 * shape[0] else shape.index(longest)
 
 
 def border_core_chunks(shape: Shape) -> Shape:

@@ -5,8 +5,8 @@ present row, a thread writes finished rows of shards. A row of shards enters the
 store; a block that is started again begins at its first unfinished row with the patches that reach into it, in the
 same order, so the bytes are the same.
 
-Blocks are walked along the longest axis of the scan. All of a walk is in the turned volume, where that axis comes first
-and is called z; only the network sees patches, and the store gets labels, as they lie in the scan.
+A scan that lies on its side is walked along another axis than z. All of a walk is in the turned volume, where that axis
+comes first and is called z; only the network sees patches, and the store gets labels, as they lie in the scan.
 """
 
 from __future__ import annotations

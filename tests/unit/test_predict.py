@@ -107,7 +107,7 @@ def small_shards(monkeypatch):
 def direct(image, prediction, mirror):
     """The definition: every patch once, weighted sum over the whole volume, arg-max.
 
-    Sums of single-precision numbers depend on their order, so resampling and adding begin with the longest axis.
+    Sums of single-precision numbers depend on their order, so resampling and adding follow the walk.
     """
     bundle = load_bundle(prediction.model)
     predictor = Predictor(bundle.networks(torch.device("cpu")), mirror=mirror)
@@ -174,7 +174,7 @@ def test_mirroring_and_folds(make):
 @pytest.mark.parametrize("block", [(16, 16, 16), (32, 48, 16), (48, 16, 32), (16, 48, 32), (48, 48, 32)])
 @pytest.mark.parametrize("longest", [0, 1, 2])
 def test_any_block_size_gives_the_same_bytes(make, block, longest):
-    shapes = turned((24, 30, 20), longest), turned((36, 33, 20), longest)
+    shapes = turned((35, 30, 20), longest), turned((50, 33, 20), longest)
     _, whole = make(*shapes, mirror=False)
     assert whole.plan.walk_axis == longest
     predict(whole)
@@ -259,7 +259,7 @@ def test_resumes_inside_a_block_with_the_same_bytes(make, monkeypatch, crash_aft
     rows_before = len(prediction.row_ledger.finished())
     record = predict(prediction)
     assert result(prediction).tobytes() == expected.tobytes()
-    # Origins 0, 8, ..., 48 on the longest axis; a row of 16 slices is reached by the patches from one stride below it.
+    # Origins 0, 8, ..., 48 along the walk; a row of 16 slices is reached by the patches from one stride below it.
     rows_of_patches = 7 - max(0, 2 * rows_before - 1)
     assert record["patches_evaluated"] == rows_of_patches * total // 7
     assert rows_before == {1: 0, 9: 1, 20: 2}[crash_after]
@@ -348,6 +348,13 @@ def test_one_worker_with_enough_memory_evaluates_every_patch_once():
     plan = plan_prediction((2000, 2000, 2000), (128, 128, 128), memory_bytes=2**36)
     assert len(plan.blocks) == 1
     assert plan.redundancy == 1.0
+
+
+@pytest.mark.parametrize(
+    ("shape", "axis"), [((9, 9, 9), 0), ((10, 14, 14), 0), ((10, 15, 14), 1), ((10, 15, 16), 2), ((1, 2, 2), 1)]
+)
+def test_walks_go_along_z_unless_another_axis_is_much_longer(shape, axis):
+    assert walk_axis(shape) == axis
 
 
 def test_the_longest_axis_costs_no_memory_whichever_it_is():
