@@ -110,6 +110,11 @@ class SegmentPlan:
         return self.job.result.work
 
     @property
+    def later_memory_bytes(self) -> int:
+        """Budget in bytes of the stages after prediction; threads work beside the libraries that prediction loaded."""
+        return _later_memory_bytes(self.job.resources)
+
+    @property
     def disk_bytes(self) -> int:
         """Peak of what is written, compression and tables left out.
 
@@ -172,7 +177,7 @@ def plan_segmentation(job: SegmentJob) -> SegmentPlan:
     largest_block(
         scale.network_shape,
         bytes_per_voxel=BYTES_PER_VOXEL,
-        memory_bytes=job.resources.memory_bytes,
+        memory_bytes=_later_memory_bytes(job.resources),
         workers=job.resources.workers,
         halo=HALO,
     )
@@ -214,6 +219,10 @@ def _network_bytes(bundle: Bundle, params: PredictParams, resources: Resources) 
     features = bundle.info.architecture.features_per_stage[0]
     activations = at_once * (params.batch_size or 1) * prod(bundle.info.patch_size) * features * ACTIVATION_BYTES
     return WORKER_BYTES + library_bytes() + int(activations)
+
+
+def _later_memory_bytes(resources: Resources) -> int:
+    return resources.memory_bytes - (library_bytes() if resources.runner == "threads" else 0)
 
 
 def _duration(seconds: float) -> str:

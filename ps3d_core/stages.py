@@ -89,7 +89,7 @@ def find_instances(plan: SegmentPlan, progress: Progress = SILENT) -> Summary:
             plan.work,
             min_rel_particle_size=plan.job.params.instances.min_rel_particle_size,
             runner=plan.job.resources.blocks_runner(),
-            memory_bytes=plan.job.resources.memory_bytes,
+            memory_bytes=plan.later_memory_bytes,
             input_fingerprint=plan.predict_fingerprint,
             progress=progress,
         )
@@ -109,7 +109,7 @@ def label_scan(plan: SegmentPlan, progress: Progress = SILENT) -> Summary:
             labels / "0",
             plan.work,
             plan.scale.scan_shape,
-            memory_bytes=resources.memory_bytes,
+            memory_bytes=plan.later_memory_bytes,
             workers=resources.workers,
             source_fingerprint=plan.instances_fingerprint,
         )
@@ -139,7 +139,7 @@ def measure_scan(plan: SegmentPlan, labelled: Summary, progress: Progress = SILE
             n_particles=labelled["particles"],
             work=plan.work,
             runner=plan.job.resources.blocks_runner(),
-            memory_bytes=plan.job.resources.memory_bytes,
+            memory_bytes=plan.later_memory_bytes,
             identity=plan.labels_fingerprint,
             progress=progress,
         )
