@@ -8,13 +8,11 @@ from prefect.states import Completed
 
 from flows.ingest_scan import ingest_scan
 from flows.places import place
-from flows.segment_scan import segment_scan
 from ps3d_core.inbox.claim import Claim, accept, claimed, ingested
 from ps3d_core.inbox.ending import judged, succeed
 from ps3d_core.inbox.layout import Inbox
 from ps3d_core.inbox.process import InboxJob, Poll
-from ps3d_core.network.bundle import BUNDLED
-from ps3d_core.params import InboxParams, Resources, SegmentParams
+from ps3d_core.params import BUNDLED, InboxParams, Resources, SegmentParams
 from ps3d_core.record import RunRecord
 from tasks.inbox import OF_PREFECT, look_into, show_poll, tell, tell_failed, tell_segmented
 
@@ -67,6 +65,8 @@ def process_inbox(
 @flow(name="process-scan", flow_run_name="scan {label}", validate_parameters=False)
 def process_scan(label: str, claim: Claim, job: InboxJob) -> RunRecord:
     """One scan that was taken from the inbox, `label` being its name."""
+    from flows.segment_scan import segment_scan  # brings torch, which a look into an empty inbox does without
+
     with judged(claim, job.params, lambda reason: tell_failed(claim, reason), excused=OF_PREFECT):
         tell("scan.received", claim, attempt=claim.attempt)
         scan = accept(claim, job.model, job.segmentation)

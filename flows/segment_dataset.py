@@ -9,8 +9,7 @@ from prefect import flow
 from flows.failures import Failures
 from flows.places import place
 from flows.segment_scan import segment_scan
-from ps3d_core.network.bundle import BUNDLED
-from ps3d_core.params import Resources, SegmentParams
+from ps3d_core.params import BUNDLED, Resources, SegmentParams
 from ps3d_core.record import RunRecord
 from ps3d_core.store.layout import Dataset
 

@@ -6,8 +6,7 @@ from prefect import flow
 from prefect.logging import get_run_logger
 
 from flows.places import place
-from ps3d_core.network.bundle import BUNDLED
-from ps3d_core.params import Resources, SegmentParams
+from ps3d_core.params import BUNDLED, Resources, SegmentParams
 from ps3d_core.plan import SegmentJob
 from ps3d_core.record import RunRecord
 from ps3d_core.stages import begin_run, finished_run

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Literal
+from typing import Final, Literal
 
 import psutil
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, PositiveFloat, ValidationInfo, field_validator
@@ -14,6 +14,8 @@ from ps3d_core.network.normalisation import Normalisation
 GIB = 2**30
 # What the process that leads worker processes holds besides torch: libraries, the network that it has timed; measured.
 LEADER_BYTES = 540 * 2**20
+BUNDLED: Final = "bundled"
+"""Name of the model that comes with the package."""
 _CLASS_NAME = r"^[A-Za-z_]\w{0,99}$"
 
 

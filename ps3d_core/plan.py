@@ -19,9 +19,9 @@ from ps3d_core.geometry.scale import Scale, particle_scale
 from ps3d_core.inference.plan import PredictionPlan, plan_prediction, walk_axis
 from ps3d_core.inference.sample import NetworkView
 from ps3d_core.instances.plan import BYTES_PER_VOXEL, HALO, largest_block
-from ps3d_core.network.bundle import BUNDLED, Bundle, load_bundle
+from ps3d_core.network.bundle import Bundle, load_bundle
 from ps3d_core.network.device import library_bytes
-from ps3d_core.params import GIB, PredictParams, Resources, SegmentParams
+from ps3d_core.params import BUNDLED, GIB, PredictParams, Resources, SegmentParams
 from ps3d_core.scan.reader import scan_dtype
 from ps3d_core.scan.spacing import agreed_spacing
 from ps3d_core.store.identity import content_identity

@@ -6,15 +6,17 @@ import platform
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ps3d_core import __version__
 from ps3d_core.errors import InputError
 from ps3d_core.params import SegmentParams
-from ps3d_core.plan import SegmentPlan
 from ps3d_core.store.location import Location
+
+if TYPE_CHECKING:  # it brings torch, which those who read records do without
+    from ps3d_core.plan import SegmentPlan
 
 _LIBRARIES: Final = ("torch", "numpy", "zarr", "numba")
 

@@ -133,8 +133,9 @@ def _model(args: argparse.Namespace) -> str:
     """The bundle to use: the one given, or the one made of the folder given."""
     from flows.home import home_folder
     from flows.inputs import existing
-    from ps3d_core.network.bundle import BUNDLED, INFO_NAME
+    from ps3d_core.network.bundle import INFO_NAME
     from ps3d_core.network.nnunet.importing import import_model
+    from ps3d_core.params import BUNDLED
     from ps3d_core.store.identity import content_identity
     from ps3d_core.store.ledger import fingerprint
     from ps3d_core.store.location import Location

@@ -10,8 +10,7 @@ from typing import Annotated, Any, Final, Self
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, PositiveFloat, ValidationError, model_validator
 
 from ps3d_core.errors import InputError
-from ps3d_core.network.bundle import BUNDLED
-from ps3d_core.params import InstancesParams, PredictParams, SegmentParams
+from ps3d_core.params import BUNDLED, InstancesParams, PredictParams, SegmentParams
 from ps3d_core.store.layout import USABLE, is_usable
 
 FILE: Final = "scan.json"

@@ -19,10 +19,7 @@ from ps3d_core.inbox.ending import ScanFailedError, judged, succeed
 from ps3d_core.inbox.layout import Inbox, require_usable_prefix
 from ps3d_core.inbox.looking import Look, Seen
 from ps3d_core.inbox.reason import plain
-from ps3d_core.network.bundle import BUNDLED, load_bundle
-from ps3d_core.params import InboxParams, Resources, SegmentParams
-from ps3d_core.pipeline import segment
-from ps3d_core.plan import SegmentJob
+from ps3d_core.params import BUNDLED, InboxParams, Resources, SegmentParams
 from ps3d_core.progress import SILENT, Progress
 from ps3d_core.record import RunRecord
 from ps3d_core.scan.ingest import ingest
@@ -120,6 +117,8 @@ def look_into(job: InboxJob, say: Say = lambda text: None) -> list[Seen]:
     if seen:
         recover(job.inbox, look, complete, say)
     if complete:
+        from ps3d_core.network.bundle import load_bundle  # brings torch, which a look into an empty inbox does without
+
         job.inbox.dataset.read_metadata()
         load_bundle(job.model)
     return seen
@@ -130,6 +129,9 @@ def process_scan(claim: Claim, job: InboxJob, progress: Progress = SILENT) -> Ru
 
     Raises `ScanFailedError` when it was moved to failed/, and whatever else went wrong.
     """
+    from ps3d_core.pipeline import segment
+    from ps3d_core.plan import SegmentJob
+
     with judged(claim, job.params):
         scan = accept(claim, job.model, job.segmentation)
         if not scan.ingested:

@@ -27,9 +27,9 @@ from torch import nn
 from ps3d_core.errors import InputError, MissingDataError
 from ps3d_core.network.architecture import Architecture
 from ps3d_core.network.normalisation import Normalisation
+from ps3d_core.params import BUNDLED
 from ps3d_core.store.location import Location
 
-BUNDLED: Final = "bundled"
 INFO_NAME: Final = "bundle.json"
 
 Voxels = Annotated[int, Field(ge=1, le=1024)]

@@ -95,6 +95,21 @@ def test_help_of_every_command_is_light() -> None:
     assert not {"torch", "numpy", "zarr", "numba", "pydantic", *ORCHESTRATION} & set(loaded)
 
 
+def test_a_look_into_an_empty_inbox_is_light(tmp_path: Path) -> None:
+    """There are hundreds a day for one that finds something."""
+    loaded = run_python(
+        "import sys\n"
+        "import flows.process_inbox\n"
+        "from ps3d_core.inbox.layout import Inbox\n"
+        "from ps3d_core.inbox.process import InboxJob, process_inbox\n"
+        "from ps3d_core.store.location import Location\n"
+        f"assert process_inbox(InboxJob(Inbox(Location.parse({str(tmp_path)!r})))).is_idle\n"
+        "print(*{name.partition('.')[0] for name in sys.modules})"
+    ).split()
+    assert "flows" in loaded
+    assert "torch" not in loaded
+
+
 def test_every_import_is_a_declared_dependency_and_the_other_way_round() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     declared = {canonicalize_name(Requirement(text).name) for text in project["dependencies"]}
