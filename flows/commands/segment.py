@@ -187,7 +187,7 @@ def print_results(plan: SegmentPlan, record: RunRecord) -> None:
 
 
 def _announce(plans: Sequence[SegmentPlan], progress: Progress) -> None:
-    """Print the plans, in one line each where there are many."""
+    """Print the plans before anything is done."""
     from ps3d_core.inference.estimate import seconds_per_patch
     from ps3d_core.plan import patches_at_once, prediction_workers
 
@@ -201,12 +201,25 @@ def _announce(plans: Sequence[SegmentPlan], progress: Progress) -> None:
         mirror=predict.mirror,
         patches_at_once=patches_at_once(resources) * prediction_workers(resources),
     )
-    for plan in plans:
-        lines = plan.describe(seconds)
-        if len(plans) > PLANS_IN_FULL:
-            lines = [f"{lines[0]}; {plan.prediction.evaluated} patches; {lines[-1]}"]
-        for line in lines:
-            progress.note(line)
+    for line in plan_lines(plans, seconds):
+        progress.note(line)
+
+
+def plan_lines(plans: Sequence[SegmentPlan], seconds_per_patch: float) -> list[str]:
+    """The plans for a person, in one line each where there are many; at last what they take together."""
+    from ps3d_core.plan import duration_text
+
+    described = [plan.describe(seconds_per_patch) for plan in plans]
+    if len(plans) > PLANS_IN_FULL:
+        described = [
+            [f"{first}; {plan.prediction.evaluated} patches; {last}"]
+            for plan, (first, *_, last) in zip(plans, described, strict=True)
+        ]
+    lines = [line for lines in described for line in lines]
+    if len(plans) > 1:
+        seconds = sum(sum(plan.seconds(seconds_per_patch)) for plan in plans)
+        lines.append(f"together   {len(plans)} scans, about {duration_text(seconds)} here")
+    return lines
 
 
 def _directly(plans: Sequence[SegmentPlan], failures: Failures, progress: Progress) -> dict[str, RunRecord]:

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import zarr
 
+from flows.commands.segment import plan_lines
 from ps3d_core.blockwise import Runner, run_blocks
 from ps3d_core.errors import InputError
 from ps3d_core.evaluation.evaluate import evaluate
@@ -207,9 +208,23 @@ def test_contradicting_spacings_are_refused(copied):
         plan_segmentation(job_in(copied))
 
 
+def test_many_plans_are_short_and_say_what_they_take_together(finished):
+    plan = plan_segmentation(job_in(finished[0]))
+    assert plan_lines([plan], 0.5) == plan.describe(0.5)
+    assert len(plan_lines([plan] * 2, 0.5)) == 2 * len(plan.describe(0.5)) + 1
+    lines = plan_lines([plan] * 40, 0.5)
+    assert len(lines) == 41
+    together = 40 * sum(plan.seconds(0.5))
+    assert lines[-1] == f"together   40 scans, about {together / 60:.0f} min here"
+
+
 def test_plan_describes_itself(finished):
     place, _ = finished
-    text = "\n".join(plan_segmentation(job_in(place)).describe(seconds_per_patch=0.5))
+    plan = plan_segmentation(job_in(place))
+    text = "\n".join(plan.describe(seconds_per_patch=0.5))
+    predict, others = plan.seconds(seconds_per_patch=0.5)
+    assert predict == 0.5 * len(plan.prediction.patches)
+    assert 3 < others < 4
     assert "80 x 72 x 88 voxels" in text
     assert "1.00 per patch" in text
-    assert "about" in text
+    assert f"about {predict:.0f} s for prediction and 3 s for all the rest" in text
