@@ -97,8 +97,9 @@ class Location:
             entries = self._fs.ls(self._path, detail=False, refresh=True)
         except (FileNotFoundError, NotADirectoryError):
             return []
-        names = {posixpath.basename(str(entry).rstrip("/")) for entry in entries}
-        return sorted(names - {"", posixpath.basename(self._path.rstrip("/"))} if _is_remote(self) else names)
+        # An object store may list a folder as its own member.
+        members = {str(entry).rstrip("/") for entry in entries} - {self._path.rstrip("/")}
+        return sorted({posixpath.basename(member) for member in members} - {""})
 
     def find(self, *, hidden: bool = False) -> dict[str, dict[str, Any]]:
         """All files below this folder by relative name, with what the store says of each (size, ETag, mtime).
@@ -327,10 +328,6 @@ def _replacing(path: Path) -> Iterator[Path]:
 
 def _as_json(value: Any) -> bytes:
     return (json.dumps(value, indent=2) + "\n").encode("utf-8")
-
-
-def _is_remote(location: Location) -> bool:
-    return location.local_path is None
 
 
 def _connected(scheme: str, *, asynchronous: bool) -> fsspec.AbstractFileSystem:

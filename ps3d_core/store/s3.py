@@ -63,6 +63,7 @@ _PASSING_CODES: Final = {
     "XAmzContentChecksumMismatch",
     "XAmzContentSHA256Mismatch",
 }
+_WRITING: Final = {"PutObject", "CreateMultipartUpload", "CopyObject"}
 
 logger = logging.getLogger("ps3d.store")
 
@@ -122,6 +123,9 @@ class _PersistentClient(AioBaseClient):  # type: ignore[misc]
                 answer = await super()._make_api_call(operation_name, dict(api_params))
                 if operation_name == "GetObject":
                     answer["Body"] = await _Content.of(answer["Body"])
+                if operation_name == "DeleteObjects" and answer.get("Errors"):
+                    place = _place({**api_params, "Key": answer["Errors"][0].get("Key")})
+                    raise _failed_deletion(answer)  # which s3fs takes for success
                 return answer
             except NoCredentialsError as error:
                 raise AccessDeniedError(
@@ -129,7 +133,7 @@ class _PersistentClient(AioBaseClient):  # type: ignore[misc]
                 ) from error
             except (ClientError, *_FAULTS) as error:
                 if isinstance(error, ClientError) and not _is_passing(error):
-                    _raise_lasting(error, place)
+                    _raise_lasting(error, place, operation_name)
                     raise  # absence and other answers, which s3fs knows
                 seconds = time.monotonic() - started
                 if attempt == ATTEMPTS or seconds > GIVE_UP_SECONDS:
@@ -179,7 +183,16 @@ def _is_passing(error: ClientError) -> bool:
     return _status(error) in _PASSING_STATUS or _code(error) in _PASSING_CODES
 
 
-def _raise_lasting(error: ClientError, place: str) -> None:
+def _failed_deletion(answer: dict[str, Any]) -> ClientError:
+    """Of the objects that were to be deleted in one request, the first one that was not."""
+    error = answer["Errors"][0]
+    status = HTTPStatus.FORBIDDEN if error.get("Code") == "AccessDenied" else HTTPStatus.CONFLICT
+    return ClientError({"Error": error, "ResponseMetadata": {"HTTPStatusCode": status}}, "DeleteObjects")
+
+
+def _raise_lasting(error: ClientError, place: str, operation_name: str) -> None:
+    if _code(error) == "NoSuchBucket" and operation_name in _WRITING:
+        raise InputError(f"{place}: there is no such bucket; make it, or check the name") from error
     if _status(error) == HTTPStatus.FORBIDDEN:
         raise AccessDeniedError(
             f"{place}: access denied ({_reason(error)}); check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and what this "

@@ -3,9 +3,12 @@
 import logging
 import os
 import traceback
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from aiobotocore.client import AioBaseClient
+from botocore.exceptions import ClientError
 
 from ps3d_core.errors import AccessDeniedError, CorruptDataError, InputError, MissingDataError, StoreError
 from ps3d_core.geometry.boxes import Box
@@ -100,6 +103,56 @@ def test_repeating_has_an_end_in_time(through_proxy, monkeypatch):
     faults = Faults(["busy"])
     with through_proxy(faults) as place, pytest.raises(StoreError, match="failed 1 times"):
         (place / "f").read_bytes()
+
+
+@pytest.mark.parametrize("code", ["SlowDown", "InternalError"])
+def test_an_object_that_was_not_deleted_is_deleted_again(s3, monkeypatch, code):
+    with refused_deletions(monkeypatch, code, 2) as refused:
+        (s3 / "a").write_text("1")
+        s3.remove_tree()
+        assert refused == [code] * 2
+        assert not s3.exists()
+
+
+def test_an_object_that_may_not_be_deleted_is_an_error_that_names_it(s3, monkeypatch):
+    (s3 / "a").write_text("1")
+    with (
+        refused_deletions(monkeypatch, "AccessDenied", 1),
+        pytest.raises(AccessDeniedError, match=rf"{s3}.* denied"),
+    ):
+        s3.remove_tree()
+    assert (s3 / "a").exists()
+
+
+@contextmanager
+def refused_deletions(monkeypatch, code, times):
+    """The first `times` requests to delete are answered as S3 does when it cannot: with 200 and errors inside."""
+    refused = []
+    real = AioBaseClient._make_api_call
+
+    async def answer(client, operation, params):
+        if operation == "DeleteObjects" and len(refused) < times:
+            refused.append(code)
+            keys = [entry["Key"] for entry in params["Delete"]["Objects"]]
+            return {"Errors": [{"Key": key, "Code": code, "Message": "no"} for key in keys]}
+        return await real(client, operation, params)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(AioBaseClient, "_make_api_call", answer)
+        yield refused
+
+
+def test_a_bucket_that_is_not_there_is_named(s3, monkeypatch):
+    async def answer(_client, operation, _params):  # the server of the tests makes any bucket that is written to
+        raise ClientError(
+            {"Error": {"Code": "NoSuchBucket"}, "ResponseMetadata": {"HTTPStatusCode": 404}},
+            operation,
+        )
+
+    monkeypatch.setattr(AioBaseClient, "_make_api_call", answer)
+    with pytest.raises(InputError, match="s3://nowhere/a/b: there is no such bucket"):
+        Location.parse("s3://nowhere/a/b").write_text("1")
+    assert not Location.parse("s3://nowhere/a").exists()
 
 
 def test_absence_is_an_answer(through_proxy):
