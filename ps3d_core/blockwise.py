@@ -10,9 +10,9 @@ import atexit
 import multiprocessing
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed, wait
 from contextlib import contextmanager
-from typing import Any, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -20,10 +20,13 @@ from ps3d_core.errors import InputError
 from ps3d_core.geometry.blocks import Block
 from ps3d_core.memory import release_memory, share_heaps
 from ps3d_core.progress import SILENT, Progress
-from ps3d_core.store.lease import require_lease
+from ps3d_core.store.lease import Mark, lease_mark, require_lease, working_for
 from ps3d_core.store.ledger import Ledger, Record
 
 Work = Callable[[Block], Record]
+
+CLUSTER_SECONDS: Final = 60.0
+"""How long the last blocks of a stage that failed are waited for on a cluster, which may be gone for ever."""
 
 
 class Runner(BaseModel):
@@ -102,17 +105,24 @@ def run_blocks(
                 shown.advance()
         elif todo:
             with runner.executor() as executor:
-                futures = {executor.submit(_evaluate, work, block, ledger): block for block in todo}
+                mark = lease_mark()
+                futures = {executor.submit(_evaluate_for, mark, work, block, ledger): block for block in todo}
                 try:
                     for future in as_completed(futures):
                         require_lease()
                         records[futures[future].index] = future.result()
                         shown.advance()
                 except BaseException:
-                    for future in futures:
-                        future.cancel()
+                    # Nothing may be written any more when the error is out and somebody else begins.
+                    flying = [future for future in futures if not future.cancel()]
+                    wait(flying, timeout=CLUSTER_SECONDS if runner.kind == "dask" else None)
                     raise
     return [records[block.index] for block in blocks]
+
+
+def _evaluate_for(mark: Mark | None, work: Work, block: Block, ledger: Ledger) -> Record:
+    with working_for(mark):
+        return _evaluate(work, block, ledger)
 
 
 def _evaluate(work: Work, block: Block, ledger: Ledger) -> Record:

@@ -6,8 +6,9 @@ lives, and marks it as free at its end; numbers never go back, so that a slow ta
 one it saw.
 
 Whether an owner lives is never judged by comparing clocks of two machines: on the owner's own machine the process
-table and one clock know, from elsewhere the file is watched for `STALE_SECONDS`. A run that lost its place, because it
-was suspended or cut off for that long, notices with its next renewal and stops before its next block.
+table knows that one is dead, else the file is watched for `STALE_SECONDS`. A run that lost its place, because it was
+suspended or cut off for that long, notices with its next renewal and stops before its next block; so do those who work
+for it in other processes and on other machines.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class Owner:
     """Host name, and what tells the process table there from any other."""
     pid: int
     started: float
-    """When the process was created, seconds since 1970; tells it from a later one with the same number."""
+    """When the process was created, seconds since its machine was; tells it from a later one with the same number."""
     renewed: float
     """Last sign of life, seconds since 1970, by the owner's clock."""
     free: bool = False
@@ -62,16 +63,34 @@ class Owner:
         return self.machine == _this_machine()
 
     @property
-    def lives_here(self) -> bool:
-        """Of a process of this machine: whether it is still there and renews."""
+    def is_running(self) -> bool:
+        """Of a process of this machine: whether it is still there."""
         try:
             process = psutil.Process(self.pid)
-            same = abs(process.create_time() - self.started) < 1
-            if process.status() == psutil.STATUS_ZOMBIE:  # dead, and its parent has not looked yet
-                return False
+            # One that is dead and its parent has not looked yet is gone, too.
+            return process.status() != psutil.STATUS_ZOMBIE and abs(_started(process) - self.started) < 1
         except psutil.NoSuchProcess:
             return False
-        return same and time.time() - self.renewed < STALE_SECONDS
+
+    @property
+    def lives_here(self) -> bool:
+        """Of a process of this machine: whether it is still there and renews."""
+        return self.is_running and time.time() - self.renewed < STALE_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """The number that a run took in a folder."""
+
+    place: Location
+    number: int
+    what: str
+    """What is worked on, for messages."""
+
+    @property
+    def is_overtaken(self) -> bool:
+        """Whether another run has taken a later number."""
+        return max(_numbers(self.place), default=0) > self.number
 
 
 class LeaseLostError(Ps3dError):
@@ -85,25 +104,28 @@ class LeaseTakenError(InputError):
 class _Lease:
     """The number that this run holds."""
 
-    def __init__(self, place: Location, number: int, owner: Owner, what: str) -> None:
-        self._place, self._number, self._owner, self._what = place, number, owner, what
+    def __init__(self, mark: Mark, owner: Owner) -> None:
+        self.mark, self._owner = mark, owner
         self._lost = threading.Event()
         self._ended = threading.Event()
         self._renewing = threading.Thread(target=self._renew, name="lease", daemon=True)
 
     def start(self) -> None:
-        for number in _numbers(self._place):
-            if number < self._number:
-                _file(self._place, number).remove_tree()
+        for number in _numbers(self.mark.place):
+            if number < self.mark.number:
+                _file(self.mark.place, number).remove_tree()
         self._renewing.start()
 
     def require(self) -> None:
         """Raise `LeaseLostError` once another run has taken over."""
         if self._lost.is_set():
-            raise LeaseLostError(
-                f"{self._what}: this run showed no sign of life for {STALE_SECONDS:.0f} s and another one took over; "
-                "it stops here, the other goes on"
-            )
+            raise _lost(self.mark)
+
+    def confirm(self) -> None:
+        """The same after a look at the store."""
+        if self.mark.is_overtaken:
+            self._lost.set()
+        self.require()
 
     def end(self) -> None:
         self._ended.set()
@@ -117,17 +139,36 @@ class _Lease:
         while not self._ended.wait(RENEW_SECONDS):
             # A store that fails for a while ends the work itself, if it does not recover; not this sign of life.
             with contextlib.suppress(OSError, Ps3dError):
-                if max(_numbers(self._place), default=0) > self._number:
+                if self.mark.is_overtaken:
                     self._lost.set()
                     return
                 self._write(free=False)
 
     def _write(self, *, free: bool) -> None:
         owner = replace(self._owner, renewed=time.time(), free=free)
-        _file(self._place, self._number).write_json(asdict(owner))
+        _file(self.mark.place, self.mark.number).write_json(asdict(owner))
 
 
-_held: ContextVar[_Lease | None] = ContextVar("lease", default=None)
+class _Watch:
+    """A lease that another process holds, for one that works for it: looks at the store from time to time."""
+
+    def __init__(self, mark: Mark) -> None:
+        self.mark = mark
+        self._looked = time.monotonic()
+
+    def require(self) -> None:
+        """Raise `LeaseLostError` once another run has taken over."""
+        if time.monotonic() - self._looked > RENEW_SECONDS:
+            self._looked = time.monotonic()
+            self.confirm()
+
+    def confirm(self) -> None:
+        """The same at once."""
+        if self.mark.is_overtaken:
+            raise _lost(self.mark)
+
+
+_held: ContextVar[_Lease | _Watch | None] = ContextVar("lease", default=None)
 
 
 @contextmanager
@@ -182,10 +223,43 @@ def in_turn(place: Location, what: str) -> Iterator[None]:
 
 
 def require_lease() -> None:
-    """Raise `LeaseLostError` when the run that this is part of has been taken over by another one."""
+    """Raise `LeaseLostError` when the run that this is part of has been taken over by another one, as far as is known.
+
+    Costs nothing, so that it can be asked often; `confirm_lease` looks at the store.
+    """
     lease = _held.get()
     if lease is not None:
         lease.require()
+
+
+def confirm_lease() -> None:
+    """Raise `LeaseLostError` when the run that this is part of has been taken over by another one."""
+    lease = _held.get()
+    if lease is not None:
+        lease.confirm()
+
+
+def lease_mark() -> Mark | None:
+    """What this run holds, to be given to those who work for it in other threads and processes."""
+    lease = _held.get()
+    return None if lease is None else lease.mark
+
+
+@contextmanager
+def working_for(mark: Mark | None) -> Iterator[None]:
+    """Let `require_lease` and `confirm_lease` in the body ask for the run that holds `mark`."""
+    before = _held.set(None if mark is None else _Watch(mark))
+    try:
+        yield
+    finally:
+        _held.reset(before)
+
+
+def _lost(mark: Mark) -> LeaseLostError:
+    return LeaseLostError(
+        f"{mark.what}: this run showed no sign of life for {STALE_SECONDS:.0f} s and another one took over; "
+        "it stops here, the other goes on"
+    )
 
 
 def _take(place: Location, what: str, say: Say) -> _Lease:
@@ -193,7 +267,7 @@ def _take(place: Location, what: str, say: Say) -> _Lease:
     if last:
         _require_dead(_file(place, last), what, say)
     me = psutil.Process()
-    owner = Owner(uuid.uuid4().hex, _this_machine(), me.pid, me.create_time(), time.time())
+    owner = Owner(uuid.uuid4().hex, _this_machine(), me.pid, _started(me), time.time())
     mine = _file(place, last + 1)
     if not mine.create_json(asdict(owner)):
         other = _read_owner(mine)
@@ -204,16 +278,17 @@ def _take(place: Location, what: str, say: Say) -> _Lease:
         # While we looked, others have come and gone and taken their files with them: the number was free, not ours.
         mine.remove_tree()
         raise _taken(None, what)
-    return _Lease(place, last + 1, owner, what)
+    return _Lease(Mark(place, last + 1, what), owner)
 
 
 def _require_dead(file: Location, what: str, say: Say) -> None:
     """Return when the owner of `file` has ended or is dead, raise when it lives."""
     owner = _read_owner(file)
-    if owner is not None and (owner.free or (owner.is_here and not owner.lives_here)):
+    if owner is not None and (owner.free or (owner.is_here and not owner.is_running)):
         return
-    if (owner is not None and owner.is_here) or (owner is None and not file.exists()):
+    if (owner is not None and owner.is_here and owner.lives_here) or (owner is None and not file.exists()):
         raise _taken(owner, what)  # when the file is gone, somebody has just taken the next number
+    # On another machine, or suspended, or somebody has set the clock.
     where = owner.machine.split(":")[0] if owner else "an unknown machine"
     say(f"{what}: a run on {where} did not say that it ended; watching for {STALE_SECONDS:.0f} s whether it lives")
     give_up = time.monotonic() + STALE_SECONDS
@@ -249,6 +324,16 @@ def _read_owner(file: Location) -> Owner | None:
         )
     except (MissingDataError, KeyError, TypeError, ValueError):
         return None
+
+
+def _started(process: psutil.Process) -> float:
+    """When a process was created, in a time that setting the clock does not change, where the system knows one."""
+    stat = Path(f"/proc/{process.pid}/stat")
+    if not stat.exists():
+        return float(process.create_time())
+    # The 22nd field is in ticks since boot. The second one, a name, may hold anything, a bracket too.
+    ticks = int(stat.read_text(errors="replace").rpartition(")")[2].split()[19])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 @functools.cache

@@ -10,11 +10,20 @@ from dataclasses import asdict
 import psutil
 import pytest
 
-from ps3d_core.blockwise import Runner, run_blocks
+from ps3d_core.blockwise import Runner, run_blocks, stop_workers
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.blocks import BlockGrid
 from ps3d_core.store import lease
-from ps3d_core.store.lease import LeaseLostError, Owner, in_turn, sole_run
+from ps3d_core.store.lease import (
+    LeaseLostError,
+    Owner,
+    confirm_lease,
+    in_turn,
+    lease_mark,
+    require_lease,
+    sole_run,
+    working_for,
+)
 from ps3d_core.store.ledger import Ledger
 from ps3d_core.store.location import Location
 
@@ -27,7 +36,7 @@ def place(request, tmp_path):
 
 def held_by(place, number=1, **changes):
     process = psutil.Process()
-    owner = Owner("other", lease._this_machine(), process.pid, process.create_time(), time.time())
+    owner = Owner("other", lease._this_machine(), process.pid, lease._started(process), time.time())
     (place / f"{number}.json").write_json(asdict(owner) | changes)
 
 
@@ -80,7 +89,7 @@ def test_an_error_frees_it(place):
 
 def test_a_process_that_is_gone_is_not_waited_for(place):
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    created = psutil.Process(process.pid).create_time()
+    created = lease._started(psutil.Process(process.pid))
     held_by(place, pid=process.pid, started=created)
     assert_refused(place, str(process.pid))
     process.communicate(b"\n")
@@ -89,7 +98,7 @@ def test_a_process_that_is_gone_is_not_waited_for(place):
 
 def test_a_process_that_died_and_was_not_looked_after_is_not_waited_for(place):
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    held_by(place, pid=process.pid, started=psutil.Process(process.pid).create_time())
+    held_by(place, pid=process.pid, started=lease._started(psutil.Process(process.pid)))
     process.kill()
     until(lambda: psutil.Process(process.pid).status() == psutil.STATUS_ZOMBIE)
     assert_free(place)
@@ -136,13 +145,32 @@ def test_in_turn_each_has_its_moment(place):
 
 
 def test_another_process_with_the_same_number_is_not_the_owner(place):
-    held_by(place, started=psutil.Process().create_time() - 1000)
+    held_by(place, started=lease._started(psutil.Process()) - 1000)
     assert_free(place)
 
 
-def test_a_process_of_this_machine_that_stands_still_loses_it(place):
+def test_a_process_of_this_machine_that_stands_still_loses_it_after_a_watch(place, monkeypatch):
+    monkeypatch.setattr(lease, "STALE_SECONDS", 1.0)
+    monkeypatch.setattr(lease, "LOOK_SECONDS", 0.05)
     held_by(place, renewed=time.time() - lease.STALE_SECONDS - 1)
     assert_free(place)
+
+
+def test_a_clock_that_somebody_set_kills_no_run(place, monkeypatch):
+    monkeypatch.setattr(lease, "LOOK_SECONDS", 0.05)
+
+    def renews(_said):
+        held_by(place, renewed=time.time() - 3000)
+
+    held_by(place, renewed=time.time() - 3600)
+    with pytest.raises(InputError, match="is working on it; wait"), sole_run(place, "scan ore", renews):
+        pass
+
+
+def test_when_a_process_was_created_does_not_follow_the_clock(monkeypatch):
+    before = lease._started(psutil.Process())
+    monkeypatch.setattr(psutil, "boot_time", lambda: 5.0)
+    assert lease._started(psutil.Process()) == before
 
 
 @pytest.mark.parametrize("clock", [-1e6, 0.0, 1e6], ids=lambda shift: f"clock{shift:+g}")
@@ -227,6 +255,50 @@ def test_a_run_that_lost_its_place_stops_before_its_next_blocks(place, monkeypat
         run_blocks("test", blocks, work, ledger=ledger, runner=Runner(workers=at_once))
     assert len(done) < len(blocks)
     assert content(place)["token"] == "other", "the new owner's sign is left alone"
+
+
+@pytest.mark.parametrize("how", ["require", "confirm"])
+def test_those_who_work_for_a_run_notice_that_it_was_overtaken(place, monkeypatch, how):
+    monkeypatch.setattr(lease, "RENEW_SECONDS", 0.02)
+    ask = {"require": require_lease, "confirm": confirm_lease}[how]
+    marks = []
+    with sole_run(place, "scan ore"):
+        marks.append(lease_mark())
+    with working_for(marks[0]):
+        time.sleep(0.03)
+        ask()
+        held_by(place, number=2)
+        time.sleep(0.03)
+        with pytest.raises(LeaseLostError, match=r"scan ore: .* another one took over"):
+            ask()
+    ask()  # for nobody any more
+
+
+def test_a_run_looks_at_the_store_before_it_says_that_it_is_done(place):
+    with sole_run(place, "scan ore"):
+        held_by(place, number=2)
+        require_lease()  # nothing is known yet
+        with pytest.raises(LeaseLostError):
+            confirm_lease()
+
+
+def _fails_while_others_are_at_work(block):
+    if block.index == 0:
+        raise ZeroDivisionError
+    time.sleep(1)
+    return {}
+
+
+@pytest.mark.parametrize("kind", ["threads", "processes"])
+def test_when_a_stage_fails_nothing_is_written_any_more(tmp_path, kind):
+    ledger = Ledger(Location.parse(tmp_path), "test", "0")
+    blocks = list(BlockGrid((8, 1, 1), (1, 1, 1)))
+    with pytest.raises(ZeroDivisionError):
+        run_blocks("test", blocks, _fails_while_others_are_at_work, ledger=ledger, runner=Runner(kind=kind, workers=2))
+    known = ledger.finished()
+    time.sleep(2.5)
+    assert ledger.finished() == known
+    stop_workers()
 
 
 def test_a_damaged_file_does_not_block_for_ever(place, monkeypatch):
