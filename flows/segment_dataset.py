@@ -39,12 +39,13 @@ def segment_dataset(
         The content of run.json of each scan.
 
     Raises:
+        InputError: when the dataset has no scans.
         ScansFailedError: at the end, naming the scans that failed and why.
 
     """
     failures = Failures()
     records: dict[str, RunRecord] = {}
-    for scan in scans or Dataset(place(dataset)).names():
+    for scan in scans or Dataset(place(dataset)).require_names():
         with failures.collected(scan):
             records[scan] = segment_scan(dataset, scan, output, model, params, resources, keep_work)
     failures.raise_any()

@@ -66,7 +66,8 @@ def segment_scan(
         get_run_logger().info("%s: already segmented with these parameters", scan)
         return show_results(plan, record)
     with sole_run(plan.job.result.lease, f"scan {plan.job.scan}", get_run_logger().info):
-        begin_run(plan)
+        if (record := begin_run(plan)) is not None:
+            return show_results(plan, record)
         intensity = find_intensity(plan)
         predicted = predict_border_core(plan, intensity)
         found = find_instances(plan)

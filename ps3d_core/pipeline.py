@@ -25,7 +25,8 @@ def segment(job: SegmentJob, progress: Progress = SILENT) -> RunRecord:
         progress.note(f"{job.scan}: already segmented with these parameters", record=record)
         return record
     with sole_run(plan.job.result.lease, f"scan {plan.job.scan}", progress.note):
-        stages.begin_run(plan)
+        if (record := stages.begin_run(plan)) is not None:
+            return record
         intensity = stages.find_intensity(plan, progress)
         predicted = stages.predict_border_core(plan, intensity, progress)
         found = stages.find_instances(plan, progress)

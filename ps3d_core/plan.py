@@ -101,13 +101,13 @@ class SegmentPlan:
 
     @property
     def labels_fingerprint(self) -> str:
-        """Everything that decides the label image."""
-        return fingerprint(STAGE_VERSIONS["labels"], self.instances_fingerprint, self.scale.scan_shape)
+        """Everything that decides the label image, of which the size of a voxel is a part."""
+        return fingerprint(STAGE_VERSIONS["labels"], self.instances_fingerprint, self.scale.scan_shape, self.spacing)
 
     @property
     def fingerprint(self) -> str:
         """Everything that decides the result as a whole."""
-        return fingerprint(STAGE_VERSIONS["particles"], self.labels_fingerprint, self.spacing)
+        return fingerprint(STAGE_VERSIONS["particles"], self.labels_fingerprint)
 
     @property
     def work(self) -> Location:

@@ -77,7 +77,7 @@ def remove_leftover(leftover: Leftover) -> int:
     if not leftover.expired:
         return 0
     with sole_run(leftover.result.lease, f"scan {leftover.scan}"):
-        leftover.result.work.remove_tree()
+        leftover.result.remove_work()
     return leftover.bytes
 
 

@@ -25,7 +25,8 @@ from ps3d_core.particles.report import write_report
 from ps3d_core.plan import SegmentPlan
 from ps3d_core.progress import SILENT, Progress
 from ps3d_core.record import RunRecord, make_record, read_record
-from ps3d_core.store.ledger import Ledger
+from ps3d_core.store.lease import confirm_lease, require_lease
+from ps3d_core.store.ledger import Ledger, read_entry
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import build_pyramid, create_image, open_image
 
@@ -42,9 +43,14 @@ def finished_run(plan: SegmentPlan) -> RunRecord | None:
     return record if all(part.exists() for part in parts) else None
 
 
-def begin_run(plan: SegmentPlan) -> None:
-    """Withdraw an older record: from here on, what lies in the result folder is not a whole result."""
-    plan.job.result.run.remove_tree()
+def begin_run(plan: SegmentPlan) -> RunRecord | None:
+    """Withdraw an older record: from here on, what lies in the result folder is not a whole result.
+
+    Unless another run has finished this one's work while it waited for its turn: then the record of that one.
+    """
+    if (record := finished_run(plan)) is None:
+        plan.job.result.run.remove_tree()
+    return record
 
 
 def find_intensity(plan: SegmentPlan, progress: Progress = SILENT) -> Summary:
@@ -76,7 +82,13 @@ def predict_border_core(plan: SegmentPlan, intensity: Summary, progress: Progres
         threads=resources.workers if resources.runner == "threads" else None,
         runner=resources.blocks_runner().model_copy(update={"workers": plan.prediction.workers}),
     )
-    return _once(plan, "predict", plan.predict_fingerprint, lambda: predict(prediction, progress=progress))
+    return _once(
+        plan,
+        "predict",
+        plan.predict_fingerprint,
+        lambda: predict(prediction, progress=progress),
+        output=prediction.output,
+    )
 
 
 def find_instances(plan: SegmentPlan, progress: Progress = SILENT) -> Summary:
@@ -95,7 +107,7 @@ def find_instances(plan: SegmentPlan, progress: Progress = SILENT) -> Summary:
         )
         return asdict(summary)
 
-    return _once(plan, "instances", plan.instances_fingerprint, find)
+    return _once(plan, "instances", plan.instances_fingerprint, find, output=_network_labels(plan))
 
 
 def label_scan(plan: SegmentPlan, progress: Progress = SILENT) -> Summary:
@@ -195,25 +207,36 @@ def finish_run(plan: SegmentPlan, summaries: dict[str, Summary]) -> RunRecord:
     seconds = {name: summary["seconds"] for name, summary in summaries.items()}
     seconds["forward"] = predicted["forward_seconds"]
     content = make_record(plan, counts, seconds).model_dump_json(indent=2)
+    confirm_lease()
     plan.job.result.run.write_text(content + "\n")
     if not plan.job.keep_work:
-        plan.work.remove_tree()
+        plan.job.result.remove_work()
     # As it will be read: JSON knows no tuples.
     return RunRecord.model_validate_json(content)
 
 
-def _once(plan: SegmentPlan, stage: str, stage_fingerprint: str, compute: Callable[[], Summary]) -> Summary:
-    """The kept summary of a finished stage, or compute and keep it. `seconds` is the time of the call that finished."""
+def _once(
+    plan: SegmentPlan,
+    stage: str,
+    stage_fingerprint: str,
+    compute: Callable[[], Summary],
+    output: Location | None = None,
+) -> Summary:
+    """The kept summary of a finished stage, or compute and keep it. `seconds` is the time of the call that finished.
+
+    A stage whose `output` array somebody has removed is not finished.
+    """
     kept = plan.work / "stages" / f"{stage}-{stage_fingerprint}.json"
-    if kept.exists():
-        summary: Summary = kept.read_json()
-        return summary
+    is_there = output is None or (output / "zarr.json").exists()
+    if is_there and (known := read_entry(kept)) is not None:
+        return known
     summary = _timed(compute)
     kept.write_json(summary)
     return summary
 
 
 def _timed(compute: Callable[[], Summary]) -> Summary:
+    require_lease()
     started = time.perf_counter()
     summary = compute()
     summary["seconds"] = time.perf_counter() - started

@@ -119,16 +119,13 @@ def segment_jobs(jobs: Sequence[SegmentJob], *, direct: bool) -> None:
 
 def jobs_of(args: argparse.Namespace) -> list[SegmentJob]:
     """One job per scan that was asked for."""
-    from ps3d_core.errors import InputError
     from ps3d_core.params import InstancesParams, PredictParams, Resources, SegmentParams
     from ps3d_core.plan import SegmentJob
     from ps3d_core.store.layout import Dataset
     from ps3d_core.store.location import Location
 
     dataset = Dataset(Location.parse(args.dataset))
-    names: Sequence[str] = list(dict.fromkeys(args.name or dataset.names()))
-    if not names:
-        raise InputError(f"{dataset.root}: no scans in images/; bring one in with ps3d ingest")
+    names = list(dict.fromkeys(args.name or dataset.require_names()))
     params = SegmentParams(
         predict=validated(
             PredictParams,

@@ -61,6 +61,12 @@ class Dataset:
         names = [name for name in images.children() if name.endswith(".zarr") and (images / name).exists()]
         return [name.removesuffix(".zarr") for name in names]
 
+    def require_names(self) -> list[str]:
+        """The same, of a dataset that has scans."""
+        if not (names := self.names()):
+            raise InputError(f"{self.root}: no scans in images/; bring one in with ps3d ingest")
+        return names
+
     def read_metadata(self) -> dict[str, ScanInfo]:
         """All entries of metadata.json, validated; empty when there is no such file."""
         if not self.metadata.exists():
@@ -159,6 +165,11 @@ class Result:
     def lease(self) -> Location:
         """Folder that says who works on this result at present."""
         return self.root / ".lease"
+
+    def remove_work(self) -> None:
+        """Remove intermediates; what says that they are whole goes first, in case this is interrupted."""
+        for part in (self.work / "stages", self.work / "ledger", self.work):
+            part.remove_tree()
 
 
 def checked_name(name: str) -> str:

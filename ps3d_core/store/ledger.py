@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ps3d_core.errors import InputError, MissingDataError
 from ps3d_core.store.location import Location
 
 Record = dict[str, Any]
@@ -21,6 +22,15 @@ def fingerprint(*parts: Any) -> str:
     """Digest of JSON-able `parts`: 32 hexadecimal digits, the same on every machine."""
     text = json.dumps(parts, sort_keys=True, default=str, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def read_entry(location: Location) -> Record | None:
+    """The record in a file, None when there is none, or a damaged one, as a machine that lost power may leave it."""
+    try:
+        entry = location.read_json()
+    except (InputError, MissingDataError):
+        return None
+    return entry if isinstance(entry, dict) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +48,9 @@ class Ledger:
 
     def finished(self) -> dict[int, Record]:
         """Records of all finished blocks by block index."""
-        names = [name for name in self.location.children() if name.endswith(".json")]
-        return {int(name.removesuffix(".json")): (self.location / name).read_json() for name in names}
+        stems = [name.removesuffix(".json") for name in self.location.children() if name.endswith(".json")]
+        records = {int(stem): read_entry(self.location / f"{stem}.json") for stem in stems if stem.isdecimal()}
+        return {index: record for index, record in records.items() if record is not None}
 
     def record(self, block_index: int, record: Mapping[str, Any]) -> None:
         """Mark a block as finished, after all it writes is on the store."""

@@ -74,6 +74,7 @@ def create_image(
         raise InputError(f"{location}: dtype {np.dtype(dtype)} for labels; OME-Zarr allows integers only")
     if not overwrite and _is_taken(location):
         raise InputError(f"{location}: already exists; remove it or choose another place")
+    (location / GROUP_FILE).remove_tree()  # first, so that what an interruption leaves is no image
     location.remove_tree()
     array = create_array(location / "0", shape, dtype, chunks=chunks, shards=shards)
     write_metadata(location, [shape], spacing=spacing, name=name, label=label, attributes=attributes)

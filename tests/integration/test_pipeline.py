@@ -12,6 +12,7 @@ import pytest
 import zarr
 
 from flows.commands.segment import plan_lines
+from ps3d_core import stages
 from ps3d_core.blockwise import Runner, run_blocks
 from ps3d_core.errors import InputError
 from ps3d_core.evaluation.evaluate import evaluate
@@ -22,11 +23,13 @@ from ps3d_core.phantom.params import PhantomParams
 from ps3d_core.phantom.write import write_phantom
 from ps3d_core.pipeline import segment
 from ps3d_core.plan import SegmentJob, plan_segmentation
+from ps3d_core.stages import finished_run
 from ps3d_core.store.arrays import read_box
 from ps3d_core.store.layout import Dataset
+from ps3d_core.store.lease import LeaseLostError
 from ps3d_core.store.ledger import Ledger
 from ps3d_core.store.location import Location
-from ps3d_core.store.ome import open_image
+from ps3d_core.store.ome import image_spacing, open_image
 
 SCAN = "ore"
 SHAPE = (80, 72, 88)
@@ -180,6 +183,62 @@ def test_a_worker_that_dies_costs_the_blocks_in_its_hands(tmp_path, dask_cluster
     records = run_blocks("test", blocks, work, ledger=Ledger(place, "test", "0"), runner=runner)
     assert (place / "died").exists()
     assert records == [{"of": index} for index in range(6)]
+
+
+def test_a_run_that_waited_while_another_finished_does_nothing(finished, monkeypatch):
+    """Between the look for a finished result and the lease, another run may come to its end."""
+    job = job_in(finished[0], keep_work=True)
+    before = everything_of(job), job.result.run.read_bytes()
+    looks = []
+
+    def look(plan):
+        looks.append(plan)
+        return None if len(looks) == 1 else finished_run(plan)
+
+    monkeypatch.setattr(stages, "finished_run", look)
+    segment(job)
+    assert len(looks) == 2
+    assert (everything_of(job), job.result.run.read_bytes()) == before
+
+
+def test_a_run_that_was_overtaken_does_not_say_that_it_is_done(copied, monkeypatch):
+    job = job_in(copied)
+
+    def report(plan, _progress):
+        (plan.job.result.lease / "99.json").write_text("{}")
+        return {"seconds": 0.0}
+
+    monkeypatch.setattr(stages, "report_scan", report)
+    with pytest.raises(LeaseLostError):
+        segment(job)
+    assert not job.result.run.exists()
+    assert job.result.work.exists(), "it is the other's now"
+
+
+def test_intermediates_that_somebody_removed_are_made_again(copied):
+    job = job_in(copied, keep_work=True)
+    segment(job)
+    before = everything_of(job)
+    for name in job.result.work.children():
+        if name.endswith(".zarr"):
+            (job.result.work / name).remove_tree()
+    job.result.run.remove_tree()
+    segment(job)
+    assert everything_of(job) == before
+
+
+def test_a_corrected_spacing_is_also_that_of_the_label_image(finished, tmp_path):
+    """Where both lengths were given in a wrong unit, the network grid stays the same, and with it all particles."""
+    grey = open_image(Dataset(finished[0] / "dataset").image(SCAN))
+    job = job_in(Location.parse(tmp_path), keep_work=True)
+    zarr.create_array(f"{job.dataset.image(SCAN)}", data=read_box(grey, Box.of(SHAPE)))  # says no spacing of its own
+    labels = []
+    for spacing in (10.0, 0.01):
+        job.dataset.add_scan(SCAN, spacing, 22 * spacing)
+        segment(job)
+        assert image_spacing(job.result.labels) == (spacing,) * 3
+        labels.append(labels_of(job))
+    assert (labels[0] == labels[1]).all()
 
 
 def test_plan_is_refused_before_anything_is_written(copied):

@@ -143,6 +143,21 @@ def test_ledger_counts_only_its_own_fingerprint(place):
     assert ledger.finished() == {}
 
 
+@pytest.mark.parametrize("content", ["", "{", "[1]", "null"])
+def test_a_damaged_entry_of_the_ledger_is_a_block_to_do_again(place, content):
+    ledger = Ledger(place, "grow", "0")
+    ledger.record(1, {})
+    (ledger.location / "2.json").write_text(content)
+    (ledger.location / "notes.json").write_text("{}")
+    assert ledger.finished() == {1: {}}
+
+
+def test_a_child_may_have_the_name_of_its_folder(place):
+    for name in ("ore", "zinc"):
+        (place / "ore" / name / "run.json").write_text("{}")
+    assert (place / "ore").children() == ["ore", "zinc"]
+
+
 def test_fingerprint_is_stable_and_tells_parts_apart():
     assert fingerprint(1, {"b": 2, "a": 3}) == fingerprint(1, {"a": 3, "b": 2})
     assert fingerprint(1, 2) != fingerprint(12)
