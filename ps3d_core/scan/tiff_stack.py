@@ -114,14 +114,16 @@ def _only_series(tif: TiffFile, name: str) -> TiffPageSeries:
 
 
 def _volume_shape(series: TiffPageSeries, name: str) -> tuple[int, ...]:
-    sides = dict(zip(series.axes, series.shape, strict=True))
-    if sides.get("C", 1) > 1 or sides.get("S", 1) > 1:
+    # In pairs: axes without a meaning all have the same letter.
+    sides = list(zip(series.axes, series.shape, strict=True))
+    if any(axis in "CS" and n > 1 for axis, n in sides):
         raise InputError(
             f"{name}: multi-channel, axes {series.axes} of {series.shape}; must be 1 grey value per voxel; split the "
             "channels, or reorder them to slices when they are slices"
         )
-    stack = [n for axis, n in sides.items() if axis not in "YX" and n > 1]
-    return (*(stack or [1]), sides.get("Y", 1), sides.get("X", 1))
+    stack = [n for axis, n in sides if axis not in "YX" and n > 1]
+    across = dict(sides)
+    return (*(stack or [1]), across.get("Y", 1), across.get("X", 1))
 
 
 _NATIVE = "<" if np.little_endian else ">"

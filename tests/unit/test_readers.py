@@ -251,6 +251,11 @@ def test_dtype_of_the_scanner_is_kept(tmp_path, dtype):
     assert np.array_equal(read_all(tmp_path / "scan.tif"), volume)
 
 
+def test_sides_of_one_are_no_further_axes(tmp_path):
+    stack(tmp_path / "scan.tif", GREY[None])
+    assert np.array_equal(read_all(tmp_path / "scan.tif"), GREY)
+
+
 @pytest.mark.parametrize("options", [{}, {"compression": "zlib"}])
 def test_separate_pages(tmp_path, options):
     with TiffWriter(tmp_path / "scan.tif") as tif:
@@ -312,6 +317,7 @@ REFUSED = {
         "multi-channel",
     ),
     "time": (lambda path: stack(path, np.zeros((2, 5, 8, 9), "u2"), metadata={"axes": "TZYX"}), "4-dimensional"),
+    "unnamed axes": (lambda path: stack(path, np.zeros((2, 5, 8, 9), "u2")), r"4-dimensional \(2, 5, 8, 9\)"),
     "one slice": (lambda path: stack(path, GREY[0]), "one 2-D slice"),
     "bool": (lambda path: stack(path, GREY > 9), "voxels of type bool"),
     "complex": (lambda path: stack(path, GREY.astype("c16")), "voxels of type complex128"),
