@@ -53,15 +53,17 @@ class TiffStack(ScanReader):
         size = size_of(self._file)
         with reading(self._name):
             check_directories(self._tif, size, self._name)
-            series = _only_series(self._tif, self._name)
             check_grey(self._tif.pages.first, self._name)
-            self.shape = scan_shape(_volume_shape(series, self._name), self._name)
+            one_by_one = _written_one_by_one(self._tif)
+            series = self._tif.series[0] if one_by_one else _only_series(self._tif, self._name)
+            shape = (len(one_by_one), *one_by_one[0].shape) if one_by_one else _volume_shape(series, self._name)
+            self.shape = scan_shape(shape, self._name)
             self.dtype = scan_dtype(series.dtype, self._name)
             self.spacing = tiff_spacing(self._tif)
-            self._offset = series.dataoffset
+            self._offset = None if one_by_one else series.dataoffset
             self._pages: list[TiffPage | TiffFrame] = []
             if self._offset is None:
-                self._pages = [page for page in series if page is not None]
+                self._pages = one_by_one or [page for page in series if page is not None]
         if self._offset is not None:
             if self._offset + series.nbytes > size:
                 raise InputError(
@@ -98,6 +100,20 @@ class TiffStack(ScanReader):
 
     def _decode_into(self, target: npt.NDArray[Any], index: int) -> None:
         target[...] = decode(self._pages[index], f"{self._name} page {index}")
+
+
+def _written_one_by_one(tif: TiffFile) -> list[TiffPage | TiffFrame]:
+    """All pages, in order, when they are alike and each was written as a picture of its own; else none.
+
+    tifffile's writer describes what is handed to it at once, so slices that come one after the other are as many
+    series. What was written as several volumes is none of this: which of them is the scan, nobody can tell.
+    """
+    series = tif.series
+    if len(series) < 2 or any(one.kind != "shaped" or len(one) != 1 for one in series):
+        return []
+    pages = [page for one in series for page in one if page is not None]
+    kinds = {(page.shape, page.dtype) for page in pages}
+    return pages if len(kinds) == 1 and len(pages[0].shape) == 2 and len(pages) == len(tif.pages) else []
 
 
 def _only_series(tif: TiffFile, name: str) -> TiffPageSeries:

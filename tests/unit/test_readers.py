@@ -264,6 +264,43 @@ def test_separate_pages(tmp_path, options):
     assert np.array_equal(read_all(tmp_path / "scan.tif"), GREY)
 
 
+@pytest.mark.parametrize("options", [{}, {"compression": "zlib"}, {"tile": (16, 32)}, {"byteorder": ">"}])
+@pytest.mark.parametrize("appended", [False, True])
+def test_pages_written_one_by_one(tmp_path, options, appended):
+    path = tmp_path / "scan.tif"
+    order = {key: value for key, value in options.items() if key == "byteorder"}
+    rest = {key: value for key, value in options.items() if key != "byteorder"}
+    if appended:
+        for values in GREY:
+            imwrite(path, values, append=path.exists(), **options)
+    else:
+        with TiffWriter(path, **order) as tif:
+            for values in GREY:
+                tif.write(values, **rest)
+    assert np.array_equal(read_all(path), GREY)
+    cut_in_half(path)
+    with pytest.raises(InputError, match="truncated"):
+        open_scan(str(path))
+
+
+@pytest.mark.parametrize("change", [lambda page: page[:, :30], lambda page: page.astype("u1"), lambda page: GREY[:2]])
+def test_different_pages_written_one_by_one_are_refused(tmp_path, change):
+    with TiffWriter(tmp_path / "scan.tif") as tif:
+        for index, values in enumerate(GREY):
+            tif.write(change(values) if index == 7 else values, contiguous=False, photometric="minisblack")
+    with pytest.raises(InputError, match="must be alike"):
+        open_scan(str(tmp_path / "scan.tif"))
+
+
+@pytest.mark.parametrize("picture", [np.zeros((8, 9, 3), "u1"), np.zeros((3, 8, 9), "u1")])
+def test_colour_written_one_by_one_is_refused(tmp_path, picture):
+    with TiffWriter(tmp_path / "scan.tif") as tif:
+        for _ in range(4):
+            tif.write(picture, photometric="rgb")
+    with pytest.raises(InputError, match="RGB"):
+        open_scan(str(tmp_path / "scan.tif"))
+
+
 def without_second_page(path: Path) -> None:
     """As ImageJ stores stacks above 4 GB: one directory, and all slices behind it."""
     with tifffile.TiffFile(path) as tif:
