@@ -163,6 +163,16 @@ def test_zarrs(inbox, zarr_format, grouped, place):
     assert files(inbox.done / "ore") == dropped
 
 
+def test_a_zarr_whose_metadata_cannot_be_used_fails_and_the_next_is_taken(inbox):
+    for name in ("a", "b"):
+        (inbox.incoming / name / ".zarray").write_bytes(b"[" * 100_000)
+        (inbox.incoming / name / "scan.json").write_json({**DESCRIPTION, "name": name})
+    poll = process_inbox(InboxJob(inbox, AT_ONCE))
+    assert not poll.errors
+    assert all("metadata of the Zarr cannot be used" in poll.failed[name] for name in ("a", "b"))
+    assert files(inbox.failed / "a") == [".zarray", "reason.txt", "scan.json"]
+
+
 def test_of_two_zarrs_nobody_knows_which(inbox):
     for name in ("a.zarr", "b.zarr", ".c.zarr"):
         drop_zarr(inbox, f"ore/{name}", 3)
