@@ -128,6 +128,14 @@ def test_other_files_are_left_aside(tmp_path):
     assert np.array_equal(read_all(folder), GREY)
 
 
+def test_a_folder_in_place_of_a_slice_is_named(tmp_path):
+    folder = slices(tmp_path / "scan", [f"s{i}.tif" for i in range(12)])
+    (folder / "s7.tif").unlink()
+    (folder / "s7.tif").mkdir()
+    with pytest.raises(InputError, match=r"s7\.tif: a folder where a file is expected"):
+        read_all(folder)
+
+
 def test_gap_can_be_allowed(tmp_path):
     folder = slices(tmp_path / "scan", ["s1.tif", "s2.tif", "s5.tif"])
     with pytest.raises(InputError, match="slice 3 to 4 is missing"):
@@ -445,6 +453,16 @@ def test_rotations_are_not_applied(tmp_path):
     with open_scan(str(tmp_path / "scan.nii.gz")) as reader:
         assert reader.spacing == pytest.approx((0.3, 0.2, 0.1))
         assert np.array_equal(reader.read(0, len(GREY)), GREY)
+
+
+@pytest.mark.parametrize("lengths", [(0, 0, 0), (0.01, 0.01, 0), (-0.01, 0.01, 0)])
+def test_lengths_of_zero_are_no_spacing(tmp_path, lengths):
+    path = nifti(tmp_path / "scan.nii", GREY.T)
+    data = bytearray(path.read_bytes())
+    data[80:92] = struct.pack("<fff", *lengths)
+    path.write_bytes(data)
+    with open_scan(str(path)) as reader:
+        assert reader.spacing is None
 
 
 @pytest.mark.parametrize("ending", [".nii", ".nii.gz"])

@@ -5,6 +5,7 @@ import uuid
 import numpy as np
 import pytest
 import zarr
+from fsspec.registry import known_implementations
 
 from ps3d_core.errors import CorruptDataError, InputError, MissingDataError
 from ps3d_core.geometry.boxes import Box
@@ -78,6 +79,32 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
 def test_unknown_scheme_is_refused():
     with pytest.raises(InputError, match="unknown store gopher://"):
         Location.parse("gopher://host/x")
+
+
+@pytest.mark.parametrize("text", ["", "file://"])
+def test_nothing_is_no_place(text):
+    with pytest.raises(InputError, match="names no place; give a folder"):
+        Location.parse(text)
+
+
+def test_the_folder_of_nobody_is_refused():
+    with pytest.raises(InputError, match="~no-such-user/x: no such user"):
+        Location.parse("~no-such-user/x")
+
+
+def test_a_store_whose_package_is_missing_is_refused(monkeypatch):
+    known = {"class": "no_such_package.FileSystem", "err": "Please install no_such_package"}
+    monkeypatch.setitem(known_implementations, "rare", known)
+    place = Location.parse("rare://bucket/x")
+    for look in (place.exists, place.zarr_store):
+        with pytest.raises(InputError, match=r"rare://: .* missing .*no_such_package.*; install it"):
+            look()
+
+
+def test_json_that_is_nested_too_deeply_is_refused(place):
+    (place / "a.json").write_bytes(b"[" * 100_000)
+    with pytest.raises(InputError, match=r"a\.json: not valid JSON"):
+        (place / "a.json").read_json()
 
 
 def test_array_round_trip_in_whole_shards(place):
