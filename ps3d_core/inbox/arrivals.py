@@ -21,6 +21,9 @@ LEFT: Final = ".left"
 """Folder in the inbox whose files say which arrivals were processed and left where they are."""
 FUTURE_SECONDS = 5.0
 _IMAGES = (*TIFF_ENDINGS, *NIFTI_ENDINGS)
+_ZARR_ENDING = ".zarr"
+_ZARR_SIGNS = ("zarr.json", ".zarray", ".zgroup")
+"""Files of which a Zarr of version 3 or 2 has one at its top."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +86,9 @@ class Arrival:
         images = self._images()
         if not self.is_folder:
             return images
-        if self.slices or f"{self.name}/zarr.json" in self.files:
+        if self.slices or self._is_zarr(self.name):
             return [self.name]
-        return images
+        return [*images, *self._zarrs()]
 
     @property
     def arrived(self) -> float:
@@ -96,6 +99,15 @@ class Arrival:
         """Time of the last change. Times after `clock`, from a scanner whose own clock is ahead, tell nothing."""
         times = [time for stamp in self.files.values() for time in stamp.times if time < clock + FUTURE_SECONDS]
         return max(times, default=0.0)
+
+    def _zarrs(self) -> list[str]:
+        """Folders in this one that are Zarrs; named so, as resolution levels of one that is not all there are not."""
+        below = {name.split("/")[1] for name in self.files if name.count("/") > 1}
+        named = sorted(name for name in below if name.lower().endswith(_ZARR_ENDING) and not name.startswith("."))
+        return [folder for name in named if self._is_zarr(folder := f"{self.name}/{name}")]
+
+    def _is_zarr(self, folder: str) -> bool:
+        return any(f"{folder}/{sign}" in self.files for sign in _ZARR_SIGNS)
 
     def _images(self) -> list[str]:
         depth = 1 if self.is_folder else 0

@@ -19,6 +19,8 @@ def open_to_read(location: Location) -> BinaryIO:
         return location.open_reading()
     except (FileNotFoundError, MissingDataError) as error:
         raise InputError(f"{location}: no such file; check the path") from error
+    except IsADirectoryError as error:
+        raise InputError(f"{location}: a folder where a file is expected; move it elsewhere or rename it") from error
     except PermissionError as error:
         raise InputError(f"{location}: may not be read; ask for the permission or copy the file") from error
 

@@ -69,12 +69,14 @@ def ingest(
     `spacing` and `particle_size` (mean diameter) are in mm; a spacing of None is taken from the source where it says
     one. `memory_bytes` bounds what is held at once; less memory means flatter shards. An existing scan is replaced
     only with `overwrite`, and only by a whole one where the store can move folders. `InputError` names what is wrong;
-    nothing is left of a failed ingest.
+    nothing is left of a failed ingest, but for the new image of a scan that it replaced when only its entry in
+    metadata.json could not be written: the same call mends that.
     """
     started = time.perf_counter()
     target = dataset.image(name)
     dataset.read_metadata()  # a damaged metadata.json is better found now
-    if (target / GROUP_FILE).exists() and not overwrite:
+    replaces = (target / GROUP_FILE).exists()
+    if replaces and not overwrite:
         raise InputError(f"scan {name!r}: already in {dataset.root}; allow to overwrite it or give another --name")
     with open_scan(source, allow_gaps=allow_gaps) as reader:
         spacing = _checked_spacing(reader, spacing, progress)
@@ -100,9 +102,11 @@ def ingest(
                 attributes={"ps3d": {**about, "version": __version__, **content.summary()}},
             )
         try:
-            dataset.add_scan(name, spacing, particle_size)
+            dataset.add_scan(name, spacing, particle_size, progress.note)
         except BaseException:
-            target.remove_tree()
+            # The earlier image is gone: without the new one, metadata.json would list a scan that has none.
+            if not replaces:
+                target.remove_tree()
             raise
         return IngestSummary(
             name=name,

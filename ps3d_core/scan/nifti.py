@@ -73,7 +73,7 @@ class NiftiVolume(ScanReader):
             self.dtype = np.result_type(self.dtype, np.float32)
             factor, offset = self._scaling
             self.notes = (f"values are stored in units of {factor:g} above {offset:g}: kept as {self.dtype}",)
-        self.spacing = _spacing(header)
+        self.spacing = _spacing(header) if self._states_lengths else None
         self._start = self._read_start(header)
         self._slice_bytes = self.shape[1] * self.shape[2] * self._stored.itemsize
         if not self._packed and size_of(self._raw) < self._start + self.shape[0] * self._slice_bytes:
@@ -127,6 +127,7 @@ class NiftiVolume(ScanReader):
             magic = header["magic"].item()
             if not magic.startswith((b"n+", b"ni")):
                 raise InputError(f"{self._name}: not a NIfTI file (magic {magic!r}); restore it or convert the scan")
+            self._states_lengths = bool(np.all(header["pixdim"][1:4]))  # zeros are made 1 by what follows
             header.check_fix(logger=_QUIET)
         except (WrapStructError, HeaderDataError, *_BROKEN) as error:
             if isinstance(error, InputError):

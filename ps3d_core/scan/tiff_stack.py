@@ -53,15 +53,17 @@ class TiffStack(ScanReader):
         size = size_of(self._file)
         with reading(self._name):
             check_directories(self._tif, size, self._name)
-            series = _only_series(self._tif, self._name)
             check_grey(self._tif.pages.first, self._name)
-            self.shape = scan_shape(_volume_shape(series, self._name), self._name)
+            one_by_one = _written_one_by_one(self._tif)
+            series = self._tif.series[0] if one_by_one else _only_series(self._tif, self._name)
+            shape = (len(one_by_one), *one_by_one[0].shape) if one_by_one else _volume_shape(series, self._name)
+            self.shape = scan_shape(shape, self._name)
             self.dtype = scan_dtype(series.dtype, self._name)
             self.spacing = tiff_spacing(self._tif)
-            self._offset = series.dataoffset
+            self._offset = None if one_by_one else series.dataoffset
             self._pages: list[TiffPage | TiffFrame] = []
             if self._offset is None:
-                self._pages = [page for page in series if page is not None]
+                self._pages = one_by_one or [page for page in series if page is not None]
         if self._offset is not None:
             if self._offset + series.nbytes > size:
                 raise InputError(
@@ -100,6 +102,20 @@ class TiffStack(ScanReader):
         target[...] = decode(self._pages[index], f"{self._name} page {index}")
 
 
+def _written_one_by_one(tif: TiffFile) -> list[TiffPage | TiffFrame]:
+    """All pages, in order, when they are alike and each was written as a picture of its own; else none.
+
+    tifffile's writer describes what is handed to it at once, so slices that come one after the other are as many
+    series. What was written as several volumes is none of this: which of them is the scan, nobody can tell.
+    """
+    series = tif.series
+    if len(series) < 2 or any(one.kind != "shaped" or len(one) != 1 for one in series):
+        return []
+    pages = [page for one in series for page in one if page is not None]
+    kinds = {(page.shape, page.dtype) for page in pages}
+    return pages if len(kinds) == 1 and len(pages[0].shape) == 2 and len(pages) == len(tif.pages) else []
+
+
 def _only_series(tif: TiffFile, name: str) -> TiffPageSeries:
     series = tif.series
     kinds = sorted({f"{shape_text(one.keyframe.shape)} {one.dtype}" for one in series})
@@ -114,14 +130,16 @@ def _only_series(tif: TiffFile, name: str) -> TiffPageSeries:
 
 
 def _volume_shape(series: TiffPageSeries, name: str) -> tuple[int, ...]:
-    sides = dict(zip(series.axes, series.shape, strict=True))
-    if sides.get("C", 1) > 1 or sides.get("S", 1) > 1:
+    # In pairs: axes without a meaning all have the same letter.
+    sides = list(zip(series.axes, series.shape, strict=True))
+    if any(axis in "CS" and n > 1 for axis, n in sides):
         raise InputError(
             f"{name}: multi-channel, axes {series.axes} of {series.shape}; must be 1 grey value per voxel; split the "
             "channels, or reorder them to slices when they are slices"
         )
-    stack = [n for axis, n in sides.items() if axis not in "YX" and n > 1]
-    return (*(stack or [1]), sides.get("Y", 1), sides.get("X", 1))
+    stack = [n for axis, n in sides if axis not in "YX" and n > 1]
+    across = dict(sides)
+    return (*(stack or [1]), across.get("Y", 1), across.get("X", 1))
 
 
 _NATIVE = "<" if np.little_endian else ">"

@@ -7,19 +7,20 @@ whole by one writer: concurrent partial writes to one shard lose data.
 
 from __future__ import annotations
 
+from json import JSONDecodeError
 from math import ceil
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import numpy as np
 import numpy.typing as npt
 import zarr
-from zarr.abc.store import ByteRequest
+from zarr.abc.store import ByteRequest, Store
 from zarr.buffer.cpu import NDBuffer
 from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.core.array_spec import ArrayConfigLike
 from zarr.core.buffer import Buffer, BufferPrototype
-from zarr.errors import ArrayNotFoundError, NodeNotFoundError
-from zarr.storage import WrapperStore
+from zarr.errors import ArrayNotFoundError, NodeNotFoundError, NodeTypeValidationError
+from zarr.storage import FsspecStore, WrapperStore
 
 from ps3d_core.errors import CorruptDataError, InputError, MissingDataError
 from ps3d_core.geometry.boxes import Box, Shape
@@ -29,6 +30,17 @@ AXES = ("z", "y", "x")
 CHUNK = 64
 SHARD = 128
 READS = 3  # of a box before it counts as damaged
+
+UNUSABLE: Final = (
+    ValueError,
+    TypeError,
+    AttributeError,
+    LookupError,
+    ArithmeticError,
+    RecursionError,
+    NotImplementedError,
+)
+"""What Zarr raises for metadata that it cannot make sense of."""
 
 _WRITE_ALL: ArrayConfigLike = {"write_empty_chunks": True}
 
@@ -78,18 +90,24 @@ def create_array(
 
 
 def open_array(location: Location, *, writable: bool = False) -> zarr.Array[Any]:
-    """Open an existing array, v2 or v3. A v3 array opened for reading raises `MissingDataError` on absent chunks."""
+    """Open an existing array, v2 or v3. A v3 array opened for reading raises `MissingDataError` on absent chunks.
+
+    `CorruptDataError` when its metadata are damaged.
+    """
     store = location.zarr_store(read_only=not writable)
     try:
         array = zarr.open_array(store, mode="r+" if writable else "r")
-    except (ArrayNotFoundError, NodeNotFoundError, FileNotFoundError) as error:
+        if not writable and array.metadata.zarr_format == 3:
+            array = zarr.open_array(_NothingImplied(store), mode="r")
+    except (ArrayNotFoundError, NodeNotFoundError, NodeTypeValidationError, FileNotFoundError) as error:
         raise MissingDataError(f"{location}: no Zarr array here; check the path") from error
-    if writable:
-        # Writing empty chunks is a property of the opened array, not of the stored one: it must be said every time.
-        return array.with_config(_WRITE_ALL)
-    if array.metadata.zarr_format == 2:
-        return array
-    return zarr.open_array(_NothingImplied(store), mode="r")
+    except UNUSABLE as error:
+        raise CorruptDataError(
+            f"{location}: metadata of the array cannot be used ({what_is_wrong(error)}); restore it or make the array "
+            "again"
+        ) from error
+    # Writing empty chunks is a property of the opened array, not of the stored one: it must be said every time.
+    return array.with_config(_WRITE_ALL) if writable else array
 
 
 def read_box(array: zarr.Array[Any], box: Box, into: npt.NDArray[Any] | None = None) -> npt.NDArray[Any]:
@@ -129,10 +147,14 @@ class _NothingImplied(WrapperStore[Any]):
     async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
         value = await super().get(key, prototype, byte_range)
         if value is None and _is_chunk(key):
-            raise MissingDataError(f"{self._store}/{key}: this chunk is missing; restore it or make the array again")
+            raise MissingDataError(f"{self._name}/{key}: this chunk is missing; restore it or make the array again")
         if value is not None and not len(value) and _is_chunk(key):
-            raise CorruptDataError(f"{self._store}/{key}: this chunk is empty; restore it or make the array again")
+            raise CorruptDataError(f"{self._name}/{key}: this chunk is empty; restore it or make the array again")
         return value
+
+    @property
+    def _name(self) -> str:
+        return _store_name(self._store)
 
 
 def _is_chunk(key: str) -> bool:
@@ -141,4 +163,29 @@ def _is_chunk(key: str) -> bool:
 
 def array_name(array: zarr.Array[Any]) -> str:
     """Where the array lies, as a person would write it."""
-    return str(array.store_path).removeprefix("file://")
+    return "/".join(filter(None, (_store_name(array.store_path.store), array.store_path.path)))
+
+
+def what_is_wrong(error: Exception) -> str:
+    """Why Zarr could not use metadata, in few words."""
+    text = " ".join(str(error).split())[:120]
+    match error:
+        case JSONDecodeError() | UnicodeDecodeError():
+            return f"no JSON: {text}"
+        case RecursionError():
+            return "no JSON: nested too deeply"
+        case KeyError():
+            return f"no {text}"
+    return text or type(error).__name__
+
+
+def _store_name(store: Store) -> str:
+    if isinstance(store, WrapperStore):
+        return _store_name(store._store)
+    if not isinstance(store, FsspecStore):
+        return str(store).removeprefix("file://")
+    if "://" in store.path:
+        return store.path
+    protocol = getattr(store.fs, "sync_fs", store.fs).protocol
+    scheme = protocol if isinstance(protocol, str) else protocol[0]
+    return f"{scheme}://{store.path.strip('/')}"

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from ps3d_core.errors import InputError, MissingDataError
-from ps3d_core.store.lease import in_turn
+from ps3d_core.store.lease import Say, in_turn
 from ps3d_core.store.location import Location
 
 MAX_NAME = 128
@@ -93,14 +93,17 @@ class Dataset:
             raise MissingDataError(f"scan {name!r}: no image at {image}; ingest it first (ps3d ingest)")
         return image
 
-    def add_scan(self, name: str, spacing: float, particle_size: float) -> None:
-        """Enter a scan in metadata.json, replacing an entry of the same name. Others may enter scans meanwhile."""
+    def add_scan(self, name: str, spacing: float, particle_size: float, say: Say = lambda text: None) -> None:
+        """Enter a scan in metadata.json, replacing an entry of the same name. Others may enter scans meanwhile.
+
+        `say` is told when it takes a minute to find out whether one of them is still at it.
+        """
         try:
             info = ScanInfo(spacing=spacing, particle_size=particle_size)
         except ValidationError as error:
             first = error.errors()[0]
             raise InputError(f"{first['loc'][0]} {first['input']}: {first['msg']}; give a length in mm") from error
-        with self._metadata_for_us():
+        with self._metadata_for_us(say):
             self.metadata.write_json({**self._entries(), checked_name(name): info.model_dump()})
 
     def remove_scan(self, name: str) -> None:
@@ -114,9 +117,9 @@ class Dataset:
     def _entries(self) -> dict[str, Any]:
         return {key: info.model_dump() for key, info in self.read_metadata().items()}
 
-    def _metadata_for_us(self) -> AbstractContextManager[None]:
+    def _metadata_for_us(self, say: Say = lambda text: None) -> AbstractContextManager[None]:
         # Several processes may bring scans in at the same time, and each writes the whole file.
-        return in_turn(self.root / ".metadata", f"{self.metadata}")
+        return in_turn(self.root / ".metadata", f"{self.metadata}", say)
 
 
 @dataclass(frozen=True, slots=True)

@@ -207,13 +207,14 @@ def is_held(place: Location) -> bool:
 
 
 @contextmanager
-def in_turn(place: Location, what: str) -> Iterator[None]:
+def in_turn(place: Location, what: str, say: Say = lambda text: None) -> Iterator[None]:
     """Like `sole_run`, for work of a moment: waits while others are at it, for `PATIENCE_SECONDS` at most."""
+    say_once = functools.cache(say)
     give_up = time.monotonic() + PATIENCE_SECONDS
     with contextlib.ExitStack() as stack:
         while True:
             try:
-                stack.enter_context(sole_run(place, what))
+                stack.enter_context(sole_run(place, what, say_once))
                 break
             except LeaseTakenError:
                 if time.monotonic() > give_up:

@@ -45,7 +45,7 @@ class Location:
 
     @classmethod
     def parse(cls, text: str | os.PathLike[str] | Location) -> Location:
-        """Accept a URL, a path (made absolute) or a `Location`."""
+        """Accept a URL, a path (made absolute) or a `Location`. `InputError` for what is none of these."""
         if isinstance(text, Location):
             return text
         raw = os.fspath(text)
@@ -56,7 +56,13 @@ class Location:
                     f"{raw}: unknown store {scheme}://; give a folder, s3://bucket/prefix or memory://name"
                 )
             return cls(f"{scheme}://{path.rstrip('/')}")
-        return cls(Path(raw.removeprefix("file://")).expanduser().absolute().as_posix())
+        path = raw.removeprefix("file://")
+        if not path:
+            raise InputError(f"{raw!r}: names no place; give a folder, s3://bucket/prefix or memory://name")
+        try:
+            return cls(Path(path).expanduser().absolute().as_posix())
+        except RuntimeError as error:
+            raise InputError(f"{raw}: no such user on this machine; give the whole path") from error
 
     def __truediv__(self, name: str) -> Location:
         return Location(f"{self.url.rstrip('/')}/{name}")
@@ -197,7 +203,7 @@ class Location:
         text = self.read_bytes()
         try:
             return json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(f"{self}: not valid JSON ({error}); mend or remove the file") from error
 
     def write_json(self, value: Any) -> None:
@@ -332,7 +338,13 @@ def _as_json(value: Any) -> bytes:
 
 def _connected(scheme: str, *, asynchronous: bool) -> fsspec.AbstractFileSystem:
     if scheme != "s3":
-        return _filesystem(scheme, asynchronous)
+        try:
+            return _filesystem(scheme, asynchronous)
+        except ImportError as error:
+            raise InputError(
+                f"{scheme}://: a package for this store is missing ({error}); install it, or give a folder or "
+                "s3://bucket/prefix"
+            ) from error
     from ps3d_core.store.s3 import read_timeout
 
     account = (os.environ.get("AWS_ENDPOINT_URL"), os.environ.get("AWS_ACCESS_KEY_ID"))

@@ -30,7 +30,16 @@ from ps3d_core.errors import InputError, MissingDataError
 from ps3d_core.geometry.blocks import Block, BlockGrid
 from ps3d_core.geometry.boxes import Box, Shape
 from ps3d_core.progress import SILENT, Progress
-from ps3d_core.store.arrays import AXES, create_array, open_array, read_box, shard_shape, write_box
+from ps3d_core.store.arrays import (
+    AXES,
+    UNUSABLE,
+    create_array,
+    open_array,
+    read_box,
+    shard_shape,
+    what_is_wrong,
+    write_box,
+)
 from ps3d_core.store.halving import VIEWABLE, Method, halve, level_shapes, method_for
 from ps3d_core.store.ledger import Ledger, Record, fingerprint
 from ps3d_core.store.location import Location
@@ -39,6 +48,8 @@ Spacing = tuple[float, float, float]
 ImageAttrs = ImageAttrs04 | ImageAttrs05
 
 GROUP_FILE: Final = "zarr.json"
+LONGEST_PATH: Final = 255
+"""Bytes of a level's path within its image."""
 _MM: Final = {
     "angstrom": 1e-7,
     "nanometer": 1e-6,
@@ -85,7 +96,8 @@ def open_image(location: Location, *, writable: bool = False) -> zarr.Array[Any]
     """The full-resolution array (z, y, x) of an OME-Zarr 0.4 or 0.5 image, or the bare Zarr v2 or v3 array there.
 
     Arrays that this project wrote raise `MissingDataError` for an absent chunk; in foreign arrays, whose writers may
-    leave out empty chunks, an absent chunk is the fill value. `InputError` for anything that is not a 3-D image.
+    leave out empty chunks, an absent chunk is the fill value. `InputError` for anything that is not a 3-D image, and
+    for metadata that cannot be used.
     """
     node = _open_node(location)
     if isinstance(node, zarr.Group):
@@ -93,12 +105,13 @@ def open_image(location: Location, *, writable: bool = False) -> zarr.Array[Any]
         axes = tuple(str(axis.name).lower() for axis in attributes.multiscales[0].axes)
         if axes != AXES:
             raise InputError(f"{location}: axes {axes}; must be z, y, x; export one channel and time point as z, y, x")
-        location = location / _checked_path(location, attributes.multiscales[0].datasets[0].path)
-        node = _open_node(location)
+        location, node = _open_level(location, attributes.multiscales[0].datasets[0].path)
     if not isinstance(node, zarr.Array):
         raise InputError(f"{location}: a Zarr group where an array is expected; mend the OME-Zarr metadata")
     if node.ndim != len(AXES):
         raise InputError(f"{location}: {node.ndim}-dimensional array {node.shape}; must be 3-dimensional (z, y, x)")
+    if 0 in node.chunks:
+        raise _unusable(location, f"chunks of {node.chunks} voxels")
     if writable or _is_ours(node):
         return open_array(location, writable=writable)
     return node
@@ -253,11 +266,26 @@ def _open_node(location: Location) -> zarr.Array[Any] | zarr.Group:
         return zarr.open(location.zarr_store(read_only=True), mode="r")
     except (NodeNotFoundError, FileNotFoundError, NotADirectoryError) as error:
         raise InputError(f"{location}: not a Zarr array or OME-Zarr image; give one, or ingest the scan") from error
+    except UNUSABLE as error:
+        raise _unusable(location, what_is_wrong(error)) from error
+
+
+def _open_level(image: Location, path: str) -> tuple[Location, zarr.Array[Any] | zarr.Group]:
+    """Where level 0 lies, and what is there."""
+    location = image / _checked_path(image, path)
+    try:
+        return location, _open_node(location)
+    except MissingDataError as error:
+        raise _unusable(image, f"nothing at {path!r}, where level 0 should be") from error
+
+
+def _unusable(location: Location, reason: str) -> InputError:
+    return InputError(f"{location}: metadata of the Zarr cannot be used ({reason}); restore or export it again")
 
 
 def _image_attributes(location: Location, group: zarr.Group) -> ImageAttrs:
-    attributes = group.attrs.asdict()
     try:
+        attributes = group.attrs.asdict()
         if "ome" in attributes:
             return ImageAttrs05.model_validate(attributes["ome"])
         return ImageAttrs04.model_validate(attributes)
@@ -268,11 +296,15 @@ def _image_attributes(location: Location, group: zarr.Group) -> ImageAttrs:
             f"{location}: a Zarr group but not an OME-Zarr 0.4 or 0.5 image ({where}: {first['msg']}); "
             "give an image, or the array inside the group"
         ) from error
+    except UNUSABLE as error:
+        raise _unusable(location, what_is_wrong(error)) from error
 
 
 def _checked_path(location: Location, path: str) -> str:
     if not path or path.startswith("/") or ".." in path.split("/") or "\\" in path:
         raise InputError(f"{location}: level 0 lies at {path!r}; must be inside the image; mend the OME-Zarr metadata")
+    if not path.isprintable() or len(path.encode()) > LONGEST_PATH:
+        raise _unusable(location, f"level 0 lies at {path[:40]!r}, which is no usable name")
     return path
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from ps3d_core.errors import MissingDataError
 from ps3d_core.geometry.boxes import Box
-from ps3d_core.store.arrays import create_array, open_array, read_box, write_box
+from ps3d_core.store.arrays import array_name, create_array, open_array, read_box, write_box
 from ps3d_core.store.identity import content_identity
 from ps3d_core.store.layout import Dataset
 from ps3d_core.store.ledger import Ledger
@@ -28,7 +28,8 @@ def test_arrays(s3):
     reader = open_array(s3 / "a.zarr")
     assert (read_box(reader, Box.of(data.shape)) == data).all()
     (s3 / "a.zarr" / "c" / "1" / "0" / "0").remove_tree()
-    with pytest.raises(MissingDataError, match="c/1/0/0"):
+    assert array_name(array) == array_name(reader) == str(s3 / "a.zarr")
+    with pytest.raises(MissingDataError, match=f"{s3 / 'a.zarr'}/c/1/0/0"):
         read_box(reader, Box.of(data.shape))
 
 

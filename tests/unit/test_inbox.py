@@ -8,7 +8,9 @@ import threading
 import uuid
 from collections import Counter
 
+import numpy as np
 import pytest
+import zarr
 
 from ps3d_core.errors import InputError, MissingDataError, StoreError
 from ps3d_core.inbox.arrivals import arrivals_in
@@ -137,6 +139,51 @@ def test_two_images_with_one_description_fail(inbox):
         (inbox.incoming / name).write_bytes(b"x")
     (inbox.incoming / "ore.json").write_json(DESCRIPTION)
     assert "ore.nii and ore.tif with one description" in attempt(inbox).failed["ore"]
+
+
+def drop_zarr(inbox: Inbox, folder: str, zarr_format: int, grouped: bool = False) -> None:
+    store = (inbox.incoming / folder).zarr_store()
+    values = np.ones((4, 5, 6), np.uint8)
+    if grouped:
+        zarr.create_group(store, zarr_format=zarr_format)
+    zarr.create_array(store, data=values, name="0" if grouped else None, zarr_format=zarr_format)
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize("grouped", [False, True])
+@pytest.mark.parametrize("place", ["ore", "ore/voxels.zarr"])
+def test_zarrs(inbox, zarr_format, grouped, place):
+    drop_zarr(inbox, place, zarr_format, grouped)
+    (inbox.incoming / "ore" / "scan.json").write_json(DESCRIPTION)
+    assert waits(inbox, LATER) == {"ore": "1000 s without a change"}
+    dropped = files(inbox.incoming / "ore")
+    sources = []
+    assert list(attempt(inbox, lambda scan: sources.append(scan.source)).done) == ["ore"]
+    assert sources == [str(inbox.incoming / place)]
+    assert files(inbox.done / "ore") == dropped
+
+
+def test_a_zarr_whose_metadata_cannot_be_used_fails_and_the_next_is_taken(inbox):
+    for name in ("a", "b"):
+        (inbox.incoming / name / ".zarray").write_bytes(b"[" * 100_000)
+        (inbox.incoming / name / "scan.json").write_json({**DESCRIPTION, "name": name})
+    poll = process_inbox(InboxJob(inbox, AT_ONCE))
+    assert not poll.errors
+    assert all("metadata of the Zarr cannot be used" in poll.failed[name] for name in ("a", "b"))
+    assert files(inbox.failed / "a") == [".zarray", "reason.txt", "scan.json"]
+
+
+def test_of_two_zarrs_nobody_knows_which(inbox):
+    for name in ("a.zarr", "b.zarr", ".c.zarr"):
+        drop_zarr(inbox, f"ore/{name}", 3)
+    (inbox.incoming / "ore" / "scan.json").write_json(DESCRIPTION)
+    assert "a.zarr and b.zarr with one description" in attempt(inbox).failed["ore"]
+
+
+def test_levels_of_a_zarr_that_is_not_all_there_are_no_scan(inbox):
+    drop_zarr(inbox, "ore/0", 3)
+    (inbox.incoming / "ore" / "scan.json").write_json(DESCRIPTION)
+    assert waits(inbox) == {"ore": "slices"}
 
 
 def test_order_of_arrival():

@@ -303,6 +303,26 @@ def test_existing_scan_is_replaced_only_on_request(tmp_path, dataset):
     assert (dataset.root / "images").children() == ["scan.zarr"]
 
 
+@pytest.mark.parametrize("error", [OSError(5, "the store fails"), KeyboardInterrupt()])
+def test_a_replaced_scan_is_kept_when_its_entry_cannot_be_written(tmp_path, dataset, monkeypatch, error):
+    ingest(str(slices(tmp_path / "one")), dataset, "scan", **SIZES)
+    other = str(slices(tmp_path / "two", GREY[:5, ::2]))
+
+    def fail(self, *args):
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Dataset, "add_scan", fail)
+        with pytest.raises(type(error)):
+            ingest(other, dataset, "scan", **SIZES, overwrite=True)
+        with pytest.raises(type(error)):
+            ingest(other, dataset, "new", **SIZES, overwrite=True)
+    assert dataset.names() == ["scan"], "what is listed is there, and what is not listed is not"
+    assert np.array_equal(open_image(dataset.image("scan"))[:], GREY[:5, ::2])
+    ingest(other, dataset, "scan", spacing=0.02, particle_size=0.2, overwrite=True)
+    assert dataset.scan_info("scan").spacing == 0.02
+
+
 def test_debris_of_a_killed_ingest_is_no_scan(tmp_path, dataset):
     for place in (dataset.image("scan"), dataset.root / "images" / ".scan.zarr.partial"):
         (place / "0" / "c" / "0").write_bytes(b"half of a shard")

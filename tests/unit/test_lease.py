@@ -144,6 +144,24 @@ def test_in_turn_each_has_its_moment(place):
     assert most == [1] * 4
 
 
+def test_in_turn_says_once_that_it_watches_another_machine(place, monkeypatch):
+    monkeypatch.setattr(lease, "STALE_SECONDS", 0.3)
+    monkeypatch.setattr(lease, "LOOK_SECONDS", 0.1)
+    held_by(place, machine="elsewhere:x")
+    changes = iter([0.0])
+
+    def renew_once(text):
+        said.append(text)
+        for shift in changes:
+            held_by(place, machine="elsewhere:x", renewed=shift)
+
+    said = []
+    with in_turn(place, "metadata", renew_once):
+        pass
+    assert len(said) == 1
+    assert "a run on elsewhere did not say that it ended" in said[0]
+
+
 def test_another_process_with_the_same_number_is_not_the_owner(place):
     held_by(place, started=lease._started(psutil.Process()) - 1000)
     assert_free(place)

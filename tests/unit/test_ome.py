@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import uuid
+from contextlib import suppress
+from itertools import product
 
 import numpy as np
 import ome_zarr_models
@@ -169,6 +171,89 @@ def test_what_is_no_image_is_refused(tmp_path):
     zarr.create_array(tmp_path / "flat.zarr", shape=(4, 5), dtype="u1")
     with pytest.raises(InputError, match="2-dimensional"):
         open_image(location / "flat.zarr")
+
+
+# --- metadata that cannot be used ---
+
+NO_METADATA = {
+    "empty": b"",
+    "text": b"hello",
+    "list": b"[1]",
+    "null": b"null",
+    "deep": b"[" * 100_000,
+    "encoding": b"\xff\xfe{",
+    "no fields": b"{}",
+}
+UNKNOWN = {
+    3: {
+        "codec": {"codecs": [{"name": "bytes"}, {"name": "weird", "configuration": {}}]},
+        "dtype": {"data_type": "float99"},
+        "shape": {"shape": [-1, 4, 5]},
+        "chunks": {"chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [0, 4, 5]}}},
+        "fill": {"fill_value": 1e99},
+        "version": {"zarr_format": 9},
+    },
+    2: {
+        "codec": {"compressor": {"id": "weird"}},
+        "dtype": {"dtype": "<q9"},
+        "shape": {"shape": [-1, 4, 5]},
+        "chunks": {"chunks": [0, 4, 5]},
+        "fill": {"fill_value": "abc"},
+        "version": {"zarr_format": 9},
+    },
+}
+
+
+def refused_in_one_line(location, match):
+    for look in (open_image, image_spacing, is_label_image):
+        with suppress(InputError):  # some can do without what is wrong
+            look(location)
+    with pytest.raises(InputError, match=match) as caught:
+        open_image(location)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize(
+    ("file", "kind"),
+    [
+        *product(["image/zarr.json", "image/0/zarr.json", "v3/zarr.json", "v2/.zarray"], NO_METADATA),
+        *product(["v2/.zattrs"], ["empty", "text", "deep", "encoding"]),
+    ],
+)
+def test_files_that_are_no_metadata_are_named(root, file, kind):
+    written(root / "image", np.ones((3, 4, 5), np.uint8))
+    for zarr_format in (2, 3):
+        zarr.create_array((root / f"v{zarr_format}").zarr_store(), data=np.ones((3, 4, 5)), zarr_format=zarr_format)
+    (root / file).write_bytes(NO_METADATA[kind])
+    place = file.rpartition("/")[0]
+    refused_in_one_line(
+        root / place.split("/")[0], rf"{place}: (metadata of the Zarr cannot be used \(.+\); |a Zarr group)"
+    )
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize("kind", UNKNOWN[2])
+def test_metadata_that_zarr_does_not_know_are_named(root, zarr_format, kind):
+    zarr.create_array((root / "scan").zarr_store(), data=np.ones((3, 4, 5), np.uint8), zarr_format=zarr_format)
+    file = root / "scan" / ("zarr.json" if zarr_format == 3 else ".zarray")
+    file.write_json(file.read_json() | UNKNOWN[zarr_format][kind])
+    refused_in_one_line(root / "scan", r"scan: metadata of the Zarr cannot be used \(.+\); restore or export it again")
+
+
+@pytest.mark.parametrize("path", ["gone", "a\0b", "a" * 5000, "\ud800"])
+def test_a_level_that_is_not_there_is_named(root, path):
+    image = written(root / "scan", np.ones((3, 4, 5), np.uint8))
+    content = (image / "zarr.json").read_json()
+    content["attributes"]["ome"]["multiscales"][0]["datasets"][0]["path"] = path
+    (image / "zarr.json").write_json(content)
+    refused_in_one_line(image, r"scan: metadata of the Zarr cannot be used \(.*level 0.*\); restore or export it again")
+
+
+def test_attributes_that_are_none_are_named(root):
+    image = written(root / "scan", np.ones((3, 4, 5), np.uint8))
+    (image / "zarr.json").write_json({"zarr_format": 3, "node_type": "group", "attributes": [1]})
+    refused_in_one_line(image, "scan: metadata of the Zarr cannot be used")
 
 
 # --- resolution levels ---

@@ -128,6 +128,14 @@ def test_other_files_are_left_aside(tmp_path):
     assert np.array_equal(read_all(folder), GREY)
 
 
+def test_a_folder_in_place_of_a_slice_is_named(tmp_path):
+    folder = slices(tmp_path / "scan", [f"s{i}.tif" for i in range(12)])
+    (folder / "s7.tif").unlink()
+    (folder / "s7.tif").mkdir()
+    with pytest.raises(InputError, match=r"s7\.tif: a folder where a file is expected"):
+        read_all(folder)
+
+
 def test_gap_can_be_allowed(tmp_path):
     folder = slices(tmp_path / "scan", ["s1.tif", "s2.tif", "s5.tif"])
     with pytest.raises(InputError, match="slice 3 to 4 is missing"):
@@ -251,12 +259,54 @@ def test_dtype_of_the_scanner_is_kept(tmp_path, dtype):
     assert np.array_equal(read_all(tmp_path / "scan.tif"), volume)
 
 
+def test_sides_of_one_are_no_further_axes(tmp_path):
+    stack(tmp_path / "scan.tif", GREY[None])
+    assert np.array_equal(read_all(tmp_path / "scan.tif"), GREY)
+
+
 @pytest.mark.parametrize("options", [{}, {"compression": "zlib"}])
 def test_separate_pages(tmp_path, options):
     with TiffWriter(tmp_path / "scan.tif") as tif:
         for values in GREY:
             tif.write(values, contiguous=False, metadata=None, **options)
     assert np.array_equal(read_all(tmp_path / "scan.tif"), GREY)
+
+
+@pytest.mark.parametrize("options", [{}, {"compression": "zlib"}, {"tile": (16, 32)}, {"byteorder": ">"}])
+@pytest.mark.parametrize("appended", [False, True])
+def test_pages_written_one_by_one(tmp_path, options, appended):
+    path = tmp_path / "scan.tif"
+    order = {key: value for key, value in options.items() if key == "byteorder"}
+    rest = {key: value for key, value in options.items() if key != "byteorder"}
+    if appended:
+        for values in GREY:
+            imwrite(path, values, append=path.exists(), **options)
+    else:
+        with TiffWriter(path, **order) as tif:
+            for values in GREY:
+                tif.write(values, **rest)
+    assert np.array_equal(read_all(path), GREY)
+    cut_in_half(path)
+    with pytest.raises(InputError, match="truncated"):
+        open_scan(str(path))
+
+
+@pytest.mark.parametrize("change", [lambda page: page[:, :30], lambda page: page.astype("u1"), lambda page: GREY[:2]])
+def test_different_pages_written_one_by_one_are_refused(tmp_path, change):
+    with TiffWriter(tmp_path / "scan.tif") as tif:
+        for index, values in enumerate(GREY):
+            tif.write(change(values) if index == 7 else values, contiguous=False, photometric="minisblack")
+    with pytest.raises(InputError, match="must be alike"):
+        open_scan(str(tmp_path / "scan.tif"))
+
+
+@pytest.mark.parametrize("picture", [np.zeros((8, 9, 3), "u1"), np.zeros((3, 8, 9), "u1")])
+def test_colour_written_one_by_one_is_refused(tmp_path, picture):
+    with TiffWriter(tmp_path / "scan.tif") as tif:
+        for _ in range(4):
+            tif.write(picture, photometric="rgb")
+    with pytest.raises(InputError, match="RGB"):
+        open_scan(str(tmp_path / "scan.tif"))
 
 
 def without_second_page(path: Path) -> None:
@@ -312,6 +362,7 @@ REFUSED = {
         "multi-channel",
     ),
     "time": (lambda path: stack(path, np.zeros((2, 5, 8, 9), "u2"), metadata={"axes": "TZYX"}), "4-dimensional"),
+    "unnamed axes": (lambda path: stack(path, np.zeros((2, 5, 8, 9), "u2")), r"4-dimensional \(2, 5, 8, 9\)"),
     "one slice": (lambda path: stack(path, GREY[0]), "one 2-D slice"),
     "bool": (lambda path: stack(path, GREY > 9), "voxels of type bool"),
     "complex": (lambda path: stack(path, GREY.astype("c16")), "voxels of type complex128"),
@@ -402,6 +453,16 @@ def test_rotations_are_not_applied(tmp_path):
     with open_scan(str(tmp_path / "scan.nii.gz")) as reader:
         assert reader.spacing == pytest.approx((0.3, 0.2, 0.1))
         assert np.array_equal(reader.read(0, len(GREY)), GREY)
+
+
+@pytest.mark.parametrize("lengths", [(0, 0, 0), (0.01, 0.01, 0), (-0.01, 0.01, 0)])
+def test_lengths_of_zero_are_no_spacing(tmp_path, lengths):
+    path = nifti(tmp_path / "scan.nii", GREY.T)
+    data = bytearray(path.read_bytes())
+    data[80:92] = struct.pack("<fff", *lengths)
+    path.write_bytes(data)
+    with open_scan(str(path)) as reader:
+        assert reader.spacing is None
 
 
 @pytest.mark.parametrize("ending", [".nii", ".nii.gz"])

@@ -4,10 +4,12 @@ import uuid
 
 import numpy as np
 import pytest
+import zarr
+from fsspec.registry import known_implementations
 
 from ps3d_core.errors import CorruptDataError, InputError, MissingDataError
 from ps3d_core.geometry.boxes import Box
-from ps3d_core.store.arrays import create_array, open_array, read_box, write_box
+from ps3d_core.store.arrays import array_name, create_array, open_array, read_box, write_box
 from ps3d_core.store.identity import content_identity
 from ps3d_core.store.layout import Dataset, checked_name
 from ps3d_core.store.ledger import Ledger, fingerprint
@@ -79,6 +81,32 @@ def test_unknown_scheme_is_refused():
         Location.parse("gopher://host/x")
 
 
+@pytest.mark.parametrize("text", ["", "file://"])
+def test_nothing_is_no_place(text):
+    with pytest.raises(InputError, match="names no place; give a folder"):
+        Location.parse(text)
+
+
+def test_the_folder_of_nobody_is_refused():
+    with pytest.raises(InputError, match="~no-such-user/x: no such user"):
+        Location.parse("~no-such-user/x")
+
+
+def test_a_store_whose_package_is_missing_is_refused(monkeypatch):
+    known = {"class": "no_such_package.FileSystem", "err": "Please install no_such_package"}
+    monkeypatch.setitem(known_implementations, "rare", known)
+    place = Location.parse("rare://bucket/x")
+    for look in (place.exists, place.zarr_store):
+        with pytest.raises(InputError, match=r"rare://: .* missing .*no_such_package.*; install it"):
+            look()
+
+
+def test_json_that_is_nested_too_deeply_is_refused(place):
+    (place / "a.json").write_bytes(b"[" * 100_000)
+    with pytest.raises(InputError, match=r"a\.json: not valid JSON"):
+        (place / "a.json").read_json()
+
+
 def test_array_round_trip_in_whole_shards(place):
     data = np.random.default_rng(0).integers(0, 2**16, (70, 40, 33)).astype(np.uint16)
     array = create_array(place / "a.zarr", data.shape, data.dtype, chunks=(16, 16, 16), shards=(32, 32, 32))
@@ -126,6 +154,32 @@ def test_a_shard_that_was_cut_off_is_found(place, kept):
     for box in (Box.of(data.shape), Box((0, 0, 0), (16, 16, 16))):
         with pytest.raises(CorruptDataError, match=r"a\.zarr"):
             read_box(open_array(place / "a.zarr"), box)
+
+
+@pytest.mark.parametrize("writable", [False, True])
+@pytest.mark.parametrize("content", [b"", b"hello", b"[1]", b"[" * 100_000, b'{"zarr_format": 3, "node_type"'])
+def test_damaged_metadata_of_an_array_are_named(place, content, writable):
+    create_array(place / "a.zarr", (4, 4, 4), "uint8")
+    (place / "a.zarr" / "zarr.json").write_bytes(content)
+    with pytest.raises(CorruptDataError, match=r"a\.zarr: metadata of the array cannot be used \(.+\); restore it or"):
+        open_array(place / "a.zarr", writable=writable)
+
+
+def test_a_group_is_no_array(place):
+    zarr.create_group((place / "a.zarr").zarr_store())
+    with pytest.raises(MissingDataError, match=r"a\.zarr: no Zarr array here"):
+        open_array(place / "a.zarr")
+
+
+@pytest.mark.parametrize("path", ["", "1"])
+def test_arrays_are_named_as_a_person_names_them(place, path):
+    image = place / "a.zarr"
+    create_array(image / path if path else image, (4, 4, 4), "uint8")
+    array = zarr.open_array(image.zarr_store(), path=path)
+    assert array_name(array) == str(image / path if path else image)
+    with pytest.raises(MissingDataError) as caught:
+        read_box(open_array(image / path if path else image), Box.of((4, 4, 4)))
+    assert str(caught.value).startswith(f"{image / path if path else image}/c/0/0/0: this chunk is missing")
 
 
 def test_opening_nothing(place):
