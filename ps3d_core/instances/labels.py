@@ -58,7 +58,7 @@ def border_core_to_instances(
     one only reads its summary. Neither blocks, workers nor interruptions show in the result.
 
     Args:
-        border_core: Zarr array (z, y, x) of 0 background, 1 core, 2 border.
+        border_core: Zarr array or OME-Zarr image (z, y, x) of 0 background, 1 core, 2 border.
         output: array of ids, uint32, 0 background and 1..N in C order of the cores; made unless it is there.
         work: folder for intermediates and ledger; may be removed afterwards.
         memory_bytes: budget of all workers together.

@@ -88,11 +88,7 @@ def open_image(location: Location, *, writable: bool = False) -> zarr.Array[Any]
     """
     node = _open_node(location)
     if isinstance(node, zarr.Group):
-        attributes = _image_attributes(location, node)
-        axes = tuple(str(axis.name).lower() for axis in attributes.multiscales[0].axes)
-        if axes != AXES:
-            raise InputError(f"{location}: axes {axes}; must be z, y, x; export one channel and time point as z, y, x")
-        location = location / _checked_path(location, attributes.multiscales[0].datasets[0].path)
+        location = _levels(location, node)[0]
         node = _open_node(location)
     if not isinstance(node, zarr.Array):
         raise InputError(f"{location}: a Zarr group where an array is expected; mend the OME-Zarr metadata")
@@ -101,6 +97,15 @@ def open_image(location: Location, *, writable: bool = False) -> zarr.Array[Any]
     if writable or _is_ours(node):
         return open_array(location, writable=writable)
     return node
+
+
+def image_levels(location: Location) -> list[Location]:
+    """The arrays of an image's resolution levels, the finest first; a bare array is its own only level.
+
+    `InputError` for anything that is not an image (z, y, x).
+    """
+    node = _open_node(location)
+    return _levels(location, node) if isinstance(node, zarr.Group) else [location]
 
 
 def image_spacing(location: Location) -> Spacing | None:
@@ -267,6 +272,14 @@ def _image_attributes(location: Location, group: zarr.Group) -> ImageAttrs:
             f"{location}: a Zarr group but not an OME-Zarr 0.4 or 0.5 image ({where}: {first['msg']}); "
             "give an image, or the array inside the group"
         ) from error
+
+
+def _levels(location: Location, group: zarr.Group) -> list[Location]:
+    multiscale = _image_attributes(location, group).multiscales[0]
+    axes = tuple(str(axis.name).lower() for axis in multiscale.axes)
+    if axes != AXES:
+        raise InputError(f"{location}: axes {axes}; must be z, y, x; export one channel and time point as z, y, x")
+    return [location / _checked_path(location, dataset.path) for dataset in multiscale.datasets]
 
 
 def _checked_path(location: Location, path: str) -> str:

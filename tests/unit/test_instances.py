@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import zarr
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -18,6 +19,7 @@ from ps3d_core.instances.labels import border_core_to_instances, run_instances
 from ps3d_core.instances.plan import BASE_BYTES
 from ps3d_core.store.arrays import create_array, open_array
 from ps3d_core.store.location import Location
+from ps3d_core.store.ome import create_image
 from tests.unit.instances_runs import MEMORY, blobs, labels_of, planned, stored
 from tests.unit.naive_instances import naive_instances, remaining_cores
 
@@ -217,6 +219,38 @@ def test_any_number_type(dtype):
     border_core = np.zeros((6, 6, 6))
     border_core[1:5, 1:5, 1:5] = 1
     assert run_once(border_core.astype(dtype)).max() == 1
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_a_foreign_array_may_leave_out_empty_chunks(tmp_path, zarr_format):
+    border_core = np.zeros((12, 12, 12), np.uint8)
+    border_core[1:5, 1:5, 1:5] = 1
+    array = zarr.create_array(
+        tmp_path / "bc", shape=border_core.shape, chunks=(6, 6, 6), dtype="u1", zarr_format=zarr_format
+    )
+    array[:] = border_core
+    assert array.nchunks_initialized == 1
+    place = Location.parse(tmp_path)
+    plan = planned(place, place / "bc", block_shape=(6, 6, 6))
+    np.testing.assert_array_equal(labels_of(plan), border_core)
+
+
+def test_a_missing_chunk_of_our_own_array_is_an_error(tmp_path):
+    place = Location.parse(tmp_path)
+    source = stored(place, np.ones((4, 4, 4), np.uint8))
+    (source / "c" / "0" / "0" / "0").remove_tree()
+    with pytest.raises(MissingDataError, match="chunk is missing"):
+        run_instances(planned(place, source))
+
+
+def test_an_image_stands_for_its_full_resolution(tmp_path):
+    border_core = np.zeros((6, 6, 6), np.uint8)
+    border_core[1:5, 1:5, 1:5] = 1
+    place = Location.parse(tmp_path)
+    create_image(place / "image", border_core.shape, np.uint8, spacing=None, name="bc")[:] = border_core
+    plan = planned(place, place / "image")
+    assert plan.border_core == place / "image" / "0"
+    np.testing.assert_array_equal(labels_of(plan), border_core)
 
 
 @pytest.mark.parametrize(("value", "dtype"), [(3, np.uint8), (0.5, np.float32), (np.nan, np.float64), (-1, np.int16)])
