@@ -7,6 +7,7 @@ whole by one writer: concurrent partial writes to one shard lose data.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import ceil
 from typing import Any, cast
 
@@ -18,7 +19,7 @@ from zarr.buffer.cpu import NDBuffer
 from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.core.array_spec import ArrayConfigLike
 from zarr.core.buffer import Buffer, BufferPrototype
-from zarr.errors import ArrayNotFoundError, NodeNotFoundError
+from zarr.errors import ArrayNotFoundError, NodeNotFoundError, NodeTypeValidationError
 from zarr.storage import WrapperStore
 
 from ps3d_core.errors import CorruptDataError, InputError, MissingDataError
@@ -53,8 +54,9 @@ def create_array(
     chunks: Shape | None = None,
     shards: Shape | None = None,
     overwrite: bool = False,
+    attributes: Mapping[str, Any] | None = None,
 ) -> zarr.Array[Any]:
-    """Create an empty array at `location`, axes (z, y, x).
+    """Create an empty array at `location`, axes (z, y, x), which has its `attributes` from the first moment.
 
     `chunks` and `shards` default to `chunk_shape` and `shard_shape`; shards must be whole multiples of chunks.
     """
@@ -74,16 +76,22 @@ def create_array(
             dimension_names=AXES,
             config=_WRITE_ALL,
             overwrite=overwrite,
+            attributes=dict(attributes or {}),
         )
 
 
 def open_array(location: Location, *, writable: bool = False) -> zarr.Array[Any]:
-    """Open an existing array, v2 or v3. A v3 array opened for reading raises `MissingDataError` on absent chunks."""
+    """Open an existing array, v2 or v3. A v3 array opened for reading raises `MissingDataError` on absent chunks.
+
+    `MissingDataError` when no array is there, `InputError` when it is a group.
+    """
     store = location.zarr_store(read_only=not writable)
     try:
         array = zarr.open_array(store, mode="r+" if writable else "r")
     except (ArrayNotFoundError, NodeNotFoundError, FileNotFoundError) as error:
         raise MissingDataError(f"{location}: no Zarr array here; check the path") from error
+    except NodeTypeValidationError as error:
+        raise InputError(f"{location}: a Zarr group where an array is expected; give an array") from error
     if writable:
         # Writing empty chunks is a property of the opened array, not of the stored one: it must be said every time.
         return array.with_config(_WRITE_ALL)

@@ -16,6 +16,7 @@ from hypothesis.extra.numpy import arrays
 from ps3d_core.blockwise import Runner
 from ps3d_core.errors import InputError, MissingDataError
 from ps3d_core.instances.labels import border_core_to_instances, run_instances
+from ps3d_core.instances.output import claim_output
 from ps3d_core.instances.plan import BASE_BYTES
 from ps3d_core.store.arrays import create_array, open_array
 from ps3d_core.store.location import Location
@@ -282,11 +283,47 @@ def test_unusable_parameters(tmp_path):
 
 def test_an_output_of_another_kind_is_left_alone(tmp_path):
     place = Location.parse(tmp_path)
+    source = stored(place, np.zeros((4, 4, 4), np.uint8))
+    plan = planned(place, source)
     (place / "labels" / "thesis.txt").write_text("ten years")
-    plan = planned(place, stored(place, np.zeros((4, 4, 4), np.uint8)))
     with pytest.raises(InputError, match="something other"):
         run_instances(plan)
+    with pytest.raises(InputError, match="something other"):
+        planned(place, source)
     assert (place / "labels" / "thesis.txt").read_text() == "ten years"
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize("shape", [(4, 4, 4), (5, 6, 7)])
+def test_annotations_are_not_written_over(tmp_path, shape, zarr_format):
+    place = Location.parse(tmp_path)
+    source = stored(place, np.ones((4, 4, 4), np.uint8))
+    zarr.create_array(tmp_path / "labels", shape=shape, dtype="u4", zarr_format=zarr_format)[:] = 7
+    with pytest.raises(InputError, match="labels that ps3d instances did not make; choose another output or remove"):
+        planned(place, source)
+    assert (zarr.open_array(tmp_path / "labels", mode="r")[:] == 7).all()
+
+
+def test_an_earlier_result_is_written_over(tmp_path):
+    """Also one that a crash left before its first block: the output says whose it is from the first moment."""
+    place = Location.parse(tmp_path)
+    run_instances(planned(place, stored(place, np.ones((4, 4, 4), np.uint8))))
+    plan = planned(place, stored(place, np.ones((5, 6, 7), np.uint8), "other"), input_fingerprint="other")
+    plan.output.remove_tree()
+    claim_output(plan.output, (3, 3, 3), "begun", plan.ledger("labels", "begun"))
+    plan = planned(place, plan.border_core, input_fingerprint="other")
+    assert (labels_of(plan) == np.ones((5, 6, 7))).all()
+
+
+def test_groups_are_no_arrays(tmp_path):
+    place = Location.parse(tmp_path)
+    source = stored(place, np.ones((4, 4, 4), np.uint8))
+    zarr.create_group(tmp_path / "plain")
+    with pytest.raises(InputError, match="not an OME-Zarr"):
+        planned(place, place / "plain")
+    create_image(place / "labels", (4, 4, 4), np.uint32, spacing=None, name="labels", label=True)
+    with pytest.raises(InputError, match="something other than a label array; choose another output"):
+        planned(place, source)
 
 
 def test_the_plan_fits_its_budget(tmp_path):
