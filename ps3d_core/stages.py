@@ -109,6 +109,7 @@ def label_scan(plan: SegmentPlan, progress: Progress = SILENT) -> Summary:
             labels / "0",
             plan.work,
             plan.scale.scan_shape,
+            particles=find_instances(plan, progress)["particles"],  # which is finished and answers at once
             memory_bytes=plan.later_memory_bytes,
             workers=resources.workers,
             source_fingerprint=plan.instances_fingerprint,
