@@ -15,10 +15,12 @@ from hypothesis.extra.numpy import arrays
 
 from ps3d_core.blockwise import Runner
 from ps3d_core.errors import InputError, MissingDataError
+from ps3d_core.geometry.boxes import Box
+from ps3d_core.instances import classes
 from ps3d_core.instances.labels import border_core_to_instances, run_instances
 from ps3d_core.instances.output import claim_output
 from ps3d_core.instances.plan import BASE_BYTES
-from ps3d_core.store.arrays import create_array, open_array
+from ps3d_core.store.arrays import create_array, open_array, read_box
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import create_image
 from tests.unit.instances_runs import MEMORY, blobs, labels_of, planned, stored
@@ -252,6 +254,21 @@ def test_an_image_stands_for_its_full_resolution(tmp_path):
     plan = planned(place, place / "image")
     assert plan.border_core == place / "image" / "0"
     np.testing.assert_array_equal(labels_of(plan), border_core)
+
+
+@pytest.mark.parametrize("chunk", [1, 5, 40])
+def test_classes_of_another_type_are_read_in_slabs(tmp_path, monkeypatch, chunk):
+    expected = np.random.default_rng(0).integers(0, 3, (200, 6, 5))
+    array = zarr.create_array(tmp_path / "bc", shape=expected.shape, chunks=(chunk, 6, 5), dtype="f8")
+    array[:] = expected
+    boxes = []
+    monkeypatch.setattr(classes, "read_box", lambda array, box: boxes.append(box) or read_box(array, box))
+    box = Box((7, 1, 2), (193, 6, 4))
+    found = classes.read_classes(array, box)
+    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(found, expected[box.slices])
+    assert max(part.shape[0] for part in boxes) <= max(chunk, classes.SLAB + chunk - 1)
+    assert [part.start[0] % chunk for part in boxes[1:]] == [0] * (len(boxes) - 1)
 
 
 @pytest.mark.parametrize(("value", "dtype"), [(3, np.uint8), (0.5, np.float32), (np.nan, np.float64), (-1, np.int16)])
