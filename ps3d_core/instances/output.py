@@ -49,7 +49,7 @@ def claim_output(location: Location, shape: Shape, result: str, ledger: Ledger) 
 
 def refuse_foreign(location: Location) -> None:
     """`InputError` when something is at `location` that no run made: nobody's annotations are written over."""
-    array = _existing(location)
+    array = _existing(location, writable=False)  # a store that may write makes its folder
     if array is not None and RESULT not in array.attrs:
         raise InputError(
             f"{location}: holds labels that ps3d instances did not make; choose another output or remove it"
@@ -70,9 +70,9 @@ def output_blocks(array: zarr.Array[Any], block_shape: Shape) -> BlockGrid:
     return BlockGrid(shape, (z, y, x))
 
 
-def _existing(location: Location) -> zarr.Array[Any] | None:
+def _existing(location: Location, *, writable: bool = True) -> zarr.Array[Any] | None:
     try:
-        array = open_array(location, writable=True)
+        array = open_array(location, writable=writable)
     except (MissingDataError, InputError) as error:
         if isinstance(error, InputError) or location.children():
             raise InputError(f"{location}: holds something other than a label array; choose another output") from error

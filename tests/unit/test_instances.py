@@ -346,7 +346,9 @@ def test_groups_are_no_arrays(tmp_path):
 def test_the_plan_fits_its_budget(tmp_path):
     place = Location.parse(tmp_path)
     source = stored(place, np.zeros((8, 8, 8), np.uint8))
-    assert planned(place, source).block_shape == (8, 8, 8)
+    plan = planned(place, source)
+    assert plan.block_shape == (8, 8, 8)
+    assert not plan.output.exists()
     for shape, workers in (((2000, 2000, 2000), 1), ((2000, 2000, 2000), 4), ((700, 900, 333), 2)):
         large = place / f"{shape}-{workers}"
         array_location = large / "border_core"
