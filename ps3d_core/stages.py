@@ -121,6 +121,7 @@ def label_scan(plan: SegmentPlan, progress: Progress = SILENT) -> Summary:
             labels / "0",
             plan.work,
             plan.scale.scan_shape,
+            particles=find_instances(plan, progress)["particles"],  # which is finished and answers at once
             memory_bytes=plan.later_memory_bytes,
             workers=resources.workers,
             source_fingerprint=plan.instances_fingerprint,
@@ -175,8 +176,8 @@ def report_scan(plan: SegmentPlan, progress: Progress = SILENT) -> Summary:
             facts={
                 "Model": plan.bundle.info.name,
                 "Software": f"ps3d {__version__}",
-                "Scan grid, voxels": shape_text(plan.scale.scan_shape),
-                "Network grid, voxels": shape_text(plan.scale.network_shape),
+                "Scan grid, voxels (z, y, x)": shape_text(plan.scale.scan_shape),
+                "Network grid, voxels (z, y, x)": shape_text(plan.scale.network_shape),
                 "Zoom": f"{plan.scale.zoom:.3f}",
                 "Stated particle size, mm": plan.info.particle_size,
                 "Parameters": plan.job.params.model_dump(mode="json", exclude_none=True),

@@ -21,7 +21,11 @@ _FLAGS = {"memory_gib": "--memory"}
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("border_core", metavar="BORDER_CORE", help="Zarr array or OME-Zarr (z, y, x) of 0, 1 and 2")
-    parser.add_argument("output", metavar="OUTPUT", help="Zarr array of particle ids to make, uint32")
+    parser.add_argument(
+        "output",
+        metavar="OUTPUT",
+        help="Zarr array of particle ids to make, uint32; an existing array of another origin is refused",
+    )
     parser.add_argument(
         "--min-rel-particle-size",
         type=float,

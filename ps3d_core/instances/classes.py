@@ -1,35 +1,63 @@
 """Border-core classes: the three values a network gives a voxel, read and checked.
 
 Everything below the network works on these. They may come from anywhere (another program's float64 Zarr too), so a
-box of them is checked each time it is read: a wrong class must stop a run, not become a particle.
+box of them is checked each time it is read: a wrong class must stop a run, not become a particle. A box is read slab
+by slab, so that it never lies in memory as the eight bytes per voxel that others may have stored.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Iterator
+from math import ceil
+from typing import Any, Final, cast
 
 import numpy as np
 import numpy.typing as npt
 import zarr
 
 from ps3d_core.errors import InputError
-from ps3d_core.geometry.boxes import Box
+from ps3d_core.geometry.boxes import Box, Shape
 from ps3d_core.store.arrays import read_box
 
 BACKGROUND: Final = 0
 CORE: Final = 1
 BORDER: Final = 2
 
+SLAB: Final = 32
+"""Planes of another type than uint8 that are in memory at once, or as many as a chunk has when that is more."""
+
 
 def read_classes(array: zarr.Array[Any], box: Box) -> npt.NDArray[np.uint8]:
     """Classes of `box`, uint8: 0 background, 1 core, 2 border. Any number type is accepted, other values are not."""
-    data = read_box(array, box)
-    with np.errstate(invalid="ignore"):
-        classes = data.astype(np.uint8, copy=False)
-    if classes.max(initial=0) > BORDER or (data.dtype != np.uint8 and not np.array_equal(classes, data)):
+    if array.dtype == np.uint8:
+        classes = read_box(array, box)
+        _check(classes, classes, array, box)
+        return classes
+    classes = np.empty(box.shape, np.uint8)
+    for slab in _slabs(box, cast(Shape, array.chunks)[0]):
+        data = read_box(array, slab)
+        part = classes[slab.relative_to(box).slices]
+        with np.errstate(invalid="ignore"):
+            part[...] = data.astype(np.uint8)
+        _check(part, data, array, box)
+    return classes
+
+
+def _slabs(box: Box, chunk: int) -> Iterator[Box]:
+    """`box` cut along z where chunks of so many planes end, so that no chunk is decoded twice."""
+    depth = ceil(SLAB / chunk) * chunk
+    (z, y, x), (stop, stop_y, stop_x) = box.start, box.stop
+    while z < stop:
+        end = min(stop, (z // depth + 1) * depth)
+        yield Box((z, y, x), (end, stop_y, stop_x))
+        z = end
+
+
+def _check(classes: npt.NDArray[np.uint8], data: npt.NDArray[Any], array: zarr.Array[Any], box: Box) -> None:
+    """`InputError` when `data`, of which `classes` were made, has a value that is no class."""
+    if classes.max(initial=0) > BORDER or (data is not classes and not np.array_equal(classes, data)):
         wrong = data[~np.isin(data, (BACKGROUND, CORE, BORDER))].flat[0]
         raise InputError(
             f"border-core value {wrong} in {array.store_path} {box}: only 0 (background), 1 (core) and 2 (border) "
             "are classes; give a border-core volume"
         )
-    return classes

@@ -32,6 +32,7 @@ from ps3d_core.progress import SILENT, Progress
 from ps3d_core.store.arrays import open_array, write_box
 from ps3d_core.store.ledger import Ledger, Record
 from ps3d_core.store.location import Location
+from ps3d_core.store.ome import open_image
 
 REACH: Final = 2
 
@@ -127,7 +128,7 @@ def _with_surroundings(plan: InstancesPlan, core: Box) -> Classes:
     classes = np.full((z, y, x), CORE, np.uint8)
     known = core.grow(REACH, plan.shape)
     z, y, x = (start - REACH for start in core.start)
-    classes[known.shift((-z, -y, -x)).slices] = read_classes(open_array(plan.border_core), known)
+    classes[known.shift((-z, -y, -x)).slices] = read_classes(open_image(plan.border_core), known)
     return classes
 
 

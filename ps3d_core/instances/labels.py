@@ -58,8 +58,9 @@ def border_core_to_instances(
     one only reads its summary. Neither blocks, workers nor interruptions show in the result.
 
     Args:
-        border_core: Zarr array (z, y, x) of 0 background, 1 core, 2 border.
-        output: array of ids, uint32, 0 background and 1..N in C order of the cores; made unless it is there.
+        border_core: Zarr array or OME-Zarr image (z, y, x) of 0 background, 1 core, 2 border.
+        output: array of ids, uint32, 0 background and 1..N in C order of the cores; made unless it is there. An array
+            that no earlier run made is refused.
         work: folder for intermediates and ledger; may be removed afterwards.
         memory_bytes: budget of all workers together.
         min_rel_particle_size: particles with fewer voxels than this share of the mean are dropped.
@@ -69,7 +70,7 @@ def border_core_to_instances(
         progress: is told of stages and blocks.
 
     Raises:
-        InputError: for input, parameters or a budget that cannot be used.
+        InputError: for input, output, parameters or a budget that cannot be used.
 
     """
     runner = runner or Runner()

@@ -36,14 +36,24 @@ def claim_output(location: Location, shape: Shape, result: str, ledger: Ledger) 
 
     """
     array = _existing(location)
+    attributes: dict[str, Any] = {RESULT: result, LEDGER: ledger.fingerprint}
     if array is None or array.shape != shape:
         ledger.clear()
-        array = create_array(location, shape, np.uint32, overwrite=array is not None)
-    elif array.attrs.get(LEDGER) == ledger.fingerprint and array.attrs.get(RESULT) == result:
+        # In one step: an array that is left without them would be somebody else's.
+        return create_array(location, shape, np.uint32, overwrite=array is not None, attributes=attributes)
+    if array.attrs.get(LEDGER) == ledger.fingerprint and array.attrs.get(RESULT) == result:
         return array
-    else:
-        ledger.clear()
-    return array.update_attributes({RESULT: result, LEDGER: ledger.fingerprint})
+    ledger.clear()
+    return array.update_attributes(attributes)
+
+
+def refuse_foreign(location: Location) -> None:
+    """`InputError` when something is at `location` that no run made: nobody's annotations are written over."""
+    array = _existing(location, writable=False)  # a store that may write makes its folder
+    if array is not None and RESULT not in array.attrs:
+        raise InputError(
+            f"{location}: holds labels that ps3d instances did not make; choose another output or remove it"
+        )
 
 
 def is_claimed(location: Location, shape: Shape, result: str) -> bool:
@@ -60,11 +70,11 @@ def output_blocks(array: zarr.Array[Any], block_shape: Shape) -> BlockGrid:
     return BlockGrid(shape, (z, y, x))
 
 
-def _existing(location: Location) -> zarr.Array[Any] | None:
+def _existing(location: Location, *, writable: bool = True) -> zarr.Array[Any] | None:
     try:
-        array = open_array(location, writable=True)
-    except MissingDataError as error:
-        if location.children():
+        array = open_array(location, writable=writable)
+    except (MissingDataError, InputError) as error:
+        if isinstance(error, InputError) or location.children():
             raise InputError(f"{location}: holds something other than a label array; choose another output") from error
         return None
     if array.dtype != np.uint32:

@@ -22,11 +22,13 @@ import numpy as np
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.blocks import BlockGrid, block_shape_for
 from ps3d_core.geometry.boxes import Shape, shape_text
+from ps3d_core.instances.output import refuse_foreign
 from ps3d_core.params import GIB
-from ps3d_core.store.arrays import CHUNK, SHARD, chunk_shape, create_array, open_array, shard_shape
+from ps3d_core.store.arrays import CHUNK, SHARD, chunk_shape, create_array, shard_shape
 from ps3d_core.store.identity import content_identity
 from ps3d_core.store.ledger import Ledger, fingerprint
 from ps3d_core.store.location import Location
+from ps3d_core.store.ome import image_levels, open_image
 
 # Raise when a change of the code changes the result: finished work of older code is then redone.
 VERSION: Final = 1
@@ -170,8 +172,8 @@ def plan_instances(
     """Plan the stage; reads metadata only.
 
     Args:
-        border_core: Zarr array (z, y, x) of 0 background, 1 core, 2 border, any number type.
-        output: where the ids go; must not be the input.
+        border_core: Zarr array or OME-Zarr image (z, y, x) of 0 background, 1 core, 2 border, any number type.
+        output: where the ids go; nothing, or what an earlier run made, may be there.
         work: folder for intermediates, on any store.
         memory_bytes: budget of all workers together.
         workers: blocks that may be worked on at once.
@@ -182,18 +184,20 @@ def plan_instances(
         input_fingerprint: identity of the input; sizes and dates of its objects when absent.
 
     Raises:
-        InputError: for a parameter, shape or budget that cannot be used.
+        InputError: for a parameter, shape or budget that cannot be used, or an output of another origin.
 
     """
     if not 0 <= min_rel_particle_size <= 1:
         raise InputError(
             f"min_rel_particle_size {min_rel_particle_size}: must be 0 to 1, a share of the mean; give 0.005"
         )
-    array = open_array(border_core)
-    if array.ndim != 3 or prod(array.shape) == 0:
-        raise InputError(f"{border_core}: shape {array.shape}; border-core labels have 3 axes with at least 1 voxel")
+    border_core = image_levels(border_core)[0]
+    array = open_image(border_core)
+    if prod(array.shape) == 0:
+        raise InputError(f"{border_core}: shape {array.shape}; border-core labels have at least 1 voxel; give another")
     if output == border_core:
         raise InputError(f"{output}: output and border-core are the same array; give another output")
+    refuse_foreign(output)
     shape = cast(Shape, array.shape)
     if block_shape is None:
         block_shape = largest_block(

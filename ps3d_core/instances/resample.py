@@ -37,7 +37,11 @@ GOOD_BLOCK_VOXELS: Final = 258**3  # 256 cubed and its halo
 
 
 class Renumbering(NamedTuple):
-    """ids: (largest source id + 1,) uint32, the id in the target, 0 for what vanished. voxels: of each target id."""
+    """From ids of the source to those of the target.
+
+    ids: (largest source id that is left + 1,) uint32, 0 for what vanished below it.
+    voxels: of each target id.
+    """
 
     ids: Labels
     voxels: npt.NDArray[np.int64]
@@ -56,6 +60,7 @@ class ResamplePlan:
         source: array of ids (z, y, x), uint32.
         target: array of ids of `target_shape`, uint32; made unless it is there.
         work: folder of intermediates and ledger.
+        particles: ids of the source.
         block_shape: least number of target voxels per block; whole shards of the target.
         source_fingerprint: what the source is made from.
         memory_bytes: modelled peak of one worker.
@@ -67,6 +72,7 @@ class ResamplePlan:
     work: Location
     source_shape: Shape
     target_shape: Shape
+    particles: int
     block_shape: Shape
     source_fingerprint: str
     memory_bytes: int
@@ -89,12 +95,13 @@ def plan_resampling(
     work: Location,
     target_shape: Shape,
     *,
+    particles: int,
     memory_bytes: int,
     workers: int = 1,
     block_shape: Shape | None = None,
     source_fingerprint: str | None = None,
 ) -> ResamplePlan:
-    """Plan the stage; reads metadata only.
+    """Plan the stage for a source with this number of `particles`; reads metadata only.
 
     Raises:
         InputError: for a source that is not a uint32 volume, a grid that is too large, or too small a budget.
@@ -124,6 +131,7 @@ def plan_resampling(
         work,
         source_shape,
         target_shape,
+        particles,
         block_shape,
         source_fingerprint or content_identity(source),
         int(BASE_BYTES + bytes_per_voxel * prod(side + 2 for side in block_shape)),
@@ -145,7 +153,8 @@ def resample_labels(plan: ResamplePlan, *, runner: Runner | None = None, progres
     particles = len(renumbering.voxels)
     return {
         "particles": particles,
-        "vanished": len(renumbering.ids) - 1 - particles,
+        # Not by the largest id in the table: those above it vanished, too.
+        "vanished": plan.particles - particles,
         "voxels": int(renumbering.voxels.sum()),
     }
 

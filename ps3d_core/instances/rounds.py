@@ -36,6 +36,7 @@ from ps3d_core.progress import SILENT, Progress
 from ps3d_core.store.arrays import open_array, read_box, write_box
 from ps3d_core.store.ledger import Record
 from ps3d_core.store.location import Location
+from ps3d_core.store.ome import open_image
 
 _INNER = (slice(1, -1),) * 3
 
@@ -137,7 +138,7 @@ class _GrowBlock:
         z, y, x = (side + 2 for side in block.outer.shape)
         labels = np.zeros((z, y, x), np.uint32)
         self._read(block.outer, cores, labels[_INNER])
-        states = pending_states(read_classes(open_array(plan.border_core), block.outer), labels[_INNER])
+        states = pending_states(read_classes(open_image(plan.border_core), block.outer), labels[_INNER])
         grow(labels, states, plan.steps)
         core = block.core.relative_to(block.outer).slices
         grown, states = np.ascontiguousarray(labels[_INNER][core]), np.ascontiguousarray(states[core])

@@ -6,7 +6,8 @@
     measure_particles    all of it, and a summary
 
 Ids follow the order of first voxels, so neighbouring labels lie in few blocks, and merging reads each block's file
-about once while holding one range in memory, whatever the number of particles.
+about once. Whatever the number of particles and in however many blocks they lie, it holds the sums of one file and
+of a few ranges of labels, and of the other files that a range needs the labels alone.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from operator import itemgetter
 from typing import Any, Final, cast
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import zarr
 from pydantic import BaseModel, ConfigDict, Field
@@ -28,7 +30,7 @@ from ps3d_core.geometry.blocks import Block, BlockGrid, block_shape_for
 from ps3d_core.geometry.boxes import Box, Shape
 from ps3d_core.particles.distribution import SizeDistribution, size_distribution
 from ps3d_core.particles.exact_sums import MAX_VALUES
-from ps3d_core.particles.label_index import MAX_LABEL, Labels, as_labels
+from ps3d_core.particles.label_index import Labels, as_labels
 from ps3d_core.particles.shape import particle_columns
 from ps3d_core.particles.sums import LabelSums, merge
 from ps3d_core.particles.table import arrow_table, write_table
@@ -190,20 +192,35 @@ def merged_sums(plan: MeasurementPlan, records: Sequence[Record]) -> Iterator[La
     waiting = {index: int(record["first"]) for index, record in enumerate(records) if record["labels"]}
     while waiting:
         # The next labels, counted and not by their value: foreign labels may have gaps of any width.
-        parts, labels = {}, np.empty(0, np.uint32)
+        labels, stop = np.empty(0, np.uint32), 0
+        ahead: dict[int, npt.NDArray[np.uint32]] = {}
+        parts: list[LabelSums] = []
         for index, first in sorted(waiting.items(), key=itemgetter(1)):
             if len(labels) == LABELS_AT_ONCE and first > labels[-1]:
                 break
-            parts[index] = LabelSums.from_arrays(plan.sums(index).read_arrays()).between(first, MAX_LABEL + 1)
-            labels = np.union1d(labels, parts[index].labels)[:LABELS_AT_ONCE]
-        stop = int(labels[-1]) + 1
-        for index, sums in parts.items():
-            later = sums.labels[sums.labels >= stop]
+            sums = LabelSums.from_arrays(plan.sums(index).read_arrays())
+            ahead[index] = sums.labels[sums.labels >= first]
+            labels = np.union1d(labels, ahead[index])[:LABELS_AT_ONCE]
+            stop = int(labels[-1]) + 1
+            parts = _folded([*parts, sums.between(first, stop)], stop)
+        for index, own in ahead.items():
+            later = own[own >= stop]
             if len(later):
                 waiting[index] = int(later[0])
             else:
                 del waiting[index]
-        yield merge(sums.between(0, stop) for sums in parts.values())
+        yield _merged(parts, stop)
+
+
+def _folded(parts: list[LabelSums], stop: int) -> list[LabelSums]:
+    """The `parts`, made one when they are many rows: a range may lie in any number of blocks."""
+    rows = sum(len(part.labels) for part in parts)
+    return [_merged(parts, stop)] if rows > 2 * LABELS_AT_ONCE else parts
+
+
+def _merged(parts: list[LabelSums], stop: int) -> LabelSums:
+    """Sums of the labels below `stop`, where the range has ended since a part was read."""
+    return merge(part.between(0, stop) for part in parts)
 
 
 @dataclass(frozen=True)

@@ -21,12 +21,11 @@ from ps3d_core.particles.overlay import Picture, overlay_pictures
 from ps3d_core.particles.report_sections import Sample
 from ps3d_core.particles.table import read_columns
 from ps3d_core.store.location import Location
-from ps3d_core.store.ome import open_image
+from ps3d_core.store.ome import image_levels, open_image
 
 MAX_SIDE: Final = 400
 """Longest side of a picture's grey values in pixels."""
 
-_LEVELS: Final = 12
 _QUALITY: Final = 80
 # Readable on white and on black: whoever shows the curve decides on the background.
 _STYLE: Final = (
@@ -49,8 +48,7 @@ def sample_of(labels: Location, table: Location, spacing: float) -> Sample:
 
 def pictures(labels: Location, image: Location | None, max_side: int = MAX_SIDE) -> list[tuple[str, bytes]]:
     """JPEG pictures of three slices, outlines drawn over grey values, each with the axis it is perpendicular to."""
-    level = _coarse_level(labels, image, max_side)
-    found = overlay_pictures(labels / level, None if image is None else image / level, max_side=max_side)
+    found = overlay_pictures(*_coarse_levels(labels, image, max_side), max_side=max_side)
     return [(picture.axis, _flattened(picture)) for picture in found if not picture.is_window]
 
 
@@ -89,18 +87,23 @@ def _rounded(value: float) -> float:
     return value if isinstance(value, int) else float(f"{value:.4g}")
 
 
-def _coarse_level(labels: Location, image: Location | None, max_side: int) -> str:
+def _coarse_levels(labels: Location, image: Location | None, max_side: int) -> tuple[Location, Location | None]:
     """The coarsest level that both images have alike and that is not coarser than the pictures."""
-    chosen = 0
-    for level in range(1, _LEVELS):
-        places = [place / str(level) for place in (labels, image) if place is not None]
-        if not all((place / "zarr.json").exists() for place in places):
+    levels = image_levels(labels)
+    beside: Sequence[Location | None] = [None] * len(levels) if image is None else image_levels(image)
+    # Scans of other programs may have fewer levels than our labels; a bare array has one.
+    pairs = list(zip(levels, beside, strict=False))
+    chosen = pairs[0]
+    for pair in pairs[1:]:
+        places = [place for place in pair if place is not None]
+        # What the metadata of others promise need not be there, and nothing but pictures depends on it.
+        if not all(place.exists() for place in places):
             break
         shapes = {open_image(place).shape for place in places}
         if len(shapes) > 1 or max(max(shape) for shape in shapes) < max_side:
             break
-        chosen = level
-    return str(chosen)
+        chosen = pair
+    return chosen
 
 
 def _flattened(picture: Picture) -> bytes:

@@ -15,7 +15,7 @@ from typing import Any, Final, cast
 
 import numpy as np
 
-from ps3d_core.geometry.boxes import Shape
+from ps3d_core.geometry.boxes import Shape, shape_text
 from ps3d_core.particles import report_sections as sections
 from ps3d_core.particles.overlay import MAX_SIDE, Picture, overlay_pictures
 from ps3d_core.particles.report_sections import Sample
@@ -69,9 +69,8 @@ def write_report(
 
 def render(sample: Sample, pictures: Sequence[Picture], title: str, facts: Mapping[str, Any]) -> str:
     """The whole page as HTML."""
-    size = " × ".join(map(str, sample.shape[::-1]))
-    length = " × ".join(significant(n * sample.spacing) for n in sample.shape[::-1])
-    subtitle = f"Scan of {size} voxels (x, y, z) of {significant(sample.spacing)} mm: {length} mm."
+    length = " x ".join(significant(n * sample.spacing) for n in sample.shape)
+    subtitle = f"Scan of {shape_text(sample.shape)} voxels (z, y, x) of {significant(sample.spacing)} mm: {length} mm."
     seen = sections.pictures(pictures, sample.spacing)
     if len(sample.voxels):
         body = [

@@ -27,6 +27,8 @@ MIN_SHAPE_VOXELS: Final = 100
 
 ZINGG_LIMIT: Final = 2 / 3
 LARGEST: Final = 10
+MAX_HEIGHT: Final = 640
+"""Greatest height of a slice on the page, CSS pixels."""
 CURVE_POINTS: Final = 240
 WEIGHTINGS: Final[tuple[Weighting, ...]] = ("volume", "number")
 
@@ -214,10 +216,12 @@ def _picture(picture: Picture, spacing: float) -> str:
     window = "; the middle in full resolution" if picture.is_window else ""
     caption = f"Slice {where}; {picture.right} runs to the right, {picture.down} down{reduced}{window}."
     grey = "" if picture.grey is None else f'<img alt="" src="{_data(picture.grey)}">'
+    # In true proportions and never higher than a screen: what is left beside a slender slice stays black.
+    style = f"aspect-ratio:{width}/{height};max-width:{MAX_HEIGHT * width / height:.2f}px"
     return (
-        f'<figure><div class="frame{" has-grey" if picture.grey else ""}" style="aspect-ratio:{width}/{height}">'
+        f'<figure><div class="frame{" has-grey" if picture.grey else ""}"><div class="slice" style="{style}">'
         f'{grey}<img class="outlines" alt="Particles in the slice {where}" src="{_data(picture.outlines)}">'
-        f'<div class="scale" style="width:{100 * bar / (width * spacing):.2f}%">{bar:g} mm</div></div>'
+        f'<div class="scale" style="width:{100 * bar / (width * spacing):.2f}%">{bar:g} mm</div></div></div>'
         f"<figcaption>{caption}</figcaption></figure>"
     )
 

@@ -67,9 +67,9 @@ class LabelSums(NamedTuple):
         )
 
     def between(self, start: int, stop: int) -> LabelSums:
-        """The rows of labels start <= label < stop."""
+        """The rows of labels start <= label < stop, copied: they do not keep the others in memory."""
         rows = slice(*np.searchsorted(self.labels, np.array([start, stop], np.int64)))
-        return LabelSums(**{name: column[rows] for name, column in self._asdict().items()})
+        return LabelSums(**{name: column[rows].copy() for name, column in self._asdict().items()})
 
     def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Named arrays for a file; windows that are zero for all labels (most of them) are left out."""

@@ -11,7 +11,8 @@ where `share` is the part of the sphere of directions that is nearest to this on
 Kieu and Devaux, Image Analysis & Stereology 26:83-92 (2007); Ohser and Muecklich, Statistical Analysis of
 Microstructures in Materials Science (2000), chapter 3. Exits are counted per voxel, so counts of blocks add up.
 
-The estimate is unbiased over random orientations and within about 1 % for balls of radius 7 voxels and more. A flat
+The estimate is unbiased over random orientations. Balls, wherever between voxels their centre lies, read 1.9 % low on
+average at a radius of 3 voxels (-6.0 to +1.4 %), 0.4 % at 7 (-3.6 to +0.5 %), 0.1 % at 15 (-0.4 to +0.4 %). A flat
 face is off by -7 % when it lies along the grid, at most +2 % otherwise (standard deviation over orientations 1.6 %),
 and a particle of a few voxels has hardly a surface to speak of. Where the scan's edge cuts a particle, the cut
 counts as surface.

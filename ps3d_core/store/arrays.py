@@ -7,6 +7,7 @@ whole by one writer: concurrent partial writes to one shard lose data.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from json import JSONDecodeError
 from math import ceil
 from typing import Any, Final, cast
@@ -65,8 +66,9 @@ def create_array(
     chunks: Shape | None = None,
     shards: Shape | None = None,
     overwrite: bool = False,
+    attributes: Mapping[str, Any] | None = None,
 ) -> zarr.Array[Any]:
-    """Create an empty array at `location`, axes (z, y, x).
+    """Create an empty array at `location`, axes (z, y, x), which has its `attributes` from the first moment.
 
     `chunks` and `shards` default to `chunk_shape` and `shard_shape`; shards must be whole multiples of chunks.
     """
@@ -86,21 +88,25 @@ def create_array(
             dimension_names=AXES,
             config=_WRITE_ALL,
             overwrite=overwrite,
+            attributes=dict(attributes or {}),
         )
 
 
 def open_array(location: Location, *, writable: bool = False) -> zarr.Array[Any]:
     """Open an existing array, v2 or v3. A v3 array opened for reading raises `MissingDataError` on absent chunks.
 
-    `CorruptDataError` when its metadata are damaged.
+    `MissingDataError` when no array is there, `InputError` when it is a group, `CorruptDataError` when its metadata are
+    damaged.
     """
     store = location.zarr_store(read_only=not writable)
     try:
         array = zarr.open_array(store, mode="r+" if writable else "r")
         if not writable and array.metadata.zarr_format == 3:
             array = zarr.open_array(_NothingImplied(store), mode="r")
-    except (ArrayNotFoundError, NodeNotFoundError, NodeTypeValidationError, FileNotFoundError) as error:
+    except (ArrayNotFoundError, NodeNotFoundError, FileNotFoundError) as error:
         raise MissingDataError(f"{location}: no Zarr array here; check the path") from error
+    except NodeTypeValidationError as error:
+        raise InputError(f"{location}: a Zarr group where an array is expected; give an array") from error
     except UNUSABLE as error:
         raise CorruptDataError(
             f"{location}: metadata of the array cannot be used ({what_is_wrong(error)}); restore it or make the array "

@@ -101,11 +101,8 @@ def open_image(location: Location, *, writable: bool = False) -> zarr.Array[Any]
     """
     node = _open_node(location)
     if isinstance(node, zarr.Group):
-        attributes = _image_attributes(location, node)
-        axes = tuple(str(axis.name).lower() for axis in attributes.multiscales[0].axes)
-        if axes != AXES:
-            raise InputError(f"{location}: axes {axes}; must be z, y, x; export one channel and time point as z, y, x")
-        location, node = _open_level(location, attributes.multiscales[0].datasets[0].path)
+        location = _levels(location, node)[0]
+        node = _open_level(location)
     if not isinstance(node, zarr.Array):
         raise InputError(f"{location}: a Zarr group where an array is expected; mend the OME-Zarr metadata")
     if node.ndim != len(AXES):
@@ -115,6 +112,15 @@ def open_image(location: Location, *, writable: bool = False) -> zarr.Array[Any]
     if writable or _is_ours(node):
         return open_array(location, writable=writable)
     return node
+
+
+def image_levels(location: Location) -> list[Location]:
+    """The arrays of an image's resolution levels, the finest first; a bare array is its own only level.
+
+    `InputError` for anything that is not an image (z, y, x).
+    """
+    node = _open_node(location)
+    return _levels(location, node) if isinstance(node, zarr.Group) else [location]
 
 
 def image_spacing(location: Location) -> Spacing | None:
@@ -270,13 +276,11 @@ def _open_node(location: Location) -> zarr.Array[Any] | zarr.Group:
         raise _unusable(location, what_is_wrong(error)) from error
 
 
-def _open_level(image: Location, path: str) -> tuple[Location, zarr.Array[Any] | zarr.Group]:
-    """Where level 0 lies, and what is there."""
-    location = image / _checked_path(image, path)
+def _open_level(level: Location) -> zarr.Array[Any] | zarr.Group:
     try:
-        return location, _open_node(location)
+        return _open_node(level)
     except MissingDataError as error:
-        raise _unusable(image, f"nothing at {path!r}, where level 0 should be") from error
+        raise _unusable(level, "nothing is there, where level 0 of an image should be") from error
 
 
 def _unusable(location: Location, reason: str) -> InputError:
@@ -298,6 +302,14 @@ def _image_attributes(location: Location, group: zarr.Group) -> ImageAttrs:
         ) from error
     except UNUSABLE as error:
         raise _unusable(location, what_is_wrong(error)) from error
+
+
+def _levels(location: Location, group: zarr.Group) -> list[Location]:
+    multiscale = _image_attributes(location, group).multiscales[0]
+    axes = tuple(str(axis.name).lower() for axis in multiscale.axes)
+    if axes != AXES:
+        raise InputError(f"{location}: axes {axes}; must be z, y, x; export one channel and time point as z, y, x")
+    return [location / _checked_path(location, dataset.path) for dataset in multiscale.datasets]
 
 
 def _checked_path(location: Location, path: str) -> str:

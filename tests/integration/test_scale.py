@@ -48,7 +48,13 @@ def test_a_hundred_thousand_particles(grains, tmp_path, block):
     assert np.array_equal(np.unique(ids), np.arange(1, PARTICLES + 1))
 
     resampling = plan_resampling(
-        plan.output, place / "labels", place / "work", plan.shape, memory_bytes=2**32, block_shape=block
+        plan.output,
+        place / "labels",
+        place / "work",
+        plan.shape,
+        particles=PARTICLES,
+        memory_bytes=2**32,
+        block_shape=block,
     )
     assert resample_labels(resampling)["particles"] == PARTICLES
     measured = measure_particles(place / "labels", place, spacing=0.01, work=place / "work", n_particles=PARTICLES)

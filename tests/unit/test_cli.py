@@ -285,6 +285,14 @@ def test_instances(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert ps3d("instances", f"{place}/bc.zarr", f"{place}/particles.zarr", "--workers", "1", "--memory", "1") == 0
     assert capsys.readouterr().out.startswith("2 particles from 2 cores")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bc.zarr", "particles.zarr"]
+    # Again: an own result may be there, another one may not.
+    assert ps3d("instances", f"{place}/bc.zarr", f"{place}/particles.zarr", "--workers", "1", "--memory", "1") == 0
+    capsys.readouterr()
+    labels_at(place / "mine.zarr", two_cubes())
+    for output, says in (("mine.zarr", "something other"), ("mine.zarr/0", "choose another output or remove it")):
+        assert ps3d("instances", f"{place}/bc.zarr", f"{place}/{output}", "--workers", "1", "--memory", "1") == 2
+        assert says in one_line(capsys)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bc.zarr", "mine.zarr", "particles.zarr"]
 
 
 def test_phantom_export_ingest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

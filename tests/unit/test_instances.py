@@ -8,16 +8,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import zarr
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from ps3d_core.blockwise import Runner
 from ps3d_core.errors import InputError, MissingDataError
+from ps3d_core.geometry.boxes import Box
+from ps3d_core.instances import classes
 from ps3d_core.instances.labels import border_core_to_instances, run_instances
+from ps3d_core.instances.output import claim_output
 from ps3d_core.instances.plan import BASE_BYTES
-from ps3d_core.store.arrays import create_array, open_array
+from ps3d_core.store.arrays import create_array, open_array, read_box
 from ps3d_core.store.location import Location
+from ps3d_core.store.ome import create_image
 from tests.unit.instances_runs import MEMORY, blobs, labels_of, planned, stored
 from tests.unit.naive_instances import naive_instances, remaining_cores
 
@@ -219,6 +224,53 @@ def test_any_number_type(dtype):
     assert run_once(border_core.astype(dtype)).max() == 1
 
 
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_a_foreign_array_may_leave_out_empty_chunks(tmp_path, zarr_format):
+    border_core = np.zeros((12, 12, 12), np.uint8)
+    border_core[1:5, 1:5, 1:5] = 1
+    array = zarr.create_array(
+        tmp_path / "bc", shape=border_core.shape, chunks=(6, 6, 6), dtype="u1", zarr_format=zarr_format
+    )
+    array[:] = border_core
+    assert array.nchunks_initialized == 1
+    place = Location.parse(tmp_path)
+    plan = planned(place, place / "bc", block_shape=(6, 6, 6))
+    np.testing.assert_array_equal(labels_of(plan), border_core)
+
+
+def test_a_missing_chunk_of_our_own_array_is_an_error(tmp_path):
+    place = Location.parse(tmp_path)
+    source = stored(place, np.ones((4, 4, 4), np.uint8))
+    (source / "c" / "0" / "0" / "0").remove_tree()
+    with pytest.raises(MissingDataError, match="chunk is missing"):
+        run_instances(planned(place, source))
+
+
+def test_an_image_stands_for_its_full_resolution(tmp_path):
+    border_core = np.zeros((6, 6, 6), np.uint8)
+    border_core[1:5, 1:5, 1:5] = 1
+    place = Location.parse(tmp_path)
+    create_image(place / "image", border_core.shape, np.uint8, spacing=None, name="bc")[:] = border_core
+    plan = planned(place, place / "image")
+    assert plan.border_core == place / "image" / "0"
+    np.testing.assert_array_equal(labels_of(plan), border_core)
+
+
+@pytest.mark.parametrize("chunk", [1, 5, 40])
+def test_classes_of_another_type_are_read_in_slabs(tmp_path, monkeypatch, chunk):
+    expected = np.random.default_rng(0).integers(0, 3, (200, 6, 5))
+    array = zarr.create_array(tmp_path / "bc", shape=expected.shape, chunks=(chunk, 6, 5), dtype="f8")
+    array[:] = expected
+    boxes = []
+    monkeypatch.setattr(classes, "read_box", lambda array, box: boxes.append(box) or read_box(array, box))
+    box = Box((7, 1, 2), (193, 6, 4))
+    found = classes.read_classes(array, box)
+    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(found, expected[box.slices])
+    assert max(part.shape[0] for part in boxes) <= max(chunk, classes.SLAB + chunk - 1)
+    assert [part.start[0] % chunk for part in boxes[1:]] == [0] * (len(boxes) - 1)
+
+
 @pytest.mark.parametrize(("value", "dtype"), [(3, np.uint8), (0.5, np.float32), (np.nan, np.float64), (-1, np.int16)])
 def test_other_values_are_refused(tmp_path, value, dtype):
     place = Location.parse(tmp_path)
@@ -248,17 +300,55 @@ def test_unusable_parameters(tmp_path):
 
 def test_an_output_of_another_kind_is_left_alone(tmp_path):
     place = Location.parse(tmp_path)
+    source = stored(place, np.zeros((4, 4, 4), np.uint8))
+    plan = planned(place, source)
     (place / "labels" / "thesis.txt").write_text("ten years")
-    plan = planned(place, stored(place, np.zeros((4, 4, 4), np.uint8)))
     with pytest.raises(InputError, match="something other"):
         run_instances(plan)
+    with pytest.raises(InputError, match="something other"):
+        planned(place, source)
     assert (place / "labels" / "thesis.txt").read_text() == "ten years"
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize("shape", [(4, 4, 4), (5, 6, 7)])
+def test_annotations_are_not_written_over(tmp_path, shape, zarr_format):
+    place = Location.parse(tmp_path)
+    source = stored(place, np.ones((4, 4, 4), np.uint8))
+    zarr.create_array(tmp_path / "labels", shape=shape, dtype="u4", zarr_format=zarr_format)[:] = 7
+    with pytest.raises(InputError, match="labels that ps3d instances did not make; choose another output or remove"):
+        planned(place, source)
+    assert (zarr.open_array(tmp_path / "labels", mode="r")[:] == 7).all()
+
+
+def test_an_earlier_result_is_written_over(tmp_path):
+    """Also one that a crash left before its first block: the output says whose it is from the first moment."""
+    place = Location.parse(tmp_path)
+    run_instances(planned(place, stored(place, np.ones((4, 4, 4), np.uint8))))
+    plan = planned(place, stored(place, np.ones((5, 6, 7), np.uint8), "other"), input_fingerprint="other")
+    plan.output.remove_tree()
+    claim_output(plan.output, (3, 3, 3), "begun", plan.ledger("labels", "begun"))
+    plan = planned(place, plan.border_core, input_fingerprint="other")
+    assert (labels_of(plan) == np.ones((5, 6, 7))).all()
+
+
+def test_groups_are_no_arrays(tmp_path):
+    place = Location.parse(tmp_path)
+    source = stored(place, np.ones((4, 4, 4), np.uint8))
+    zarr.create_group(tmp_path / "plain")
+    with pytest.raises(InputError, match="not an OME-Zarr"):
+        planned(place, place / "plain")
+    create_image(place / "labels", (4, 4, 4), np.uint32, spacing=None, name="labels", label=True)
+    with pytest.raises(InputError, match="something other than a label array; choose another output"):
+        planned(place, source)
 
 
 def test_the_plan_fits_its_budget(tmp_path):
     place = Location.parse(tmp_path)
     source = stored(place, np.zeros((8, 8, 8), np.uint8))
-    assert planned(place, source).block_shape == (8, 8, 8)
+    plan = planned(place, source)
+    assert plan.block_shape == (8, 8, 8)
+    assert not plan.output.exists()
     for shape, workers in (((2000, 2000, 2000), 1), ((2000, 2000, 2000), 4), ((700, 900, 333), 2)):
         large = place / f"{shape}-{workers}"
         array_location = large / "border_core"

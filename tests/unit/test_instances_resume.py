@@ -148,8 +148,8 @@ def test_an_output_left_unfinished_by_another_run_is_not_taken_for_finished(tmp_
     plan = plan_for(Location.parse(tmp_path), particles)
     run_instances(plan)
     plan.output.remove_tree()
-    create_array(plan.output, plan.shape, np.uint32, chunks=(10, 10, 10), shards=(10, 10, 10))
     others = planned(Location.parse(tmp_path), plan.border_core, block_shape=(10, 28, 20), min_rel_particle_size=0.005)
+    create_array(plan.output, plan.shape, np.uint32, chunks=(10, 10, 10), shards=(10, 10, 10))
     with pytest.raises(Crash):
         run_instances(others, progress=Progress(CrashAfter(2, "write labels")))
     run_instances(plan)

@@ -1,5 +1,6 @@
 """Measuring whole label images: the answer, and that nothing about the run shows in it."""
 
+import tracemalloc
 import uuid
 
 import numpy as np
@@ -15,6 +16,7 @@ from ps3d_core.particles import measure
 from ps3d_core.particles.exact_sums import normalised, sum_of_squares, total
 from ps3d_core.particles.label_index import as_labels, index_labels, row_of
 from ps3d_core.particles.measure import measure_blocks, measure_particles, plan_measurement
+from ps3d_core.particles.sums import LabelSums, merge
 from ps3d_core.particles.table import read_columns
 from ps3d_core.store.location import Location
 
@@ -147,6 +149,32 @@ def test_rows_in_ranges_of_labels(place, reference, tmp_path, monkeypatch):
     output = Location.parse(tmp_path)
     _, csv, summary = run(place, output, block_shape=(8, 8, 8))
     assert (csv, summary) == reference[1:]
+
+
+def test_a_range_of_labels_in_many_blocks_takes_little_memory(tmp_path, monkeypatch):
+    """What is held is one file and a few ranges, not the rows of all files that may have labels of the range."""
+    labels = np.random.default_rng(0).integers(1, 513, (64, 16, 16)).astype(np.uint32)
+    place = Location.parse(tmp_path)
+    stored(place / "labels.zarr", labels)
+    plan = plan_measurement(
+        place / "labels.zarr", image=None, spacing=1.0, work=place / "work", block_shape=(2, 16, 16)
+    )
+    records = measure_blocks(plan)
+    expected = sums_of(labels)
+    one_file = sum(column.nbytes for column in LabelSums.from_arrays(plan.sums(0).read_arrays()))
+    monkeypatch.setattr(measure, "LABELS_AT_ONCE", 16)
+    ranges = measure.merged_sums(plan, records)
+    tracemalloc.start()
+    try:
+        first = next(ranges)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert equal(first, expected.between(1, 17))
+    assert peak < 5 * one_file
+    found = [first, *ranges]
+    assert [len(part.labels) for part in found] == [16] * 32
+    assert equal(merge(found), expected)
 
 
 def test_labels_with_wide_gaps(tmp_path):

@@ -23,6 +23,7 @@ from ps3d_core.store.location import Location
 from ps3d_core.store.ome import (
     build_pyramid,
     create_image,
+    image_levels,
     image_spacing,
     is_label_image,
     open_image,
@@ -131,6 +132,15 @@ def test_ome_zarr_04_and_units(tmp_path):
     location = ome04(tmp_path / "a.zarr", common=(10.0, 10.0, 10.0))
     assert open_image(location)[:].sum() == 8
     assert image_spacing(location) == pytest.approx((0.02, 0.03, 0.04))
+
+
+def test_levels_lie_where_the_metadata_say(root, tmp_path):
+    image = written(root / "scan.zarr", np.ones((40, 4, 4), np.uint8))
+    build_pyramid(image, viewable=16)
+    assert image_levels(image) == [image / "0", image / "1", image / "2"]
+    assert image_levels(image / "1") == [image / "1"]
+    foreign = ome04(tmp_path / "a.zarr")
+    assert image_levels(foreign) == [foreign / "full"]
 
 
 def test_unknown_unit_is_no_spacing(tmp_path):

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
+from typing import Literal
 
 import imagecodecs
 import numpy as np
 import pytest
+import zarr
 
 from ps3d_core.particles import preview
 from ps3d_core.particles.measure import measure_particles
 from ps3d_core.store.location import Location
-from ps3d_core.store.ome import build_pyramid, create_image
+from ps3d_core.store.ome import build_pyramid, create_image, open_image
 
 SHAPE = (40, 48, 96)
 
@@ -60,7 +62,36 @@ def test_pictures_come_from_the_level_that_fits(place: Location, max_side: int) 
         pixels = imagecodecs.jpeg_decode(jpeg)
         assert pixels.shape[2] == 3
         assert max(pixels.shape) <= 4 * max_side
-    assert preview._coarse_level(place / "labels", place / "image", max_side) == {16: "2", 30: "1", 200: "0"}[max_side]
+    level = {16: "2", 30: "1", 200: "0"}[max_side]
+    chosen = preview._coarse_levels(place / "labels", place / "image", max_side)
+    assert chosen == (place / "labels" / level, place / "image" / level)
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_the_scan_may_be_a_bare_array(place: Location, zarr_format: Literal[2, 3]) -> None:
+    """Users of ParticleSeg3D have those. It has no coarser level, so neither image is shown on one."""
+    bare = place / f"bare{zarr_format}.zarr"
+    array = zarr.create_array(bare.zarr_store(), shape=SHAPE, chunks=(16,) * 3, dtype="u1", zarr_format=zarr_format)
+    array[:] = open_image(place / "image")[:]
+    for max_side in (16, 200):
+        expected = preview.pictures(place / "labels" / "0", place / "image" / "0", max_side)
+        assert preview.pictures(place / "labels", bare, max_side) == expected
+
+
+def test_levels_of_the_scan_may_have_names_and_be_absent(place: Location) -> None:
+    group = zarr.create_group((place / "named.zarr").zarr_store(), zarr_format=2)
+    group.create_array("full", shape=SHAPE, chunks=SHAPE, dtype="u1")[:] = open_image(place / "image")[:]
+    scale = [{"type": "scale", "scale": [0.1, 0.1, 0.1]}]
+    group.attrs["multiscales"] = [
+        {
+            "version": "0.4",
+            "axes": [{"name": axis, "type": "space", "unit": "millimeter"} for axis in "zyx"],
+            "datasets": [{"path": path, "coordinateTransformations": scale} for path in ("full", "lost")],
+        }
+    ]
+    for max_side in (16, 200):
+        expected = preview.pictures(place / "labels" / "0", place / "image" / "0", max_side)
+        assert preview.pictures(place / "labels", place / "named.zarr", max_side) == expected
 
 
 def test_outlines_lie_over_grey_values(place: Location) -> None:

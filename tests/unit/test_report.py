@@ -1,5 +1,6 @@
 """The page: complete, self-contained, small, and nothing from outside gets into its markup."""
 
+import re
 from html.parser import HTMLParser
 
 import numpy as np
@@ -9,6 +10,7 @@ from labelled import stored, voronoi
 from ps3d_core.particles.charts import Series, histogram, line_chart, log_ticks, nice_ceiling
 from ps3d_core.particles.measure import measure_particles
 from ps3d_core.particles.report import MAX_BYTES, fact_lines, write_report
+from ps3d_core.particles.report_sections import MAX_HEIGHT
 from ps3d_core.particles.rounding import round_length, significant
 from ps3d_core.store.location import Location
 
@@ -76,7 +78,7 @@ def test_page_says_what_was_found(place):
     run = {"model": {"name": "bundled"}, "timings": {"predict": 12.345678901}, "folds": [0, 1], "mirror": True}
     words = page_of(place, facts=run).words
     for expected in (
-        "28 × 26 × 24 voxels",
+        "24 x 26 x 28 voxels (z, y, x) of 0.0100 mm: 0.240 x 0.260 x 0.280 mm",
         "D50: half of the volume is finer",
         "touch the edge of the scan",
         "Show outlines",
@@ -97,6 +99,22 @@ def test_page_needs_nothing_else(place):
     sources = [value for name, value in page.attributes if name in {"src", "href"}]
     assert len(sources) == 6
     assert all(value.startswith("data:image/png;base64,") for value in sources)
+
+
+@pytest.mark.parametrize("shape", [(300, 300, 2), (2, 300, 300), (24, 26, 28)])
+def test_slices_have_true_proportions_and_fit_a_screen(tmp_path, shape):
+    place = Location.parse(tmp_path)
+    labels = np.zeros(shape, np.uint32)
+    labels[:, 5:15, :] = 1
+    stored(place / "labels.zarr", labels, chunks=(64, 64, 64))
+    measure_particles(place / "labels.zarr", place, spacing=0.01, work=place / "work")
+    page = page_of(place, image=None)
+    styles = [value for name, value in page.attributes if name == "style" and "aspect-ratio" in value]
+    assert len(styles) == 3
+    for style in styles:
+        found = re.fullmatch(r"aspect-ratio:(\d+)/(\d+);max-width:([\d.]+)px", style)
+        width, height, limit = map(float, found.groups())
+        assert limit * height / width == pytest.approx(MAX_HEIGHT, rel=0.01)
 
 
 def test_same_page_every_time(place):

@@ -68,6 +68,19 @@ def test_ball():
     assert columns["surface_area_mm2"][0] == pytest.approx(4 * np.pi * radius**2, rel=0.02)
 
 
+@pytest.mark.parametrize(("radius", "mean", "low", "high"), [(3, -0.019, -0.06, 0.02), (10, -0.002, -0.02, 0.01)])
+def test_surface_of_balls_anywhere_between_voxels(radius, mean, low, high):
+    """What the README says of the error."""
+    rng, n, errors = np.random.default_rng(0), 2 * radius + 6, []
+    points = np.indices((n, n, n))
+    for _ in range(60):
+        centre = radius + 2 + rng.random(3)
+        ball = ((points - centre[:, None, None, None]) ** 2).sum(axis=0) <= radius**2
+        errors.append(surface_area(sums_of(ball).exits)[0] / (4 * np.pi * radius**2) - 1)
+    assert np.mean(errors) == pytest.approx(mean, abs=0.005)
+    assert low < min(errors) < max(errors) < high
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_rotated_ellipsoid(seed):
     semi = (6.0, 9.0, 15.0)
