@@ -34,7 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--labels", action="store_true", help="voxels are ids: coarser levels of a Zarr show ids, not means"
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace what is at DEST")
+    parser.add_argument("--overwrite", action="store_true", help="replace the volume at DEST; nothing else is")
 
 
 def run(args: argparse.Namespace) -> None:
