@@ -13,6 +13,7 @@ from ps3d_core.errors import InputError
 from ps3d_core.geometry.boxes import Shape
 from ps3d_core.progress import SILENT, Progress, Stage
 from ps3d_core.scan.image_writer import write_levels
+from ps3d_core.scan.marks import ZARR_MARK
 from ps3d_core.scan.nifti_writer import NIFTI_ENDINGS, write_nifti
 from ps3d_core.scan.reader import ScanReader
 from ps3d_core.scan.slabs import DEFAULT_MEMORY, deepest_slab, read_ahead
@@ -103,7 +104,7 @@ def _write_zarr(
         raise InputError(f"{reader.description}: labels of type {reader.dtype}; must be integers; convert them first")
     method = method_for(reader.dtype, label=label)
     shapes = write_levels(reader, place, method=method, memory_bytes=memory_bytes, stage=stage)
-    write_metadata(place, shapes, spacing=spacing, name=name, label=label, method=method)
+    write_metadata(place, shapes, spacing=spacing, name=name, label=label, method=method, attributes=ZARR_MARK)
 
 
 def _counted(reader: ScanReader, memory_bytes: int, stage: Stage) -> Generator[npt.NDArray[Any], None, None]:
