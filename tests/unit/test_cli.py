@@ -192,6 +192,65 @@ def test_other_errors_say_where_the_traceback_is(capsys: pytest.CaptureFixture[s
     assert one_line(capsys).startswith("chunk c/0: not there; traceback in ")
 
 
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (PermissionError(13, "Permission denied", "/data/out"), "/data/out: permission denied"),
+        (NotADirectoryError(20, "Not a directory", "/data/file/out"), "/data/file/out: not a directory"),
+        (IsADirectoryError(21, "Is a directory", "/data/out.csv"), "/data/out.csv: is a directory"),
+    ],
+)
+def test_a_place_that_cannot_be_used_is_bad_input(
+    error: OSError, says: str, capsys: pytest.CaptureFixture[str], own_home: Path
+) -> None:
+    assert ends_with(error) == 2
+    assert one_line(capsys) == f"{says}; give another place or mend its permissions"
+    logs = "".join(log.read_text() for log in (own_home / "logs").glob("*-test-*.log"))
+    assert "Traceback" in logs
+    assert f"{type(error).__name__}: {error}" in logs
+
+
+@pytest.mark.parametrize(
+    "error",
+    [PermissionError("of another origin"), FileNotFoundError(2, "No such file", "/x"), OSError(5, "I/O", "/x")],
+)
+def test_other_errors_of_the_system_are_none(error: OSError, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ends_with(error) == 1
+    assert "traceback in" in one_line(capsys)
+
+
+@pytest.mark.parametrize("place", ["file", "file/below"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["ingest", "{here}/labels.zarr", "{place}", "--name", "n", "--particle-size", "0.05"],
+        ["export", "{here}/labels.zarr", "{place}/out", "--format", "tiff"],
+        ["export", "{here}/labels.zarr", "{place}/out.tif", "--format", "tiff"],
+        ["export", "{here}/labels.zarr", "{place}/out.nii", "--format", "nifti"],
+        ["export", "{here}/labels.zarr", "{place}/out.zarr", "--format", "zarr"],
+        ["measure", "{here}/labels.zarr", "{place}"],
+        ["phantom", "{place}", "--name", "n", "--seed", "0", *"--shape 20 20 20 --particle-size-voxels 8".split()],
+        ["inbox", "{place}", "--direct"],
+        ["segment", "{here}/data", "{place}", "--direct", "--workers", "1", "--memory", "2"],
+    ],
+)
+def test_a_file_where_a_folder_is_needed_is_bad_input(
+    arguments: list[str], place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels_at(Location.parse(tmp_path / "labels.zarr"), two_cubes())
+    (tmp_path / "file").write_text("kept")
+    if arguments[0] == "segment":
+        given = ["--name", "n", "--particle-size", "0.15"]
+        assert ps3d("ingest", f"{tmp_path}/labels.zarr", f"{tmp_path}/data", *given) == 0
+    capsys.readouterr()
+    assert ps3d(*(part.format(here=tmp_path, place=tmp_path / place) for part in arguments)) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith("ps3d: error: ")
+    assert f"{tmp_path}/file" in line
+    assert "not a directory; give another place" in line
+    assert (tmp_path / "file").read_text() == "kept"
+
+
 def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
     assert ends_with(RuntimeError("odd"), debug=True) == 1
     assert "Traceback" in capsys.readouterr().err
