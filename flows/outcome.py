@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from flows.log_file import log_file, logger
 from ps3d_core.errors import InputError, Ps3dError
+from ps3d_core.printable import printable
 from ps3d_core.store.faults import unusable_place
 
 if TYPE_CHECKING:
@@ -60,8 +61,8 @@ def _run(command: Command, args: argparse.Namespace, log: Path) -> int:
 
 def _complain(message: str, status: int, *, debug: bool = False) -> int:
     if debug:
-        traceback.print_exc()
-    print(f"ps3d: error: {' '.join(message.split())}", file=sys.stderr)
+        print("\n".join(map(printable, traceback.format_exc().splitlines())), file=sys.stderr)
+    print(f"ps3d: error: {printable(' '.join(message.split()))}", file=sys.stderr)
     return status
 
 

@@ -219,6 +219,9 @@ def test_other_errors_of_the_system_are_none(error: OSError, capsys: pytest.Capt
     assert "traceback in" in one_line(capsys)
 
 
+SMALL = ["--seed", "0", "--shape", "20", "20", "20", "--particle-size-voxels", "8"]
+
+
 @pytest.mark.parametrize("place", ["file", "file/below"])
 @pytest.mark.parametrize(
     "arguments",
@@ -229,7 +232,7 @@ def test_other_errors_of_the_system_are_none(error: OSError, capsys: pytest.Capt
         ["export", "{here}/labels.zarr", "{place}/out.nii", "--format", "nifti"],
         ["export", "{here}/labels.zarr", "{place}/out.zarr", "--format", "zarr"],
         ["measure", "{here}/labels.zarr", "{place}"],
-        ["phantom", "{place}", "--name", "n", "--seed", "0", *"--shape 20 20 20 --particle-size-voxels 8".split()],
+        ["phantom", "{place}", "--name", "n", *SMALL],
         ["inbox", "{place}", "--direct"],
         ["segment", "{here}/data", "{place}", "--direct", "--workers", "1", "--memory", "2"],
     ],
@@ -249,6 +252,15 @@ def test_a_file_where_a_folder_is_needed_is_bad_input(
     assert f"{tmp_path}/file" in line
     assert "not a directory; give another place" in line
     assert (tmp_path / "file").read_text() == "kept"
+
+
+def test_text_of_others_does_not_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    assert ends_with(InputError("\x1b[2Jname\x07\x9b31m\u202e.tif\ud800: not\na slice")) == 2
+    assert one_line(capsys) == r"\x1b[2Jname\x07\x9b31m\u202e.tif\ud800: not a slice"
+    assert ends_with(RuntimeError("\x1b[2J"), debug=True) == 1
+    assert "\x1b" not in capsys.readouterr().err
+    assert ps3d("export", "a", "b", "--format", "\x1b[2J") == 2
+    assert r"\x1b[2J" in one_line(capsys)
 
 
 def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
@@ -399,6 +411,24 @@ def test_model_info(capsys: pytest.CaptureFixture[str]) -> None:
     assert "/tmp" not in text.replace(str(load_bundle().location), "")
     assert ps3d("model", "info", "--json") == 0
     assert json.loads(capsys.readouterr().out)["format"] == "ps3d-bundle"
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_a_strangers_model_does_not_steer_the_terminal(
+    options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    about = json.loads((Path(str(load_bundle().location)) / "bundle.json").read_text())
+    name = "\x1b]0;mine\x07\x9b2J\x7f\u202e\nx"
+    steer = f"{name}\ud800"
+    about |= {"name": name, "training": {name: steer}, "accuracy": [{f"f1_{name}": name}]}
+    (tmp_path / "bundle.json").write_text(json.dumps(about))
+    assert ps3d("model", "info", str(tmp_path), *options) == 0
+    text = capsys.readouterr().out
+    assert all(char.isprintable() for char in text.replace("\n", ""))
+    if options:
+        assert json.loads(text)["training"] == {name: steer}
+    else:
+        assert r"\x1b]0;mine\x07" in text.splitlines()[0]
 
 
 def test_status_starts_nothing(
