@@ -50,6 +50,7 @@ def export(
     label: bool | None = None,
     slice_name: str = SLICE_NAME,
     overwrite: bool = False,
+    allow_gaps: bool = False,
     memory_bytes: int = DEFAULT_MEMORY,
     progress: Progress = SILENT,
     title: str = "export",
@@ -59,8 +60,9 @@ def export(
     tiff: one file when `destination` ends in .tif or .tiff (BigTIFF above 4 GB), else a folder of slices; nifti: a
     .nii or .nii.gz file; zarr: an OME-Zarr image. `spacing` in mm, one value or (z, y, x), replaces that of the
     source; voxels are not resampled. `label` says that voxels are ids; None takes it from the source. `slice_name` is
-    that of single slices, see `write_tiff_slices`. An existing destination is replaced only with `overwrite`. `title`
-    is what progress calls it.
+    that of single slices, see `write_tiff_slices`. An existing destination is replaced only with `overwrite`, and
+    only when it is of a kind that is written here. `allow_gaps` accepts slices whose numbering leaves some out.
+    `title` is what progress calls it.
     `InputError` names what is wrong; nothing is left of a failed export.
     """
     target = Location.parse(destination)
@@ -68,7 +70,7 @@ def export(
     given = (spacing, spacing, spacing) if isinstance(spacing, float | int) else spacing
     if given is not None and not all(0 < side < 1000 for side in given):
         raise InputError(f"spacing {spacing}: must be above 0 and below 1000 mm; give the edge of a voxel in mm")
-    with open_scan(source) as reader:
+    with open_scan(source, allow_gaps=allow_gaps) as reader:
         size = given or reader.spacing
         for note in reader.notes:
             progress.note(f"{reader.description}: {note}")

@@ -372,6 +372,21 @@ def test_phantom_export_ingest(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "already in" in capsys.readouterr().err
 
 
+def test_export_of_slices_with_gaps(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    labels_at(Location.parse(tmp_path) / "labels.zarr", two_cubes())
+    assert ps3d("export", f"{tmp_path}/labels.zarr", f"{tmp_path}/slices", "--format", "tiff") == 0
+    (tmp_path / "slices" / "slice_0007.tif").unlink()
+    capsys.readouterr()
+    arguments = ("export", f"{tmp_path}/slices", f"{tmp_path}/out.zarr", "--format", "zarr")
+    assert ps3d(*arguments) == 2
+    line = one_line(capsys)
+    assert "slice 7 is missing" in line
+    assert "--allow-gaps of ps3d ingest and export" in line
+    assert ps3d(*arguments, "--allow-gaps") == 0
+    closed_up = np.delete(two_cubes(), 7, axis=0)
+    assert np.array_equal(open_image(Location.parse(tmp_path) / "out.zarr")[:], closed_up)
+
+
 @pytest.mark.parametrize(
     ("text", "spacing"),
     [
