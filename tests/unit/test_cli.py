@@ -283,6 +283,19 @@ def test_warnings_go_to_the_log(capsys: pytest.CaptureFixture[str]) -> None:
     assert sum("something is old" in log.read_text() for log in logs) == 1
 
 
+def test_logs_hold_no_keys(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], own_home: Path) -> None:
+    model = "https://user:pass-word@host.org/model?X-Amz-Signature=0a1b2c"
+    monkeypatch.setattr(sys, "argv", ["ps3d", "segment", f"--model={model}", "--model", model])
+    assert ends_with(RuntimeError(f"{model}: odd")) == 1
+    log = Path(one_line(capsys).rpartition(" ")[2])
+    assert log.is_relative_to(own_home)
+    text = log.read_text()
+    assert "pass-word" not in text
+    assert "0a1b2c" not in text
+    assert "ps3d segment --model=https://***@host.org/model?*** --model https://***@host.org/model?***" in text
+    assert "RuntimeError: https://***@host.org/model?***: odd" in text
+
+
 def test_termination_is_an_orderly_interrupt(tmp_path: Path) -> None:
     code = (
         "import signal, sys\n"
