@@ -20,6 +20,7 @@ from rich_argparse import RawDescriptionRichHelpFormatter
 from flows.commands import COMMANDS, Command
 from flows.outcome import USAGE, run_to_exit_status
 from ps3d_core import __version__
+from ps3d_core.printable import printable
 
 DESCRIPTION = "Every particle in a micro-CT scan: segmented, measured, plotted."
 FIRST_STEPS = """\
@@ -51,7 +52,7 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         hint = f"see {self.prog} --help"
-        print(f"ps3d: error: {message}; {hint}".replace("\n", " "), file=sys.stderr)
+        print(printable(f"ps3d: error: {message}; {hint}".replace("\n", " ")), file=sys.stderr)
         sys.exit(USAGE)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ps3d_core.errors import InputError, Ps3dError
+from ps3d_core.store.faults import unusable_place
 
 NAMED = 5
 logger = logging.getLogger("ps3d")
@@ -39,7 +40,7 @@ class Failures:
             self._errors |= error.failures
         except Exception as error:
             logger.exception("scan %s failed", scan)
-            self._errors[scan] = error
+            self._errors[scan] = unusable_place(error) or error
 
     def raise_any(self) -> None:
         """Raise the error when one scan failed, one that names them all when several did."""

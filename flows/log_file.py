@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from flows.home import home_folder
+from ps3d_core.printable import without_keys
 
 KEPT: Final = 50
 CHATTY: Final = ("httpx", "httpcore")  # a record for every request
@@ -31,7 +32,7 @@ def log_file(command: str) -> Iterator[Path]:
         old.unlink(missing_ok=True)
     path = folder / f"{time.strftime('%Y%m%d-%H%M%S')}-{command}-{os.getpid()}.log"
     handler = logging.FileHandler(path, delay=True)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(_WithoutKeys("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     level = logging.getLogger().level
     _handlers.append(handler)
     attach()
@@ -49,6 +50,13 @@ def log_file(command: str) -> Iterator[Path]:
         logging.getLogger().removeHandler(handler)
         with suppress(OSError):
             handler.close()
+
+
+class _WithoutKeys(logging.Formatter):
+    """Arguments, messages and tracebacks may hold URLs with passwords or signatures; logs are sent around."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return without_keys(super().format(record))
 
 
 def attach() -> None:

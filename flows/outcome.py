@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Final
 
 from flows.log_file import log_file, logger
 from ps3d_core.errors import InputError, Ps3dError
+from ps3d_core.printable import printable
+from ps3d_core.store.faults import unusable_place
 
 if TYPE_CHECKING:
     from flows.commands import Command
@@ -49,6 +51,9 @@ def _run(command: Command, args: argparse.Namespace, log: Path) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except Exception as error:
+        if (refused := unusable_place(error)) is not None:
+            logger.info("unusable place", exc_info=error)
+            return _complain(str(refused), USAGE, debug=args.debug)
         logger.exception("failed")
         kind = "" if isinstance(error, Ps3dError) else f"{type(error).__name__}: "
         return _complain(f"{kind}{error or 'no message'}; traceback in {log}", FAILED, debug=args.debug)
@@ -56,8 +61,8 @@ def _run(command: Command, args: argparse.Namespace, log: Path) -> int:
 
 def _complain(message: str, status: int, *, debug: bool = False) -> int:
     if debug:
-        traceback.print_exc()
-    print(f"ps3d: error: {' '.join(message.split())}", file=sys.stderr)
+        print("\n".join(map(printable, traceback.format_exc().splitlines())), file=sys.stderr)
+    print(f"ps3d: error: {printable(' '.join(message.split()))}", file=sys.stderr)
     return status
 
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from ps3d_core import __version__
 from ps3d_core.errors import InputError
 from ps3d_core.params import SegmentParams
+from ps3d_core.printable import without_keys
 from ps3d_core.store.location import Location
 
 if TYPE_CHECKING:  # it brings torch, which those who read records do without
@@ -65,7 +66,11 @@ def make_record(plan: SegmentPlan, counts: Mapping[str, Any], seconds: Mapping[s
             "spacing_mm": plan.info.spacing,
             "particle_size_mm": plan.info.particle_size,
         },
-        model={"source": plan.job.model, "name": plan.bundle.info.name, "digest": plan.bundle.info.digest},
+        model={
+            "source": without_keys(plan.job.model),
+            "name": plan.bundle.info.name,
+            "digest": plan.bundle.info.digest,
+        },
         parameters=plan.job.params,
         grids={
             "zoom": plan.scale.zoom,

@@ -34,7 +34,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--labels", action="store_true", help="voxels are ids: coarser levels of a Zarr show ids, not means"
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace what is at DEST")
+    parser.add_argument("--overwrite", action="store_true", help="replace the volume at DEST; nothing else is")
+    parser.add_argument("--allow-gaps", action="store_true", help="accept slices whose numbering leaves some out")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -51,6 +52,7 @@ def run(args: argparse.Namespace) -> None:
             spacing=args.spacing,
             label=args.labels or None,
             overwrite=args.overwrite,
+            allow_gaps=args.allow_gaps,
             progress=progress,
         )
     shape = shape_text(summary.shape)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
-from typing import Any
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ps3d_core.network.bundle import Bundle
 
 PURPOSE = "show what a model needs and how accurate it is"
 EXAMPLES = """\
@@ -22,31 +26,39 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Describe one bundle."""
-    from ps3d_core.geometry.boxes import shape_text
     from ps3d_core.network.bundle import load_bundle
+    from ps3d_core.printable import printable
 
     bundle = load_bundle(args.bundle)
-    info = bundle.info
     if args.json:
-        print(info.model_dump_json(indent=2))
+        # ASCII but for Delete: what a stranger's bundle says must not steer the terminal.
+        print(json.dumps(bundle.info.model_dump(mode="json"), indent=2).replace("\x7f", "\\u007f"))
         return
-    print(f"{info.name}  ({bundle.location})")
-    print(f"  digest                {info.digest}")
-    print(f"  folds                 {', '.join(map(str, bundle.folds))}")
-    print(f"  patch                 {shape_text(info.patch_size)} voxels")
-    print(f"  mean particle         {info.target_particle_size:g} voxels on the network grid")
-    print(f"  border                {info.border_thickness:g} voxels")
-    print(f"  grey values           {_line(info.normalisation.model_dump())}")
+    for line in _description(bundle):
+        print(printable(line))
+
+
+def _description(bundle: Bundle) -> Iterator[str]:
+    from ps3d_core.geometry.boxes import shape_text
+
+    info = bundle.info
+    yield f"{info.name}  ({bundle.location})"
+    yield f"  digest                {info.digest}"
+    yield f"  folds                 {', '.join(map(str, bundle.folds))}"
+    yield f"  patch                 {shape_text(info.patch_size)} voxels"
+    yield f"  mean particle         {info.target_particle_size:g} voxels on the network grid"
+    yield f"  border                {info.border_thickness:g} voxels"
+    yield f"  grey values           {_line(info.normalisation.model_dump())}"
     network = info.architecture
-    print(f"  network               {network.network}, {' '.join(map(str, network.features_per_stage))} features")
+    yield f"  network               {network.network}, {' '.join(map(str, network.features_per_stage))} features"
     facts = {key: value for key, value in info.training.items() if not isinstance(value, dict | list)}
     if facts:
-        print(f"  training              {_line(facts)}")
+        yield f"  training              {_line(facts)}"
     if info.accuracy:
-        print("  accuracy")
+        yield "  accuracy"
         for line in _table(info.accuracy):
-            print(f"    {line}")
-    print("  more                  --json")
+            yield f"    {line}"
+    yield "  more                  --json"
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> list[str]:

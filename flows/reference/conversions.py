@@ -144,14 +144,20 @@ def _stem(name: str) -> str:
 def _check_replaceable(target: Location, kind: Kind) -> None:
     """Raise `InputError` when something lies at `target` that an earlier conversion did not make."""
     from ps3d_core.errors import InputError
+    from ps3d_core.scan.marks import nifti_is_marked, zarr_is_marked
 
-    if not target.exists():
-        return
-    children = target.children() if target.is_dir() else []
-    ours = {
-        "tiff": bool(children) and all(name.lower().endswith((".tif", ".tiff")) for name in children),
-        "zarr": bool({"zarr.json", ".zarray", ".zgroup"} & set(children)),
-        "nifti": not target.is_dir(),
-    }
-    if not ours[kind]:
-        raise InputError(f"{target}: holds something else than a {_IN_WORDS[kind]}; choose another --output")
+    is_ours = {"tiff": _are_our_slices, "zarr": zarr_is_marked, "nifti": nifti_is_marked}[kind]
+    if target.exists() and not is_ours(target):
+        raise InputError(
+            f"{target}: holds something else than a {_IN_WORDS[kind]} that an earlier conversion made; choose another "
+            "--output"
+        )
+
+
+def _are_our_slices(folder: Location) -> bool:
+    """Whether `folder` holds slices as conversions name them and nothing else, by the mark of the first."""
+    from ps3d_core.scan.marks import tiff_is_marked
+
+    names = set(folder.children()) if folder.is_dir() else set()
+    ours = {_SLICE_NAME.format(index=index) for index in range(len(names))}
+    return bool(names) and names == ours and tiff_is_marked(folder / _SLICE_NAME.format(index=0))

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 from typing import Final
 
 from ps3d_core.errors import Ps3dError
+from ps3d_core.printable import printable, without_keys
 
 LONGEST: Final = 1000
 _SECRETS: Final = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "PREFECT_API_KEY")
-_ACCOUNT_IN_URL = re.compile(r"(?<=://)[^\s/@]+@")
-_QUERY_OF_URL = re.compile(r"(://[^\s?]+)\?[^\s;,)]+")
 
 
 def reason_of(error: BaseException) -> str:
@@ -24,6 +22,5 @@ def plain(text: str) -> str:
     """`text` without keys and control characters, cut off where it gets too long."""
     for secret in filter(None, map(os.environ.get, _SECRETS)):
         text = text.replace(secret, "***")
-    text = _QUERY_OF_URL.sub(r"\1?***", _ACCOUNT_IN_URL.sub("***@", text))
-    text = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+    text = printable(without_keys(text))
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 4]} ..."

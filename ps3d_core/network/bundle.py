@@ -116,11 +116,11 @@ def load_bundle(location: str | Location = BUNDLED) -> Bundle:
     """
     place = _bundled() if location == BUNDLED else Location.parse(location)
     try:
-        content = (place / INFO_NAME).read_json()
-    except (MissingDataError, NotADirectoryError) as error:
+        info = BundleInfo.model_validate((place / INFO_NAME).read_json())
+    except (MissingDataError, NotADirectoryError, IsADirectoryError) as error:
         raise InputError(f"model {place}: no {INFO_NAME} in it; give a bundle's folder, or `bundled`") from error
-    try:
-        info = BundleInfo.model_validate(content)
+    except RecursionError as error:
+        raise InputError(f"model {place}: {INFO_NAME} is nested too deep; get a valid copy of the bundle") from error
     except ValidationError as error:
         raise InputError(f"model {place}: {_first_problem(error)}; get a valid copy of the bundle") from error
     return Bundle(info=info, location=place)
@@ -184,7 +184,7 @@ def fill(network: nn.Module, weights: Mapping[str, torch.Tensor], what: str, rem
         remedy: how an error's line ends.
 
     Raises:
-        InputError: for weights of another architecture.
+        InputError: for weights of another architecture, and for integers where it has numbers with a fraction.
 
     """
     expected = dict(network.named_parameters()) | dict(network.named_buffers())
@@ -193,6 +193,10 @@ def fill(network: nn.Module, weights: Mapping[str, torch.Tensor], what: str, rem
     if wrong:
         first = wrong[0][:100]
         raise InputError(f"{what}: {len(wrong)} tensors do not fit the architecture, first {first}; {remedy}")
+    for name, tensor in weights.items():
+        if tensor.is_floating_point() != expected[name].is_floating_point():
+            kind, wanted = (str(t.dtype).removeprefix("torch.") for t in (tensor, expected[name]))
+            raise InputError(f"{what}: tensor {name[:100]} is of type {kind}; must be like {wanted}; {remedy}")
     full = {name: t.float() if t.is_floating_point() else t for name, t in weights.items()}
     network.load_state_dict(full, strict=False, assign=True)
 

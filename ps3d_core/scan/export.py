@@ -13,10 +13,11 @@ from ps3d_core.errors import InputError
 from ps3d_core.geometry.boxes import Shape
 from ps3d_core.progress import SILENT, Progress, Stage
 from ps3d_core.scan.image_writer import write_levels
+from ps3d_core.scan.marks import ZARR_MARK
 from ps3d_core.scan.nifti_writer import NIFTI_ENDINGS, write_nifti
 from ps3d_core.scan.reader import ScanReader
 from ps3d_core.scan.slabs import DEFAULT_MEMORY, deepest_slab, read_ahead
-from ps3d_core.scan.sources import open_scan
+from ps3d_core.scan.sources import is_zarr, open_scan
 from ps3d_core.scan.tiff_slices import TIFF_ENDINGS
 from ps3d_core.scan.tiff_writer import SLICE_NAME, write_tiff, write_tiff_slices
 from ps3d_core.store.arrays import SHARD
@@ -49,6 +50,7 @@ def export(
     label: bool | None = None,
     slice_name: str = SLICE_NAME,
     overwrite: bool = False,
+    allow_gaps: bool = False,
     memory_bytes: int = DEFAULT_MEMORY,
     progress: Progress = SILENT,
     title: str = "export",
@@ -58,8 +60,9 @@ def export(
     tiff: one file when `destination` ends in .tif or .tiff (BigTIFF above 4 GB), else a folder of slices; nifti: a
     .nii or .nii.gz file; zarr: an OME-Zarr image. `spacing` in mm, one value or (z, y, x), replaces that of the
     source; voxels are not resampled. `label` says that voxels are ids; None takes it from the source. `slice_name` is
-    that of single slices, see `write_tiff_slices`. An existing destination is replaced only with `overwrite`. `title`
-    is what progress calls it.
+    that of single slices, see `write_tiff_slices`. An existing destination is replaced only with `overwrite`, and
+    only when it is of a kind that is written here. `allow_gaps` accepts slices whose numbering leaves some out.
+    `title` is what progress calls it.
     `InputError` names what is wrong; nothing is left of a failed export.
     """
     target = Location.parse(destination)
@@ -67,7 +70,7 @@ def export(
     given = (spacing, spacing, spacing) if isinstance(spacing, float | int) else spacing
     if given is not None and not all(0 < side < 1000 for side in given):
         raise InputError(f"spacing {spacing}: must be above 0 and below 1000 mm; give the edge of a voxel in mm")
-    with open_scan(source) as reader:
+    with open_scan(source, allow_gaps=allow_gaps) as reader:
         size = given or reader.spacing
         for note in reader.notes:
             progress.note(f"{reader.description}: {note}")
@@ -103,7 +106,7 @@ def _write_zarr(
         raise InputError(f"{reader.description}: labels of type {reader.dtype}; must be integers; convert them first")
     method = method_for(reader.dtype, label=label)
     shapes = write_levels(reader, place, method=method, memory_bytes=memory_bytes, stage=stage)
-    write_metadata(place, shapes, spacing=spacing, name=name, label=label, method=method)
+    write_metadata(place, shapes, spacing=spacing, name=name, label=label, method=method, attributes=ZARR_MARK)
 
 
 def _counted(reader: ScanReader, memory_bytes: int, stage: Stage) -> Generator[npt.NDArray[Any], None, None]:
@@ -120,7 +123,37 @@ def _check_target(target: Location, source: Location, form: Format, *, overwrite
         raise InputError(f"{target}: a NIfTI file must end in .nii or .nii.gz; name it so")
     if form == "tiff" and name.endswith(TIFF_ENDINGS) and target.local_path is None:
         raise InputError(f"{target}: one TIFF file needs a local folder; give one, or a name without .tif for slices")
-    if f"{source}/".startswith(f"{target}/"):
+    if _holds(target, source) or _is_part(target, source):
         raise InputError(f"{target}: the source lies there; choose another destination")
-    if target.exists() and not overwrite:
+    if not target.exists():
+        return
+    if not overwrite:
         raise InputError(f"{target}: already exists; allow to overwrite it or choose another destination")
+    if not _is_exported(target):
+        raise InputError(f"{target}: holds something else than an exported volume; choose another destination")
+
+
+def _holds(outer: Location, inner: Location) -> bool:
+    """Whether `inner` is `outer` or lies below it, by whatever names and links either is reached."""
+    here, there = outer.local_path, inner.local_path
+    if here is None or there is None or not (here.exists() and there.exists()):
+        return f"{inner}/".startswith(f"{outer}/")
+    resolved = there.resolve()
+    return any(folder.samefile(here) for folder in (resolved, *resolved.parents))
+
+
+def _is_part(target: Location, source: Location) -> bool:
+    """Whether `target` is one of the files that `source` is read from; others may lie beside these."""
+    if not (_holds(source, target) and source.is_dir() and target.exists()):
+        return False
+    return is_zarr(source) or target.name.lower().endswith(TIFF_ENDINGS)
+
+
+def _is_exported(target: Location) -> bool:
+    """Whether what lies at `target` is of a kind that `export` writes, whole or broken off; an empty folder counts."""
+    if not target.is_dir():
+        return target.name.lower().endswith((*TIFF_ENDINGS, *NIFTI_ENDINGS))
+    children = target.children()
+    if all(child.lower().endswith(TIFF_ENDINGS) for child in children):
+        return set(children) <= set(target.find(hidden=True))  # files, not folders named like them
+    return is_zarr(target) or (all(child.isdecimal() for child in children) and is_zarr(target / "0"))

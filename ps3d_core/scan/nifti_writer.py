@@ -11,6 +11,7 @@ from nibabel.spatialimages import HeaderDataError
 
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.boxes import Shape
+from ps3d_core.scan.marks import MARK
 from ps3d_core.scan.slabs import Slabs
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import Spacing
@@ -60,6 +61,7 @@ def _header(shape: Shape, dtype: np.dtype[Any], spacing: Spacing | None) -> byte
     header.set_sform(np.diag((*sides, 1.0)), code="scanner")
     header.set_qform(np.diag((*sides, 1.0)), code="scanner")
     header.set_slope_inter(1, 0)
+    header["descrip"] = MARK
     offset = header.single_vox_offset
     header["vox_offset"] = offset
     block = bytes(header.binaryblock)

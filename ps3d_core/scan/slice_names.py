@@ -14,6 +14,7 @@ from pathlib import PurePosixPath
 
 from ps3d_core.errors import InputError
 
+_ALLOW_GAPS = "allow gaps (--allow-gaps of ps3d ingest and export)"
 _DIGITS = re.compile(r"([0-9]+)")
 
 
@@ -32,7 +33,7 @@ def check_numbering(names: Sequence[str], folder: str) -> None:
     if len(series) > 1 and any(len(members) > 1 for members in series.values()):
         odd = min(series.values(), key=len)[0]
         raise InputError(
-            f"{folder}: {odd} does not fit the naming of the other slices; move it elsewhere, or allow gaps"
+            f"{folder}: {odd} does not fit the naming of the other slices; move it elsewhere, or {_ALLOW_GAPS}"
         )
     if len(series) > 1 or len(names) < 2:
         return
@@ -45,7 +46,7 @@ def check_numbering(names: Sequence[str], folder: str) -> None:
         if after > before + 1:
             missing = str(before + 1) if after == before + 2 else f"{before + 1} to {after - 1}"
             raise InputError(
-                f"{folder}: slice {missing} is missing between {first} and {second}; restore it, or allow gaps"
+                f"{folder}: slice {missing} is missing between {first} and {second}; restore it, or {_ALLOW_GAPS}"
             )
 
 

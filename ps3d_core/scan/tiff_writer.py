@@ -16,6 +16,7 @@ import numpy.typing as npt
 from tifffile import TiffWriter
 
 from ps3d_core.geometry.boxes import Shape
+from ps3d_core.scan.marks import MARK
 from ps3d_core.scan.slabs import Slabs
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import Spacing
@@ -40,6 +41,7 @@ def write_tiff(location: Location, slabs: Slabs, shape: Shape, dtype: np.dtype[A
             shape=shape,
             dtype=dtype,
             photometric="minisblack",
+            software=MARK,
             metadata=_metadata(spacing, imagej=imagej),
             **_resolution(spacing, per_mm=imagej),
         )
@@ -53,7 +55,9 @@ def write_tiff_slices(
     for index, values in enumerate(_slices(slabs)):
         file = io.BytesIO()
         with TiffWriter(file) as tif:
-            tif.write(values, photometric="minisblack", metadata=None, **_resolution(spacing, per_mm=False))
+            tif.write(
+                values, photometric="minisblack", software=MARK, metadata=None, **_resolution(spacing, per_mm=False)
+            )
         (location / name.format(index=index, digits=digits)).write_bytes(file.getvalue())
 
 

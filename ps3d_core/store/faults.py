@@ -1,12 +1,21 @@
-"""Which failures pass by themselves, so that the same call may succeed later."""
+"""Which failures pass by themselves, so that the same call may succeed later, and which a user must mend."""
 
 from __future__ import annotations
 
 import errno
+import os
 
-from ps3d_core.errors import AccessDeniedError, CorruptDataError, MissingDataError, NoSpaceError, StoreError
+from ps3d_core.errors import (
+    AccessDeniedError,
+    CorruptDataError,
+    InputError,
+    MissingDataError,
+    NoSpaceError,
+    StoreError,
+)
 
 _LASTING = (MissingDataError, CorruptDataError, AccessDeniedError, NoSpaceError)
+_OF_A_PLACE = (PermissionError, NotADirectoryError, IsADirectoryError)
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 _PASSING = {
     errno.EAGAIN,
@@ -37,3 +46,14 @@ def is_of_the_surroundings(error: BaseException | None) -> bool:
     if isinstance(error, AccessDeniedError | NoSpaceError | PermissionError):
         return True
     return is_transient(error) or (isinstance(error, OSError) and error.errno in _NO_ROOM)
+
+
+def unusable_place(error: BaseException) -> InputError | None:
+    """What to tell of a path that the system refuses: permissions, a file among its folders, a folder in its place.
+
+    None for every other error, and for one that does not say which path it is about.
+    """
+    if not isinstance(error, _OF_A_PLACE) or not isinstance(error.filename, str | bytes):
+        return None
+    path, reason = os.fsdecode(error.filename), (error.strerror or "cannot be used").lower()
+    return InputError(f"{path}: {reason}; give another place or mend its permissions")

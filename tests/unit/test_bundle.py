@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import pickle
 from pathlib import Path
@@ -10,11 +11,14 @@ from typing import Any
 import pytest
 import torch
 from pydantic import ValidationError
+from safetensors.torch import load as load_safetensors
+from safetensors.torch import save as save_safetensors
 from torch import nn
 
 from ps3d_core.errors import InputError, MissingDataError
 from ps3d_core.network.architecture import Architecture
 from ps3d_core.network.bundle import Bundle, load_bundle, save_bundle
+from ps3d_core.network.bundle import _digest as digest_of
 from ps3d_core.network.normalisation import PerScan, ZScore
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
@@ -145,6 +149,38 @@ def test_a_description_that_is_not_json(tmp_path: Path) -> None:
     (tmp_path / "bundle.json").write_text("{")
     with pytest.raises(InputError):
         load_bundle(str(tmp_path))
+
+
+def test_a_description_that_is_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "bundle.json").mkdir()
+    with pytest.raises(InputError) as error:
+        load_bundle(str(tmp_path))
+    assert "no bundle.json" in one_line(error)
+
+
+@pytest.mark.parametrize("depth", [400, 100_000])
+def test_a_description_that_is_nested_too_deep(tmp_path: Path, depth: int) -> None:
+    save(tmp_path, training={"notes": "here"})
+    file = tmp_path / "bundle.json"
+    file.write_text(file.read_text().replace('"here"', "[" * depth + "]" * depth))
+    with pytest.raises(InputError) as error:
+        load_bundle(str(tmp_path))
+    assert "bundle.json" in one_line(error)
+
+
+def test_weights_of_another_type_are_refused(tmp_path: Path) -> None:
+    bundle = save(tmp_path)
+    file = tmp_path / "fold_0.safetensors"
+    weights = load_safetensors(file.read_bytes())
+    name = min(weights)
+    weights[name] = weights[name].to(torch.int8)
+    file.write_bytes(save_safetensors(weights))
+    sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+    described = bundle.info.model_dump(mode="json") | {"weights": {"0": sha256}}
+    edit(tmp_path, weights={"0": sha256}, digest=digest_of(described))
+    with pytest.raises(InputError) as error:
+        load_bundle(str(tmp_path)).networks(CPU)
+    assert f"tensor {name} is of type int8; must be like float32" in one_line(error)
 
 
 def test_damaged_weights_are_refused(tmp_path: Path) -> None:

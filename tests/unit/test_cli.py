@@ -192,6 +192,77 @@ def test_other_errors_say_where_the_traceback_is(capsys: pytest.CaptureFixture[s
     assert one_line(capsys).startswith("chunk c/0: not there; traceback in ")
 
 
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (PermissionError(13, "Permission denied", "/data/out"), "/data/out: permission denied"),
+        (NotADirectoryError(20, "Not a directory", "/data/file/out"), "/data/file/out: not a directory"),
+        (IsADirectoryError(21, "Is a directory", "/data/out.csv"), "/data/out.csv: is a directory"),
+    ],
+)
+def test_a_place_that_cannot_be_used_is_bad_input(
+    error: OSError, says: str, capsys: pytest.CaptureFixture[str], own_home: Path
+) -> None:
+    assert ends_with(error) == 2
+    assert one_line(capsys) == f"{says}; give another place or mend its permissions"
+    logs = "".join(log.read_text() for log in (own_home / "logs").glob("*-test-*.log"))
+    assert "Traceback" in logs
+    assert f"{type(error).__name__}: {error}" in logs
+
+
+@pytest.mark.parametrize(
+    "error",
+    [PermissionError("of another origin"), FileNotFoundError(2, "No such file", "/x"), OSError(5, "I/O", "/x")],
+)
+def test_other_errors_of_the_system_are_none(error: OSError, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ends_with(error) == 1
+    assert "traceback in" in one_line(capsys)
+
+
+SMALL = ["--seed", "0", "--shape", "20", "20", "20", "--particle-size-voxels", "8"]
+
+
+@pytest.mark.parametrize("place", ["file", "file/below"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["ingest", "{here}/labels.zarr", "{place}", "--name", "n", "--particle-size", "0.05"],
+        ["export", "{here}/labels.zarr", "{place}/out", "--format", "tiff"],
+        ["export", "{here}/labels.zarr", "{place}/out.tif", "--format", "tiff"],
+        ["export", "{here}/labels.zarr", "{place}/out.nii", "--format", "nifti"],
+        ["export", "{here}/labels.zarr", "{place}/out.zarr", "--format", "zarr"],
+        ["measure", "{here}/labels.zarr", "{place}"],
+        ["phantom", "{place}", "--name", "n", *SMALL],
+        ["inbox", "{place}", "--direct"],
+        ["segment", "{here}/data", "{place}", "--direct", "--workers", "1", "--memory", "2"],
+    ],
+)
+def test_a_file_where_a_folder_is_needed_is_bad_input(
+    arguments: list[str], place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels_at(Location.parse(tmp_path / "labels.zarr"), two_cubes())
+    (tmp_path / "file").write_text("kept")
+    if arguments[0] == "segment":
+        given = ["--name", "n", "--particle-size", "0.15"]
+        assert ps3d("ingest", f"{tmp_path}/labels.zarr", f"{tmp_path}/data", *given) == 0
+    capsys.readouterr()
+    assert ps3d(*(part.format(here=tmp_path, place=tmp_path / place) for part in arguments)) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith("ps3d: error: ")
+    assert f"{tmp_path}/file" in line
+    assert "not a directory; give another place" in line
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+def test_text_of_others_does_not_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    assert ends_with(InputError("\x1b[2Jname\x07\x9b31m\u202e.tif\ud800: not\na slice")) == 2
+    assert one_line(capsys) == r"\x1b[2Jname\x07\x9b31m\u202e.tif\ud800: not a slice"
+    assert ends_with(RuntimeError("\x1b[2J"), debug=True) == 1
+    assert "\x1b" not in capsys.readouterr().err
+    assert ps3d("export", "a", "b", "--format", "\x1b[2J") == 2
+    assert r"\x1b[2J" in one_line(capsys)
+
+
 def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
     assert ends_with(RuntimeError("odd"), debug=True) == 1
     assert "Traceback" in capsys.readouterr().err
@@ -210,6 +281,19 @@ def test_warnings_go_to_the_log(capsys: pytest.CaptureFixture[str]) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     logs = (Path(os.environ["PS3D_HOME"]) / "logs").glob("*-test-*.log")
     assert sum("something is old" in log.read_text() for log in logs) == 1
+
+
+def test_logs_hold_no_keys(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], own_home: Path) -> None:
+    model = "https://user:pass-word@host.org/model?X-Amz-Signature=0a1b2c"
+    monkeypatch.setattr(sys, "argv", ["ps3d", "segment", f"--model={model}", "--model", model])
+    assert ends_with(RuntimeError(f"{model}: odd")) == 1
+    log = Path(one_line(capsys).rpartition(" ")[2])
+    assert log.is_relative_to(own_home)
+    text = log.read_text()
+    assert "pass-word" not in text
+    assert "0a1b2c" not in text
+    assert "ps3d segment --model=https://***@host.org/model?*** --model https://***@host.org/model?***" in text
+    assert "RuntimeError: https://***@host.org/model?***: odd" in text
 
 
 def test_termination_is_an_orderly_interrupt(tmp_path: Path) -> None:
@@ -309,6 +393,21 @@ def test_phantom_export_ingest(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "already in" in capsys.readouterr().err
 
 
+def test_export_of_slices_with_gaps(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    labels_at(Location.parse(tmp_path) / "labels.zarr", two_cubes())
+    assert ps3d("export", f"{tmp_path}/labels.zarr", f"{tmp_path}/slices", "--format", "tiff") == 0
+    (tmp_path / "slices" / "slice_0007.tif").unlink()
+    capsys.readouterr()
+    arguments = ("export", f"{tmp_path}/slices", f"{tmp_path}/out.zarr", "--format", "zarr")
+    assert ps3d(*arguments) == 2
+    line = one_line(capsys)
+    assert "slice 7 is missing" in line
+    assert "--allow-gaps of ps3d ingest and export" in line
+    assert ps3d(*arguments, "--allow-gaps") == 0
+    closed_up = np.delete(two_cubes(), 7, axis=0)
+    assert np.array_equal(open_image(Location.parse(tmp_path) / "out.zarr")[:], closed_up)
+
+
 @pytest.mark.parametrize(
     ("text", "spacing"),
     [
@@ -348,6 +447,24 @@ def test_model_info(capsys: pytest.CaptureFixture[str]) -> None:
     assert "/tmp" not in text.replace(str(load_bundle().location), "")
     assert ps3d("model", "info", "--json") == 0
     assert json.loads(capsys.readouterr().out)["format"] == "ps3d-bundle"
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_a_strangers_model_does_not_steer_the_terminal(
+    options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    about = json.loads((Path(str(load_bundle().location)) / "bundle.json").read_text())
+    name = "\x1b]0;mine\x07\x9b2J\x7f\u202e\nx"
+    steer = f"{name}\ud800"
+    about |= {"name": name, "training": {name: steer}, "accuracy": [{f"f1_{name}": name}]}
+    (tmp_path / "bundle.json").write_text(json.dumps(about))
+    assert ps3d("model", "info", str(tmp_path), *options) == 0
+    text = capsys.readouterr().out
+    assert all(char.isprintable() for char in text.replace("\n", ""))
+    if options:
+        assert json.loads(text)["training"] == {name: steer}
+    else:
+        assert r"\x1b]0;mine\x07" in text.splitlines()[0]
 
 
 def test_status_starts_nothing(

@@ -17,6 +17,7 @@ from ome_zarr_models.v05.image_label import ImageLabel
 from ps3d_core.errors import CorruptDataError, InputError
 from ps3d_core.progress import Progress, StageAdvanced
 from ps3d_core.scan.export import export
+from ps3d_core.scan.marks import nifti_is_marked, tiff_is_marked, zarr_is_marked
 from ps3d_core.scan.slabs import OVERHEAD
 from ps3d_core.scan.sources import open_scan
 from ps3d_core.scan.tiff_writer import write_tiff
@@ -109,6 +110,21 @@ def test_tiff_slices_tell_their_resolution(tmp_path):
         assert page.tags["ResolutionUnit"].value.name == "CENTIMETER"
 
 
+@pytest.mark.parametrize("dtype", ["uint16", "uint32"])
+def test_what_is_written_bears_a_mark(root, dtype):
+    source = image(root / "scan.zarr", (IDS % 100).astype(dtype))
+    assert not zarr_is_marked(source)
+    for name, form in (("out", "tiff"), ("out.nii", "nifti"), ("out.nii.gz", "nifti"), ("out.zarr", "zarr")):
+        export(source, root / name, format=form)
+    assert tiff_is_marked(root / "out" / "slice_0000.tif")
+    assert nifti_is_marked(root / "out.nii")
+    assert nifti_is_marked(root / "out.nii.gz")
+    assert zarr_is_marked(root / "out.zarr")
+    if root.local_path is not None:
+        export(source, root / "out.tif", format="tiff")
+        assert tiff_is_marked(root / "out.tif")
+
+
 @pytest.mark.parametrize("name", ["out.nii", "out.nii.gz"])
 def test_nifti_as_nibabel_reads_it(tmp_path, name):
     export(image(Location.parse(tmp_path / "scan.zarr"), IDS), tmp_path / name, format="nifti", spacing=0.02)
@@ -124,6 +140,7 @@ def test_sides_beyond_nifti_1(tmp_path):
     values = np.arange(2 * 33_000, dtype=np.uint8).reshape(2, 1, 33_000)
     export(image(Location.parse(tmp_path / "scan.zarr"), values), tmp_path / "out.nii", format="nifti")
     assert isinstance(nib.load(tmp_path / "out.nii"), nib.Nifti2Image)
+    assert nifti_is_marked(Location.parse(tmp_path / "out.nii"))
     assert np.array_equal(read(tmp_path / "out.nii"), values)
 
 
@@ -205,6 +222,74 @@ def test_source_is_never_its_own_destination(root):
         with pytest.raises(InputError, match="the source lies there"):
             export(source, destination, format="zarr", overwrite=True)
     assert np.array_equal(open_image(source)[:], IDS)
+
+
+def test_the_source_is_known_by_any_of_its_names(tmp_path, monkeypatch):
+    slices = tmp_path / "sl"
+    export(image(Location.parse(tmp_path / "scan.zarr"), IDS), slices, format="tiff")
+    (tmp_path / "cwd").mkdir()
+    (tmp_path / "link").symlink_to(slices)
+    monkeypatch.chdir(tmp_path / "cwd")
+    for source, destination in (
+        (slices, "../sl"),
+        ("../sl", slices),
+        (slices, tmp_path / "link"),
+        (tmp_path / "link", slices),
+        (tmp_path / "scan.zarr" / "0", "../scan.zarr"),
+    ):
+        with pytest.raises(InputError, match="the source lies there"):
+            export(source, destination, format="tiff", overwrite=True)
+    assert np.array_equal(read(slices), IDS)
+
+
+def test_a_part_of_the_source_is_no_destination(root):
+    source = image(root / "scan.zarr", IDS)
+    export(source, root / "slices", format="tiff")
+    for whole, part in ((source, source / "0"), (root / "slices", root / "slices" / "slice_0003.tif")):
+        with pytest.raises(InputError, match=r"the source lies there|needs a local folder"):
+            export(whole, part, format="tiff", overwrite=True)
+    assert np.array_equal(open_image(source)[:], IDS)
+    assert np.array_equal(read(root / "slices"), IDS)
+    for _ in range(2):
+        export(root / "slices", root / "slices" / "out.zarr", format="zarr", overwrite=True)
+    assert np.array_equal(read(root / "slices"), IDS)
+
+
+@pytest.mark.parametrize("kept", ["docs/thesis.txt", "0001.tif/thesis.txt", "1/thesis.txt", ".zattrs"])
+@pytest.mark.parametrize("form", ["tiff", "zarr"])
+def test_overwrite_spares_what_was_never_exported(root, kept, form):
+    source = image(root / "scan.zarr", IDS)
+    place = root / "home"
+    for name in kept.split("/"):
+        place = place / name
+    place.write_bytes(b"years of work")
+    with pytest.raises(InputError, match="holds something else than an exported volume") as caught:
+        export(source, root / "home", format=form, overwrite=True)
+    assert "\n" not in str(caught.value)
+    assert place.read_bytes() == b"years of work"
+
+
+def test_overwrite_spares_files_of_other_kinds(root):
+    source = image(root / "scan.zarr", IDS)
+    (root / "thesis.txt").write_bytes(b"years of work")
+    with pytest.raises(InputError, match="holds something else"):
+        export(source, root / "thesis.txt", format="zarr", overwrite=True)
+    assert (root / "thesis.txt").read_bytes() == b"years of work"
+
+
+def test_overwrite_fills_an_empty_folder(tmp_path):
+    (tmp_path / "out").mkdir()
+    export(image(Location.parse(tmp_path / "scan.zarr"), IDS), tmp_path / "out", format="tiff", overwrite=True)
+    assert np.array_equal(read(tmp_path / "out"), IDS)
+
+
+def test_overwrite_replaces_an_export_that_broke_off_on_a_store():
+    root = Location.parse(f"memory://{uuid.uuid4().hex}")
+    source = image(root / "scan.zarr", IDS)
+    export(source, root / "out.zarr", format="zarr")
+    (root / "out.zarr").remove_files(["zarr.json"])  # written last
+    export(source, root / "out.zarr", format="zarr", overwrite=True)
+    assert np.array_equal(read(root / "out.zarr"), IDS)
 
 
 def test_one_tiff_needs_a_local_folder():

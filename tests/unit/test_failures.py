@@ -41,6 +41,13 @@ def test_bad_input_only_when_nothing_else_failed() -> None:
     assert not isinstance(failed.value, InputError)
 
 
+def test_a_place_that_cannot_be_used_is_bad_input() -> None:
+    error = NotADirectoryError(20, "Not a directory", "/data/file/ore")
+    with pytest.raises(InputError, match=r"^scan a: /data/file/ore: not a directory; give another place") as failed:
+        collect({"a": error}).raise_any()
+    assert "\n" not in str(failed.value)
+
+
 def test_failures_of_a_group_stay_those_of_its_scans() -> None:
     inner = ScansFailedError({"a": InputError("x")})
     with pytest.raises(ScansFailedError) as failed:

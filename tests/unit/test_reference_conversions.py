@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -17,7 +18,10 @@ import tifffile
 from flows.cli import run_alone
 from flows.reference import conversions
 from flows.reference.conversions import CONVERSIONS
+from ps3d_core.scan.ingest import ingest
+from ps3d_core.scan.marks import nifti_is_marked, tiff_is_marked, zarr_is_marked
 from ps3d_core.scan.sources import open_scan
+from ps3d_core.store.layout import Dataset
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import image_spacing, open_image
 
@@ -42,6 +46,10 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         tifffile.imwrite(tmp_path / "in" / NAME / f"s_{z}.tif", values)
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def content_of(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def slices_in(folder: Path) -> np.ndarray[Any, Any]:
@@ -95,6 +103,57 @@ def test_an_earlier_conversion_is_replaced(work: Path) -> None:
     assert sorted(path.name for path in (work / "out").iterdir()) == sorted([NAME, f"{NAME}.nii.gz", f"{NAME}.zarr"])
     with open_scan(work / "out" / f"{NAME}.nii.gz") as reader:
         assert np.array_equal(reader.read(0, 12), GREY)
+
+
+def test_originals_are_not(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for step in (
+        ("ps3d_tiff2zarr", "-i", f"in/{NAME}", "-o", "out"),
+        ("ps3d_tiff2nifti", "-i", f"in/{NAME}", "-o", "out", "-s", "1", "1", "1"),
+    ):
+        assert ps3d(*step) == 0
+    (work / "scans" / NAME).mkdir(parents=True)
+    for z, values in enumerate(GREY):  # named like a conversion's, but the scanner's
+        tifffile.imwrite(work / "scans" / NAME / f"{z}.tiff", values)
+    nib.save(nib.Nifti1Image(GREY.T, np.eye(4)), work / "scans" / f"{NAME}.nii.gz")
+    nib.save(nib.Nifti1Image(GREY.T, np.eye(4)), work / "scans" / f"{NAME}.nii")
+    data = Dataset(Location.parse(work / "data"))
+    ingest(str(work / "in" / NAME), data, NAME, spacing=0.01, particle_size=0.05)
+    shutil.copytree(work / "data" / "images" / f"{NAME}.zarr", work / "scans" / f"{NAME}.zarr")
+    before = content_of(work / "scans")
+    capsys.readouterr()
+    for step in (
+        ("ps3d_zarr2tiff", "-i", f"out/{NAME}.zarr", "-o", "scans"),
+        ("ps3d_nifti2tiff", "-i", f"out/{NAME}.nii.gz", "-o", "scans"),
+        ("ps3d_tiff2nifti", "-i", f"in/{NAME}", "-o", "scans", "-s", "1", "1", "1"),
+        ("ps3d_tiff2zarr", "-i", f"in/{NAME}", "-o", "scans"),
+        ("ps3d_nifti2zarr", "-i", f"out/{NAME}.nii.gz", "-o", f"scans/{NAME}.zarr"),
+        ("ps3d_nifti2zarr", "-i", f"out/{NAME}.nii.gz", "-o", f"scans/{NAME}.nii"),
+    ):
+        assert ps3d(*step) == 2
+        error = capsys.readouterr().err
+        assert "that an earlier conversion made" in error
+        assert error.count("\n") == 1
+    assert content_of(work / "scans") == before
+
+
+@pytest.mark.parametrize("added", ["12.tif", "notes.txt", "13.tiff"])
+def test_slices_with_something_beside_them_are_not(work: Path, added: str) -> None:
+    assert ps3d("ps3d_tiff2zarr", "-i", f"in/{NAME}", "-o", "out") == 0
+    step = ("ps3d_zarr2tiff", "-i", f"out/{NAME}.zarr", "-o", "out")
+    assert ps3d(*step) == 0
+    (work / "out" / NAME / added).write_bytes(b"kept")
+    assert ps3d(*step) == 2
+    assert (work / "out" / NAME / added).read_bytes() == b"kept"
+
+
+def test_damaged_files_bear_no_mark(work: Path) -> None:
+    for data in (b"", b"II*\0", b"II*\0" + bytes(400), b"\x1f\x8b", b"\x1f\x8b" + bytes(500), bytes(600), b"{", b"[1]"):
+        file = Location.parse(work / "x" / "zarr.json")
+        file.write_bytes(data)
+        assert not tiff_is_marked(file)
+        assert not nifti_is_marked(file)
+        assert not zarr_is_marked(file.parent)
+    assert not any(is_marked(Location.parse(work)) for is_marked in (tiff_is_marked, nifti_is_marked, zarr_is_marked))
 
 
 def test_anything_else_is_not(work: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,6 +15,7 @@ import pytest
 from ps3d_core.errors import InputError
 from ps3d_core.network.nnunet import archive
 from ps3d_core.network.nnunet.archive import is_archive, unpack
+from ps3d_core.network.nnunet.source import local_folder
 
 Members = Iterable[tuple[str, bytes]]
 
@@ -48,6 +49,13 @@ def wanted(path: PurePosixPath) -> bool:
 
 def files_in(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_compressed_archive_that_is_cut_off(tmp_path: Path) -> None:
+    file = tarred(tmp_path / "m.tar.gz", HONEST, "w:gz")
+    file.write_bytes(file.read_bytes()[:15])
+    with pytest.raises(InputError, match=r"neither|not a readable archive"), local_folder(str(file)):
+        pass
 
 
 @pytest.fixture

@@ -57,6 +57,8 @@ def is_archive(file: Path) -> bool:
             return True
     except tarfile.TarError:
         return False
+    except (EOFError, zlib.error, lzma.LZMAError):
+        return True  # compressed, and cut off or damaged: unpacking says so
 
 
 def unpack(archive: Path, folder: Path, wanted: Callable[[PurePosixPath], bool]) -> None:
