@@ -101,8 +101,8 @@ def open_image(location: Location, *, writable: bool = False) -> zarr.Array[Any]
     """
     node = _open_node(location)
     if isinstance(node, zarr.Group):
-        location = _levels(location, node)[0]
-        node = _open_level(location)
+        image, location = location, _levels(location, node)[0]
+        node = _open_level(image, location)
     if not isinstance(node, zarr.Array):
         raise InputError(f"{location}: a Zarr group where an array is expected; mend the OME-Zarr metadata")
     if node.ndim != len(AXES):
@@ -276,11 +276,11 @@ def _open_node(location: Location) -> zarr.Array[Any] | zarr.Group:
         raise _unusable(location, what_is_wrong(error)) from error
 
 
-def _open_level(level: Location) -> zarr.Array[Any] | zarr.Group:
+def _open_level(image: Location, level: Location) -> zarr.Array[Any] | zarr.Group:
     try:
         return _open_node(level)
     except MissingDataError as error:
-        raise _unusable(level, "nothing is there, where level 0 of an image should be") from error
+        raise _unusable(image, f"nothing at {level}, where level 0 should be") from error
 
 
 def _unusable(location: Location, reason: str) -> InputError:

@@ -167,7 +167,7 @@ def test_damaged_metadata_of_an_array_are_named(place, content, writable):
 
 def test_a_group_is_no_array(place):
     zarr.create_group((place / "a.zarr").zarr_store())
-    with pytest.raises(MissingDataError, match=r"a\.zarr: no Zarr array here"):
+    with pytest.raises(InputError, match=r"a\.zarr: a Zarr group where an array is expected"):
         open_array(place / "a.zarr")
 
 
