@@ -31,7 +31,8 @@ def log_file(command: str) -> Iterator[Path]:
     for old in sorted(folder.glob("*.log"))[:-KEPT]:
         old.unlink(missing_ok=True)
     path = folder / f"{time.strftime('%Y%m%d-%H%M%S')}-{command}-{os.getpid()}.log"
-    handler = logging.FileHandler(path, delay=True)
+    # File names may hold what is no text in any encoding.
+    handler = logging.FileHandler(path, delay=True, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(_WithoutKeys("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     level = logging.getLogger().level
     _handlers.append(handler)

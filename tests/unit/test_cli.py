@@ -255,12 +255,27 @@ def test_a_file_where_a_folder_is_needed_is_bad_input(
 
 
 def test_text_of_others_does_not_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    assert ends_with(InputError("\x1b[2Jname\x07\x9b31m\u202e.tif\ud800: not\na slice")) == 2
-    assert one_line(capsys) == r"\x1b[2Jname\x07\x9b31m\u202e.tif\ud800: not a slice"
+    assert ends_with(InputError("\x1b[2Jname\x07\x9b31m\u202e.tif: not\na slice")) == 2
+    assert one_line(capsys) == r"\x1b[2Jname\x07\x9b31m\u202e.tif: not a slice"
     assert ends_with(RuntimeError("\x1b[2J"), debug=True) == 1
     assert "\x1b" not in capsys.readouterr().err
     assert ps3d("export", "a", "b", "--format", "\x1b[2J") == 2
     assert r"\x1b[2J" in one_line(capsys)
+
+
+def test_names_that_are_no_text_are_logged() -> None:
+    code = (
+        "import sys\n"
+        "from types import SimpleNamespace as N\n"
+        "from flows.outcome import run_to_exit_status\n"
+        "from ps3d_core.errors import InputError\n"
+        "def run(args): raise InputError('a' + chr(0xdc80) + '.tif: no slice')\n"
+        "sys.exit(run_to_exit_status('odd', N(run=run), N(debug=False)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (2, "ps3d: error: a\\udc80.tif: no slice\n")
+    (log,) = (Path(os.environ["PS3D_HOME"]) / "logs").glob("*-odd-*.log")
+    assert r"a\udc80.tif" in log.read_text()
 
 
 def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
