@@ -203,7 +203,9 @@ class Location:
         text = self.read_bytes()
         try:
             return json.loads(text)
-        except (ValueError, RecursionError) as error:
+        except RecursionError as error:
+            raise InputError(f"{self}: not valid JSON (nested too deep); mend or remove the file") from error
+        except ValueError as error:
             raise InputError(f"{self}: not valid JSON ({error}); mend or remove the file") from error
 
     def write_json(self, value: Any) -> None:
