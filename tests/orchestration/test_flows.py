@@ -144,6 +144,12 @@ def test_second_run_does_nothing(
     assert {name: info["mtime"] for name, info in Result(output, SCAN).root.find().items()} == before
 
 
+def test_a_dataset_without_scans_is_refused(tmp_path: Path) -> None:
+    """A mistyped dataset must not look like one where everything is done."""
+    with pytest.raises(InputError, match="nowhere: no scans in images/"):
+        segment_dataset(str(tmp_path / "nowhere"), str(tmp_path / "out"))
+
+
 def test_a_bad_scan_does_not_stop_the_others(client: SyncPrefectClient, dataset: Dataset, tmp_path: Path) -> None:
     state = segment_dataset(
         str(dataset.root),

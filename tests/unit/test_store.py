@@ -11,7 +11,7 @@ from ps3d_core.errors import CorruptDataError, InputError, MissingDataError
 from ps3d_core.geometry.boxes import Box
 from ps3d_core.store.arrays import array_name, create_array, open_array, read_box, write_box
 from ps3d_core.store.identity import content_identity
-from ps3d_core.store.layout import Dataset, checked_name
+from ps3d_core.store.layout import Dataset, Result, checked_name
 from ps3d_core.store.ledger import Ledger, fingerprint
 from ps3d_core.store.location import Location
 
@@ -210,6 +210,25 @@ def test_a_child_may_have_the_name_of_its_folder(place):
     for name in ("ore", "zinc"):
         (place / "ore" / name / "run.json").write_text("{}")
     assert (place / "ore").children() == ["ore", "zinc"]
+
+
+def test_what_says_that_intermediates_are_whole_goes_before_them(place, monkeypatch):
+    result = Result(place, "ore")
+    for name in ("border-core.zarr/c/0", "ledger/predict/0/1.json", "stages/predict-0.json"):
+        (result.work / name).write_text("{}")
+    gone = []
+    real = Location.remove_tree
+
+    def remove(location):
+        gone.append(location)
+        if location == result.work:
+            assert result.work.children() == ["border-core.zarr"]
+        real(location)
+
+    monkeypatch.setattr(Location, "remove_tree", remove)
+    result.remove_work()
+    assert gone[-1] == result.work
+    assert not result.work.exists()
 
 
 def test_fingerprint_is_stable_and_tells_parts_apart():
