@@ -71,7 +71,7 @@ def segment_scan(
         intensity = find_intensity(plan)
         predicted = predict_border_core(plan, intensity)
         found = find_instances(plan)
-        labelled = label_scan(plan)
+        labelled = label_scan(plan, found)
         measured = measure_scan(plan, labelled)
         reported = report_scan(plan)
         record = finish_run(

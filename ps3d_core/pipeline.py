@@ -30,7 +30,7 @@ def segment(job: SegmentJob, progress: Progress = SILENT) -> RunRecord:
         intensity = stages.find_intensity(plan, progress)
         predicted = stages.predict_border_core(plan, intensity, progress)
         found = stages.find_instances(plan, progress)
-        labelled = stages.label_scan(plan, progress)
+        labelled = stages.label_scan(plan, found, progress)
         measured = stages.measure_scan(plan, labelled, progress)
         reported = stages.report_scan(plan, progress)
         return stages.finish_run(

@@ -136,7 +136,7 @@ class SegmentPlan:
         return self.prediction.evaluated * seconds_per_patch, SECONDS_PER_SCAN + later / self.job.resources.workers
 
     def describe(self, seconds_per_patch: float | None = None) -> list[str]:
-        """The plan in lines for a person; with the time of one patch, the time of the prediction too."""
+        """The plan in lines for a person; with the time of one patch, how long it takes too."""
         patches = self.prediction
         lines = [
             f"scan       {self.job.scan}: {shape_text(self.scale.scan_shape)} voxels, {self.dtype}, "

@@ -110,7 +110,7 @@ def find_instances(plan: SegmentPlan, progress: Progress = SILENT) -> Summary:
     return _once(plan, "instances", plan.instances_fingerprint, find, output=_network_labels(plan))
 
 
-def label_scan(plan: SegmentPlan, progress: Progress = SILENT) -> Summary:
+def label_scan(plan: SegmentPlan, found: Summary, progress: Progress = SILENT) -> Summary:
     """The label image of the scan: the particles back on the scan grid, with coarser levels for viewing."""
 
     def label() -> Summary:
@@ -121,7 +121,7 @@ def label_scan(plan: SegmentPlan, progress: Progress = SILENT) -> Summary:
             labels / "0",
             plan.work,
             plan.scale.scan_shape,
-            particles=find_instances(plan, progress)["particles"],  # which is finished and answers at once
+            particles=found["particles"],
             memory_bytes=plan.later_memory_bytes,
             workers=resources.workers,
             source_fingerprint=plan.instances_fingerprint,

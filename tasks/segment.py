@@ -57,9 +57,9 @@ def find_instances(plan: SegmentPlan) -> Summary:
 
 
 @_stage("labels")
-def label_scan(plan: SegmentPlan) -> Summary:
+def label_scan(plan: SegmentPlan, found: Summary) -> Summary:
     """The label image of the scan."""
-    return stages.label_scan(plan, run_progress(plan.job.scan))
+    return stages.label_scan(plan, found, run_progress(plan.job.scan))
 
 
 @_stage("measure")

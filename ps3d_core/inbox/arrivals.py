@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from ps3d_core.inbox.description import FILE
 from ps3d_core.scan.nifti_writer import NIFTI_ENDINGS
+from ps3d_core.scan.sources import ZARR_FILES
 from ps3d_core.scan.tiff_slices import TIFF_ENDINGS
 from ps3d_core.store.ledger import fingerprint
 
@@ -22,8 +23,6 @@ LEFT: Final = ".left"
 FUTURE_SECONDS = 5.0
 _IMAGES = (*TIFF_ENDINGS, *NIFTI_ENDINGS)
 _ZARR_ENDING = ".zarr"
-_ZARR_SIGNS = ("zarr.json", ".zarray", ".zgroup")
-"""Files of which a Zarr of version 3 or 2 has one at its top."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +106,7 @@ class Arrival:
         return [folder for name in named if self._is_zarr(folder := f"{self.name}/{name}")]
 
     def _is_zarr(self, folder: str) -> bool:
-        return any(f"{folder}/{sign}" in self.files for sign in _ZARR_SIGNS)
+        return any(f"{folder}/{file}" in self.files for file in ZARR_FILES)
 
     def _images(self) -> list[str]:
         depth = 1 if self.is_folder else 0

@@ -11,7 +11,8 @@ from ps3d_core.scan.tiff_stack import TiffStack
 from ps3d_core.scan.zarr_volume import ZarrVolume
 from ps3d_core.store.location import Location
 
-_ZARR_FILES = {"zarr.json", ".zarray", ".zgroup"}  # one of them makes a folder a Zarr
+ZARR_FILES = {"zarr.json", ".zarray", ".zgroup"}
+"""Of which a folder that is a Zarr, of version 3 or 2, has one at its top."""
 
 
 def open_scan(source: str | Location, *, allow_gaps: bool = False) -> ScanReader:
@@ -25,7 +26,7 @@ def open_scan(source: str | Location, *, allow_gaps: bool = False) -> ScanReader
     if not location.exists():
         raise InputError(f"{location}: no such file or folder; check the path")
     if location.is_dir():
-        if {*_ZARR_FILES, ".zattrs"} & set(location.children()):
+        if {*ZARR_FILES, ".zattrs"} & set(location.children()):
             return ZarrVolume(location)
         slices = slice_names(location)
         return TiffStack(location / slices[0]) if len(slices) == 1 else TiffSlices(location, allow_gaps=allow_gaps)
@@ -40,4 +41,4 @@ def open_scan(source: str | Location, *, allow_gaps: bool = False) -> ScanReader
 
 def is_zarr(location: Location) -> bool:
     """Whether a Zarr array or group is at `location`; False where there is nothing."""
-    return bool(_ZARR_FILES & set(location.children()))
+    return bool(ZARR_FILES & set(location.children()))

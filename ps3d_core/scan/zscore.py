@@ -150,9 +150,7 @@ def plan_zscore(
             f"scan {absent[0]!r}: not in {dataset.root / 'images'} (there: {', '.join(there) or 'none'}); ingest it or "
             "give another --name"
         )
-    scans = tuple(_scan_to_read(dataset, name) for name in sorted(set(names or there)))
-    if not scans:
-        raise InputError(f"{dataset.root}: no scans in images/; bring one in with ps3d ingest")
+    scans = tuple(_scan_to_read(dataset, name) for name in sorted(set(names or dataset.require_names())))
     plan = ZScorePlan(dataset, scans, None, resources or Resources(), _known(dataset, scans))
     if params.samples is None or params.samples >= plan.voxels:
         return plan

@@ -178,7 +178,7 @@ def sole_run(place: Location, what: str, say: Say = lambda text: None) -> Iterat
     Args:
         place: folder of the numbered files.
         what: what is worked on, for messages.
-        say: told when a minute's watch begins, because the last owner ran on another machine.
+        say: told when a minute's watch begins, because the last owner ran on another machine or stands still.
 
     Raises:
         LeaseTakenError: another living run has it.
