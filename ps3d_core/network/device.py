@@ -11,8 +11,8 @@ from ps3d_core.errors import InputError
 DEVICES: Final = ("auto", "cuda", "mps", "cpu")
 
 # Measured on Linux with torch 2.13. A build for CUDA loads its libraries on any machine.
-_LIBRARY_BYTES: Final = 160 * 2**20
-_CUDA_LIBRARY_BYTES: Final = 510 * 2**20
+_LIBRARY_BYTES: Final = 200 * 2**20
+_CUDA_LIBRARY_BYTES: Final = 600 * 2**20
 
 
 def library_bytes() -> int:
