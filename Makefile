@@ -18,9 +18,10 @@ setup: $(DEV) ## everything for development, in .venv
 demo: $(RUN) ## a synthetic scan, segmented and measured; results in demo/
 	@$(BIN)/ps3d demo --workdir demo
 
-# A file's tests stay in one process and share its servers; the order, alphabetical, has the long ones first.
+# A file's tests stay in one process and share its servers; the order, alphabetical, has the long ones first. They start
+# hundreds of processes: bytecode is kept, also where the environment says otherwise, or each would compile its imports.
 test: $(DEV) ## all tests; the GPU tests skip themselves where there is none
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(TESTS)
+	@PYTHONDONTWRITEBYTECODE= PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(TESTS)
 
 lint: $(DEV) ## style and formatting
 	@$(BIN)/ruff check .

@@ -14,6 +14,7 @@ from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor, Th
 from contextlib import contextmanager
 from typing import Any, Final, Literal, NamedTuple
 
+import zarr
 from pydantic import BaseModel, ConfigDict, Field
 
 from ps3d_core.errors import InputError
@@ -135,8 +136,14 @@ def _evaluate(work: Work, block: Block, ledger: Ledger) -> Record:
 
 def _start_processes(runner: Runner) -> _Workers:
     # Spawned, not forked: torch and s3fs do not survive a fork.
-    pool = ProcessPoolExecutor(runner.workers, mp_context=multiprocessing.get_context("spawn"))
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(runner.workers, context, initializer=_decode_in_one_thread)
     return _Workers(pool, pool.shutdown)
+
+
+def _decode_in_one_thread() -> None:
+    # A worker process is there for one core. By itself each would decode in more threads than there are cores.
+    zarr.config.set({"threading.max_workers": 1})
 
 
 def _start_dask(runner: Runner) -> _Workers:

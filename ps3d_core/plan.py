@@ -35,9 +35,9 @@ STAGE_VERSIONS: Final = {"predict": 2, "instances": 1, "labels": 1, "particles":
 
 # Peak bytes per patch voxel and feature map of the finest stage during a forward pass, measured with float32.
 ACTIVATION_BYTES: Final = 4 * 5
-# Interpreter and libraries of one worker besides torch, weights of a network of usual size; measured, with what comes on
-# top in the first runs after an installation: Linux maps more of files that were just written (all libraries together,
-# 210 to 380 MiB), and kernels are compiled (50 MiB).
+# Interpreter and libraries of one worker besides torch, weights of a network of usual size; measured, with what is more
+# after an installation: Linux maps more of files that were just written (of all libraries 380 MiB, later 210), and
+# kernels are compiled (50 MiB).
 WORKER_BYTES: Final = 760 * 2**20
 # Of one worker in the stages around prediction: particles on the network grid; labels, coarser levels, grey values and
 # table on the scan grid; grey values and report of any scan. Measured on a folder, 130 and 900 million voxels.

@@ -24,7 +24,7 @@ from ps3d_core.geometry.blocks import BlockGrid, block_shape_for
 from ps3d_core.geometry.boxes import Shape, shape_text
 from ps3d_core.instances.output import refuse_foreign
 from ps3d_core.params import GIB
-from ps3d_core.store.arrays import CHUNK, SHARD, chunk_shape, create_array, shard_shape
+from ps3d_core.store.arrays import SHARD, create_array, shard_shape
 from ps3d_core.store.identity import content_identity
 from ps3d_core.store.ledger import Ledger, fingerprint
 from ps3d_core.store.location import Location
@@ -221,8 +221,8 @@ def plan_instances(
 def ensure_array(plan: InstancesPlan, location: Location) -> None:
     """Create an intermediate uint32 array whose shards are cut like the plan's blocks, unless it exists."""
     if not (location / "zarr.json").exists():
-        chunks, shards = _granules(plan.shape, plan.block_shape)
-        create_array(location, plan.shape, np.uint32, chunks=chunks, shards=shards, overwrite=True)
+        granule = _granule(plan.shape, plan.block_shape)
+        create_array(location, plan.shape, np.uint32, chunks=granule, shards=granule, overwrite=True)
 
 
 def largest_block(
@@ -267,11 +267,15 @@ def _checked_block(shape: Shape, block_shape: Shape) -> Shape:
     return z, y, x
 
 
-def _granules(shape: Shape, block_shape: Shape) -> tuple[Shape, Shape]:
-    """Chunks and shards of arrays that are written in blocks: whole shards in every block."""
-    chunks, shards = list(chunk_shape(shape)), list(shard_shape(shape))
+def _granule(shape: Shape, block_shape: Shape) -> Shape:
+    """Chunk, and shard, of arrays that are written in blocks: whole ones in every block.
+
+    A chunk of its own for every shard: it costs Zarr about 1 ms beside its decoding, and decoding more than a halo
+    needs costs less than that.
+    """
+    sides = list(shard_shape(shape))
     for axis, (side, n) in enumerate(zip(block_shape, shape, strict=True)):
         if side < n:
-            shards[axis] = side if side <= SHARD else gcd(side, SHARD)
-            chunks[axis] = shards[axis] if shards[axis] <= CHUNK or shards[axis] % 2 else shards[axis] // 2
-    return cast(Shape, tuple(chunks)), cast(Shape, tuple(shards))
+            sides[axis] = side if side <= SHARD else gcd(side, SHARD)
+    z, y, x = sides
+    return z, y, x
