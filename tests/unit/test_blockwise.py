@@ -1,0 +1,37 @@
+"""What worker processes take of the machine they share."""
+
+import threading
+
+import numpy as np
+
+from ps3d_core.blockwise import Runner, run_blocks, stop_workers
+from ps3d_core.geometry.blocks import BlockGrid
+from ps3d_core.geometry.boxes import Box
+from ps3d_core.store.arrays import create_array, open_array, read_box, write_box
+from ps3d_core.store.ledger import Ledger
+from ps3d_core.store.location import Location
+
+SHAPE = (64, 64, 64)
+
+
+def test_a_worker_process_decodes_in_one_thread(tmp_path):
+    place = Location.parse(tmp_path)
+    array = create_array(place / "many", SHAPE, np.uint32, chunks=(8, 8, 8), shards=SHAPE)
+    write_box(array, Box.of(SHAPE), np.arange(64**3, dtype=np.uint32).reshape(SHAPE))
+    runner = Runner(kind="processes", workers=1)
+    blocks = list(BlockGrid((1, 1, 1), (1, 1, 1)))
+    [record] = run_blocks("test", blocks, _ReadMany(place / "many"), ledger=Ledger(place, "test", "0"), runner=runner)
+    stop_workers(runner)
+    decoding = [name for name in record["threads"] if name.startswith(("zarr_pool", "asyncio"))]
+    assert len(decoding) == 1, record
+
+
+class _ReadMany:
+    """Reads 512 chunks, then tells which threads there are."""
+
+    def __init__(self, place):
+        self.place = place
+
+    def __call__(self, block):
+        read_box(open_array(self.place), Box.of(SHAPE))
+        return {"threads": [thread.name for thread in threading.enumerate()]}
