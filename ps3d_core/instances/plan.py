@@ -219,10 +219,10 @@ def plan_instances(
 
 
 def ensure_array(plan: InstancesPlan, location: Location) -> None:
-    """Create an intermediate uint32 array whose shards are cut like the plan's blocks, unless it exists."""
+    """Create an intermediate uint32 array whose chunks are cut like the plan's blocks, unless it exists."""
     if not (location / "zarr.json").exists():
-        granule = _granule(plan.shape, plan.block_shape)
-        create_array(location, plan.shape, np.uint32, chunks=granule, shards=granule, overwrite=True)
+        chunks = _chunks(plan.shape, plan.block_shape)
+        create_array(location, plan.shape, np.uint32, chunks=chunks, sharded=False, overwrite=True)
 
 
 def largest_block(
@@ -267,15 +267,14 @@ def _checked_block(shape: Shape, block_shape: Shape) -> Shape:
     return z, y, x
 
 
-def _granule(shape: Shape, block_shape: Shape) -> Shape:
-    """Chunk, and shard, of arrays that are written in blocks: whole ones in every block.
+def _chunks(shape: Shape, block_shape: Shape) -> Shape:
+    """Chunks of arrays that are written in blocks: whole ones in every block.
 
-    A chunk of its own for every shard: it costs Zarr about 1 ms beside its decoding, and decoding more than a halo
-    needs costs less than that.
+    They are as large as shards elsewhere. A chunk costs Zarr about 1 ms beside its decoding, and decoding more than a
+    halo needs costs less than that.
     """
-    sides = list(shard_shape(shape))
-    for axis, (side, n) in enumerate(zip(block_shape, shape, strict=True)):
-        if side < n:
-            sides[axis] = side if side <= SHARD else gcd(side, SHARD)
-    z, y, x = sides
+    z, y, x = (
+        min(side, SHARD) if side <= SHARD or side == n else gcd(side, SHARD)
+        for side, n in zip(block_shape, shape, strict=True)
+    )
     return z, y, x

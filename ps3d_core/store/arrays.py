@@ -65,15 +65,17 @@ def create_array(
     *,
     chunks: Shape | None = None,
     shards: Shape | None = None,
+    sharded: bool = True,
     overwrite: bool = False,
     attributes: Mapping[str, Any] | None = None,
 ) -> zarr.Array[Any]:
     """Create an empty array at `location`, axes (z, y, x), which has its `attributes` from the first moment.
 
-    `chunks` and `shards` default to `chunk_shape` and `shard_shape`; shards must be whole multiples of chunks.
+    `chunks` and `shards` default to `chunk_shape` and `shard_shape`; shards must be whole multiples of chunks. Without
+    `sharded`, every chunk is an object of its own.
     """
     chunks = chunks or chunk_shape(shape)
-    shards = shards or shard_shape(shape)
+    shards = (shards or shard_shape(shape)) if sharded else chunks
     if any(s % c for s, c in zip(shards, chunks, strict=True)):
         raise InputError(f"shards {shards}: must be multiples of the chunks {chunks}; change one of them")
     with writing_to(location):
@@ -82,7 +84,7 @@ def create_array(
             shape=shape,
             dtype=np.dtype(dtype),
             chunks=chunks,
-            shards=shards,
+            shards=shards if sharded else None,
             compressors=[ZstdCodec(level=1), Crc32cCodec()],
             fill_value=0,
             dimension_names=AXES,
