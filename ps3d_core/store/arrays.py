@@ -1,9 +1,8 @@
 """Zarr v3 arrays as this project stores them: sharded, checksummed, nothing implied.
 
 Chunks (what is read) lie in shards (what is written, one object each); only intermediates have none, and larger
-chunks. Every chunk ends in a CRC32C. Chunks of
-zeros are written too, so an object that is not there is an error and never silent background. Shards are written
-whole by one writer: concurrent partial writes to one shard lose data.
+chunks. Every chunk ends in a CRC32C. Chunks of zeros are written too, so an object that is not there is an error and
+never silent background. Shards are written whole by one writer: concurrent partial writes to one shard lose data.
 """
 
 from __future__ import annotations
