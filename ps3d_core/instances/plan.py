@@ -274,7 +274,6 @@ def _chunks(shape: Shape, block_shape: Shape) -> Shape:
     halo needs costs less than that.
     """
     z, y, x = (
-        min(side, SHARD) if side <= SHARD or side == n else gcd(side, SHARD)
-        for side, n in zip(block_shape, shape, strict=True)
+        gcd(side, SHARD) if SHARD < side < n else min(side, SHARD) for side, n in zip(block_shape, shape, strict=True)
     )
     return z, y, x

@@ -75,16 +75,17 @@ def create_array(
     `sharded`, every chunk is an object of its own.
     """
     chunks = chunks or chunk_shape(shape)
-    shards = (shards or shard_shape(shape)) if sharded else chunks
-    if any(s % c for s, c in zip(shards, chunks, strict=True)):
-        raise InputError(f"shards {shards}: must be multiples of the chunks {chunks}; change one of them")
+    if sharded:
+        shards = shards or shard_shape(shape)
+        if any(s % c for s, c in zip(shards, chunks, strict=True)):
+            raise InputError(f"shards {shards}: must be multiples of the chunks {chunks}; change one of them")
     with writing_to(location):
         return zarr.create_array(
             location.zarr_store(),
             shape=shape,
             dtype=np.dtype(dtype),
             chunks=chunks,
-            shards=shards if sharded else None,
+            shards=shards,
             compressors=[ZstdCodec(level=1), Crc32cCodec()],
             fill_value=0,
             dimension_names=AXES,
