@@ -14,13 +14,13 @@ from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor, Th
 from contextlib import contextmanager
 from typing import Any, Final, Literal, NamedTuple
 
-import zarr
 from pydantic import BaseModel, ConfigDict, Field
 
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.blocks import Block
-from ps3d_core.memory import release_memory, share_heaps
+from ps3d_core.memory import release_memory, reuse_memory, share_heaps
 from ps3d_core.progress import SILENT, Progress
+from ps3d_core.store.codec_pipeline import use_one_core
 from ps3d_core.store.lease import Mark, lease_mark, require_lease, working_for
 from ps3d_core.store.ledger import Ledger, Record
 
@@ -137,13 +137,14 @@ def _evaluate(work: Work, block: Block, ledger: Ledger) -> Record:
 def _start_processes(runner: Runner) -> _Workers:
     # Spawned, not forked: torch and s3fs do not survive a fork.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(runner.workers, context, initializer=_decode_in_one_thread)
+    pool = ProcessPoolExecutor(runner.workers, context, initializer=_serve_one_core)
     return _Workers(pool, pool.shutdown)
 
 
-def _decode_in_one_thread() -> None:
-    # A worker process is there for one core. By itself each would decode in more threads than there are cores.
-    zarr.config.set({"threading.max_workers": 1})
+def _serve_one_core() -> None:
+    """What a worker process does at first: it is one of several, each there for one core."""
+    reuse_memory()
+    use_one_core()
 
 
 def _start_dask(runner: Runner) -> _Workers:

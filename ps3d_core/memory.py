@@ -14,13 +14,31 @@ from typing import Final
 
 HEAPS: Final = 2
 
-_M_ARENA_MAX: Final = -8  # malloc.h
+REUSED_BYTES: Final = 128 * 2**20
+
+# malloc.h
+_M_TRIM_THRESHOLD: Final = -1
+_M_MMAP_THRESHOLD: Final = -3
+_M_ARENA_MAX: Final = -8
+
+_LARGEST_REUSED: Final = 32 * 2**20  # glibc takes no more
 
 
 def share_heaps() -> None:
     """Let all threads of this process share a few heaps; to be said before it has started many."""
     if _options is not None:
         _options(_M_ARENA_MAX, HEAPS)
+
+
+def reuse_memory() -> None:
+    """Let this process use freed memory again, up to `REUSED_BYTES` and until `release_memory`.
+
+    glibc returns a freed chunk of an array at once, and the operating system must clear its pages for the next one.
+    With a process per core that is a tenth of the time of a stage that reads and writes much.
+    """
+    if _options is not None:
+        _options(_M_MMAP_THRESHOLD, _LARGEST_REUSED)
+        _options(_M_TRIM_THRESHOLD, REUSED_BYTES)
 
 
 def release_memory() -> None:

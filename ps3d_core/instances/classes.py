@@ -23,17 +23,22 @@ BACKGROUND: Final = 0
 CORE: Final = 1
 BORDER: Final = 2
 
+Classes = npt.NDArray[np.uint8]
+
 SLAB: Final = 32
 """Planes of another type than uint8 that are in memory at once, or as many as a chunk has when that is more."""
 
 
-def read_classes(array: zarr.Array[Any], box: Box) -> npt.NDArray[np.uint8]:
-    """Classes of `box`, uint8: 0 background, 1 core, 2 border. Any number type is accepted, other values are not."""
+def read_classes(array: zarr.Array[Any], box: Box, into: Classes | None = None) -> Classes:
+    """Classes of `box`, uint8: 0 background, 1 core, 2 border. Any number type is accepted, other values are not.
+
+    They are put into `into` when it is given.
+    """
     if array.dtype == np.uint8:
-        classes = read_box(array, box)
+        classes = read_box(array, box, into)
         _check(classes, classes, array, box)
         return classes
-    classes = np.empty(box.shape, np.uint8)
+    classes = np.empty(box.shape, np.uint8) if into is None else into
     for slab in _slabs(box, cast(Shape, array.chunks)[0]):
         data = read_box(array, slab)
         part = classes[slab.relative_to(box).slices]
@@ -53,7 +58,7 @@ def _slabs(box: Box, chunk: int) -> Iterator[Box]:
         z = end
 
 
-def _check(classes: npt.NDArray[np.uint8], data: npt.NDArray[Any], array: zarr.Array[Any], box: Box) -> None:
+def _check(classes: Classes, data: npt.NDArray[Any], array: zarr.Array[Any], box: Box) -> None:
     """`InputError` when `data`, of which `classes` were made, has a value that is no class."""
     if classes.max(initial=0) > BORDER or (data is not classes and not np.array_equal(classes, data)):
         wrong = data[~np.isin(data, (BACKGROUND, CORE, BORDER))].flat[0]

@@ -128,7 +128,7 @@ def _with_surroundings(plan: InstancesPlan, core: Box) -> Classes:
     classes = np.full((z, y, x), CORE, np.uint8)
     known = core.grow(REACH, plan.shape)
     z, y, x = (start - REACH for start in core.start)
-    classes[known.shift((-z, -y, -x)).slices] = read_classes(open_image(plan.border_core), known)
+    read_classes(open_image(plan.border_core), known, classes[known.shift((-z, -y, -x)).slices])
     return classes
 
 

@@ -31,11 +31,19 @@ PENDING: Final = 1  # foreground without a label
 FRONT: Final = 2  # labelled in the last step
 
 
-def pending_states(foreground: States, labels: Labels) -> States:
-    """`PENDING` in the foreground (not 0) where `labels` is 0, else `SETTLED`; all arrays (z, y, x)."""
-    states = np.empty(foreground.shape, np.uint8)
-    _mark(foreground, labels, states)
-    return states
+def mark_pending(foreground: States, labels: Labels) -> States:
+    """Turn `foreground` into states, in place: `PENDING` where it is not 0 and `labels` is 0, else `SETTLED`.
+
+    `foreground` (z, y, x), and `labels` with the margin that `grow` wants. Returns `foreground`.
+    """
+    _mark(foreground, labels)
+    return foreground
+
+
+def count_states(states: States) -> tuple[int, int]:
+    """How many voxels are `PENDING` and how many `FRONT`."""
+    pending, front = _count(states)
+    return int(pending), int(front)
 
 
 def grow(labels: Labels, states: States, steps: int) -> None:
@@ -43,12 +51,12 @@ def grow(labels: Labels, states: States, steps: int) -> None:
 
     Args:
         labels: (z, y, x) with a margin of one voxel of zeros on all sides.
-        states: (z, y, x) without it, from `pending_states`. Afterwards `FRONT` where the step number `steps` labelled
+        states: (z, y, x) without it, from `mark_pending`. Afterwards `FRONT` where the step number `steps` labelled
             a voxel: from there, growth would go on.
         steps: at least 1.
 
     """
-    waiting = np.count_nonzero(states, axis=2).astype(np.int32)
+    waiting = _pending_per_row(states)
     # Step of the last change of a row; with a margin, as the labels.
     changed = np.zeros((waiting.shape[0] + 2, waiting.shape[1] + 2), np.int32)
     found = np.zeros((2, *states.shape[1:]), np.uint32)
@@ -59,11 +67,36 @@ def grow(labels: Labels, states: States, steps: int) -> None:
 
 
 @njit(nogil=True, cache=True)
-def _mark(foreground: States, labels: Labels, states: States) -> None:
+def _mark(states: States, labels: Labels) -> None:
+    for z in range(states.shape[0]):
+        for y in range(states.shape[1]):
+            row, above = states[z, y], labels[z + 1, y + 1]
+            for x in range(row.shape[0]):
+                row[x] = PENDING if (row[x] != 0) & (above[x + 1] == 0) else SETTLED
+
+
+@njit(nogil=True, cache=True)
+def _pending_per_row(states: States) -> Rows:
+    waiting = np.zeros(states.shape[:2], np.int32)
+    for z in range(states.shape[0]):
+        for y in range(states.shape[1]):
+            row = states[z, y]
+            count = 0
+            for x in range(row.shape[0]):
+                count += row[x] == PENDING
+            waiting[z, y] = count
+    return waiting
+
+
+@njit(nogil=True, cache=True)
+def _count(states: States) -> tuple[int, int]:
+    pending = front = 0
     for z in range(states.shape[0]):
         for y in range(states.shape[1]):
             for x in range(states.shape[2]):
-                states[z, y, x] = PENDING if foreground[z, y, x] != 0 and labels[z, y, x] == 0 else SETTLED
+                pending += states[z, y, x] == PENDING
+                front += states[z, y, x] == FRONT
+    return pending, front
 
 
 @njit(nogil=True, cache=True)

@@ -24,10 +24,11 @@ import numpy as np
 from ps3d_core.blockwise import Runner, run_blocks
 from ps3d_core.geometry.blocks import Block, BlockGrid
 from ps3d_core.geometry.boxes import Box
+from ps3d_core.geometry.crop import crop_in_place
 from ps3d_core.instances.classes import read_classes
 from ps3d_core.instances.components import label_components
 from ps3d_core.instances.cores import core_numbers
-from ps3d_core.instances.growth import FRONT, PENDING, Labels, States, grow, pending_states
+from ps3d_core.instances.growth import PENDING, Labels, States, count_states, grow, mark_pending
 from ps3d_core.instances.pieces import check_ids, measure_pieces, number_labels
 from ps3d_core.instances.plan import InstancesPlan, ensure_array
 from ps3d_core.instances.seams import block_faces
@@ -138,16 +139,18 @@ class _GrowBlock:
         z, y, x = (side + 2 for side in block.outer.shape)
         labels = np.zeros((z, y, x), np.uint32)
         self._read(block.outer, cores, labels[_INNER])
-        states = pending_states(read_classes(open_image(plan.border_core), block.outer), labels[_INNER])
+        states = mark_pending(read_classes(open_image(plan.border_core), block.outer), labels)
         grow(labels, states, plan.steps)
-        core = block.core.relative_to(block.outer).slices
-        grown, states = np.ascontiguousarray(labels[_INNER][core]), np.ascontiguousarray(states[core])
-        del labels
-        ids, voxels = count_voxels(grown)
+        core = block.core.relative_to(block.outer)
+        labels, states = crop_in_place(labels, core.shift((1, 1, 1))), crop_in_place(states, core)
+        ids, voxels = count_voxels(labels)
         (folder / "voxels" / f"{block.index}.npz").write_arrays(ids=ids, voxels=voxels)
-        pieces = _label_pending(plan, block, states, cores, grown, folder / "pending" / f"{block.index}.npz")
-        write_box(open_array(folder / "labels", writable=True), block.core, grown)
-        return {"pieces": pieces, "front": int(np.count_nonzero(states == FRONT))}
+        pending, front = count_states(states)
+        pieces = 0
+        if pending:
+            pieces = _label_pending(plan, block, states, cores, labels, folder / "pending" / f"{block.index}.npz")
+        write_box(open_array(folder / "labels", writable=True), block.core, labels)
+        return {"pieces": pieces, "front": front}
 
     def _read(self, box: Box, cores: int, into: Labels) -> None:
         plan = self.plan
@@ -164,8 +167,6 @@ def _label_pending(
     plan: InstancesPlan, block: Block, states: States, cores: int, labels: Labels, file: Location
 ) -> int:
     """Label what is pending in a block above the cores and store its measures; returns the number of pieces."""
-    if not np.any(states == PENDING):
-        return 0
     pieces = label_components(states, PENDING, 26, into=labels, above=cores)
     check_ids(cores + pieces)
     measures = measure_pieces(labels, pieces, block.core, plan.shape, above=cores)

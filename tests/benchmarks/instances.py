@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import math
 import tempfile
 import threading
 import time
 from collections.abc import Callable
-from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -76,7 +76,10 @@ def write_volume(place: Location, shape: Shape, pattern: Pattern) -> Location:
 
 
 class PeakMemory:
-    """Most memory that a process (this one when none is given) and its children had together, seen every 50 ms."""
+    """Most memory that a process (this one when none is given) and its children had together, seen every 50 ms.
+
+    New children are looked for every second: that takes milliseconds of a core, which workers may need.
+    """
 
     def __init__(self, process: psutil.Process | None = None) -> None:
         self.bytes = 0
@@ -93,12 +96,17 @@ class PeakMemory:
         self._watching.join()
 
     def _watch(self) -> None:
+        family: list[psutil.Process] = []
+        looked = -math.inf
         while not self._ended.wait(0.05):
+            if time.monotonic() > looked + 1:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    family = [self._process, *self._process.children(recursive=True)]
+                looked = time.monotonic()
             total = 0
-            with contextlib.suppress(psutil.NoSuchProcess):
-                for process in [self._process, *self._process.children(recursive=True)]:
-                    with contextlib.suppress(psutil.NoSuchProcess):
-                        total += process.memory_info().rss
+            for process in family:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    total += process.memory_info().rss
             self.bytes = max(self.bytes, total)
 
 
@@ -125,7 +133,7 @@ def measure(shape: Shape, pattern: Pattern, runner: Runner, memory_bytes: int) -
         with PeakMemory() as peak:
             summary = run_instances(plan, runner=runner, progress=Progress(stages.append))
         wall, (user, system) = time.perf_counter() - wall, np.subtract(cpu_seconds(), (user, system))
-    voxels = prod(shape)
+    voxels = math.prod(shape)
     print(
         f"{'x'.join(map(str, shape))}, {len(plan.blocks())} block(s), {summary.particles} particles: {wall:.1f} s, "
         f"{voxels / wall / 1e6:.1f} Mvoxel/s, {wall / voxels * 1e9:.1f} ns/voxel; CPU {user + system:.1f} s, of it "

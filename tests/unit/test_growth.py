@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 
-from ps3d_core.instances.growth import FRONT, PENDING, grow, pending_states
+from ps3d_core.instances.growth import FRONT, PENDING, grow, mark_pending
 
 LABELS = np.array([0, 1, 7, 2**31, 2**32 - 1], np.uint32)
 
@@ -35,7 +35,7 @@ def stepwise(foreground, labels, steps):
 def grown(foreground, labels, steps):
     """What the kernel makes of it, and its states."""
     padded = np.pad(labels, 1)
-    states = pending_states(foreground, labels)
+    states = mark_pending(foreground.copy(), padded)
     grow(padded, states, steps)
     return padded[1:-1, 1:-1, 1:-1], states
 
