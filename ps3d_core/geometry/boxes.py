@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -83,6 +83,14 @@ class Box:
         """This box in the coordinates of an array that holds `other`."""
         z, y, x = other.start
         return self.shift((-z, -y, -x))
+
+    def slabs(self, depth: int) -> Iterator[Box]:
+        """This box in order of z, cut where z is a multiple of `depth`."""
+        (z, y, x), (stop, stop_y, stop_x) = self.start, self.stop
+        while z < stop:
+            end = min(stop, (z // depth + 1) * depth)
+            yield Box((z, y, x), (end, stop_y, stop_x))
+            z = end
 
     def turned(self, axis: int) -> Box:
         """This box in the turned volume, see `turned`."""

@@ -7,7 +7,6 @@ by slab, so that it never lies in memory as the eight bytes per voxel that other
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from math import ceil
 from typing import Any, Final, cast
 
@@ -39,23 +38,14 @@ def read_classes(array: zarr.Array[Any], box: Box, into: Classes | None = None) 
         _check(classes, classes, array, box)
         return classes
     classes = np.empty(box.shape, np.uint8) if into is None else into
-    for slab in _slabs(box, cast(Shape, array.chunks)[0]):
+    chunk = cast(Shape, array.chunks)[0]
+    for slab in box.slabs(ceil(SLAB / chunk) * chunk):  # no chunk is decoded twice
         data = read_box(array, slab)
         part = classes[slab.relative_to(box).slices]
         with np.errstate(invalid="ignore"):
             part[...] = data.astype(np.uint8)
         _check(part, data, array, box)
     return classes
-
-
-def _slabs(box: Box, chunk: int) -> Iterator[Box]:
-    """`box` cut along z where chunks of so many planes end, so that no chunk is decoded twice."""
-    depth = ceil(SLAB / chunk) * chunk
-    (z, y, x), (stop, stop_y, stop_x) = box.start, box.stop
-    while z < stop:
-        end = min(stop, (z // depth + 1) * depth)
-        yield Box((z, y, x), (end, stop_y, stop_x))
-        z = end
 
 
 def _check(classes: Classes, data: npt.NDArray[Any], array: zarr.Array[Any], box: Box) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -22,9 +22,9 @@ from numba import njit
 
 from ps3d_core.blockwise import Runner, run_blocks
 from ps3d_core.geometry.blocks import Block
-from ps3d_core.geometry.boxes import Box
+from ps3d_core.geometry.boxes import Box, Shape
 from ps3d_core.instances.classes import CORE, read_classes
-from ps3d_core.instances.components import Classes, label_components
+from ps3d_core.instances.components import Classes, Components, find_components, write_labels
 from ps3d_core.instances.pieces import finished_counts, measure_pieces, merge_pieces
 from ps3d_core.instances.plan import InstancesPlan, ensure_array
 from ps3d_core.instances.seams import Labels, block_faces
@@ -92,14 +92,24 @@ class _LabelCores:
         plan, core = self.plan, block.core
         classes = _with_surroundings(plan, core)
         inside = np.ascontiguousarray(classes[REACH:-REACH, REACH:-REACH, REACH:-REACH])
-        labels = np.zeros(core.shape, np.uint32)
-        count = label_components(inside, CORE, 6, into=labels)
-        write_box(open_array(plan.core_labels, writable=True), core, labels)
-        if count:
-            measures = measure_pieces(labels, count, core, plan.shape) | _measure_depth(classes, labels, count)
-            faces = block_faces(labels, block, plan.blocks())
+        cores = find_components(inside, CORE, 6)
+        del inside
+        if cores.total:
+            measures = measure_pieces(cores, core, plan.shape) | _measure_depth(classes, cores)
+            faces = block_faces(cores, block, plan.blocks())
             (plan.core_pieces / f"{block.index}.npz").write_arrays(**measures, **faces)
-        return {"pieces": count}
+        del classes
+        self._write(cores, core)
+        return {"pieces": cores.total}
+
+    def _write(self, cores: Components, core: Box) -> None:
+        """Write the labels a few planes at a time: they are four times as large as the classes."""
+        array = open_array(self.plan.core_labels, writable=True)
+        for slab in core.slabs(cast(Shape, array.chunks)[0]):
+            planes = slab.relative_to(core)
+            labels = np.zeros(slab.shape, np.uint32)
+            write_labels(cores.planes(planes.start[0], planes.stop[0]), labels)
+            write_box(array, slab, labels)
 
 
 def _write_numbers(plan: InstancesPlan) -> None:
@@ -132,10 +142,13 @@ def _with_surroundings(plan: InstancesPlan, core: Box) -> Classes:
     return classes
 
 
-def _measure_depth(classes: Classes, labels: Labels, count: int) -> dict[str, Integers]:
-    """Per label, "near": voxels with a distance of at most 1; "deep": 1 when a voxel has one of 3 or more, else 0."""
-    near, deep = np.zeros((2, count), np.int64)
-    _look_around(classes, labels, _ball(), near, deep)
+def _measure_depth(classes: Classes, cores: Components) -> dict[str, Integers]:
+    """By label, "near": voxels with a distance of at most 1; "deep": 1 when a voxel has one of 3 or more, else 0.
+
+    `classes` has 2 voxels more on every side than the block in which the `cores` are.
+    """
+    near, deep = np.zeros((2, cores.total), np.int64)
+    _look_around(classes, cores, _ball(), near, deep)
     return {"near": near, "deep": deep}
 
 
@@ -149,27 +162,25 @@ def _ball() -> Integers:
 
 
 @njit(nogil=True, cache=True)
-def _look_around(classes: Classes, labels: Labels, ball: Integers, near: Integers, deep: Integers) -> None:
-    """Fill `near` and `deep`; `classes` has 2 voxels more than `labels` on every side."""
-    depth, height, width = labels.shape
-    for z in range(depth):
-        for y in range(height):
-            for x in range(width):
-                if labels[z, y, x] == 0:
-                    continue
-                core = np.int64(labels[z, y, x]) - 1
-                cz, cy, cx = z + REACH, y + REACH, x + REACH
-                if (
-                    classes[cz, cy, cx - 1] != CORE
-                    or classes[cz, cy, cx + 1] != CORE
-                    or classes[cz, cy - 1, cx] != CORE
-                    or classes[cz, cy + 1, cx] != CORE
-                    or classes[cz - 1, cy, cx] != CORE
-                    or classes[cz + 1, cy, cx] != CORE
-                ):
-                    near[core] += 1
-                elif deep[core] == 0 and _is_deep(classes, cz, cy, cx, ball):
-                    deep[core] = 1
+def _look_around(classes: Classes, cores: Components, ball: Integers, near: Integers, deep: Integers) -> None:
+    depth, height, _ = cores.shape
+    for z in range(REACH, depth + REACH):
+        for y in range(REACH, height + REACH):
+            row = (z - REACH) * height + y - REACH
+            for run in range(cores.first[row], cores.first[row + 1]):
+                core = cores.label[run] - 1
+                for x in range(cores.begin[run] + REACH, cores.end[run] + REACH):
+                    if (
+                        classes[z, y, x - 1] != CORE
+                        or classes[z, y, x + 1] != CORE
+                        or classes[z, y - 1, x] != CORE
+                        or classes[z, y + 1, x] != CORE
+                        or classes[z - 1, y, x] != CORE
+                        or classes[z + 1, y, x] != CORE
+                    ):
+                        near[core] += 1
+                    elif deep[core] == 0 and _is_deep(classes, z, y, x, ball):
+                        deep[core] = 1
 
 
 @njit(nogil=True, cache=True)

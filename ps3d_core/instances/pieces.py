@@ -22,6 +22,7 @@ from numba import njit
 from ps3d_core.errors import InputError, MissingDataError
 from ps3d_core.geometry.blocks import BlockGrid
 from ps3d_core.geometry.boxes import Box, Shape
+from ps3d_core.instances.components import Components
 from ps3d_core.instances.seams import Faces, Labels, SeamSweep
 from ps3d_core.instances.unionfind import flatten, least_into_roots, sum_into_roots
 from ps3d_core.store.ledger import Ledger
@@ -63,14 +64,14 @@ class Pieces:
         return numbers[self.root]
 
 
-def measure_pieces(labels: Labels, count: int, core: Box, shape: Shape, *, above: int = 0) -> dict[str, Integers]:
-    """C-order index in the volume of the "first" voxel, and "voxels", of the pieces of one block.
+def measure_pieces(pieces: Components, core: Box, shape: Shape) -> dict[str, Integers]:
+    """By label, C-order index in the volume of the "first" voxel, and "voxels", of the pieces of one block.
 
-    `labels` (z, y, x) are those of the box `core` in a volume of `shape`; pieces are `above` + 1 .. `above` + `count`.
+    The block is the box `core` in a volume of `shape`.
     """
-    first = np.full(count, -1, np.int64)
-    voxels = np.zeros(count, np.int64)
-    _measure(labels, above, np.array(core.start), np.array(shape), first, voxels)
+    first = np.full(pieces.total, -1, np.int64)
+    voxels = np.zeros(pieces.total, np.int64)
+    _measure(pieces, core.start, shape, first, voxels)
     return {"first": first, "voxels": voxels}
 
 
@@ -166,16 +167,17 @@ def number_labels(
 
 
 @njit(nogil=True, cache=True)
-def _measure(labels: Labels, above: int, start: Integers, shape: Integers, first: Integers, voxels: Integers) -> None:
-    for z in range(labels.shape[0]):
-        for y in range(labels.shape[1]):
-            row = ((start[0] + z) * shape[1] + start[1] + y) * shape[2] + start[2]
-            for x in range(labels.shape[2]):
-                piece = np.int64(labels[z, y, x]) - above - 1
-                if piece >= 0:
-                    voxels[piece] += 1
-                    if first[piece] < 0:
-                        first[piece] = row + x
+def _measure(pieces: Components, start: Shape, shape: Shape, first: Integers, voxels: Integers) -> None:
+    depth, height, _ = pieces.shape
+    for z in range(depth):
+        for y in range(height):
+            row = z * height + y
+            before = ((start[0] + z) * shape[1] + start[1] + y) * shape[2] + start[2]
+            for run in range(pieces.first[row], pieces.first[row + 1]):
+                piece = pieces.label[run] - 1
+                voxels[piece] += pieces.end[run] - pieces.begin[run]
+                if first[piece] < 0:
+                    first[piece] = before + pieces.begin[run]
 
 
 @njit(nogil=True, cache=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -17,12 +17,13 @@ from numba import njit
 
 from ps3d_core.blockwise import Runner, run_blocks
 from ps3d_core.geometry.blocks import Block
+from ps3d_core.geometry.boxes import Box, Shape
 from ps3d_core.instances.coreless import coreless_numbers
 from ps3d_core.instances.cores import core_numbers
 from ps3d_core.instances.output import claim_output, output_blocks
 from ps3d_core.instances.pieces import check_ids, number_labels
 from ps3d_core.instances.plan import InstancesPlan
-from ps3d_core.instances.rounds import Grown, read_grown
+from ps3d_core.instances.rounds import Grown, GrownLabels, read_grown
 from ps3d_core.instances.seams import Labels
 from ps3d_core.progress import SILENT, Progress
 from ps3d_core.store.arrays import open_array, write_box
@@ -91,16 +92,22 @@ class _WriteIds:
     grown: Grown
 
     def __call__(self, block: Block) -> Record:
-        plan, ids = self.plan, read_ids(self.plan.ids)
-        labels = self.grown.read(plan, block.core)
+        output, grown = open_array(self.plan.output, writable=True), GrownLabels(self.plan, self.grown)
+        for slab in block.core.slabs(cast(Shape, output.shards or output.chunks)[0]):
+            labels = np.empty(slab.shape, np.uint32)
+            grown.read(slab, labels)
+            self._to_ids(labels, slab)
+            write_box(output, slab, labels)
+        return {}
+
+    def _to_ids(self, labels: Labels, box: Box) -> None:
         # In place, and in this order: the id of a core is never above its number, so it is not taken for a piece.
+        plan, ids = self.plan, read_ids(self.plan.ids)
         _replace(labels, ids.cores)
         if self.grown.pending:
             offsets = coreless_numbers(plan.coreless_numbers).offsets
             cores = len(ids.cores) - 1
-            number_labels(labels, block.core, plan.blocks(), offsets, ids.coreless, labels, above=cores)
-        write_box(open_array(plan.output, writable=True), block.core, labels)
-        return {}
+            number_labels(labels, box, plan.blocks(), offsets, ids.coreless, labels, above=cores)
 
 
 def _write_ids(plan: InstancesPlan) -> None:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -26,7 +27,7 @@ from ps3d_core.geometry.blocks import Block, BlockGrid
 from ps3d_core.geometry.boxes import Box
 from ps3d_core.geometry.crop import crop_in_place
 from ps3d_core.instances.classes import read_classes
-from ps3d_core.instances.components import label_components
+from ps3d_core.instances.components import find_components, write_labels
 from ps3d_core.instances.cores import core_numbers
 from ps3d_core.instances.growth import PENDING, Labels, States, count_states, grow, mark_pending
 from ps3d_core.instances.pieces import check_ids, measure_pieces, number_labels
@@ -55,22 +56,6 @@ class Grown:
     last_round: Mapping[int, int]
     pending: Mapping[int, int]
 
-    def read(self, plan: InstancesPlan, box: Box, into: Labels | None = None) -> Labels:
-        """Core numbers of the voxels of `box`; number of cores + label of the piece where voxels are pending.
-
-        They are put into `into` when it is given.
-        """
-        by_round: dict[int, list[Block]] = {}
-        for block in plan.blocks().touching(box):
-            by_round.setdefault(self.last_round.get(block.index, 1), []).append(block)
-        labels = np.empty(box.shape, np.uint32) if into is None else into
-        for number, blocks in by_round.items():
-            array = open_array(_folder(plan, number) / "labels")
-            parts = [box] if len(by_round) == 1 else [block.core.intersect(box) for block in blocks]
-            for part in parts:
-                read_box(array, part, labels[part.relative_to(box).slices])
-        return labels
-
     def voxels_at(self, plan: InstancesPlan, block: int) -> Location:
         """File with a block's voxels per core number: "ids", "voxels"."""
         return _folder(plan, self.last_round.get(block, 1)) / "voxels" / f"{block}.npz"
@@ -78,6 +63,24 @@ class Grown:
     def pieces_at(self, plan: InstancesPlan, block: int) -> Location:
         """File with measures and faces of the pieces a block left pending."""
         return _folder(plan, self.last_round.get(block, 1)) / "pending" / f"{block}.npz"
+
+
+class GrownLabels:
+    """Labels as the finished rounds left them. Opens each round's array once."""
+
+    def __init__(self, plan: InstancesPlan, grown: Grown) -> None:
+        self._grid, self._last_round = plan.blocks(), grown.last_round
+        self._array = cache(lambda number: open_array(_folder(plan, number) / "labels"))
+
+    def read(self, box: Box, into: Labels) -> None:
+        """Core numbers of the voxels of `box`; number of cores + label of the piece where voxels are pending."""
+        by_round: dict[int, list[Block]] = {}
+        for block in self._grid.touching(box):
+            by_round.setdefault(self._last_round.get(block.index, 1), []).append(block)
+        for number, blocks in by_round.items():
+            parts = [box] if len(by_round) == 1 else [block.core.intersect(box) for block in blocks]
+            for part in parts:
+                read_box(self._array(number), part, into[part.relative_to(box).slices])
 
 
 def grow_cores(plan: InstancesPlan, *, runner: Runner | None = None, progress: Progress = SILENT) -> Record:
@@ -159,7 +162,7 @@ class _GrowBlock:
             read_box(open_array(plan.core_labels), box, into)
             number_labels(into, box, plan.blocks(), table.offsets, table.numbers, into)
         else:
-            self.before.read(plan, box, into)
+            GrownLabels(plan, self.before).read(box, into)
             into[into > cores] = 0
 
 
@@ -167,11 +170,11 @@ def _label_pending(
     plan: InstancesPlan, block: Block, states: States, cores: int, labels: Labels, file: Location
 ) -> int:
     """Label what is pending in a block above the cores and store its measures; returns the number of pieces."""
-    pieces = label_components(states, PENDING, 26, into=labels, above=cores)
-    check_ids(cores + pieces)
-    measures = measure_pieces(labels, pieces, block.core, plan.shape, above=cores)
-    file.write_arrays(**measures, **block_faces(labels, block, plan.blocks(), above=cores))
-    return pieces
+    pieces = find_components(states, PENDING, 26)
+    check_ids(cores + pieces.total)
+    file.write_arrays(**measure_pieces(pieces, block.core, plan.shape), **block_faces(pieces, block, plan.blocks()))
+    write_labels(pieces, labels, above=cores)
+    return pieces.total
 
 
 def _folder(plan: InstancesPlan, number: int) -> Location:

@@ -22,24 +22,35 @@ import numpy.typing as npt
 from numba import njit
 
 from ps3d_core.geometry.blocks import Block, BlockGrid
+from ps3d_core.instances.components import Components, write_labels
 from ps3d_core.instances.unionfind import join
 
 Labels = npt.NDArray[np.uint32]
 Faces = dict[str, npt.NDArray[Any]]
 
 
-def block_faces(labels: Labels, block: Block, grid: BlockGrid, *, above: int = 0) -> Faces:
-    """Labels on the faces of a block behind which another block lies: "z_lower", "z_upper", "y_lower", ...
-
-    Labels up to `above` are not of interest and become 0, higher ones are counted from there.
-    """
+def block_faces(pieces: Components, block: Block, grid: BlockGrid) -> Faces:
+    """Labels on the faces of a block behind which another block lies: "z_lower", "z_upper", "y_lower", ..."""
     faces: Faces = {}
     for axis, name in enumerate("zyx"):
         if block.position[axis] > 0:
-            faces[f"{name}_lower"] = np.take(labels, 0, axis)
+            faces[f"{name}_lower"] = _section(pieces, axis, 0)
         if block.position[axis] < grid.counts[axis] - 1:
-            faces[f"{name}_upper"] = np.take(labels, -1, axis)
-    return {name: np.where(face > above, face - np.uint32(above), np.uint32(0)) for name, face in faces.items()}
+            faces[f"{name}_upper"] = _section(pieces, axis, pieces.shape[axis] - 1)
+    return faces
+
+
+def _section(pieces: Components, axis: int, index: int) -> Labels:
+    """Labels where the coordinate along `axis` is `index`; 0 where no piece is."""
+    section = np.zeros([side for other, side in enumerate(pieces.shape) if other != axis], np.uint32)
+    match axis:
+        case 0:
+            write_labels(pieces.planes(index, index + 1), section[np.newaxis])
+        case 1:
+            _cut_rows(pieces, index, section)
+        case 2:
+            _cut_runs(pieces, index, section)
+    return section
 
 
 class SeamSweep:
@@ -79,6 +90,24 @@ class SeamSweep:
     def _touch(self, face: Labels | None, offset: int, plane: Labels, row: int, column: int) -> None:
         if face is not None:
             _join_face(face, offset, plane, row, column, self._reach, self._parent)
+
+
+@njit(nogil=True, cache=True)
+def _cut_rows(pieces: Components, y: int, section: Labels) -> None:
+    depth, height, _ = pieces.shape
+    for z in range(depth):
+        for run in range(pieces.first[z * height + y], pieces.first[z * height + y + 1]):
+            section[z, pieces.begin[run] : pieces.end[run]] = pieces.label[run]
+
+
+@njit(nogil=True, cache=True)
+def _cut_runs(pieces: Components, x: int, section: Labels) -> None:
+    depth, height, _ = pieces.shape
+    for z in range(depth):
+        for y in range(height):
+            for run in range(pieces.first[z * height + y], pieces.first[z * height + y + 1]):
+                if pieces.begin[run] <= x < pieces.end[run]:
+                    section[z, y] = pieces.label[run]
 
 
 def _remember(face: Labels | None, offset: int, plane: Labels) -> None:

@@ -18,7 +18,7 @@ from instances import GRAIN, PeakMemory, grains
 
 from ps3d_core.geometry.boxes import Box
 from ps3d_core.instances.classes import CORE
-from ps3d_core.instances.components import label_components
+from ps3d_core.instances.components import find_components
 from ps3d_core.instances.cores import merge_cores
 from ps3d_core.instances.pieces import measure_pieces
 from ps3d_core.instances.plan import InstancesPlan, plan_instances
@@ -56,15 +56,14 @@ def labelled(place: Location, counts: Sequence[int]) -> InstancesPlan:
         place / "border_core", place / "labels", place / "work", memory_bytes=2**32, block_shape=(SIDE, SIDE, SIDE)
     )
     inside = Box((2, 2, 2), (SIDE + 2, SIDE + 2, SIDE + 2))
-    labels = np.zeros(inside.shape, np.uint32)
-    pieces = label_components(grains()(inside), CORE, 6, into=labels)
-    deep = {"near": np.zeros(pieces, np.int64), "deep": np.ones(pieces, np.int64)}  # none of them is small
+    pieces = find_components(grains()(inside), CORE, 6)
+    deep = {"near": np.zeros(pieces.total, np.int64), "deep": np.ones(pieces.total, np.int64)}  # none of them is small
     ledger = plan.ledger("cores", plan.cores_fingerprint)
     for block in plan.blocks():
-        measures = measure_pieces(labels, pieces, block.core, plan.shape)
-        faces = block_faces(labels, block, plan.blocks())
+        measures = measure_pieces(pieces, block.core, plan.shape)
+        faces = block_faces(pieces, block, plan.blocks())
         (plan.core_pieces / f"{block.index}.npz").write_arrays(**measures, **deep, **faces)
-        ledger.record(block.index, {"pieces": pieces})
+        ledger.record(block.index, {"pieces": pieces.total})
     return plan
 
 
