@@ -142,13 +142,17 @@ def _start_processes(runner: Runner) -> _Workers:
 
 
 def _serve_one_core() -> None:
-    """What a worker process does at first: it is one of several, each there for one core."""
+    """What a worker process does at first: it is one of several, each there for one core.
+
+    Workers of somebody else's cluster are not told: they may have more.
+    """
     reuse_memory()
     use_one_core()
 
 
 def _start_dask(runner: Runner) -> _Workers:
     client = _dask_client(n_workers=runner.workers, threads_per_worker=1, dashboard_address=None)
+    client.register_worker_callbacks(_serve_one_core)
     return _Workers(client.get_executor(pure=False), client.close)
 
 

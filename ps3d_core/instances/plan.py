@@ -36,9 +36,9 @@ VERSION: Final = 1
 # Steps of growth per round. Borders are a few voxels thick, so one round nearly always reaches everything.
 HALO: Final = 16
 
-# Peak bytes per voxel of a block and its halo. Labelling: classes twice, labels, and the runs of a checkerboard, the
-# worst case (1 + 1 + 4 + 6). Growth: labels and states, and both again without the halo (4 + 1 + 4 + 1). Output: 4.
-BYTES_PER_VOXEL: Final = 12.0
+# Peak bytes per voxel of a block and its halo: growth, with labels, states, and the runs of what is pending, a
+# checkerboard at worst (4 + 1 + 6). Labelling has classes twice and runs (1 + 1 + 6), then runs and a slab of labels.
+BYTES_PER_VOXEL: Final = 11.0
 # Interpreter, libraries, compiled kernels, and shards that are being packed or unpacked, of one worker.
 BASE_BYTES: Final = 400 * 2**20
 

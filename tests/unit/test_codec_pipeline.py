@@ -98,8 +98,9 @@ def test_damage_is_named(tmp_path):
         read_box(open_array(place), Box((4, 4, 4), (8, 8, 8)))
 
 
-def test_worker_processes_use_it():
-    runner = Runner(kind="processes", workers=1)
+@pytest.mark.parametrize("kind", ["processes", "dask"])
+def test_workers_that_are_started_here_use_it(kind):
+    runner = Runner(kind=kind, workers=1)
     try:
         with runner.executor() as executor:
             assert executor.submit(zarr.registry.get_pipeline_class).result() is OneCorePipeline
