@@ -36,7 +36,7 @@ from ps3d_core.network.device import choose_device
 from ps3d_core.network.ensemble import Predictor
 from ps3d_core.network.normalisation import Intensity
 from ps3d_core.progress import SILENT, Progress
-from ps3d_core.store.arrays import create_array, open_array, write_box
+from ps3d_core.store.arrays import create_array, object_shape, open_array, write_box
 from ps3d_core.store.lease import require_lease
 from ps3d_core.store.ledger import Ledger, Record
 from ps3d_core.store.location import Location
@@ -181,7 +181,7 @@ class _Walk:
     @property
     def _row_depth(self) -> int:
         """Slices of a row of shards."""
-        return int((self._output.shards or self._output.chunks)[self._axis])
+        return object_shape(self._output)[self._axis]
 
     def _row_index(self, z: int) -> int:
         rows_of_volume = -(-self._grid.shape[0] // self._row_depth)

@@ -17,7 +17,7 @@ from ps3d_core.geometry.boxes import Box, Shape, turned
 from ps3d_core.geometry.patches import PatchGrid
 from ps3d_core.geometry.resample import F32, TILE, Resampler
 from ps3d_core.network.normalisation import Intensity, Normalisation, ZScore
-from ps3d_core.store.arrays import array_name, read_box
+from ps3d_core.store.arrays import array_name, object_shape, read_box
 
 SAMPLES = 384
 SAMPLE_SIDE = 16
@@ -38,8 +38,7 @@ class NetworkView:
         z, y, x = image.shape
         self.shape = turned(network_shape, first_axis)
         self.scan_shape = turned((z, y, x), first_axis)
-        shard_z, shard_y, shard_x = image.shards or image.chunks
-        _, *sides = turned((shard_z, shard_y, shard_x), first_axis)
+        _, *sides = turned(object_shape(image), first_axis)
         tile_y, tile_x = (side * ceil(TILE / side) for side in sides)
         self._resampler = Resampler(self.scan_shape, self.shape, (tile_y, tile_x))
 

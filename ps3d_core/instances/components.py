@@ -15,15 +15,15 @@ import numpy.typing as npt
 from numba import njit
 
 from ps3d_core.geometry.boxes import Shape
+from ps3d_core.instances.classes import Classes
 from ps3d_core.instances.unionfind import flatten, join
 
-Classes = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.uint32]
 Runs = npt.NDArray[np.int32]
 
 
 class Components(NamedTuple):
-    """The components of one block, as runs in C order. A tenth of the memory of their voxels, or less.
+    """The components of one block, as runs in C order: 12 bytes each, which labels need for 3 voxels.
 
     total: number of components, which have the labels 1..total in C order of their first voxel.
     shape: (z, y, x) of the block.

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final, NamedTuple, cast
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,14 +22,14 @@ from numba import njit
 
 from ps3d_core.blockwise import Runner, run_blocks
 from ps3d_core.geometry.blocks import Block
-from ps3d_core.geometry.boxes import Box, Shape
-from ps3d_core.instances.classes import CORE, read_classes
-from ps3d_core.instances.components import Classes, Components, find_components, write_labels
+from ps3d_core.geometry.boxes import Box
+from ps3d_core.instances.classes import CORE, Classes, read_classes
+from ps3d_core.instances.components import Components, find_components, write_labels
 from ps3d_core.instances.pieces import finished_counts, measure_pieces, merge_pieces
 from ps3d_core.instances.plan import InstancesPlan, ensure_array
 from ps3d_core.instances.seams import Labels, block_faces
 from ps3d_core.progress import SILENT, Progress
-from ps3d_core.store.arrays import open_array, write_box
+from ps3d_core.store.arrays import object_shape, open_array, write_box
 from ps3d_core.store.ledger import Ledger, Record
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import open_image
@@ -105,7 +105,7 @@ class _LabelCores:
     def _write(self, cores: Components, core: Box) -> None:
         """Write the labels a few planes at a time: they are four times as large as the classes."""
         array = open_array(self.plan.core_labels, writable=True)
-        for slab in core.slabs(cast(Shape, array.chunks)[0]):
+        for slab in core.slabs(object_shape(array)[0]):
             planes = slab.relative_to(core)
             labels = np.zeros(slab.shape, np.uint32)
             write_labels(cores.planes(planes.start[0], planes.stop[0]), labels)

@@ -17,7 +17,7 @@ import zarr
 from ps3d_core.errors import InputError, MissingDataError
 from ps3d_core.geometry.blocks import BlockGrid
 from ps3d_core.geometry.boxes import Shape
-from ps3d_core.store.arrays import create_array, open_array
+from ps3d_core.store.arrays import create_array, object_shape, open_array
 from ps3d_core.store.ledger import Ledger
 from ps3d_core.store.location import Location
 
@@ -64,7 +64,7 @@ def is_claimed(location: Location, shape: Shape, result: str) -> bool:
 
 def output_blocks(array: zarr.Array[Any], block_shape: Shape) -> BlockGrid:
     """Blocks of whole shards of `array`, the smallest that are not smaller than `block_shape`."""
-    granule, shape = cast(Shape, array.shards or array.chunks), cast(Shape, array.shape)
+    granule, shape = object_shape(array), cast(Shape, array.shape)
     sides = (min(n, ceil(side / g) * g) for side, g, n in zip(block_shape, granule, shape, strict=True))
     z, y, x = sides
     return BlockGrid(shape, (z, y, x))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,7 @@ from numba import njit
 
 from ps3d_core.blockwise import Runner, run_blocks
 from ps3d_core.geometry.blocks import Block
-from ps3d_core.geometry.boxes import Box, Shape
+from ps3d_core.geometry.boxes import Box
 from ps3d_core.instances.coreless import coreless_numbers
 from ps3d_core.instances.cores import core_numbers
 from ps3d_core.instances.output import claim_output, output_blocks
@@ -26,7 +26,7 @@ from ps3d_core.instances.plan import InstancesPlan
 from ps3d_core.instances.rounds import Grown, GrownLabels, read_grown
 from ps3d_core.instances.seams import Labels
 from ps3d_core.progress import SILENT, Progress
-from ps3d_core.store.arrays import open_array, write_box
+from ps3d_core.store.arrays import object_shape, open_array, write_box
 from ps3d_core.store.ledger import Ledger, Record, fingerprint
 from ps3d_core.store.location import Location
 
@@ -93,7 +93,7 @@ class _WriteIds:
 
     def __call__(self, block: Block) -> Record:
         output, grown = open_array(self.plan.output, writable=True), GrownLabels(self.plan, self.grown)
-        for slab in block.core.slabs(cast(Shape, output.shards or output.chunks)[0]):
+        for slab in block.core.slabs(object_shape(output)[0]):
             labels = np.empty(slab.shape, np.uint32)
             grown.read(slab, labels)
             self._to_ids(labels, slab)

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from ps3d_core.geometry.boxes import Box
 from ps3d_core.scan.reader import ScanReader, scan_dtype, scan_shape
-from ps3d_core.store.arrays import read_box
+from ps3d_core.store.arrays import object_shape, read_box
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import image_spacing, is_label_image, open_image
 
@@ -22,7 +22,7 @@ class ZarrVolume(ScanReader):
         self.dtype = scan_dtype(self._array.dtype, str(location))
         self.spacing = image_spacing(location)
         self.is_label = is_label_image(location)
-        self.granule = int((self._array.shards or self._array.chunks)[0])
+        self.granule = object_shape(self._array)[0]
         self.description = f"Zarr {location.name} of {self.shape[0]} slices"
 
     def read(self, start: int, stop: int) -> npt.NDArray[Any]:  # noqa: D102

@@ -28,7 +28,7 @@ from ps3d_core.progress import SILENT, Progress
 from ps3d_core.scan.draws import LEVEL, Draw, DrawPlan, estimate
 from ps3d_core.scan.moments import Moments, merged, moments_of
 from ps3d_core.scan.reader import scan_dtype
-from ps3d_core.store.arrays import read_box
+from ps3d_core.store.arrays import object_shape, read_box
 from ps3d_core.store.identity import content_identity
 from ps3d_core.store.layout import Dataset
 from ps3d_core.store.ledger import Ledger, Record, fingerprint
@@ -282,7 +282,7 @@ def _blocks(scan: ScanToRead, array: zarr.Array[Any], resources: Resources) -> t
 
     Their shape depends on the array alone, so that memory and workers decide nothing about the last digits.
     """
-    sides = [min(side, n) for side, n in zip(array.shards or array.chunks, scan.shape, strict=True)]
+    sides = [min(side, n) for side, n in zip(object_shape(array), scan.shape, strict=True)]
     granule, item = (sides[0], sides[1], sides[2]), array.dtype.itemsize
     smallest = prod(granule) * item
     if COPIES * smallest > resources.memory_bytes:

@@ -58,6 +58,11 @@ def shard_shape(shape: Shape) -> Shape:
     return z, y, x
 
 
+def object_shape(array: zarr.Array[Any]) -> Shape:
+    """Voxels that one object of the store holds: a shard, or a chunk where there are no shards."""
+    return cast(Shape, array.shards or array.chunks)
+
+
 def create_array(
     location: Location,
     shape: Shape,
@@ -142,7 +147,7 @@ def read_box(array: zarr.Array[Any], box: Box, into: npt.NDArray[Any] | None = N
 
 def write_box(array: zarr.Array[Any], box: Box, data: npt.NDArray[Any]) -> None:
     """Write `data` over `box`, which must cover whole shards (or end at the array's faces)."""
-    granule = cast(Shape, array.shards or array.chunks)
+    granule = object_shape(array)
     for start, stop, side, n in zip(box.start, box.stop, granule, cast(Shape, array.shape), strict=True):
         if start % side or (stop % side and stop != n):
             raise ValueError(f"{array_name(array)}: {box} is not aligned to shards of {granule}")

@@ -8,6 +8,7 @@ bytes to its place at once. What is stored is the same. (Zarr 3.3 has a pipeline
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cached_property
 from typing import Any
 
 import zarr
@@ -44,7 +45,7 @@ class OneCorePipeline(BatchedCodecPipeline):
             return await super().encode_batch(chunk_arrays_and_specs)
         return [None if data is None else self._encode(data, spec) for data, spec in chunk_arrays_and_specs]
 
-    @property
+    @cached_property
     def _can_be_called(self) -> bool:
         return all(isinstance(codec, SupportsSyncCodec) for codec in self)
 

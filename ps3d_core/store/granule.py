@@ -8,7 +8,7 @@ from typing import Any, cast
 import zarr
 
 from ps3d_core.geometry.boxes import Shape
-from ps3d_core.store.arrays import shard_shape
+from ps3d_core.store.arrays import object_shape, shard_shape
 
 
 def reading_granule(array: zarr.Array[Any]) -> Shape:
@@ -17,6 +17,6 @@ def reading_granule(array: zarr.Array[Any]) -> Shape:
     It is the array's shard or chunk, except that foreign arrays may be one single chunk, and blocks need not be so
     large: they get the shard this project would have used.
     """
-    own = cast(Shape, array.shards or array.chunks)
+    own = object_shape(array)
     ours = shard_shape(cast(Shape, array.shape))
     return own if prod(own) <= 2 * prod(ours) else ours
