@@ -77,7 +77,17 @@ def _parser() -> _Parser:
 def _configure(parser: _Parser, name: str, command: Command) -> None:
     command.configure(parser)
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    parser.set_defaults(command=command, name_of_command=name.replace(" ", "-"))
+    parser.set_defaults(command=command, name_of_command=name.replace(" ", "-"), options=_options(parser))
+
+
+def _options(parser: _Parser) -> dict[str, str]:
+    """What the command calls its options, by name, for the remedies of errors."""
+    names = {}
+    for action in parser._actions:
+        strings = action.option_strings
+        long = next((string for string in strings if string.startswith("--")), strings[0] if strings else None)
+        names[action.dest] = long or str(action.metavar or action.dest)
+    return names
 
 
 def _add(commands: argparse._SubParsersAction[_Parser], name: str, purpose: str, examples: str) -> _Parser:

@@ -43,7 +43,7 @@ def _run(command: Command, args: argparse.Namespace, log: Path) -> int:
         return DONE
     except InputError as error:
         logger.info("bad input", exc_info=error)
-        return _complain(str(error), USAGE, debug=args.debug)
+        return _complain(error.worded(args.options.get), USAGE, debug=args.debug)
     except KeyboardInterrupt:
         return _complain("interrupted; the same command continues where it stopped", INTERRUPTED, debug=args.debug)
     except BrokenPipeError:

@@ -2,7 +2,22 @@
 
 Every error has this family and a builtin as bases, so callers catch either. A message is one line that names the
 offending value, the limit it broke and what to change.
+
+What to change has another name in every front end: --allow-gaps on the command line, "allow_gaps" in a form, nothing at
+all in an inbox. So an `InputError` keeps its remedies apart from the problem, with options in angle brackets
+(`"accept it with <allow_gaps>"`), and each front end words those that it has and leaves out the others.
 """
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Final
+
+Wording = Callable[[str], str | None]
+"""From an option's name in Python to what it is called where the message is read; None where it does not exist."""
+
+_OPTION: Final = re.compile(r"<([a-z][a-z_]*)>")
 
 
 class Ps3dError(Exception):
@@ -10,7 +25,26 @@ class Ps3dError(Exception):
 
 
 class InputError(Ps3dError, ValueError):
-    """Something the user gave (a file, a flag, metadata, a model) cannot be used; the command exits with status 2."""
+    """Something the user gave (a file, a flag, metadata, a model) cannot be used; the command exits with status 2.
+
+    Args:
+        problem: names the value and the limit; may end with a remedy that exists everywhere, after a semicolon.
+        remedies: what would help, the best first. Options stand in angle brackets by the names of Python's parameters,
+            like `<particle_size>`; a remedy is told only where all its options exist.
+
+    """
+
+    def __init__(self, problem: str, *remedies: str) -> None:
+        super().__init__(problem, *remedies)
+
+    def __str__(self) -> str:
+        return self.worded(lambda option: option)
+
+    def worded(self, wording: Wording) -> str:
+        """The message where options are called what `wording` says."""
+        problem, *remedies = map(str, self.args)
+        told = [text for remedy in remedies if (text := _worded(remedy, wording)) is not None]
+        return f"{problem}; {', or '.join(told)}" if told else problem
 
 
 class StoreError(Ps3dError, OSError):
@@ -31,3 +65,15 @@ class AccessDeniedError(StoreError, PermissionError):
 
 class NoSpaceError(StoreError):
     """A store has no room left for what is to be written."""
+
+
+def worded(error: BaseException, wording: Wording) -> str:
+    """The message of any error, with the options of an `InputError` called what `wording` says."""
+    return error.worded(wording) if isinstance(error, InputError) else str(error)
+
+
+def _worded(remedy: str, wording: Wording) -> str | None:
+    names = {option: wording(option) for option in _OPTION.findall(remedy)}
+    if None in names.values():
+        return None
+    return _OPTION.sub(lambda match: str(names[match[1]]), remedy)
