@@ -46,7 +46,7 @@ def ends_with(error: BaseException | None, *, debug: bool = False) -> int:
             raise error
 
     command = SimpleNamespace(PURPOSE="", EXAMPLES="", configure=lambda parser: None, run=run)
-    return run_to_exit_status("test", command, Namespace(debug=debug))
+    return run_to_exit_status("test", command, Namespace(debug=debug, options={}))
 
 
 def one_line(capsys: pytest.CaptureFixture[str]) -> str:
@@ -270,7 +270,7 @@ def test_names_that_are_no_text_are_logged() -> None:
         "from flows.outcome import run_to_exit_status\n"
         "from ps3d_core.errors import InputError\n"
         "def run(args): raise InputError('a' + chr(0xdc80) + '.tif: no slice')\n"
-        "sys.exit(run_to_exit_status('odd', N(run=run), N(debug=False)))\n"
+        "sys.exit(run_to_exit_status('odd', N(run=run), N(debug=False, options={})))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (2, "ps3d: error: a\\udc80.tif: no slice\n")
@@ -290,7 +290,7 @@ def test_warnings_go_to_the_log(capsys: pytest.CaptureFixture[str]) -> None:
         "from flows.outcome import run_to_exit_status\n"
         "warnings.simplefilter('always')\n"
         "run = lambda args: warnings.warn('something is old', DeprecationWarning)\n"
-        "sys.exit(run_to_exit_status('test', N(run=run), N(debug=False)))\n"
+        "sys.exit(run_to_exit_status('test', N(run=run), N(debug=False, options={})))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
@@ -321,7 +321,7 @@ def test_termination_is_an_orderly_interrupt(tmp_path: Path) -> None:
         "        print('ready', flush=True); signal.pause()\n"
         "    finally:\n"
         "        print('put away', flush=True)\n"
-        "sys.exit(run_to_exit_status('test', N(run=run), N(debug=False)))\n"
+        "sys.exit(run_to_exit_status('test', N(run=run), N(debug=False, options={})))\n"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
