@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from prefect import flow
+from prefect.logging import get_run_logger
 
 from flows.places import place
 from ps3d_core.params import Resources, ZScoreParams
-from ps3d_core.scan.zscore import ZScoreRecord
+from ps3d_core.scan.zscore import ZScoreRecord, zscore_claimed
 from ps3d_core.store.layout import Dataset
 from tasks.zscore import finish_zscore, plan_zscore, read_scan
 
@@ -33,5 +34,6 @@ def estimate_zscore(
 
     """
     plan = plan_zscore(Dataset(place(dataset)), scans, params, resources)
-    shares = [read_scan(plan, scan) for scan in plan.scans]
-    return finish_zscore(plan, shares)
+    with zscore_claimed(plan, get_run_logger().info):
+        shares = [read_scan(plan, scan) for scan in plan.scans]
+        return finish_zscore(plan, shares)

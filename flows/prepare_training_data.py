@@ -10,8 +10,7 @@ from prefect.logging import get_run_logger
 from flows.places import place
 from ps3d_core.params import PreparationParams, Resources
 from ps3d_core.store.layout import Dataset
-from ps3d_core.store.lease import sole_run
-from ps3d_core.training.preparation import begin_preparation, finished_preparation
+from ps3d_core.training.preparation import begin_preparation, finished_preparation, preparation_claimed
 from ps3d_core.training.preparation_plan import PreparationJob
 from ps3d_core.training.preparation_record import PreparationRecord
 from tasks.prepare_training import finish_preparation, plan_preparation, prepare_scan
@@ -49,7 +48,7 @@ def prepare_training_data(
     if (record := finished_preparation(plan)) is not None:
         get_run_logger().info("%s: already prepared with these parameters", plan.folder.root)
         return record
-    with sole_run(plan.folder.lease, str(plan.folder.root), get_run_logger().info):
+    with preparation_claimed(plan, get_run_logger().info):
         begin_preparation(plan)
         cases = [prepare_scan(plan, case) for case in plan.cases]
         return finish_preparation(plan, cases)

@@ -9,9 +9,9 @@ from flows.places import place
 from ps3d_core.params import BUNDLED, Resources, SegmentParams
 from ps3d_core.plan import SegmentJob
 from ps3d_core.record import RunRecord
+from ps3d_core.result import result_claimed
 from ps3d_core.stages import begin_run, finished_run
 from ps3d_core.store.layout import Dataset
-from ps3d_core.store.lease import sole_run
 from tasks.segment import (
     find_instances,
     find_intensity,
@@ -65,7 +65,7 @@ def segment_scan(
     if (record := finished_run(plan)) is not None:
         get_run_logger().info("%s: already segmented with these parameters", scan)
         return show_results(plan, record)
-    with sole_run(plan.job.result.lease, f"scan {plan.job.scan}", get_run_logger().info):
+    with result_claimed(plan, get_run_logger().info):
         if (record := begin_run(plan)) is not None:
             return show_results(plan, record)
         intensity = find_intensity(plan)

@@ -8,7 +8,7 @@ from prefect.logging import get_run_logger
 from flows.home import training_folder
 from flows.places import place
 from ps3d_core.params import Resources, TrainParams
-from ps3d_core.store.lease import sole_run
+from ps3d_core.training.nnunet.claim import training_claimed
 from ps3d_core.training.nnunet.packing import Trained, trained
 from ps3d_core.training.nnunet.plan import TrainJob, finished_training
 from tasks.train import pack, plan_training, prepare, publish, train_fold, validate_fold
@@ -49,7 +49,7 @@ def train_model(
     if (found := finished_training(plan)) is not None:
         get_run_logger().info("%s: already trained with these parameters", found.location)
         return trained(found)
-    with sole_run(plan.workplace.lease, f"training in {plan.workplace.root}", get_run_logger().info):
+    with training_claimed(plan, get_run_logger().info):
         planned = prepare(plan)
         get_run_logger().info(planned.line)
         curves = [train_fold(plan, planned, fold) for fold in plan.folds]

@@ -12,7 +12,7 @@ from ps3d_core import stages
 from ps3d_core.plan import SegmentJob, plan_segmentation
 from ps3d_core.progress import SILENT, Progress
 from ps3d_core.record import RunRecord
-from ps3d_core.store.lease import sole_run
+from ps3d_core.result import result_claimed
 
 
 def segment(job: SegmentJob, progress: Progress = SILENT) -> RunRecord:
@@ -24,7 +24,7 @@ def segment(job: SegmentJob, progress: Progress = SILENT) -> RunRecord:
     if (record := stages.finished_run(plan)) is not None:
         progress.note(f"{job.scan}: already segmented with these parameters", record=record)
         return record
-    with sole_run(plan.job.result.lease, f"scan {plan.job.scan}", progress.note):
+    with result_claimed(plan, progress.note):
         if (record := stages.begin_run(plan)) is not None:
             return record
         intensity = stages.find_intensity(plan, progress)

@@ -18,6 +18,7 @@ from ps3d_core.params import RetentionParams
 from ps3d_core.store.layout import Result, is_usable
 from ps3d_core.store.lease import is_held, sole_run
 from ps3d_core.store.location import Location
+from ps3d_core.store.ownership import work_is_own
 
 DAY_SECONDS = 86400.0
 
@@ -54,7 +55,7 @@ def find_leftovers(output: Location, params: RetentionParams | None = None) -> I
             continue  # no result of ours
         result = Result(output, scan)
         files = result.work.find()
-        if not files:
+        if not files or not work_is_own(result.work):
             continue
         age = max(0.0, time.time() - max(_written(info) for info in files.values())) / DAY_SECONDS
         state: State = "running" if is_held(result.lease) else "finished" if result.run.exists() else "abandoned"

@@ -29,6 +29,8 @@ from ps3d_core.store.lease import confirm_lease, require_lease
 from ps3d_core.store.ledger import Ledger, read_entry
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import build_pyramid, create_image, open_image
+from ps3d_core.store.ownership import MARK, zarr_attributes
+from ps3d_core.store.publishing import publish_text, withdraw
 
 Summary = dict[str, Any]
 
@@ -49,7 +51,7 @@ def begin_run(plan: SegmentPlan) -> RunRecord | None:
     Unless another run has finished this one's work while it waited for its turn: then the record of that one.
     """
     if (record := finished_run(plan)) is None:
-        plan.job.result.run.remove_tree()
+        withdraw(plan.job.result.run)
     return record
 
 
@@ -209,7 +211,7 @@ def finish_run(plan: SegmentPlan, summaries: dict[str, Summary]) -> RunRecord:
     seconds["forward"] = predicted["forward_seconds"]
     content = make_record(plan, counts, seconds).model_dump_json(indent=2)
     confirm_lease()
-    plan.job.result.run.write_text(content + "\n")
+    publish_text(plan.job.result.run, content + "\n")
     if not plan.job.keep_work:
         plan.job.result.remove_work()
     # As it will be read: JSON knows no tuples.
@@ -265,11 +267,9 @@ def _network_labels(plan: SegmentPlan) -> Location:
 
 def _ensure_labels(plan: SegmentPlan, labels: Location) -> None:
     """Make an empty label image for this fingerprint unless it is there; what another run left there goes."""
-    key = "ps3d"
-    if (labels / "zarr.json").exists():
-        made_for = (labels / "zarr.json").read_json().get("attributes", {}).get(key, {})
-        if made_for.get("fingerprint") == plan.labels_fingerprint:
-            return
+    made_for = zarr_attributes(labels).get(MARK)
+    if isinstance(made_for, dict) and made_for.get("fingerprint") == plan.labels_fingerprint:
+        return
     create_image(
         labels,
         plan.scale.scan_shape,
@@ -278,5 +278,5 @@ def _ensure_labels(plan: SegmentPlan, labels: Location) -> None:
         name=plan.job.scan,
         label=True,
         overwrite=True,
-        attributes={key: {"fingerprint": plan.labels_fingerprint}},
+        attributes={MARK: {"fingerprint": plan.labels_fingerprint}},
     )

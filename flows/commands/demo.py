@@ -86,14 +86,20 @@ def make_scan(place: Location, data: Dataset, truth: Dataset, progress: Progress
     from ps3d_core.phantom.write import write_phantom
     from ps3d_core.scan.export import export
     from ps3d_core.scan.ingest import ingest
+    from ps3d_core.scan.marks import slices_are_marked
+    from ps3d_core.store.claim import Output, check_outputs
     from ps3d_core.store.ledger import Ledger, fingerprint
+    from ps3d_core.store.ownership import ZARR_FILES, mark_own, remove_own, work_is_own, zarr_is_own
 
-    params, slices = demo_params(), place / "slices"
-    done = Ledger(place, "demo", fingerprint(params.model_dump()))
+    params, slices, work = demo_params(), place / "slices", place / ".demo"
+    scans = [Output(each, zarr_is_own) for each in (truth.image(SCAN), truth.truth(SCAN), data.image(SCAN))]
+    check_outputs([*scans, Output(slices, slices_are_marked), Output(work, work_is_own)])
+    mark_own(work)
+    done = Ledger(work, "demo", fingerprint(params.model_dump()))
     finished = done.finished()
     if 0 not in finished:
-        for old in (truth.root, slices, data.root):
-            old.remove_tree()
+        for old in scans:  # of another release
+            remove_own(old.place, ZARR_FILES)
         write_phantom(params, truth.root, SCAN, spacing=SPACING_MM, progress=progress)
         done.record(0, {"step": "phantom"})
     if 1 not in finished:

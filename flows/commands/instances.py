@@ -42,13 +42,20 @@ def run(args: argparse.Namespace) -> None:
     from flows.terminal import shown
     from ps3d_core.instances.labels import border_core_to_instances
     from ps3d_core.params import InstancesParams, Resources
+    from ps3d_core.store.claim import Output, claimed, working_in
     from ps3d_core.store.location import Location
+    from ps3d_core.store.ownership import work_is_own, zarr_is_own
 
     params = validated(InstancesParams, _FLAGS, min_rel_particle_size=args.min_rel_particle_size)
     resources = validated(Resources, _FLAGS, workers=args.workers, memory_gib=args.memory)
     border_core, output = array_in(args.border_core), Location.parse(args.output)
-    work = output.parent / f".{output.name}.work"
-    with shown() as progress:
+    given, work = Location.parse(args.border_core), output.parent / f".{output.name}.work"
+    claims = [Output(output, zarr_is_own), Output(work, work_is_own)]
+    with (
+        shown() as progress,
+        claimed("instances", claims, inputs=[given], say=progress.note),
+        working_in(work, [output]),
+    ):
         summary = border_core_to_instances(
             border_core,
             output,
@@ -58,7 +65,6 @@ def run(args: argparse.Namespace) -> None:
             runner=resources.blocks_runner(),
             progress=progress,
         )
-    work.remove_tree()
     print(
         f"{summary.particles} particles from {summary.cores} cores ({summary.small_cores} small ones became border), "
         f"{summary.coreless} without a core, {summary.dropped} dropped as too small"

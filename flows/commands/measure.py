@@ -29,21 +29,16 @@ def run(args: argparse.Namespace) -> None:
     """Measure all labels."""
     from flows.inputs import existing, spacing_of
     from flows.terminal import shown
+    from ps3d_core.particles.claim import table_claimed
     from ps3d_core.particles.measure import measure_particles
     from ps3d_core.store.location import Location
 
     labels, output = existing(args.labels), Location.parse(args.output)
-    work = output / ".measure"
-    with shown() as progress:
+    image = None if args.image is None else existing(args.image)
+    with shown() as progress, table_claimed(output, [labels, *([image] if image else [])], progress.note) as work:
         summary = measure_particles(
-            labels,
-            output,
-            image=None if args.image is None else existing(args.image),
-            spacing=args.spacing or spacing_of(labels),
-            work=work,
-            progress=progress,
+            labels, output, image=image, spacing=args.spacing or spacing_of(labels), work=work, progress=progress
         )
-    work.remove_tree()
     size = summary.by_volume
     sizes = f", D10 {size.d10:.3g}, D50 {size.d50:.3g}, D90 {size.d90:.3g} mm by volume" if size else ""
     print(f"{labels.name}: {summary.particles} particles{sizes}; {summary.touching_border} touch the edge")

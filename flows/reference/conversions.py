@@ -144,9 +144,9 @@ def _stem(name: str) -> str:
 def _check_replaceable(target: Location, kind: Kind) -> None:
     """Raise `InputError` when something lies at `target` that an earlier conversion did not make."""
     from ps3d_core.errors import InputError
-    from ps3d_core.scan.marks import nifti_is_marked, zarr_is_marked
+    from ps3d_core.scan.marks import nifti_is_marked, zarr_is_exported
 
-    is_ours = {"tiff": _are_our_slices, "zarr": zarr_is_marked, "nifti": nifti_is_marked}[kind]
+    is_ours = {"tiff": _are_our_slices, "zarr": zarr_is_exported, "nifti": nifti_is_marked}[kind]
     if target.exists() and not is_ours(target):
         raise InputError(
             f"{target}: holds something else than a {_IN_WORDS[kind]} that an earlier conversion made; choose another "

@@ -101,7 +101,7 @@ def bring_to_end(inbox: Inbox, journal: Journal) -> None:
 def discard(inbox: Inbox, journal: Journal) -> None:
     """Remove what unfinished work on an arrival left under its name, if the name was its own."""
     if journal.accepted:
-        inbox.result(journal.label).root.remove_tree()
+        inbox.result(journal.label).remove()
         inbox.dataset.remove_scan(journal.label)
 
 

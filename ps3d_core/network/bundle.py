@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from importlib.resources import files
@@ -24,13 +25,16 @@ from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
 from torch import nn
 
-from ps3d_core.errors import InputError, MissingDataError
+from ps3d_core.errors import InputError, MissingDataError, Ps3dError
 from ps3d_core.network.architecture import Architecture
 from ps3d_core.network.normalisation import Normalisation
 from ps3d_core.params import BUNDLED
 from ps3d_core.store.location import Location
+from ps3d_core.store.ownership import is_link, is_own, strangers
 
 INFO_NAME: Final = "bundle.json"
+BUNDLE_FILES: Final = re.compile(r"bundle\.json|fold_\d+\.safetensors|\.ps3d\.json|\.[^/]+\.[0-9a-f]{32}\.tmp")
+"""Names below a bundle."""
 
 Voxels = Annotated[int, Field(ge=1, le=1024)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -172,6 +176,23 @@ def save_bundle(
     info = _described(fields, weights)
     (place / INFO_NAME).write_json(info.model_dump(mode="json"))
     return Bundle(info=info, location=place)
+
+
+def bundle_is_own(place: Location) -> bool:
+    """Whether a bundle that ps3d made, or began, is at `place`, its weights as they were written, and nothing else."""
+    if is_link(place) or not place.is_dir() or strangers(place, BUNDLE_FILES):
+        return False
+    if is_own(place):
+        return True
+    try:
+        bundle = load_bundle(place)
+        weights = {name for name in place.children() if name != INFO_NAME}
+        return weights == set(map(_weights_name, bundle.folds)) and all(
+            hashlib.sha256((place / _weights_name(fold)).read_bytes()).hexdigest() == sha256
+            for fold, sha256 in bundle.info.weights.items()
+        )
+    except (Ps3dError, OSError):
+        return False
 
 
 def fill(network: nn.Module, weights: Mapping[str, torch.Tensor], what: str, remedy: str) -> None:

@@ -23,6 +23,7 @@ from ps3d_core.particles.rounding import significant
 from ps3d_core.particles.table import read_columns
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import open_image
+from ps3d_core.store.publishing import publish_text
 
 MAX_BYTES: Final = 3_000_000
 """The page is never larger; pictures shrink until it is not."""
@@ -64,7 +65,7 @@ def write_report(
         if len(page.encode()) <= MAX_BYTES or side <= 64:
             break
         side = side * 3 // 4
-    report.write_text(page)
+    publish_text(report, page)
 
 
 def render(sample: Sample, pictures: Sequence[Picture], title: str, facts: Mapping[str, Any]) -> str:

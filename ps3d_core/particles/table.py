@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from ps3d_core.errors import CorruptDataError
 from ps3d_core.particles.shape import Columns
 from ps3d_core.store.location import Location, writing_to
+from ps3d_core.store.publishing import publish
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +84,8 @@ def write_table(tables: Iterable[pa.Table], parquet: Location, csv: Location) ->
                 writer.write_table(table, row_group_size=max(1, len(table)))
                 pa_csv.write_csv(table, text, pa_csv.WriteOptions(include_header=False))
                 rows += len(table)
-        csv.upload(local_csv)
-        parquet.upload(local_parquet)
+        publish(csv, local_csv)
+        publish(parquet, local_parquet)
     return rows
 
 

@@ -21,10 +21,19 @@ from ps3d_core.phantom.params import PhantomParams
 from ps3d_core.phantom.render import Phantom
 from ps3d_core.progress import SILENT, Progress
 from ps3d_core.store.arrays import create_array, open_array, read_box, shard_shape, write_box
+from ps3d_core.store.claim import Output, claimed
 from ps3d_core.store.layout import Dataset
 from ps3d_core.store.ledger import Ledger, Record, fingerprint
 from ps3d_core.store.location import Location
-from ps3d_core.store.ome import create_image, open_image
+from ps3d_core.store.ome import create_image, is_whole, open_image
+from ps3d_core.store.ownership import (
+    WORK_FILES,
+    mark_own,
+    remove_if_empty,
+    remove_own,
+    work_is_own,
+    zarr_is_own,
+)
 
 VERSION: Final = 1  # raise whenever equal parameters give other bytes
 
@@ -42,26 +51,44 @@ def write_phantom(
 
     spacing: mm per voxel; the particle size entered is particle_size_voxels * spacing. Truth ids are dense 1..N, in
     the order of the particles' centres along z. A run that was interrupted goes on where it was, one that is finished
-    does nothing. Raises InputError when another scan of this name is there.
+    does nothing. Raises InputError when another scan of this name is there, or anything that ps3d did not make.
     """
     target = Dataset(dataset)
+    image, truth, work = target.image(name), target.truth(name), dataset / ".work" / f"phantom-{name}"
+    outputs = [Output(image, zarr_is_own), Output(truth, zarr_is_own), Output(work, work_is_own)]
+    with claimed("phantom", outputs, say=progress.note):
+        return _write(params, target, name, spacing, work, runner, progress)
+
+
+def _write(
+    params: PhantomParams,
+    target: Dataset,
+    name: str,
+    spacing: float,
+    work: Location,
+    runner: Runner | None,
+    progress: Progress,
+) -> int:
     mark = fingerprint("phantom", VERSION, params.model_dump(mode="json"), spacing)
     image, truth = target.image(name), target.truth(name)
-    work = dataset / ".work" / f"phantom-{name}"
     done = work / "phantom.json"
-    if image.exists() and not _ours(done, mark):
+    begun = _ours(done, mark)
+    if image.exists() and not begun:
         finished = _finished(image, mark)
         if finished is None:
-            raise InputError(f"{image}: a scan is already there; remove it or give another --name")
+            raise InputError(f"{image}: a scan is already there", "remove it", "give another <name>")
         return finished
+    if truth.exists() and not begun:
+        raise InputError(f"{truth}: labels are already there", "remove them", "give another <name>")
     grid = BlockGrid(params.shape, shard_shape(params.shape))
-    if not _ours(done, mark):
-        work.remove_tree()
+    if not begun:
+        remove_own(work, WORK_FILES)
+        mark_own(work)
         create_array(work / "labels.zarr", params.shape, np.uint32)
         done.write_json({"fingerprint": mark})
-    if not image.exists():
+    if not is_whole(image):
         create_image(image, params.shape, params.dtype, spacing=spacing, name=name)
-    if not truth.exists():
+    if not is_whole(truth):
         create_image(truth, params.shape, np.uint32, spacing=spacing, name=name, label=True)
 
     render = _RenderBlock(params, image, work)
@@ -72,7 +99,9 @@ def write_phantom(
     run_blocks("truth", list(grid), _NumberBlock(truth, work), ledger=ledger, runner=runner, progress=progress)
     target.add_scan(name, spacing, params.particle_size_voxels * spacing)
     _finish(image, mark, params, particles)
-    work.remove_tree()
+    remove_own(work, WORK_FILES)
+    if (above := work.parent.local_path) is not None:
+        remove_if_empty(above)
     return particles
 
 

@@ -1,14 +1,15 @@
 """Bring a scan into a dataset: any source in, one OME-Zarr image and one line of metadata.json out, or nothing.
 
-The image grows in a hidden folder beside its place and is moved there when whole. On object stores, where moving is
-copying, it grows in its place and becomes an image with the group metadata, written last. metadata.json follows.
+The image grows beside its place and is moved there when whole; metadata.json follows. See `store.staging`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import time
+from contextlib import ExitStack
 from datetime import UTC, datetime
+from functools import partial
 from math import isfinite
 from typing import Any
 
@@ -24,11 +25,13 @@ from ps3d_core.scan.image_writer import write_levels
 from ps3d_core.scan.reader import ScanReader
 from ps3d_core.scan.slabs import DEFAULT_MEMORY
 from ps3d_core.scan.sources import open_scan
+from ps3d_core.store.claim import Output, claimed
 from ps3d_core.store.halving import method_for
 from ps3d_core.store.layout import Dataset
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import GROUP_FILE, open_image, write_metadata
-from ps3d_core.store.staging import all_or_nothing
+from ps3d_core.store.ownership import MARK, zarr_is_own
+from ps3d_core.store.staging import all_or_nothing, is_unfinished
 
 LEAST_VOXELS = 2.0  # a particle of fewer voxels across cannot be told from noise
 SAME_SPACING = 0.01  # relative difference of spacings that are taken to be one
@@ -68,25 +71,29 @@ def ingest(
 
     `spacing` and `particle_size` (mean diameter) are in mm; a spacing of None is taken from the source where it says
     one. `memory_bytes` bounds what is held at once; less memory means flatter shards. An existing scan is replaced
-    only with `overwrite`, and only by a whole one where the store can move folders. `InputError` names what is wrong;
-    nothing is left of a failed ingest, but for the new image of a scan that it replaced when only its entry in
-    metadata.json could not be written: the same call mends that.
+    only with `overwrite`, and only when ps3d made it. `InputError` names what is wrong; nothing is left of a failed
+    ingest, and what a killed one left is taken up by the next.
     """
     started = time.perf_counter()
-    target = dataset.image(name)
-    dataset.read_metadata()  # a damaged metadata.json is better found now
-    replaces = (target / GROUP_FILE).exists()
-    if replaces and not overwrite:
-        raise InputError(f"scan {name!r}: already in {dataset.root}; allow to overwrite it or give another --name")
-    with open_scan(source, allow_gaps=allow_gaps) as reader:
+    origin, target = Location.parse(source), dataset.image(name)
+    output = Output(target, zarr_is_own)
+    with claimed("ingest", [output], inputs=[origin], say=progress.note), ExitStack() as stack:
+        entered = name in dataset.read_metadata()  # a damaged metadata.json is better found now
+        begun = is_unfinished(target) and not entered
+        if (target / GROUP_FILE).exists() and not (overwrite or begun):
+            raise InputError(
+                f"scan {name!r}: already in {dataset.root}", "replace it with <overwrite>", "give another <name>"
+            )
+        reader = stack.enter_context(open_scan(origin, allow_gaps=allow_gaps))
         spacing = _checked_spacing(reader, spacing, progress)
         _check_particle_size(reader.shape, spacing, particle_size)
         for note in reader.notes:
             progress.note(f"{reader.description}: {note}")
         content = _Content()
         method = method_for(reader.dtype, label=False)
+        enter = partial(dataset.add_scan, name, spacing, particle_size, progress.note)
         with (
-            all_or_nothing(target) as place,
+            all_or_nothing(output, finish=enter) as place,
             progress.stage("ingest", reader.shape[0], "slices") as stage,
         ):
             shapes = write_levels(
@@ -99,15 +106,8 @@ def ingest(
                 spacing=spacing,
                 name=name,
                 method=method,
-                attributes={"ps3d": {**about, "version": __version__, **content.summary()}},
+                attributes={MARK: {**about, "version": __version__, **content.summary()}},
             )
-        try:
-            dataset.add_scan(name, spacing, particle_size, progress.note)
-        except BaseException:
-            # The earlier image is gone: without the new one, metadata.json would list a scan that has none.
-            if not replaces:
-                target.remove_tree()
-            raise
         return IngestSummary(
             name=name,
             image=str(target),
@@ -150,11 +150,13 @@ def ingest_labels(
     dtype is kept. `InputError` names what is wrong; nothing is left of a failed ingest.
     """
     started = time.perf_counter()
-    target, spacing = dataset.truth(name), dataset.scan_info(name).spacing
-    scan_shape = tuple(open_image(dataset.require_image(name)).shape)
-    if (target / GROUP_FILE).exists() and not overwrite:
-        raise InputError(f"scan {name!r}: already has labels, {target}; allow to overwrite them")
-    with open_scan(source, allow_gaps=allow_gaps) as reader:
+    origin, target, spacing = Location.parse(source), dataset.truth(name), dataset.scan_info(name).spacing
+    output = Output(target, zarr_is_own)
+    with claimed("ingest", [output], inputs=[origin], say=progress.note), ExitStack() as stack:
+        scan_shape = tuple(open_image(dataset.require_image(name)).shape)
+        if (target / GROUP_FILE).exists() and not overwrite:
+            raise InputError(f"scan {name!r}: already has labels, {target}", "replace them with <overwrite>")
+        reader = stack.enter_context(open_scan(origin, allow_gaps=allow_gaps))
         if reader.dtype.kind not in "iu":
             raise InputError(
                 f"{reader.description}: labels of type {reader.dtype}; must be integers; convert them first"
@@ -175,7 +177,7 @@ def ingest_labels(
             highest = max(highest, int(slab.max()))
 
         method = method_for(reader.dtype, label=True)
-        with all_or_nothing(target) as place, progress.stage("ingest", reader.shape[0], "slices") as stage:
+        with all_or_nothing(output) as place, progress.stage("ingest", reader.shape[0], "slices") as stage:
             shapes = write_levels(reader, place, method=method, memory_bytes=memory_bytes, stage=stage, inspect=look)
             if not highest:
                 raise InputError(

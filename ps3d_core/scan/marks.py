@@ -1,8 +1,13 @@
-"""The mark that says of a volume that it was written here: what bears none may be the only copy of somebody's scan."""
+"""How a volume of each format says that it was written here: what does not may be the only copy of somebody's scan.
+
+Software of a TIFF, description of a NIfTI, an attribute of a Zarr; see `store.ownership`.
+"""
 
 from __future__ import annotations
 
+import re
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 import nibabel as nib
@@ -11,13 +16,25 @@ from ps3d_core import __version__
 from ps3d_core.errors import Ps3dError
 from ps3d_core.scan.tiff_page import open_tiff, reading
 from ps3d_core.store.location import Location
-from ps3d_core.store.ome import GROUP_FILE
+from ps3d_core.store.ownership import MARK, is_link, is_own, strangers, zarr_attributes, zarr_is_own
 
-MARK: Final = "ps3d"
-"""Software of a TIFF, description of a NIfTI, name of the attribute of a Zarr."""
 ZARR_MARK: Final[dict[str, Any]] = {MARK: {"exported": True, "version": __version__}}
+SLICE_FILES: Final = re.compile(r"[^/]+\.tiff?|\.ps3d\.json|\.[^/]+\.[0-9a-f]{32}\.tmp")
+"""Names below a folder of slices that is written here."""
+_READERS: Final = 16
 _UNREADABLE: Final = (Ps3dError, OSError, ValueError)
 _PACKED_START: Final = 4096  # bytes of a .nii.gz that hold its header for sure
+
+
+def slices_are_marked(folder: Location) -> bool:
+    """Whether all that lies in `folder` are TIFF slices that were written here, or a broken-off writing of such."""
+    if is_link(folder) or not folder.is_dir() or strangers(folder, SLICE_FILES):
+        return False
+    if is_own(folder):
+        return True
+    slices = [folder / name for name in folder.children()]
+    with ThreadPoolExecutor(_READERS, "marks") as threads:
+        return bool(slices) and all(threads.map(tiff_is_marked, slices))
 
 
 def tiff_is_marked(file: Location) -> bool:
@@ -45,10 +62,7 @@ def nifti_is_marked(file: Location) -> bool:
     return False
 
 
-def zarr_is_marked(folder: Location) -> bool:
-    """Whether the OME-Zarr image is an export, not an ingested scan; False for what is none or cannot be read."""
-    try:
-        group = (folder / GROUP_FILE).read_json()
-        return bool(group["attributes"][MARK]["exported"] is True)
-    except (*_UNREADABLE, LookupError, TypeError):
-        return False
+def zarr_is_exported(folder: Location) -> bool:
+    """Whether the Zarr is an export of ps3d's, not an ingested scan or a result; False for what is none."""
+    about = zarr_attributes(folder).get(MARK)
+    return isinstance(about, dict) and about.get("exported") is True and zarr_is_own(folder)

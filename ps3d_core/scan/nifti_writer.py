@@ -11,10 +11,10 @@ from nibabel.spatialimages import HeaderDataError
 
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.boxes import Shape
-from ps3d_core.scan.marks import MARK
 from ps3d_core.scan.slabs import Slabs
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import Spacing
+from ps3d_core.store.ownership import MARK
 
 NIFTI_ENDINGS = (".nii", ".nii.gz")
 LONGEST_SIDE = 2**15 - 1  # of NIfTI-1; longer ones need NIfTI-2

@@ -16,10 +16,10 @@ import numpy.typing as npt
 from tifffile import TiffWriter
 
 from ps3d_core.geometry.boxes import Shape
-from ps3d_core.scan.marks import MARK
 from ps3d_core.scan.slabs import Slabs
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import Spacing
+from ps3d_core.store.ownership import MARK
 
 SLICE_NAME = "slice_{index:0{digits}d}.tif"
 CLASSIC_LIMIT = 4 * 10**9  # bytes of voxels; offsets of 32 bits leave a little more

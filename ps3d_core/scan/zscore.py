@@ -9,8 +9,9 @@ is answered by reading that one, and an unchanged one by reading none.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import isfinite, prod
 from typing import Any, Final, Literal, cast
@@ -19,7 +20,7 @@ import zarr
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ps3d_core.blockwise import run_blocks
-from ps3d_core.errors import InputError
+from ps3d_core.errors import InputError, MissingDataError
 from ps3d_core.geometry.blocks import Block, BlockGrid, block_shape_for
 from ps3d_core.geometry.boxes import Box, Shape
 from ps3d_core.network.normalisation import ZScore
@@ -29,11 +30,14 @@ from ps3d_core.scan.draws import LEVEL, Draw, DrawPlan, estimate
 from ps3d_core.scan.moments import Moments, merged, moments_of
 from ps3d_core.scan.reader import scan_dtype
 from ps3d_core.store.arrays import object_shape, read_box
+from ps3d_core.store.claim import Output, claimed, silent, working_in
 from ps3d_core.store.identity import content_identity
 from ps3d_core.store.layout import Dataset
+from ps3d_core.store.lease import Say
 from ps3d_core.store.ledger import Ledger, Record, fingerprint
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import open_image
+from ps3d_core.store.publishing import adopt, is_published, publish_text
 
 VERSION: Final = 1  # of what a block's record says; raise it when that changes
 BLOCK_BYTES: Final = 64 * 2**20
@@ -132,8 +136,9 @@ def estimate_zscore(
     numbers, or are all one value; `StoreError` when a store fails.
     """
     plan = plan_zscore(dataset, names, params, resources)
-    shares = [read_scan(plan, scan, progress) for scan in plan.scans]
-    return finish_zscore(plan, shares)
+    with zscore_claimed(plan, progress.note):
+        shares = [read_scan(plan, scan, progress) for scan in plan.scans]
+        return finish_zscore(plan, shares)
 
 
 def plan_zscore(
@@ -156,6 +161,18 @@ def plan_zscore(
         return plan
     draws = DrawPlan(tuple(scan.shape for scan in scans), params.samples, params.seed)
     return ZScorePlan(dataset, scans, draws, plan.resources)
+
+
+@contextmanager
+def zscore_claimed(plan: ZScorePlan, say: Say = silent) -> Iterator[None]:
+    """Hold zscore.json and the work folder while the body finds what goes into them."""
+    dataset = plan.dataset
+    output = Output(dataset.zscore, _is_ours)
+    inputs = [scan.image for scan in plan.scans]
+    with claimed("z-score", [output], inputs=inputs, say=say), working_in(dataset.zscore_work):
+        if dataset.zscore.exists():
+            adopt(dataset.zscore)
+        yield
 
 
 def read_scan(plan: ZScorePlan, scan: ScanToRead, progress: Progress = SILENT) -> ScanShare:
@@ -201,8 +218,7 @@ def finish_zscore(plan: ZScorePlan, shares: Sequence[ScanShare]) -> ZScoreRecord
             f"{plan.dataset.root}: all voxels read are {record.mean:g}; a z-score needs at least two grey values; "
             "check the scans"
         )
-    plan.dataset.zscore.write_json(record.model_dump(mode="json", exclude_none=True))
-    plan.dataset.zscore_work.remove_tree()
+    publish_text(plan.dataset.zscore, record.model_dump_json(indent=2, exclude_none=True) + "\n")
     return record
 
 
@@ -216,6 +232,14 @@ def read_zscore(place: Location) -> ZScore:
         return ZScore(mean=content["mean"], std=content["std"])
     except (KeyError, TypeError, ValidationError) as error:
         raise InputError(f"{file}: must say mean and std, a number and a number above 0; make it again") from error
+
+
+def _is_ours(file: Location) -> bool:
+    """Whether the zscore.json was written here: mean and std alone may be somebody's own."""
+    try:
+        return is_published(file) or bool(ZScoreRecord.model_validate(file.read_json()))
+    except (InputError, MissingDataError, ValidationError, OSError):
+        return False
 
 
 def _scan_to_read(dataset: Dataset, name: str) -> ScanToRead:

@@ -11,7 +11,17 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from ps3d_core.errors import InputError, MissingDataError
 from ps3d_core.store.lease import Say, in_turn
 from ps3d_core.store.location import Location
+from ps3d_core.store.ownership import (
+    WORK_FILES,
+    ZARR_FILES,
+    remove_if_empty,
+    remove_own,
+    work_is_own,
+    zarr_is_own,
+)
+from ps3d_core.store.publishing import RECEIPT, is_published, withdraw
 
+RUN, WORK, LEASE = "run.json", ".work", ".lease"
 MAX_NAME = 128
 USABLE = f"1 to {MAX_NAME} bytes of printable characters, none of them / \\ * ? [, and not begin with a dot"
 _SPECIAL = set("/\\*?[")
@@ -112,14 +122,15 @@ class Dataset:
             entries = self._entries()
             if entries.pop(name, None) is not None:
                 self.metadata.write_json(entries)
-        self.image(name).remove_tree()
+        if zarr_is_own(self.image(name)):
+            remove_own(self.image(name), ZARR_FILES)
 
     def _entries(self) -> dict[str, Any]:
         return {key: info.model_dump() for key, info in self.read_metadata().items()}
 
     def _metadata_for_us(self, say: Say = lambda text: None) -> AbstractContextManager[None]:
         # Several processes may bring scans in at the same time, and each writes the whole file.
-        return in_turn(self.root / ".metadata", f"{self.metadata}", say)
+        return in_turn(self.root / ".metadata", f"{self.metadata}", say, tidy=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,22 +168,34 @@ class Result:
     @property
     def run(self) -> Location:
         """run.json: written last; what was run, on what, and how it went."""
-        return self.root / "run.json"
+        return self.root / RUN
 
     @property
     def work(self) -> Location:
         """Intermediates and ledger, removed after success."""
-        return self.root / ".work"
+        return self.root / WORK
 
     @property
     def lease(self) -> Location:
         """Folder that says who works on this result at present."""
-        return self.root / ".lease"
+        return self.root / LEASE
 
     def remove_work(self) -> None:
         """Remove intermediates; what says that they are whole goes first, in case this is interrupted."""
-        for part in (self.work / "stages", self.work / "ledger", self.work):
-            part.remove_tree()
+        if work_is_own(self.work):
+            for part in (self.work / "stages", self.work / "ledger", self.work):
+                remove_own(part, WORK_FILES)
+
+    def remove(self) -> None:
+        """Remove what a run has made here, whole or broken off; the folder when nothing else is in it."""
+        for file in filter(is_published, (self.run, self.table_csv, self.table_parquet, self.report)):
+            withdraw(file)
+        self.remove_work()
+        if zarr_is_own(self.labels):
+            remove_own(self.labels, ZARR_FILES)
+        (self.root / RECEIPT).remove_tree()
+        if (path := self.root.local_path) is not None:
+            remove_if_empty(path)
 
 
 def checked_name(name: str) -> str:

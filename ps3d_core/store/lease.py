@@ -2,8 +2,9 @@
 
 The signs are numbered files, and the highest number counts. To take over, a run creates the next number, which a
 store lets only one of several do, so that two never both believe to have it. The owner renews its file while it
-lives, and marks it as free at its end; numbers never go back, so that a slow taker cannot mistake a new owner for the
-one it saw.
+lives, and marks it as free at its end; numbers do not go back, so that a slow taker cannot mistake a new owner for the
+one it saw. Where no sign may stay, beside an output of a moment's work, the owner removes it at the end; numbers begin
+again then, and whoever finds another new sign beside the one it has just made steps back.
 
 Whether an owner lives is never judged by comparing clocks of two machines: on the owner's own machine the process
 table knows that one is dead, else the file is watched for `STALE_SECONDS`. A run that lost its place, because it was
@@ -34,6 +35,8 @@ from ps3d_core.store.location import Location
 
 RENEW_SECONDS = 10.0
 STALE_SECONDS = 60.0
+WITHDRAW_SECONDS = 0.3
+"""In which somebody who took a number in vain has given it back."""
 LOOK_SECONDS = 2.0
 CLOCKS_SECONDS = 3600.0
 """How far the clocks of two machines may be apart where nobody can watch and wait."""
@@ -89,8 +92,14 @@ class Mark:
 
     @property
     def is_overtaken(self) -> bool:
-        """Whether another run has taken a later number."""
-        return max(_numbers(self.place), default=0) > self.number
+        """Whether another run has taken a later number, or has done so and ended."""
+        if self._is_last():
+            return False
+        time.sleep(WITHDRAW_SECONDS)
+        return not self._is_last()
+
+    def _is_last(self) -> bool:
+        return max(_numbers(self.place), default=0) == self.number
 
 
 class LeaseLostError(Ps3dError):
@@ -104,8 +113,8 @@ class LeaseTakenError(InputError):
 class _Lease:
     """The number that this run holds."""
 
-    def __init__(self, mark: Mark, owner: Owner) -> None:
-        self.mark, self._owner = mark, owner
+    def __init__(self, mark: Mark, owner: Owner, *, tidy: bool) -> None:
+        self.mark, self._owner, self._tidy = mark, owner, tidy
         self._lost = threading.Event()
         self._ended = threading.Event()
         self._renewing = threading.Thread(target=self._renew, name="lease", daemon=True)
@@ -133,7 +142,15 @@ class _Lease:
         if not self._lost.is_set():
             # A store that fails just now must not hide how the run ended; what is not renewed goes stale by itself.
             with contextlib.suppress(OSError, Ps3dError):
-                self._write(free=True)
+                if self._tidy:
+                    self._remove()
+                else:
+                    self._write(free=True)
+
+    def _remove(self) -> None:
+        _file(self.mark.place, self.mark.number).remove_tree()
+        if (path := self.mark.place.local_path) is not None:
+            path.rmdir()
 
     def _renew(self) -> None:
         while not self._ended.wait(RENEW_SECONDS):
@@ -172,19 +189,20 @@ _held: ContextVar[_Lease | _Watch | None] = ContextVar("lease", default=None)
 
 
 @contextmanager
-def sole_run(place: Location, what: str, say: Say = lambda text: None) -> Iterator[None]:
+def sole_run(place: Location, what: str, say: Say = lambda text: None, *, tidy: bool = False) -> Iterator[None]:
     """Hold the lease in the folder `place` while the body runs.
 
     Args:
         place: folder of the numbered files.
         what: what is worked on, for messages.
         say: told when a minute's watch begins, because the last owner ran on another machine or stands still.
+        tidy: leave no sign at the end; for work of moments or minutes.
 
     Raises:
         LeaseTakenError: another living run has it.
 
     """
-    lease = _take(place, what, say)
+    lease = _take(place, what, say, tidy=tidy)
     lease.start()
     before = _held.set(lease)
     try:
@@ -206,15 +224,26 @@ def is_held(place: Location) -> bool:
     return owner.lives_here if owner.is_here else time.time() - owner.renewed < CLOCKS_SECONDS
 
 
+def forget_ended(place: Location) -> None:
+    """Remove the folder `place` when all runs that it speaks of have ended."""
+    owners = [_read_owner(_file(place, number)) for number in _numbers(place)]
+    if all(owner is not None and owner.free for owner in owners):
+        for number in _numbers(place):
+            _file(place, number).remove_tree()
+        if (path := place.local_path) is not None:
+            with contextlib.suppress(OSError):
+                path.rmdir()
+
+
 @contextmanager
-def in_turn(place: Location, what: str, say: Say = lambda text: None) -> Iterator[None]:
+def in_turn(place: Location, what: str, say: Say = lambda text: None, *, tidy: bool = False) -> Iterator[None]:
     """Like `sole_run`, for work of a moment: waits while others are at it, for `PATIENCE_SECONDS` at most."""
     say_once = functools.cache(say)
     give_up = time.monotonic() + PATIENCE_SECONDS
     with contextlib.ExitStack() as stack:
         while True:
             try:
-                stack.enter_context(sole_run(place, what, say_once))
+                stack.enter_context(sole_run(place, what, say_once, tidy=tidy))
                 break
             except LeaseTakenError:
                 if time.monotonic() > give_up:
@@ -263,8 +292,9 @@ def _lost(mark: Mark) -> LeaseLostError:
     )
 
 
-def _take(place: Location, what: str, say: Say) -> _Lease:
-    last = max(_numbers(place), default=0)
+def _take(place: Location, what: str, say: Say, *, tidy: bool) -> _Lease:
+    seen = set(_numbers(place))
+    last = max(seen, default=0)
     if last:
         _require_dead(_file(place, last), what, say)
     me = psutil.Process()
@@ -275,11 +305,11 @@ def _take(place: Location, what: str, say: Say) -> _Lease:
         # A request that was repeated because its answer got lost meets its own file.
         if other is None or other.token != owner.token:
             raise _taken(other, what)
-    if max(_numbers(place), default=0) > last + 1:
+    if set(_numbers(place)) - seen != {last + 1}:
         # While we looked, others have come and gone and taken their files with them: the number was free, not ours.
         mine.remove_tree()
         raise _taken(None, what)
-    return _Lease(Mark(place, last + 1, what), owner)
+    return _Lease(Mark(place, last + 1, what), owner, tidy=tidy)
 
 
 def _require_dead(file: Location, what: str, say: Say) -> None:

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, Final, cast
 
 import fsspec
 import numpy as np
@@ -35,6 +35,8 @@ from ps3d_core.errors import CorruptDataError, InputError, MissingDataError, NoS
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _PATTERN = re.compile(r"[*?\[]")
+_SAME_STORE: Final = {"s3a": "s3", "local": "file"}
+"""Other names that fsspec has for a store."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -45,24 +47,22 @@ class Location:
 
     @classmethod
     def parse(cls, text: str | os.PathLike[str] | Location) -> Location:
-        """Accept a URL, a path (made absolute) or a `Location`. `InputError` for what is none of these."""
+        """Accept a URL, a path (made absolute) or a `Location`. `InputError` for what is none of these.
+
+        One place has one URL: `.` and `..` are resolved here, and nowhere else, as the store would resolve them.
+        """
         if isinstance(text, Location):
             return text
         raw = os.fspath(text)
-        if "://" in raw and not raw.startswith("file://"):
-            scheme, _, path = raw.partition("://")
-            if scheme not in fsspec.available_protocols():
-                raise InputError(
-                    f"{raw}: unknown store {scheme}://; give a folder, s3://bucket/prefix or memory://name"
-                )
+        scheme, separator, path = raw.partition("://")
+        scheme = _SAME_STORE.get(scheme.lower(), scheme.lower()) if separator else "file"
+        if scheme == "file":
+            return cls(_absolute(path if separator else raw, raw))
+        if scheme not in fsspec.available_protocols():
+            raise InputError(f"{raw}: unknown store {scheme}://; give a folder, s3://bucket/prefix or memory://name")
+        if scheme in ("http", "https"):
             return cls(f"{scheme}://{path.rstrip('/')}")
-        path = raw.removeprefix("file://")
-        if not path:
-            raise InputError(f"{raw!r}: names no place; give a folder, s3://bucket/prefix or memory://name")
-        try:
-            return cls(Path(path).expanduser().absolute().as_posix())
-        except RuntimeError as error:
-            raise InputError(f"{raw}: no such user on this machine; give the whole path") from error
+        return cls(f"{scheme}://{_without_dots(path.rstrip('/'), raw)}")
 
     def __truediv__(self, name: str) -> Location:
         return Location(f"{self.url.rstrip('/')}/{name}")
@@ -153,13 +153,7 @@ class Location:
         """Write `value` as JSON if there is no such file; of several that try at once, one gets True."""
         data = _as_json(value)
         if (path := self.local_path) is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                with writing_to(self), path.open("xb") as file:
-                    file.write(data)
-            except FileExistsError:
-                return False
-            return True
+            return _create(path, data)
         try:
             self._fs.pipe_file(self._path, data, mode="create")
         except OSError as error:
@@ -255,20 +249,23 @@ class Location:
         paths = [f"{self._path.rstrip('/')}/{name}" for name in names]
         plain = [path for path in paths if not _PATTERN.search(path)]
         with suppress(FileNotFoundError):
-            self._fs.rm(plain)
+            if plain:
+                self._fs.rm(plain)
         for path in set(paths) - set(plain):
             with suppress(FileNotFoundError):
                 self._fs.rm_file(path)
 
     def rename(self, target: Location) -> None:
-        """Move the folder to `target`, which must not exist: one step on a folder, a copy and delete on objects."""
+        """Move the file or folder to `target`, which must not exist: one step on a folder, copies on object stores."""
         source_path, target_path = self.local_path, target.local_path
         if source_path is not None and target_path is not None:
             target_path.parent.mkdir(parents=True, exist_ok=True)
             source_path.rename(target_path)
             return
         # Object by object: fsspec's own move also tries to copy prefixes, which are no objects.
-        self.copy_files({name: name for name in self.find(hidden=True)}, target)
+        if self._fs.isfile(self._path):
+            self.parent.copy_files({self.name: target.name}, target.parent)
+        self.copy_files({name: name for name in self.find(hidden=True) if name}, target)
         self.remove_tree()
 
     def zarr_store(self, *, read_only: bool = False) -> Store:
@@ -308,6 +305,33 @@ class Location:
         return str(self._fs._strip_protocol(self.url))
 
 
+def _absolute(path: str, raw: str) -> str:
+    """The absolute path. What stands before a `..` is followed through links, as the system does."""
+    if not path:
+        raise InputError(f"{raw!r}: names no place; give a folder, s3://bucket/prefix or memory://name")
+    try:
+        parts = Path(path).expanduser().absolute().parts
+    except RuntimeError as error:
+        raise InputError(f"{raw}: no such user on this machine; give the whole path") from error
+    if ".." in parts:
+        after = len(parts) - parts[::-1].index("..")
+        parts = (os.path.realpath(Path(*parts[:after])), *parts[after:])
+    return Path(*parts).as_posix()
+
+
+def _without_dots(path: str, raw: str) -> str:
+    """The path in a URL. Object stores have no folders to go up in, and may take the dots for names."""
+    kept: list[str] = []
+    for part in path.split("/"):
+        if part == "..":
+            if len(kept) < 2:
+                raise InputError(f"{raw}: leads out of its bucket; give the URL of the place itself")
+            kept.pop()
+        elif part != ".":
+            kept.append(part)
+    return "/".join(kept)
+
+
 @contextmanager
 def writing_to(place: Location) -> Iterator[None]:
     """Around whatever writes files of `place`: where there is no room left, `NoSpaceError` says so and names it."""
@@ -332,6 +356,21 @@ def _replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _create(path: Path, data: bytes) -> bool:
+    """Write a new file and return True; False when there is one."""
+    with writing_to(Location(path.as_posix())):
+        while True:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                with path.open("xb") as file:
+                    file.write(data)
+                return True
+            except FileExistsError:
+                return False
+            except FileNotFoundError:
+                continue  # somebody who ended has just removed the folder
 
 
 def _as_json(value: Any) -> bytes:

@@ -25,6 +25,7 @@ from ome_zarr_models.v05.multiscales import Multiscale
 from pydantic import ValidationError
 from zarr.errors import NodeNotFoundError
 
+from ps3d_core import __version__
 from ps3d_core.blockwise import Runner, run_blocks
 from ps3d_core.errors import InputError, MissingDataError
 from ps3d_core.geometry.blocks import Block, BlockGrid
@@ -40,9 +41,11 @@ from ps3d_core.store.arrays import (
     what_is_wrong,
     write_box,
 )
+from ps3d_core.store.claim import Output, require_ours
 from ps3d_core.store.halving import VIEWABLE, Method, halve, level_shapes, method_for
 from ps3d_core.store.ledger import Ledger, Record, fingerprint
 from ps3d_core.store.location import Location
+from ps3d_core.store.ownership import MARK, ZARR_FILES, is_own, mark_own, remove_own, unmark, zarr_is_own
 
 Spacing = tuple[float, float, float]
 ImageAttrs = ImageAttrs04 | ImageAttrs05
@@ -79,17 +82,26 @@ def create_image(
 
     `spacing` is in mm, one value or one per axis; None writes an image without units. `label` marks a label image,
     whose dtype must be an integer. `attributes` are stored beside the OME metadata. `InputError` when something is
-    already at `location` and `overwrite` is not set.
+    already at `location` and `overwrite` is not set, and when what is there is not ps3d's.
     """
     if label and np.dtype(dtype).kind not in "iu":
         raise InputError(f"{location}: dtype {np.dtype(dtype)} for labels; OME-Zarr allows integers only")
-    if not overwrite and _is_taken(location):
+    require_ours(Output(location, zarr_is_own))
+    if (location / GROUP_FILE).exists() and not overwrite:
         raise InputError(f"{location}: already exists; remove it or choose another place")
-    (location / GROUP_FILE).remove_tree()  # first, so that what an interruption leaves is no image
-    location.remove_tree()
+    mark_own(location)  # first, so that what an interruption leaves is ours, and no image
+    (location / GROUP_FILE).remove_tree()
+    remove_own(location, ZARR_FILES)
+    mark_own(location)
     array = create_array(location / "0", shape, dtype, chunks=chunks, shards=shards)
     write_metadata(location, [shape], spacing=spacing, name=name, label=label, attributes=attributes)
+    unmark(location)
     return array
+
+
+def is_whole(location: Location) -> bool:
+    """Whether `create_image` has made an image at `location` to its end."""
+    return (location / GROUP_FILE).exists() and not is_own(location)
 
 
 def open_image(location: Location, *, writable: bool = False) -> zarr.Array[Any]:
@@ -184,7 +196,11 @@ def write_metadata(
         attrs = ImageAttrs05(version="0.5", multiscales=[multiscale])
     ome = attrs.model_dump(mode="json", by_alias=True, exclude_none=True)
     (location / GROUP_FILE).write_json(
-        {"zarr_format": 3, "node_type": "group", "attributes": {"ome": ome, **(attributes or {})}}
+        {
+            "zarr_format": 3,
+            "node_type": "group",
+            "attributes": {"ome": ome, MARK: {"version": __version__}, **(attributes or {})},
+        }
     )
 
 
@@ -248,11 +264,6 @@ class _HalveBlock:
         coarser = open_array(self.image / str(self.level), writable=True)
         write_box(coarser, block.core, halve(read_box(finer, source), self.method))
         return {}
-
-
-def _is_taken(location: Location) -> bool:
-    # Prefixes of an object store may outlive their objects, and what a crash left there is no image yet.
-    return location.exists() if location.local_path is not None else (location / GROUP_FILE).exists()
 
 
 def _level(index: int, shapes: Sequence[Shape], spacing: Spacing) -> Level:

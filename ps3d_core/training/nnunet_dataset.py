@@ -15,16 +15,32 @@ particles, not the voxels, were brought to one size.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from ps3d_core.scan.marks import nifti_is_marked
 from ps3d_core.store.location import Location
+from ps3d_core.store.ownership import is_link, is_own, strangers
 from ps3d_core.training.preparation_record import FILE, Layout
 
 ENDING: Final = ".nii.gz"
 CHANNEL: Final = "noNorm"
 CLASSES: Final = ("background", "core", "border")
+
+
+TRAINING_FILES: Final = re.compile(
+    r"(imagesTr|labelsTr|labelsTr_instance)/\.?[^/]+\.nii\.gz(\.lease/\d+\.json|\.[0-9a-f]{32}\.ps3d/.*)?"
+    r"|boxesTr/[^/]+\.json|dataset\.json|ps3d\.json|\.ps3d\.json|\.work/.*|\.lease/\d+\.json"
+    r"|(.*/)?\.[^/]+\.[0-9a-f]{32}\.tmp"
+)
+"""Names below a folder of training data."""
+
+
+def file_is_own(file: Location) -> bool:
+    """Whether a file of a case was written here: volumes say so themselves, boxes lie beside them."""
+    return file.exists() and (not file.name.endswith(ENDING) or nifti_is_marked(file))
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +102,13 @@ class TrainingFolder:
     def boxes(self, case: str) -> Location:
         """Boxes of the particles of a case, on the network grid."""
         return self.root / "boxesTr" / f"{case}.json"
+
+    @staticmethod
+    def is_own(root: Location) -> bool:
+        """Whether `root` is a folder of training data that ps3d made or began, with nothing else in it."""
+        if is_link(root) or not root.is_dir() or strangers(root, TRAINING_FILES):
+            return False
+        return is_own(root) or (root / FILE).exists() or (root / ".work").is_dir()
 
     def files(self, case: str) -> tuple[Location, ...]:
         """Every file that a case may have."""

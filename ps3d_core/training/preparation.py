@@ -8,10 +8,15 @@ the work folder keeps what is finished, scan by scan and block by block.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from ps3d_core.progress import SILENT, Progress
-from ps3d_core.store.lease import sole_run
+from ps3d_core.store.claim import GIVEN, Output, check_outputs, fresh_folders, silent
+from ps3d_core.store.lease import Say, sole_run
+from ps3d_core.store.location import Location
+from ps3d_core.store.ownership import MARK_FILE, WORK_FILES, mark_own, remove_own
+from ps3d_core.training.nnunet_dataset import TRAINING_FILES, file_is_own
 from ps3d_core.training.preparation_plan import PreparationJob, PreparationPlan, plan_preparation
 from ps3d_core.training.preparation_record import CaseRecord, PreparationRecord, read_preparation, write_preparation
 from ps3d_core.training.prepared_scan import part_record, prepare_scan
@@ -27,7 +32,7 @@ def prepare_training(job: PreparationJob, progress: Progress = SILENT) -> Prepar
     if (record := finished_preparation(plan)) is not None:
         progress.note(f"{plan.folder.root}: already prepared with these parameters")
         return record
-    with sole_run(plan.folder.lease, str(plan.folder.root), progress.note):
+    with preparation_claimed(plan, progress.note):
         begin_preparation(plan)
         cases = [prepare_scan(plan, case, progress) for case in plan.cases]
         return finish_preparation(plan, cases)
@@ -47,6 +52,36 @@ def finished_preparation(plan: PreparationPlan) -> PreparationRecord | None:
     return earlier if earlier == plan.record(cases) and all(file.exists() for file in files) else None
 
 
+@contextmanager
+def preparation_claimed(plan: PreparationPlan, say: Say = silent) -> Iterator[None]:
+    """Hold the folder of the training data while the body makes them.
+
+    Raises `InputError` when it is somebody else's or lies in a scan, `LeaseTakenError` while another run has it.
+    """
+    folder = plan.folder
+    inputs = [volume.place for case in plan.cases for volume in (case.scan.image, case.scan.labels)]
+    check_outputs([Output(folder.root, folder.is_own)], inputs=inputs)
+    with (
+        fresh_folders(folder.root / MARK_FILE),
+        unless_begun(folder.root),
+        sole_run(folder.lease, str(folder.root), say),
+    ):
+        mark_own(folder.root)
+        yield
+
+
+@contextmanager
+def unless_begun(root: Location) -> Iterator[None]:
+    """Remove what the body made below `root` when it fails because of its input, if nothing was there before."""
+    began = not root.exists()
+    try:
+        yield
+    except GIVEN:
+        if began:
+            remove_own(root, TRAINING_FILES)
+        raise
+
+
 def begin_preparation(plan: PreparationPlan) -> None:
     """Withdraw an older record: from here on, the folder is not a whole result.
 
@@ -62,9 +97,9 @@ def begin_preparation(plan: PreparationPlan) -> None:
     folder.record.remove_tree()
     folder.dataset_json.remove_tree()
     for name in plan.dropped:
-        for file in folder.files(name):
+        for file in filter(file_is_own, folder.files(name)):
             file.remove_tree()
-        (folder.work / name).remove_tree()
+        remove_own(folder.work / name, WORK_FILES)
 
 
 def finish_preparation(plan: PreparationPlan, cases: Sequence[CaseRecord]) -> PreparationRecord:
@@ -72,5 +107,5 @@ def finish_preparation(plan: PreparationPlan, cases: Sequence[CaseRecord]) -> Pr
     folder, record = plan.folder, plan.record(cases)
     folder.write_dataset_json([case.scan for case in cases])
     write_preparation(folder.root, record)
-    folder.work.remove_tree()
+    remove_own(folder.work, WORK_FILES)
     return record

@@ -35,6 +35,7 @@ from ps3d_core.store.arrays import create_array, open_array, read_box, write_box
 from ps3d_core.store.ledger import Ledger, Record, fingerprint
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import GROUP_FILE, open_image
+from ps3d_core.store.ownership import WORK_FILES, remove_own
 from ps3d_core.training.checks import Volume
 from ps3d_core.training.particle_boxes import ParticleBoxes, block_boxes, joined
 from ps3d_core.training.preparation_plan import CasePlan, PreparationPlan
@@ -72,7 +73,7 @@ def _once(plan: PreparationPlan, case: CasePlan, part: str, compute: Callable[[]
         kept.remove_tree()
     record = {"fingerprint": mark, **compute()}
     kept.write_json(record)
-    _arrays(plan, case, part).remove_tree()
+    remove_own(_arrays(plan, case, part), WORK_FILES)
     return record
 
 

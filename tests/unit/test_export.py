@@ -17,7 +17,7 @@ from ome_zarr_models.v05.image_label import ImageLabel
 from ps3d_core.errors import CorruptDataError, InputError
 from ps3d_core.progress import Progress, StageAdvanced
 from ps3d_core.scan.export import export
-from ps3d_core.scan.marks import nifti_is_marked, tiff_is_marked, zarr_is_marked
+from ps3d_core.scan.marks import nifti_is_marked, tiff_is_marked, zarr_is_exported
 from ps3d_core.scan.slabs import OVERHEAD
 from ps3d_core.scan.sources import open_scan
 from ps3d_core.scan.tiff_writer import write_tiff
@@ -113,13 +113,13 @@ def test_tiff_slices_tell_their_resolution(tmp_path):
 @pytest.mark.parametrize("dtype", ["uint16", "uint32"])
 def test_what_is_written_bears_a_mark(root, dtype):
     source = image(root / "scan.zarr", (IDS % 100).astype(dtype))
-    assert not zarr_is_marked(source)
+    assert not zarr_is_exported(source)
     for name, form in (("out", "tiff"), ("out.nii", "nifti"), ("out.nii.gz", "nifti"), ("out.zarr", "zarr")):
         export(source, root / name, format=form)
     assert tiff_is_marked(root / "out" / "slice_0000.tif")
     assert nifti_is_marked(root / "out.nii")
     assert nifti_is_marked(root / "out.nii.gz")
-    assert zarr_is_marked(root / "out.zarr")
+    assert zarr_is_exported(root / "out.zarr")
     if root.local_path is not None:
         export(source, root / "out.tif", format="tiff")
         assert tiff_is_marked(root / "out.tif")

@@ -19,7 +19,7 @@ from flows.cli import run_alone
 from flows.reference import conversions
 from flows.reference.conversions import CONVERSIONS
 from ps3d_core.scan.ingest import ingest
-from ps3d_core.scan.marks import nifti_is_marked, tiff_is_marked, zarr_is_marked
+from ps3d_core.scan.marks import nifti_is_marked, tiff_is_marked, zarr_is_exported
 from ps3d_core.scan.sources import open_scan
 from ps3d_core.store.layout import Dataset
 from ps3d_core.store.location import Location
@@ -152,8 +152,8 @@ def test_damaged_files_bear_no_mark(work: Path) -> None:
         file.write_bytes(data)
         assert not tiff_is_marked(file)
         assert not nifti_is_marked(file)
-        assert not zarr_is_marked(file.parent)
-    assert not any(is_marked(Location.parse(work)) for is_marked in (tiff_is_marked, nifti_is_marked, zarr_is_marked))
+        assert not zarr_is_exported(file.parent)
+    assert not any(is_marked(Location.parse(work)) for is_marked in (tiff_is_marked, nifti_is_marked, zarr_is_exported))
 
 
 def test_anything_else_is_not(work: Path, capsys: pytest.CaptureFixture[str]) -> None:

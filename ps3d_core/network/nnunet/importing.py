@@ -11,13 +11,22 @@ from torch import nn
 
 from ps3d_core.errors import InputError
 from ps3d_core.network.architecture import Architecture
-from ps3d_core.network.bundle import INFO_NAME, Bundle, fill, load_bundle, save_bundle
+from ps3d_core.network.bundle import (
+    BUNDLE_FILES,
+    INFO_NAME,
+    Bundle,
+    bundle_is_own,
+    fill,
+    load_bundle,
+    save_bundle,
+)
 from ps3d_core.network.nnunet import v1, v2
 from ps3d_core.network.nnunet.folder import Kind, ModelFolder, find_model
 from ps3d_core.network.nnunet.recipe import Recipe
 from ps3d_core.network.nnunet.source import local_folder
 from ps3d_core.network.normalisation import Normalisation, PerScan, ZScore
 from ps3d_core.params import ImportParams
+from ps3d_core.store.claim import Output, claimed
 from ps3d_core.store.location import Location
 from ps3d_core.store.staging import all_or_nothing
 
@@ -49,13 +58,17 @@ def import_model(
 
     """
     params = params or ImportParams()
-    check_target(target, overwrite)
-    with local_folder(source, params.sha256) as root:
+    output = Output(target, bundle_is_own)
+    with (
+        claimed("model import", [output], inputs=[Location.parse(source)]),
+        local_folder(source, params.sha256) as root,
+    ):
+        check_target(target, overwrite)
         folder = find_model(root)
         kind, checkpoints = folder.checkpoints(params.folds, params.checkpoint)
         recipe = _recipe(folder, next(iter(checkpoints.values())), params.configuration)
         assumed = _assumed(recipe, params)
-        with all_or_nothing(target) as place:
+        with all_or_nothing(output, known=BUNDLE_FILES) as place:
             save_bundle(
                 place,
                 _Networks(folder, recipe, checkpoints),

@@ -13,9 +13,18 @@ from typing import Any, Final
 from pydantic import BaseModel, ConfigDict
 
 from ps3d_core import __version__
-from ps3d_core.network.bundle import INFO_NAME, Bundle, load_bundle, record_accuracy, record_training
+from ps3d_core.network.bundle import (
+    BUNDLE_FILES,
+    INFO_NAME,
+    Bundle,
+    bundle_is_own,
+    load_bundle,
+    record_accuracy,
+    record_training,
+)
 from ps3d_core.network.nnunet.importing import import_model
 from ps3d_core.params import ImportParams
+from ps3d_core.store.claim import Output
 from ps3d_core.store.location import Location
 from ps3d_core.store.staging import all_or_nothing
 from ps3d_core.training.nnunet.crossvalidation import Row, mean_row
@@ -66,7 +75,7 @@ def publish(plan: TrainPlan, planned: Planned, packed: Bundle, curves: Sequence[
     packed = record_accuracy(packed, [*rows, mean_row(rows)] if rows else [])
     target = plan.job.bundle
     check_place(plan)
-    with all_or_nothing(target) as place:
+    with all_or_nothing(Output(target, bundle_is_own), known=BUNDLE_FILES) as place:
         for name in (*_weights(packed.location), INFO_NAME):  # the description last: it makes a bundle of the files
             (place / name).write_bytes((packed.location / name).read_bytes())
     return trained(load_bundle(target))

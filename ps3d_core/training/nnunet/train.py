@@ -9,7 +9,7 @@ Every step goes on where a killed run stopped, and does nothing when its result 
 from __future__ import annotations
 
 from ps3d_core.progress import SILENT, Progress
-from ps3d_core.store.lease import sole_run
+from ps3d_core.training.nnunet.claim import training_claimed
 from ps3d_core.training.nnunet.crossvalidation import validate_fold
 from ps3d_core.training.nnunet.packing import Trained, pack, publish, trained
 from ps3d_core.training.nnunet.plan import TrainJob, finished_training, plan_training
@@ -25,7 +25,7 @@ def train(job: TrainJob, progress: Progress = SILENT) -> Trained:
     if (bundle := finished_training(plan)) is not None:
         progress.note(f"{bundle.location}: already trained with these parameters")
         return trained(bundle)
-    with sole_run(plan.workplace.lease, f"training in {plan.workplace.root}", progress.note):
+    with training_claimed(plan, progress.note):
         planned = prepare(plan, progress)
         progress.note(planned.line)
         curves = [train_fold(plan, planned, fold, progress) for fold in plan.folds]

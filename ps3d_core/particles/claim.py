@@ -1,0 +1,44 @@
+"""A folder that gets a particle table and nothing else, held while it is made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from ps3d_core.errors import InputError
+from ps3d_core.store.claim import Output, check_outputs, fresh_folders, silent, working_in
+from ps3d_core.store.layout import LEASE, RUN, WORK
+from ps3d_core.store.lease import Say, sole_run
+from ps3d_core.store.location import Location
+from ps3d_core.store.ownership import work_is_own
+from ps3d_core.store.publishing import is_published
+
+
+@contextmanager
+def table_claimed(output: Location, inputs: Sequence[Location], say: Say = silent) -> Iterator[Location]:
+    """Hold the table in the folder `output` while the body measures `inputs`; yield the folder of intermediates.
+
+    Raises:
+        InputError: when a table of somebody else's is there, or the result of a segmentation, of which it is a part.
+        LeaseTakenError: when another run works there.
+
+    """
+    work = output / ".measure"
+    table = [Output(output / name, is_published) for name in ("particles.csv", "particles.parquet")]
+    outputs = [*table, Output(work, work_is_own)]
+    check_outputs(outputs, inputs=inputs)
+    _refuse_result(output)
+    with (
+        fresh_folders(output / RUN),
+        sole_run(output / LEASE, f"table in {output}", say, tidy=True),
+    ):
+        _refuse_result(output)
+        check_outputs(outputs)
+        with working_in(work):
+            yield work
+
+
+def _refuse_result(output: Location) -> None:
+    for name in (RUN, WORK):
+        if (output / name).exists():
+            raise InputError(f"{output}: holds the result of a segmentation, whose table this is; choose another place")

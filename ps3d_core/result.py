@@ -1,0 +1,80 @@
+"""The result folder of one scan, held while a run makes what belongs there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from ps3d_core.errors import Ps3dError
+from ps3d_core.record import read_record
+from ps3d_core.store.claim import Output, check_outputs, fresh_folders, silent, working_in
+from ps3d_core.store.layout import Result
+from ps3d_core.store.lease import Say, forget_ended, sole_run
+from ps3d_core.store.location import Location
+from ps3d_core.store.ownership import work_is_own, zarr_is_own
+from ps3d_core.store.publishing import adopt, is_published
+
+if TYPE_CHECKING:  # it brings torch, which those who look at results do without
+    from ps3d_core.plan import SegmentPlan
+
+
+def check_result(plan: SegmentPlan) -> None:
+    """Raise `InputError` when something that ps3d did not make lies where the result goes, or an input does."""
+    inputs = [plan.image, plan.job.dataset.metadata, plan.bundle.location]
+    check_outputs(_outputs(plan.job.result), inputs=inputs)
+
+
+@contextmanager
+def result_claimed(plan: SegmentPlan, say: Say = silent) -> Iterator[None]:
+    """Hold the result folder while the body runs, with a place for intermediates.
+
+    They stay when the body ends: `stages.finish_run` removes them with the last step. When it fails because of its
+    input, nothing stays that was not there before.
+
+    Raises:
+        InputError: for a place that may not be written.
+        LeaseTakenError: when another run works on this scan.
+
+    """
+    check_result(plan)
+    result = plan.job.result
+    began = not result.root.exists()
+    try:
+        with fresh_folders(result.run), sole_run(result.lease, f"scan {plan.job.scan}", say):
+            check_result(plan)
+            _adopt(result)
+            with working_in(result.work, [result.labels], keep=True):
+                yield
+    except BaseException:
+        if began and not result.work.exists():
+            result.remove()
+            forget_ended(result.lease)
+        raise
+
+
+def _outputs(result: Result) -> list[Output]:
+    def is_ours(file: Location) -> bool:
+        return is_published(file) or _is_of_earlier_release(result)
+
+    files = (result.table_parquet, result.table_csv, result.report, result.run)
+    return [
+        Output(result.labels, zarr_is_own),
+        Output(result.work, work_is_own),
+        *(Output(file, is_ours) for file in files),
+    ]
+
+
+def _adopt(result: Result) -> None:
+    """Take over the files of a result that an earlier release made, which kept no account of them."""
+    if not is_published(result.run) and _is_of_earlier_release(result):
+        for file in (result.table_parquet, result.table_csv, result.report, result.run):
+            if file.exists():
+                adopt(file)
+
+
+def _is_of_earlier_release(result: Result) -> bool:
+    try:
+        return read_record(result.run) is not None
+    except (Ps3dError, OSError):
+        return False
