@@ -100,7 +100,7 @@ def test_exact_is_what_numpy_says(dataset: Dataset) -> None:
     assert (written["mean"], written["std"], written["voxels"]) == (record.mean, record.std, ALL.size)
     assert list(written["scans"]) == list(VOLUMES)
     assert "confidence" not in written
-    assert sorted(dataset.root.children()) == ["images", "zscore.json"]
+    assert sorted(dataset.root.children()) == [".ps3d-files.json", "images", "zscore.json"]
 
 
 def test_every_chunk_is_read_once(dataset: Dataset, reads: Counter[tuple[str, object]], tmp_path: Path) -> None:
@@ -188,7 +188,7 @@ def test_an_interrupted_run_goes_on(
     assert set(first) & set(chunks_read(reads)) == set()
     assert {name for name, _ in chunks_read(reads)} >= {str(dataset.image("d") / "0" / "c" / "0" / "0" / "0")}
     assert found.mean == pytest.approx(expected["mean"], rel=1e-13)
-    assert sorted(dataset.root.children()) == ["images", "zscore.json"]
+    assert sorted(dataset.root.children()) == [".ps3d-files.json", "images", "zscore.json"]
 
 
 def test_only_what_changed_is_read(dataset: Dataset, reads: Counter[tuple[str, object]]) -> None:
