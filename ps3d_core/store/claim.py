@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from ps3d_core.errors import CorruptDataError, InputError, MissingDataError
+from ps3d_core.store.faults import unusable_place
 from ps3d_core.store.lease import Say, sole_run
 from ps3d_core.store.location import Location
 from ps3d_core.store.ownership import (
@@ -26,9 +26,6 @@ from ps3d_core.store.ownership import (
     remove_own,
     work_is_own,
 )
-
-GIVEN: Final = (InputError, MissingDataError, CorruptDataError)
-"""Errors that say that what a command was given cannot be used, so that trying again is of no use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +51,19 @@ def working_in(work: Location, outputs: Sequence[Location] = (), *, keep: bool =
     mark_own(work)
     try:
         yield
-    except GIVEN:
-        if began:
+    except BaseException as error:
+        if began and is_given(error):
             remove_own(work, WORK_FILES)
             for place in made:
                 remove_own(place, ZARR_FILES)
         raise
     if not keep:
         remove_own(work, WORK_FILES)
+
+
+def is_given(error: BaseException) -> bool:
+    """Whether the error says that what a command was given cannot be used, so that trying again is of no use."""
+    return isinstance(error, InputError | MissingDataError | CorruptDataError) or unusable_place(error) is not None
 
 
 def silent(_text: str) -> None:

@@ -15,7 +15,7 @@ from ps3d_core.errors import (
 )
 
 _LASTING = (MissingDataError, CorruptDataError, AccessDeniedError, NoSpaceError)
-_OF_A_PLACE = (PermissionError, NotADirectoryError, IsADirectoryError)
+_OF_A_PLACE = (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError)
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 _PASSING = {
     errno.EAGAIN,

@@ -121,8 +121,9 @@ class _Lease:
 
     def start(self) -> None:
         for number in _numbers(self.mark.place):
-            if number < self.mark.number:
-                _file(self.mark.place, number).remove_tree()
+            file = _file(self.mark.place, number)
+            if number < self.mark.number and _read_owner(file) is not None:  # else it is no sign of ours
+                file.remove_tree()
         self._renewing.start()
 
     def require(self) -> None:

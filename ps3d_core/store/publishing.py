@@ -11,7 +11,9 @@ import hashlib
 import os
 import tempfile
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from ps3d_core.errors import InputError, MissingDataError
 from ps3d_core.store.aside import set_aside
@@ -24,6 +26,7 @@ _PIECE: Final = 2**20
 _KEPT: Final = 4  # digests of a file: what lies there after any crash is one of the last
 
 Receipt = dict[str, list[str]]
+_RECEIPT: Final = TypeAdapter(Receipt, config=ConfigDict(strict=True))
 
 
 def is_published(file: Location) -> bool:
@@ -98,13 +101,15 @@ def _created(file: Location, source: Path) -> bool:
 
 
 def _receipt(folder: Location) -> Receipt:
+    file = folder / RECEIPT
+    if not file.exists() and not is_link(file):
+        return {}
     try:
-        content: Any = (folder / RECEIPT).read_json()
-    except (InputError, MissingDataError, OSError):
-        return {}
-    if not isinstance(content, dict):
-        return {}
-    return {str(name): [str(one) for one in digests] for name, digests in content.items() if isinstance(digests, list)}
+        return _RECEIPT.validate_python(file.read_json())
+    except (InputError, MissingDataError, ValidationError, OSError) as error:
+        raise InputError(
+            f"{file}: must say what ps3d wrote in this folder, and cannot be read; restore it, or choose another place"
+        ) from error
 
 
 def _sha256(file: Location) -> str:

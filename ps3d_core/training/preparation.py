@@ -12,10 +12,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from ps3d_core.progress import SILENT, Progress
-from ps3d_core.store.claim import GIVEN, Output, check_outputs, fresh_folders, silent
+from ps3d_core.store.claim import Output, check_outputs, fresh_folders, is_given, silent
 from ps3d_core.store.lease import Say, sole_run
 from ps3d_core.store.location import Location
-from ps3d_core.store.ownership import MARK_FILE, WORK_FILES, mark_own, remove_own
+from ps3d_core.store.ownership import MARK_FILE, WORK_FILES, mark_own, remove_own, work_is_own
 from ps3d_core.training.nnunet_dataset import TRAINING_FILES, file_is_own
 from ps3d_core.training.preparation_plan import PreparationJob, PreparationPlan, plan_preparation
 from ps3d_core.training.preparation_record import CaseRecord, PreparationRecord, read_preparation, write_preparation
@@ -60,13 +60,14 @@ def preparation_claimed(plan: PreparationPlan, say: Say = silent) -> Iterator[No
     """
     folder = plan.folder
     inputs = [volume.place for case in plan.cases for volume in (case.scan.image, case.scan.labels)]
-    check_outputs([Output(folder.root, folder.is_own)], inputs=inputs)
+    check_outputs([Output(folder.root, folder.is_own), Output(folder.work, work_is_own)], inputs=inputs)
     with (
         fresh_folders(folder.root / MARK_FILE),
         unless_begun(folder.root),
         sole_run(folder.lease, str(folder.root), say),
     ):
         mark_own(folder.root)
+        mark_own(folder.work)
         yield
 
 
@@ -76,8 +77,8 @@ def unless_begun(root: Location) -> Iterator[None]:
     began = not root.exists()
     try:
         yield
-    except GIVEN:
-        if began:
+    except BaseException as error:
+        if began and is_given(error):
             remove_own(root, TRAINING_FILES)
         raise
 

@@ -24,8 +24,8 @@ from ps3d_core.scan.tiff_writer import write_tiff
 from ps3d_core.store.arrays import open_array
 from ps3d_core.store.halving import halve
 from ps3d_core.store.location import Location
-from ps3d_core.store.ownership import mark_own
 from ps3d_core.store.ome import create_image, image_spacing, is_label_image, open_image
+from ps3d_core.store.ownership import mark_own
 
 IDS = np.random.default_rng(0).integers(0, 70_000, (13, 20, 31)).astype(np.uint32)
 

@@ -26,8 +26,8 @@ from ps3d_core.store.arrays import open_array
 from ps3d_core.store.halving import halve
 from ps3d_core.store.layout import Dataset
 from ps3d_core.store.location import Location
-from ps3d_core.store.ownership import mark_own
 from ps3d_core.store.ome import image_spacing, open_image
+from ps3d_core.store.ownership import mark_own
 
 GREY = np.random.default_rng(0).integers(0, 60000, (12, 40, 50)).astype(np.uint16)
 SIZES = {"spacing": 0.01, "particle_size": 0.1}
