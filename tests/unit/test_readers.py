@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tifffile import TiffWriter, imwrite
 
 from ps3d_core.errors import CorruptDataError, InputError, MissingDataError
-from ps3d_core.scan.slice_names import check_numbering, natural_order
+from ps3d_core.scan.slice_names import natural_order, one_series
 from ps3d_core.scan.sources import open_scan
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import create_image
@@ -66,10 +66,10 @@ def test_natural_order():
 def test_numbering_in_any_writing(first, count, form):
     names = [form.format(first + i) + ".tif" for i in range(count)]
     assert natural_order(sorted(names)) == names
-    check_numbering(names, "folder")
+    one_series(names, "folder")
     for gone in range(1, count - 1):
         with pytest.raises(InputError, match=f"slice {first + gone} is missing"):
-            check_numbering(names[:gone] + names[gone + 1 :], "folder")
+            one_series(names[:gone] + names[gone + 1 :], "folder")
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_numbering_in_any_writing(first, count, form):
     ],
 )
 def test_names_without_a_gap(names):
-    check_numbering(names, "folder")
+    one_series(names, "folder")
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_names_without_a_gap(names):
 )
 def test_names_with_a_gap(names, message):
     with pytest.raises(InputError, match=message):
-        check_numbering(natural_order(names), "folder")
+        one_series(natural_order(names), "folder")
 
 
 # --- folders of slices ---
