@@ -478,7 +478,10 @@ def test_slabs_in_any_order(tmp_path, ending):
         (108, np.nan, "voxels begin at byte nan"),
         (108, np.inf, "voxels begin at byte inf"),
         (108, 8.0, "vox offset|voxels begin at byte 8"),
-        (116, np.inf, "invalid intercept"),
+        (116, np.inf, "scaled by 1.0 above inf"),
+        (112, np.inf, "scaled by inf"),
+        (112, -np.inf, "scaled by -inf"),
+        (116, np.nan, "scaled by 1.0 above nan"),
     ],
 )
 def test_headers_that_lie(tmp_path, offset, value, message):
