@@ -15,6 +15,7 @@ from ps3d_core.progress import SILENT, Progress, Stage
 from ps3d_core.scan.image_writer import write_levels
 from ps3d_core.scan.marks import ZARR_MARK
 from ps3d_core.scan.nifti_writer import NIFTI_ENDINGS, write_nifti
+from ps3d_core.scan.plausible import spacing_note
 from ps3d_core.scan.reader import ScanReader
 from ps3d_core.scan.slabs import DEFAULT_MEMORY, deepest_slab, read_ahead
 from ps3d_core.scan.sources import is_zarr, open_scan
@@ -51,18 +52,19 @@ def export(
     slice_name: str = SLICE_NAME,
     overwrite: bool = False,
     allow_gaps: bool = False,
+    series: str | None = None,
     memory_bytes: int = DEFAULT_MEMORY,
     progress: Progress = SILENT,
     title: str = "export",
 ) -> ExportSummary:
     """Copy the volume at `source` (anything `open_scan` reads) to `destination`, in its dtype.
 
-    tiff: one file when `destination` ends in .tif or .tiff (BigTIFF above 4 GB), else a folder of slices; nifti: a
-    .nii or .nii.gz file; zarr: an OME-Zarr image. `spacing` in mm, one value or (z, y, x), replaces that of the
-    source; voxels are not resampled. `label` says that voxels are ids; None takes it from the source. `slice_name` is
-    that of single slices, see `write_tiff_slices`. An existing destination is replaced only with `overwrite`, and
-    only when it is of a kind that is written here. `allow_gaps` accepts slices whose numbering leaves some out.
-    `title` is what progress calls it.
+    tiff: one file when `destination` ends in .tif or .tiff (BigTIFF above 4 GB, or when it ends in .btf), else a
+    folder of slices; nifti: a .nii or .nii.gz file; zarr: an OME-Zarr image. `spacing` in mm, one value or (z, y, x),
+    replaces that of the source; voxels are not resampled. `label` says that voxels are ids; None takes it from the
+    source. `slice_name` is that of single slices, see `write_tiff_slices`. An existing destination is replaced only
+    with `overwrite`, and only when it is of a kind that is written here. `allow_gaps` accepts slices whose numbering
+    leaves some out, `series` chooses one scan of several in a folder. `title` is what progress calls it.
     `InputError` names what is wrong; nothing is left of a failed export.
     """
     target = Location.parse(destination)
@@ -70,8 +72,10 @@ def export(
     given = (spacing, spacing, spacing) if isinstance(spacing, float | int) else spacing
     if given is not None and not all(0 < side < 1000 for side in given):
         raise InputError(f"spacing {spacing}: must be above 0 and below 1000 mm; give the edge of a voxel in mm")
-    with open_scan(source, allow_gaps=allow_gaps) as reader:
+    with open_scan(source, allow_gaps=allow_gaps, series=series) as reader:
         size = given or reader.spacing
+        if size and (note := spacing_note(size)) is not None:
+            progress.note(note)
         for note in reader.notes:
             progress.note(f"{reader.description}: {note}")
         with all_or_nothing(target) as place, progress.stage(title, reader.shape[0], "slices") as stage:

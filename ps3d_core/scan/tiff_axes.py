@@ -43,10 +43,10 @@ def check_order(axes: str, shape: tuple[int, ...], name: str) -> None:
 
 def check_picture(page: TiffPage, name: str) -> None:
     """Raise `InputError` when the description of a single page declares its rows to be columns, or else."""
-    if not page.is_shaped:
+    if page.shaped_description is None:
         return
     try:
-        about = json.loads(page.is_shaped)
+        about = json.loads(page.shaped_description)
         axes, shape = str(about["axes"]), tuple(int(n) for n in about["shape"])
     except (ValueError, LookupError, TypeError):
         return  # it declares no axes

@@ -18,6 +18,7 @@ from tifffile import TiffWriter
 from ps3d_core.geometry.boxes import Shape
 from ps3d_core.scan.marks import MARK
 from ps3d_core.scan.slabs import Slabs
+from ps3d_core.scan.tiff_slices import BIG_TIFF_ENDINGS
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import Spacing
 
@@ -27,12 +28,12 @@ IMAGEJ_TYPES = ("uint8", "uint16", "float32")
 
 
 def write_tiff(location: Location, slabs: Slabs, shape: Shape, dtype: np.dtype[Any], spacing: Spacing | None) -> None:
-    """One local TIFF file with a page per slice, voxels contiguous."""
+    """One local TIFF file with a page per slice, voxels contiguous; BigTIFF where its ending or size asks for it."""
     path = location.local_path
     if path is None:
         raise ValueError(f"{location} is not local")
     path.parent.mkdir(parents=True, exist_ok=True)
-    big = prod(shape) * dtype.itemsize > CLASSIC_LIMIT
+    big = prod(shape) * dtype.itemsize > CLASSIC_LIMIT or location.name.lower().endswith(BIG_TIFF_ENDINGS)
     # A last axis of one voxel would be taken for the samples of a pixel.
     imagej = not big and str(dtype) in IMAGEJ_TYPES and shape[2] > 1
     with TiffWriter(path, bigtiff=big, imagej=imagej) as tif:

@@ -92,7 +92,7 @@ def test_names_without_a_gap(names):
         (["s1.tif", "s9.tif"], "slice 2 to 8 is missing"),
         (["t1_5.tif", "t3_90.tif"], "slice 2 is missing"),
         (["s01.tif", "s1.tif", "s2.tif"], "s01.tif and s1.tif have the same number"),
-        (["overview.tif", "s1.tif", "s2.tif"], "overview.tif does not fit"),
+        (["overview.tif", "s1.tif", "s2.tif"], "2 scans: 1 of overview, 2 of s#"),
     ],
 )
 def test_names_with_a_gap(names, message):
