@@ -2,9 +2,9 @@
 
 NIfTI stores x fastest and z slowest, so a range of slices is one run of bytes and, read in C order, already has axes
 (z, y, x). nibabel reads the header; the voxels come straight from the file, and a compressed file is never unpacked
-as a whole: slabs asked for in order are unpacked in order, once. Whoever reads the last slice has the rest of the file
-unpacked as well, since only its end tells whether all before it is whole. Orientation matrices are not applied: axes
-stay as stored, and the spacing is that of the header (pixdim).
+as a whole: slabs asked for in order are unpacked in order, once. Its checksum stands at its end, and is verified when
+the last slice is read. Orientation matrices are not applied: axes stay as stored, and the spacing is that of the
+header (pixdim).
 """
 
 from __future__ import annotations
@@ -34,7 +34,6 @@ _QUIET = logging.getLogger(f"{__name__}.header")  # nibabel logs what it mends; 
 _QUIET.addHandler(logging.NullHandler())
 _QUIET.propagate = False
 _NIFTI2 = (b"\x1c\x02\0\0", b"\0\0\x02\x1c")  # a header of 540 bytes, in either byte order
-_PIECE = 2**20
 _MOST_RATIO = 1032  # deflate packs no tighter
 _STRAIGHT = 1e-3  # cosine below which two axes stand at right angles
 _SAME = 0.01  # relative difference of spacings that are taken to be one
@@ -91,12 +90,12 @@ class NiftiVolume(ScanReader):
         if size * (_MOST_RATIO if self._packed else 1) < end:
             raise InputError(f"{self._name}: truncated, {size} bytes do not hold {self.shape} voxels; restore the file")
         if not self._packed and size > end:
-            self._refuse_excess(size - end)
+            raise self._not_its_header()
 
-    def _refuse_excess(self, count: int) -> None:
-        raise InputError(
-            f"{self._name}: {count} bytes more than its {self.shape} {self._stored} voxels; the header is not that of "
-            "this file; restore it or convert the scan again"
+    def _not_its_header(self) -> InputError:
+        return InputError(
+            f"{self._name}: more bytes than {self.shape} {self._stored} voxels; the header is not that of this file; "
+            "restore it or convert the scan again"
         )
 
     def read(self, start: int, stop: int) -> npt.NDArray[Any]:  # noqa: D102
@@ -105,11 +104,12 @@ class NiftiVolume(ScanReader):
             try:
                 self._stream.seek(self._start + start * self._slice_bytes)
                 whole = fill_from(self._stream, slab)
-                excess = self._rest() if whole and stop == self.shape[0] else 0
+                # Only who reaches the end of a compressed file knows that all before it is whole.
+                excess = whole and stop == self.shape[0] and self._packed and bool(self._stream.read(1))
             except _BROKEN as error:
                 raise InputError(f"{self._name}: damaged ({error}); restore the file") from error
         if excess:
-            self._refuse_excess(excess)
+            raise self._not_its_header()
         if not whole:
             raise InputError(f"{self._name}: truncated before slice {stop}; restore the file")
         if self._scaling is None:
@@ -124,13 +124,6 @@ class NiftiVolume(ScanReader):
     def close(self) -> None:  # noqa: D102
         self._stream.close()
         self._raw.close()
-
-    def _rest(self) -> int:
-        """Bytes behind the voxels; reading them verifies the checksums of a compressed file."""
-        count = 0
-        while piece := self._stream.read(_PIECE):
-            count += len(piece)
-        return count
 
     def _read_scaling(self, header: Any) -> tuple[tuple[float, float] | None, str | None]:
         slope, offset = (float(header[field]) for field in ("scl_slope", "scl_inter"))

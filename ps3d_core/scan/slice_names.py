@@ -14,7 +14,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import combinations, pairwise
+from itertools import chain, combinations, pairwise
 from pathlib import PurePosixPath
 from typing import Final
 
@@ -86,9 +86,8 @@ def _scans_by_word(names: Sequence[str]) -> dict[str, list[str]]:
         for column in changing if len(changing) > 1 else []:
             scans: defaultdict[str, list[str]] = defaultdict(list)
             for name, parts in zip(names, words, strict=True):
-                scans["".join("*" if at in changing and at != column else part for at, part in enumerate(parts))] += [
-                    name
-                ]
+                kept = ["*" if at in changing and at != column else part for at, part in enumerate(parts)]
+                scans["".join(kept)].append(name)
             if min(map(len, scans.values())) > 1:
                 return scans
     return {"*": list(names)}
@@ -115,23 +114,30 @@ def _counts(reading: _Reading | None) -> bool:
 
 def _whole(rows: Sequence[Row]) -> _Reading | None:
     """All rows as one scan, counted by the column that rises with the fewest gaps; None where every one repeats."""
-    readings = [reading for column in _changing(rows) if (reading := _read(rows, (), [range(len(rows))], column))]
-    return max(readings, key=lambda one: (_counts(one), _rises(one.counter), one.density), default=None)
+    return max(_wholes(rows), key=lambda one: (_counts(one), _rises(one.counter), one.density), default=None)
+
+
+def _wholes(rows: Sequence[Row]) -> list[_Reading]:
+    return [reading for column in _changing(rows) if (reading := _read(rows, (), [range(len(rows))], column))]
 
 
 def _parted(rows: Sequence[Row], written: Sequence[Sequence[str]]) -> _Reading | None:
     """Rows as several scans, as few as possible; None where they are one scan beyond doubt."""
     whole, changing = _whole(rows), _changing(rows)
     columns = [column for column in changing if _repeats([texts[column] for texts in written])][:_MOST_LABELS]
-    readings: list[_Reading] = []
-    for count in range(1, len(columns) + 1):
-        for labels in combinations(columns, count):
-            groups: defaultdict[tuple[str, ...], list[int]] = defaultdict(list)
-            for index, texts in enumerate(written):
-                groups[tuple(texts[column] for column in labels)].append(index)
-            found = (_read(rows, labels, list(groups.values()), column) for column in changing if column not in labels)
-            readings += [reading for reading in found if reading and _rivals(reading, whole, rows)]
-    return min(readings, key=lambda one: (not _counts(one), len(one.groups), len(one.labels)), default=None)
+    rivals: list[_Reading] = []
+    explained: list[Sequence[Sequence[int]]] = []
+    for labels in chain.from_iterable(combinations(columns, count + 1) for count in range(len(columns))):
+        groups: defaultdict[tuple[str, ...], list[int]] = defaultdict(list)
+        for index, texts in enumerate(written):
+            groups[tuple(texts[column] for column in labels)].append(index)
+        parts = list(groups.values())
+        if whole and _counts(whole) and _are_stamps(labels, rows, whole.counter):
+            explained.append(parts)
+        readings = (_read(rows, labels, parts, column) for column in changing if column not in labels)
+        rivals += [reading for reading in readings if reading and _is_rival(reading, whole)]
+    doubtful = [reading for reading in rivals if reading.groups not in explained]
+    return min(doubtful, key=lambda one: (not _counts(one), len(one.groups), len(one.labels)), default=None)
 
 
 def _read(
@@ -147,12 +153,10 @@ def _read(
     return _Reading(labels, groups, counter, step, len(rows) / span)
 
 
-def _rivals(parted: _Reading, whole: _Reading | None, rows: Sequence[Row]) -> bool:
-    """Whether the rows may be several scans although they may be one."""
+def _is_rival(parted: _Reading, whole: _Reading | None) -> bool:
+    """Whether the rows are as likely several scans as they are one."""
     if whole is None or not _counts(whole):
         return True
-    if _are_stamps(parted.labels, rows, whole.counter):
-        return False
     return parted.step is not None if whole.step == 1 else _counts(parted)
 
 
@@ -191,9 +195,13 @@ def _check_count(names: Sequence[str], folder: str) -> None:
     """Raise `InputError` when the number that counts the slices leaves one out, or is not what sorts them."""
     if len(names) < 2 or not _is_uniform(names):
         return
-    whole = _whole([_numbers(name) for name in names])
+    rows = [_numbers(name) for name in names]
+    whole = _whole(rows)
     if whole is None or not (_counts(whole) or _rises(whole.counter)):
         return
+    for other in _wholes(rows):
+        if _counts(other) and not (_rises(other.counter) or _rises(other.counter[::-1])):
+            whole = other
     neighbours = list(zip(pairwise(whole.counter), pairwise(names), strict=True))
     for (before, after), (first, second) in neighbours:
         if after < before:
