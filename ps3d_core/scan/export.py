@@ -19,7 +19,7 @@ from ps3d_core.scan.plausible import spacing_note
 from ps3d_core.scan.reader import ScanReader
 from ps3d_core.scan.slabs import DEFAULT_MEMORY, deepest_slab, read_ahead
 from ps3d_core.scan.sources import is_zarr, open_scan
-from ps3d_core.scan.tiff_slices import TIFF_ENDINGS
+from ps3d_core.scan.tiff_slices import BIG_TIFF_ENDINGS, TIFF_ENDINGS
 from ps3d_core.scan.tiff_writer import SLICE_NAME, write_tiff, write_tiff_slices
 from ps3d_core.store.arrays import SHARD
 from ps3d_core.store.halving import method_for
@@ -87,7 +87,8 @@ def export(
                         packed = target.name.lower().endswith(".gz")
                         write_nifti(place, slabs, reader.shape, reader.dtype, size, compressed=packed)
                     elif target.name.lower().endswith(TIFF_ENDINGS):
-                        write_tiff(place, slabs, reader.shape, reader.dtype, size)
+                        big = target.name.lower().endswith(BIG_TIFF_ENDINGS)
+                        write_tiff(place, slabs, reader.shape, reader.dtype, size, big=big)
                     else:
                         write_tiff_slices(place, slabs, reader.shape, size, slice_name)
         return ExportSummary(

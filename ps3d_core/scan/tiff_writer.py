@@ -18,7 +18,6 @@ from tifffile import TiffWriter
 from ps3d_core.geometry.boxes import Shape
 from ps3d_core.scan.marks import MARK
 from ps3d_core.scan.slabs import Slabs
-from ps3d_core.scan.tiff_slices import BIG_TIFF_ENDINGS
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import Spacing
 
@@ -27,13 +26,21 @@ CLASSIC_LIMIT = 4 * 10**9  # bytes of voxels; offsets of 32 bits leave a little 
 IMAGEJ_TYPES = ("uint8", "uint16", "float32")
 
 
-def write_tiff(location: Location, slabs: Slabs, shape: Shape, dtype: np.dtype[Any], spacing: Spacing | None) -> None:
-    """One local TIFF file with a page per slice, voxels contiguous; BigTIFF where its ending or size asks for it."""
+def write_tiff(
+    location: Location,
+    slabs: Slabs,
+    shape: Shape,
+    dtype: np.dtype[Any],
+    spacing: Spacing | None,
+    *,
+    big: bool = False,
+) -> None:
+    """One local TIFF file with a page per slice, voxels contiguous; BigTIFF when `big` or above 4 GB."""
     path = location.local_path
     if path is None:
         raise ValueError(f"{location} is not local")
     path.parent.mkdir(parents=True, exist_ok=True)
-    big = prod(shape) * dtype.itemsize > CLASSIC_LIMIT or location.name.lower().endswith(BIG_TIFF_ENDINGS)
+    big = big or prod(shape) * dtype.itemsize > CLASSIC_LIMIT
     # A last axis of one voxel would be taken for the samples of a pixel.
     imagej = not big and str(dtype) in IMAGEJ_TYPES and shape[2] > 1
     with TiffWriter(path, bigtiff=big, imagej=imagej) as tif:
