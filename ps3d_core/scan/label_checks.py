@@ -16,7 +16,8 @@ MOST_TIMES_LARGER: Final = 12.0
 """Mean particle found to particle expected, by volume: twice the diameter, and a wide distribution, stay below."""
 MOST_TIMES_SMALLER: Final = 100.0
 """The same the other way round: among coarse particles may be much dust."""
-_FILLS: Final = 0.5  # share of the volume that no particle among others takes
+_FILLS: Final = 0.5  # share of the volume that no particle takes
+_GIANT, _LARGE_SHARE = 30.0, 1 / 3  # one that is so much larger than expected, and takes so much of all, is none
 _TABLE: Final = 2**22  # labels below this are counted in a table, those above one by one
 
 
@@ -54,13 +55,18 @@ class LabelSizes:
         labels = int(np.count_nonzero(self._table[1:])) + len(self._rare)
         if not labels:
             return None
-        expected = None if particle_voxels is None else pi / 6 * particle_voxels**3
-        above = expected is None or largest > MOST_TIMES_LARGER * expected
-        if largest > _FILLS * self._total and above:
+        labelled = int(self._table[1:].sum()) + sum(self._rare.values())
+        if particle_voxels is None:
+            if largest <= _FILLS * self._total:
+                return None
             return f"label {label} fills {largest / self._total:.0%} of the volume: background, or a mask?"
-        if expected is None:
-            return None
-        mean = (int(self._table[1:].sum()) + sum(self._rare.values())) / labels
+        expected = pi / 6 * particle_voxels**3
+        if largest > _GIANT * expected and largest > _LARGE_SHARE * labelled:
+            return (
+                f"label {label} fills {largest / self._total:.0%} of the volume, {largest / expected:.0f} times what the "
+                "particle size says: background, or a mask?"
+            )
+        mean = labelled / labels
         if not 1 / MOST_TIMES_SMALLER <= mean / expected <= MOST_TIMES_LARGER:
             return (
                 f"{labels} labels of {mean:.0f} voxels in the mean, where the particle size says {expected:.0f}: a "
