@@ -63,8 +63,8 @@ class LabelSizes:
         expected = pi / 6 * particle_voxels**3
         if largest > _GIANT * expected and largest > _LARGE_SHARE * labelled:
             return (
-                f"label {label} fills {largest / self._total:.0%} of the volume, {largest / expected:.0f} times what the "
-                "particle size says: background, or a mask?"
+                f"label {label} fills {largest / self._total:.0%} of the volume, {largest / expected:.0f} times what "
+                "the particle size says: background, or a mask?"
             )
         mean = labelled / labels
         if not 1 / MOST_TIMES_SMALLER <= mean / expected <= MOST_TIMES_LARGER:

@@ -17,7 +17,9 @@ from tifffile import imwrite
 
 from flows.cli import main
 from ps3d_core.errors import InputError
+from ps3d_core.inbox.arrivals import arrivals_in
 from ps3d_core.scan.sources import open_scan
+from ps3d_core.scan.tiff_slices import TIFF_ENDINGS
 
 GREY = np.random.default_rng(0).integers(0, 60000, (24, 40, 32)).astype(np.uint16)
 LAYOUTS: dict[str, dict[str, Any]] = {"plain": {}, "deflate": {"compression": "zlib"}, "tiles": {"tile": (16, 16)}}
@@ -234,6 +236,13 @@ def test_endings(tmp_path: Path, ending: str) -> None:
     with tifffile.TiffFile(tmp_path / f"out{ending}") as tif:
         assert tif.is_bigtiff == (ending != ".TIF")
         assert np.array_equal(tif.asarray(), GREY)
+
+
+@pytest.mark.parametrize("ending", TIFF_ENDINGS)
+def test_endings_of_arrivals(ending: str) -> None:
+    listing = {name: {"size": 1, "type": "file", "mtime": 1.0} for name in (f"ore{ending.upper()}", "ore.json")}
+    (arrival,) = arrivals_in(listing)
+    assert (arrival.name, arrival.sources) == ("ore", [f"ore{ending.upper()}"])
 
 
 @pytest.mark.parametrize("name", ["scan.tif", "scan.nii", "scan.nii.gz", "slices/s3.tif", "scan", "scan.zarr"])
