@@ -6,6 +6,7 @@ import itertools
 import os
 import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,41 @@ def test_min_is_white_is_said(tmp_path: Path) -> None:
     imwrite(tmp_path / "slices" / "7.tif", GREY[7], photometric="minisblack")
     with pytest.raises(InputError, match=r"7\.tif: 40 x 32 uint16; must be 40 x 32 uint16, MinIsWhite like 0\.tif"):
         read(tmp_path / "slices")
+
+
+@pytest.mark.parametrize(
+    ("change", "options"),
+    [
+        (lambda page: page[:30], {}),
+        (lambda page: page.T.copy(), {}),
+        (lambda page: page.view(np.float16), {}),
+        (lambda page: page.view(np.int16), {}),
+        (lambda page: page, {"compression": "zlib"}),
+        (lambda page: page, {"compression": "zlib", "predictor": True}),
+        (lambda page: page[:, :16].copy().view(np.uint32), {}),
+        (lambda page: np.stack([page] * 3, axis=2), {"photometric": "rgb"}),
+    ],
+)
+@pytest.mark.parametrize("at", [3, 20])
+def test_one_page_among_many_that_is_not_like_the_others(
+    tmp_path: Path, change: Callable[[np.ndarray], np.ndarray], options: dict[str, Any], at: int
+) -> None:
+    with tifffile.TiffWriter(tmp_path / "scan.tif") as tif:
+        for index, values in enumerate(GREY):
+            kept = {"photometric": "minisblack"} | (options if index == at else {})
+            tif.write(change(values) if index == at else values, contiguous=False, metadata=None, **kept)
+    with pytest.raises(InputError, match=r"pages of 2 kinds .* must be alike|RGB"):
+        read(tmp_path / "scan.tif")
+
+
+@pytest.mark.parametrize("about", [None, {}])
+def test_pages_that_show_their_values_differently_are_refused(tmp_path: Path, about: dict[str, Any] | None) -> None:
+    with tifffile.TiffWriter(tmp_path / "scan.tif") as tif:
+        for index, values in enumerate(GREY):
+            shown = "miniswhite" if index == 3 else "minisblack"
+            tif.write(values, photometric=shown, contiguous=False, metadata=about)
+    with pytest.raises(InputError, match=r"pages of .* kinds \(40 x 32 uint16, 40 x 32 uint16, MinIsWhite\)"):
+        read(tmp_path / "scan.tif")
 
 
 def test_a_colour_table_is_said(tmp_path: Path) -> None:
