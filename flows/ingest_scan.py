@@ -19,6 +19,7 @@ def ingest_scan(
     spacing: float | None = None,
     overwrite: bool = False,
     allow_gaps: bool = False,
+    series: str | None = None,
 ) -> IngestSummary:
     """Bring one scan into a dataset, whole or not at all.
 
@@ -31,6 +32,8 @@ def ingest_scan(
         spacing: Edge of a voxel in mm. Leave it out when the source says it (NIfTI, OME-Zarr, some TIFF).
         overwrite: Replace a scan of this name. Otherwise such a run fails and changes nothing.
         allow_gaps: Take a stack with missing slice numbers; the slices close up. Otherwise such a run fails.
+        series: Which scan to take of a folder that holds several: a pattern for the names of its slices, like ore1_*,
+            or a word that only they have.
 
     Returns:
         What was ingested.
@@ -44,4 +47,5 @@ def ingest_scan(
         particle_size=particle_size,
         overwrite=overwrite,
         allow_gaps=allow_gaps,
+        series=series,
     )

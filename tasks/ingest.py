@@ -34,6 +34,7 @@ def ingest(
     particle_size: float,
     overwrite: bool,
     allow_gaps: bool,
+    series: str | None,
 ) -> IngestSummary:
     """Copy one scan into a dataset."""
     summary = core.ingest(
@@ -44,6 +45,7 @@ def ingest(
         particle_size=particle_size,
         overwrite=overwrite,
         allow_gaps=allow_gaps,
+        series=series,
         progress=run_progress(name),
     )
     shown = summary.model_dump() | {"shape": shape_text(summary.shape), "seconds": round(summary.seconds, 1)}

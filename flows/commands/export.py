@@ -29,12 +29,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--spacing",
         type=spacing_mm,
         metavar="MM",
-        help="edge of a voxel, mm, or with a unit: 12.5um; Z,Y,X where they differ (default: what the source says)",
+        help="edge of a voxel, mm, or with a unit: 12.5um; Z,Y,X where they differ, like 20,10,10um (default: what the "
+        "source says)",
     )
     parser.add_argument(
         "--labels", action="store_true", help="voxels are ids: coarser levels of a Zarr show ids, not means"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace the volume at DEST; nothing else is")
+    parser.add_argument(
+        "--series",
+        metavar="PATTERN",
+        help="which scan of a folder that holds several: names of its slices (ore1_*; # is a number) or a word in them",
+    )
     parser.add_argument("--allow-gaps", action="store_true", help="accept slices whose numbering leaves some out")
 
 
@@ -53,6 +59,7 @@ def run(args: argparse.Namespace) -> None:
             label=args.labels or None,
             overwrite=args.overwrite,
             allow_gaps=args.allow_gaps,
+            series=args.series,
             progress=progress,
         )
     shape = shape_text(summary.shape)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import argparse
 
-from flows.arguments import length_mm
+from flows.arguments import length_mm, voxel_mm
 
 PURPOSE = "bring a scan into a dataset: TIFF, NIfTI or Zarr"
 EXAMPLES = """\
   ps3d ingest slices/ data --name ore --spacing 0.0125 --particle-size 0.3
   ps3d ingest scan.tif s3://bucket/data --name ore-2.5um --spacing 0.0025 --particle-size 0.08
   ps3d ingest scan.nii.gz data --name tablet --particle-size 0.5       spacing from the file
+  ps3d ingest both/ data --name ore-80 --spacing 12.5um --particle-size 0.3 --series "*_80kV"       one scan of two
   ps3d ingest labels/ data --name ore --labels                         its particles, numbered, for training
 
 SOURCE is read slice by slice and never held in memory as a whole. Slices are taken in natural order (2 before 10);
-a gap in their numbering, mixed shapes or a truncated file is an error, and then nothing is left in the dataset.
+a gap in their numbering, slices of two scans, mixed shapes or a truncated file is an error, and then nothing is left in
+the dataset. A voxel above 1 mm must be written with its unit (12.5mm), since 12.5um is more likely meant.
 The scanner's own grey values and type are kept."""
 
 
@@ -25,7 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", required=True, metavar="NAME", help="name of the scan in the dataset")
     parser.add_argument(
         "--spacing",
-        type=length_mm,
+        type=voxel_mm,
         metavar="MM",
         help="edge of a voxel, mm, or with a unit: 12.5um (default: what the source says)",
     )
@@ -41,6 +43,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="SOURCE holds the particles of the scan NAME in DATASET: 0 is background, each number one particle",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace a scan of this name")
+    parser.add_argument(
+        "--series",
+        metavar="PATTERN",
+        help="which scan of a folder that holds several: names of its slices (ore1_*; # is a number) or a word in them",
+    )
     parser.add_argument("--allow-gaps", action="store_true", help="accept slices whose numbering leaves some out")
 
 
@@ -72,6 +79,7 @@ def _ingest_labels(args: argparse.Namespace) -> None:
             args.name,
             overwrite=args.overwrite,
             allow_gaps=args.allow_gaps,
+            series=args.series,
             progress=progress,
         )
     shape = shape_text(summary.shape)
@@ -96,6 +104,7 @@ def _ingest_scan(args: argparse.Namespace) -> None:
             particle_size=args.particle_size,
             overwrite=args.overwrite,
             allow_gaps=args.allow_gaps,
+            series=args.series,
             progress=progress,
         )
     shape = shape_text(summary.shape)

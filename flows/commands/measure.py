@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from flows.arguments import length_mm
+from flows.arguments import voxel_mm
 
 PURPOSE = "measure the particles of any label image"
 EXAMPLES = """\
@@ -21,7 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("output", metavar="OUTPUT", help="folder or URL for the table")
     parser.add_argument("--image", metavar="IMAGE", help="the scan itself, for the grey values of particles")
     parser.add_argument(
-        "--spacing", type=length_mm, metavar="MM", help="edge of a voxel, mm (default: what LABELS says)"
+        "--spacing", type=voxel_mm, metavar="MM", help="edge of a voxel, mm (default: what LABELS says)"
     )
 
 

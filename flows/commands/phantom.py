@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from flows.arguments import length_mm, not_negative, positive, validated
+from flows.arguments import not_negative, positive, validated, voxel_mm
 
 PURPOSE = "make a synthetic scan with known particles"
 EXAMPLES = """\
@@ -26,7 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=not_negative, required=True, metavar="N", help="another seed, another scan")
     parser.add_argument(
-        "--spacing", type=length_mm, default=0.01, metavar="MM", help="edge of a voxel, mm (default: 0.01)"
+        "--spacing", type=voxel_mm, default=0.01, metavar="MM", help="edge of a voxel, mm (default: 0.01)"
     )
     parser.add_argument(
         "--dtype", choices=("uint8", "uint16", "float32"), help="of the grey values, without --family (default: uint16)"

@@ -11,7 +11,7 @@ import argparse
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
-from flows.arguments import length_mm
+from flows.arguments import edges_mm
 from flows.cli import run_alone
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Kind = Literal["tiff", "nifti", "zarr"]
 
 _IN_WORDS: Final = {"tiff": "folder of TIFF slices", "nifti": ".nii.gz or .nii file", "zarr": "Zarr image"}
-_ENDINGS: Final = (".nii.gz", ".nii", ".zarr", ".tiff", ".tif")
+_ENDINGS: Final = (".nii.gz", ".nii", ".zarr", ".tiff", ".tif", ".btf", ".tf2", ".tf8")
 _SLICE_NAME: Final = "{index}.tiff"
 
 
@@ -49,7 +49,6 @@ class Conversion:
                 "-s",
                 "--spacing",
                 required=True,
-                type=length_mm,
                 nargs=3,
                 metavar=("X", "Y", "Z"),
                 help="edges of a voxel, mm or with a unit like 12.5um",
@@ -68,7 +67,8 @@ class Conversion:
         source, output = existing(args.input), Location.parse(args.output)
         target = output if self.names_file else output / self._named(_stem(source.name))
         _check_replaceable(target, self.target)
-        spacing = (args.spacing[2], args.spacing[1], args.spacing[0]) if self.asks_spacing else None
+        x, y, z = edges_mm(args.spacing) if self.asks_spacing else (0.0, 0.0, 0.0)
+        spacing = (z, y, x) if self.asks_spacing else None
         with shown() as progress:
             summary = export(
                 source,

@@ -16,10 +16,11 @@ from ps3d_core.progress import SILENT, Progress, Stage
 from ps3d_core.scan.image_writer import write_levels
 from ps3d_core.scan.marks import SLICE_FILES, ZARR_MARK, nifti_is_marked, slices_are_marked, tiff_is_marked
 from ps3d_core.scan.nifti_writer import NIFTI_ENDINGS, write_nifti
+from ps3d_core.scan.plausible import spacing_note
 from ps3d_core.scan.reader import ScanReader
 from ps3d_core.scan.slabs import DEFAULT_MEMORY, deepest_slab, read_ahead
 from ps3d_core.scan.sources import open_scan
-from ps3d_core.scan.tiff_slices import TIFF_ENDINGS
+from ps3d_core.scan.tiff_slices import BIG_TIFF_ENDINGS, TIFF_ENDINGS
 from ps3d_core.scan.tiff_writer import SLICE_NAME, write_tiff, write_tiff_slices
 from ps3d_core.store.arrays import SHARD
 from ps3d_core.store.claim import Output, claimed, is_empty_folder
@@ -54,18 +55,19 @@ def export(
     slice_name: str = SLICE_NAME,
     overwrite: bool = False,
     allow_gaps: bool = False,
+    series: str | None = None,
     memory_bytes: int = DEFAULT_MEMORY,
     progress: Progress = SILENT,
     title: str = "export",
 ) -> ExportSummary:
     """Copy the volume at `source` (anything `open_scan` reads) to `destination`, in its dtype.
 
-    tiff: one file when `destination` ends in .tif or .tiff (BigTIFF above 4 GB), else a folder of slices; nifti: a
-    .nii or .nii.gz file; zarr: an OME-Zarr image. `spacing` in mm, one value or (z, y, x), replaces that of the
-    source; voxels are not resampled. `label` says that voxels are ids; None takes it from the source. `slice_name` is
-    that of single slices, see `write_tiff_slices`. An existing destination is replaced only with `overwrite`, and
-    only when ps3d made it. `allow_gaps` accepts slices whose numbering leaves some out.
-    `title` is what progress calls it.
+    tiff: one file when `destination` ends in .tif or .tiff (BigTIFF above 4 GB, or when it ends in .btf), else a
+    folder of slices; nifti: a .nii or .nii.gz file; zarr: an OME-Zarr image. `spacing` in mm, one value or (z, y, x),
+    replaces that of the source; voxels are not resampled. `label` says that voxels are ids; None takes it from the
+    source. `slice_name` is that of single slices, see `write_tiff_slices`. An existing destination is replaced only
+    with `overwrite`, and only when ps3d made it. `allow_gaps` accepts slices whose numbering leaves some out, `series`
+    chooses one scan of several in a folder. `title` is what progress calls it.
     `InputError` names what is wrong; nothing is left of a failed export.
     """
     target, origin = Location.parse(destination), Location.parse(source)
@@ -77,8 +79,10 @@ def export(
     with claimed("export", [output], inputs=[origin], say=progress.note), ExitStack() as stack:
         if target.exists() and not is_empty_folder(target) and not is_own(target) and not overwrite:
             raise InputError(f"{target}: already exists", "replace it with <overwrite>", "choose another destination")
-        reader = stack.enter_context(open_scan(origin, allow_gaps=allow_gaps))
+        reader = stack.enter_context(open_scan(origin, allow_gaps=allow_gaps, series=series))
         size = given or reader.spacing
+        if size and (note := spacing_note(size)) is not None:
+            progress.note(note)
         for note in reader.notes:
             progress.note(f"{reader.description}: {note}")
         with all_or_nothing(output, known=known) as place, progress.stage(title, reader.shape[0], "slices") as stage:
@@ -90,7 +94,8 @@ def export(
                         packed = target.name.lower().endswith(".gz")
                         write_nifti(place, slabs, reader.shape, reader.dtype, size, compressed=packed)
                     elif target.name.lower().endswith(TIFF_ENDINGS):
-                        write_tiff(place, slabs, reader.shape, reader.dtype, size)
+                        big = target.name.lower().endswith(BIG_TIFF_ENDINGS)
+                        write_tiff(place, slabs, reader.shape, reader.dtype, size, big=big)
                     else:
                         write_tiff_slices(place, slabs, reader.shape, size, slice_name)
         return ExportSummary(

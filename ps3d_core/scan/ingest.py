@@ -22,9 +22,12 @@ from ps3d_core.errors import InputError
 from ps3d_core.geometry.boxes import Shape
 from ps3d_core.progress import SILENT, Progress
 from ps3d_core.scan.image_writer import write_levels
+from ps3d_core.scan.label_checks import LabelSizes
+from ps3d_core.scan.plausible import spacing_note
 from ps3d_core.scan.reader import ScanReader
 from ps3d_core.scan.slabs import DEFAULT_MEMORY
 from ps3d_core.scan.sources import open_scan
+from ps3d_core.scan.whole_labels import as_labels
 from ps3d_core.store.claim import Output, claimed
 from ps3d_core.store.halving import method_for
 from ps3d_core.store.layout import Dataset
@@ -64,15 +67,16 @@ def ingest(
     particle_size: float,
     overwrite: bool = False,
     allow_gaps: bool = False,
+    series: str | None = None,
     memory_bytes: int = DEFAULT_MEMORY,
     progress: Progress = SILENT,
 ) -> IngestSummary:
     """Copy the scan at `source` (see `open_scan`) into `dataset` under `name`, in the scanner's dtype.
 
-    `spacing` and `particle_size` (mean diameter) are in mm; a spacing of None is taken from the source where it says
-    one. `memory_bytes` bounds what is held at once; less memory means flatter shards. An existing scan is replaced
-    only with `overwrite`, and only when ps3d made it. `InputError` names what is wrong; nothing is left of a failed
-    ingest, and what a killed one left is taken up by the next.
+    `series` chooses one scan of several in a folder. `spacing` and `particle_size` (mean diameter) are in mm; a
+    spacing of None is taken from the source where it says one. `memory_bytes` bounds what is held at once; less memory
+    means flatter shards. An existing scan is replaced only with `overwrite`, and only when ps3d made it. `InputError`
+    names what is wrong; nothing is left of a failed ingest, and what a killed one left is taken up by the next.
     """
     started = time.perf_counter()
     origin, target = Location.parse(source), dataset.image(name)
@@ -84,11 +88,10 @@ def ingest(
             raise InputError(
                 f"scan {name!r}: already in {dataset.root}", "replace it with <overwrite>", "give another <name>"
             )
-        reader = stack.enter_context(open_scan(origin, allow_gaps=allow_gaps))
+        reader = stack.enter_context(open_scan(origin, allow_gaps=allow_gaps, series=series))
         spacing = _checked_spacing(reader, spacing, progress)
         _check_particle_size(reader.shape, spacing, particle_size)
-        for note in reader.notes:
-            progress.note(f"{reader.description}: {note}")
+        _tell(reader, reader.notes, progress)
         content = _Content()
         method = method_for(reader.dtype, label=False)
         enter = partial(dataset.add_scan, name, spacing, particle_size, progress.note)
@@ -108,6 +111,7 @@ def ingest(
                 method=method,
                 attributes={MARK: {**about, "version": __version__, **content.summary()}},
             )
+        _tell(reader, content.notes(), progress)
         return IngestSummary(
             name=name,
             image=str(target),
@@ -141,55 +145,56 @@ def ingest_labels(
     *,
     overwrite: bool = False,
     allow_gaps: bool = False,
+    series: str | None = None,
     memory_bytes: int = DEFAULT_MEMORY,
     progress: Progress = SILENT,
 ) -> LabelsSummary:
     """Copy instance labels at `source` (see `open_scan`) into `dataset`, to the scan `name` that they belong to.
 
-    Labels are integers, 0 is background, every other number is one particle; their shape is that of the scan. Their
-    dtype is kept. `InputError` names what is wrong; nothing is left of a failed ingest.
+    Labels are whole numbers, 0 is background, every other number is one particle; their shape is that of the scan.
+    Integers keep their dtype, floats become uint32. Labels that can hardly be particles of the scan's particle size
+    are refused. `InputError` names what is wrong; nothing is left of a failed ingest.
     """
     started = time.perf_counter()
-    origin, target, spacing = Location.parse(source), dataset.truth(name), dataset.scan_info(name).spacing
+    origin, target, info = Location.parse(source), dataset.truth(name), dataset.scan_info(name)
     output = Output(target, zarr_is_own)
     with claimed("ingest", [output], inputs=[origin], say=progress.note), ExitStack() as stack:
         scan_shape = tuple(open_image(dataset.require_image(name)).shape)
         if (target / GROUP_FILE).exists() and not overwrite:
             raise InputError(f"scan {name!r}: already has labels, {target}", "replace them with <overwrite>")
-        reader = stack.enter_context(open_scan(origin, allow_gaps=allow_gaps))
-        if reader.dtype.kind not in "iu":
-            raise InputError(
-                f"{reader.description}: labels of type {reader.dtype}; must be integers; convert them first"
-            )
+        reader = stack.enter_context(as_labels(open_scan(origin, allow_gaps=allow_gaps, series=series)))
         if reader.shape != scan_shape:
             raise InputError(
                 f"{reader.description}: labels of {reader.shape} voxels, scan {name!r} of {scan_shape}: must be the "
                 "same; give the labels of this scan"
             )
-        for note in reader.notes:
-            progress.note(f"{reader.description}: {note}")
-        highest = 0
+        _tell(reader, reader.notes, progress)
+        sizes = LabelSizes()
 
         def look(start: int, slab: npt.NDArray[Any]) -> None:
-            nonlocal highest
             if (low := int(slab.min())) < 0:
                 raise InputError(f"slices from {start}: label {low}; must be 0 or above; mend the labels")
-            highest = max(highest, int(slab.max()))
+            sizes.add(slab)
 
         method = method_for(reader.dtype, label=True)
         with all_or_nothing(output) as place, progress.stage("ingest", reader.shape[0], "slices") as stage:
             shapes = write_levels(reader, place, method=method, memory_bytes=memory_bytes, stage=stage, inspect=look)
-            if not highest:
+            if not sizes.highest:
                 raise InputError(
                     f"{reader.description}: no label above 0; give instance labels, one number per particle"
                 )
-            write_metadata(place, shapes, spacing=spacing, name=name, label=True, method=method)
+            if (problem := sizes.problem(info.particle_size / info.spacing)) is not None:
+                raise InputError(
+                    f"{reader.description}: {problem}; give one number per particle and 0 for background, or correct "
+                    f"particle_size of {name!r} in metadata.json ({info.particle_size:g} mm)"
+                )
+            write_metadata(place, shapes, spacing=info.spacing, name=name, label=True, method=method)
         return LabelsSummary(
             name=name,
             labels=str(target),
             shape=reader.shape,
             dtype=str(reader.dtype),
-            highest=highest,
+            highest=sizes.highest,
             seconds=time.perf_counter() - started,
         )
 
@@ -212,27 +217,41 @@ class _Content:
         self._digest.update(slab.data)
         self._minimum, self._maximum = min(self._minimum, low), max(self._maximum, high)
 
+    def notes(self) -> tuple[str, ...]:
+        """What to say of a scan in which there is nothing to see."""
+        if self._minimum != self._maximum:
+            return ()
+        return (f"every voxel is {self._minimum}: no particles can be found in it; is it the right source?",)
+
     def summary(self) -> dict[str, Any]:
         """SHA-256 of all voxels (native byte order, C order), least and greatest value."""
         low, high = np.asarray(self._minimum).item(), np.asarray(self._maximum).item()
         return {"sha256": self._digest.hexdigest(), "minimum": low, "maximum": high}
 
 
+def _tell(reader: ScanReader, notes: tuple[str, ...], progress: Progress) -> None:
+    for note in notes:
+        progress.note(f"{reader.description}: {note}")
+
+
 def _checked_spacing(reader: ScanReader, spacing: float | None, progress: Progress) -> float:
     own = reader.spacing
     if spacing is None:
         if own is None:
-            raise InputError(f"{reader.description}: the source does not say its spacing; give --spacing in mm")
+            raise InputError(f"{reader.description}: the source does not say its spacing", "give <spacing> in mm")
         if max(own) > min(own) * (1 + SAME_SPACING):
             raise InputError(
-                f"{reader.description}: spacing {own} mm; must be the same along all axes; resample the scan, or give "
-                "--spacing to treat it as equal"
+                f"{reader.description}: spacing {own} mm; must be the same along all axes",
+                "resample the scan",
+                "treat it as equal with <spacing>",
             )
         spacing = own[2]
     if not (isfinite(spacing) and 0 < spacing < 1000):
         raise InputError(f"spacing {spacing}: must be above 0 and below 1000 mm; give the edge of a voxel in mm")
     if own and any(abs(side - spacing) > SAME_SPACING * spacing for side in own):
         progress.note(f"spacing {spacing} mm is used; the source says {own} mm (z, y, x)")
+    if (note := spacing_note([spacing])) is not None:
+        progress.note(note)
     return float(spacing)
 
 
@@ -241,5 +260,7 @@ def _check_particle_size(shape: Shape, spacing: float, particle_size: float) -> 
     if not (isfinite(particle_size) and least <= particle_size <= most):
         raise InputError(
             f"particle size {particle_size} mm: must be {least:g} mm ({LEAST_VOXELS:g} voxels) to {most:g} mm (the "
-            f"longest side of the scan) at a spacing of {spacing:g} mm; correct --particle-size or --spacing"
+            f"longest side of the scan) at a spacing of {spacing:g} mm",
+            "correct <particle_size>",
+            "correct <spacing>",
         )

@@ -2,8 +2,9 @@
 
 NIfTI stores x fastest and z slowest, so a range of slices is one run of bytes and, read in C order, already has axes
 (z, y, x). nibabel reads the header; the voxels come straight from the file, and a compressed file is never unpacked
-as a whole: slabs asked for in order are unpacked in order, once. Orientation matrices are not applied: axes stay as
-stored, and the spacing is that of the header (pixdim).
+as a whole: slabs asked for in order are unpacked in order, once. Its checksum stands at its end, and is verified when
+the last slice is read. Orientation matrices are not applied: axes stay as stored, and the spacing is that of the
+header (pixdim).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import gzip
 import logging
 import zlib
-from math import isfinite
+from math import isfinite, isinf, isnan
 from threading import Lock
 from typing import Any, BinaryIO, cast
 
@@ -27,11 +28,15 @@ from ps3d_core.scan.reader import ScanReader, scan_dtype, scan_shape
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import Spacing
 
+_UNITS = {0: "unknown", 1: "meter", 2: "mm", 3: "micron"}
 _MM_PER_UNIT = {"mm": 1.0, "micron": 1e-3, "meter": 1000.0, "unknown": 1.0}
 _QUIET = logging.getLogger(f"{__name__}.header")  # nibabel logs what it mends; what it cannot mend it raises
 _QUIET.addHandler(logging.NullHandler())
 _QUIET.propagate = False
 _NIFTI2 = (b"\x1c\x02\0\0", b"\0\0\x02\x1c")  # a header of 540 bytes, in either byte order
+_MOST_RATIO = 1032  # deflate packs no tighter
+_STRAIGHT = 1e-3  # cosine below which two axes stand at right angles
+_SAME = 0.01  # relative difference of spacings that are taken to be one
 _BROKEN = (EOFError, OSError, ValueError, OverflowError, zlib.error)
 
 
@@ -68,16 +73,30 @@ class NiftiVolume(ScanReader):
         if self._stored.names is not None:
             raise InputError(f"{self._name}: RGB; must be 1 grey value per voxel; convert to greyscale")
         self.dtype = scan_dtype(self._stored, self._name)
-        self._scaling = self._read_scaling(header)
+        self._scaling, unscaled = self._read_scaling(header)
+        notes = [unscaled]
         if self._scaling:
             self.dtype = np.result_type(self.dtype, np.float32)
             factor, offset = self._scaling
-            self.notes = (f"values are stored in units of {factor:g} above {offset:g}: kept as {self.dtype}",)
-        self.spacing = _spacing(header) if self._states_lengths else None
+            notes = [f"values are stored in units of {factor:g} above {offset:g}: kept as {self.dtype}"]
+        self.spacing, doubt = _spacing(header, self._lengths)
+        self.notes = tuple(filter(None, (*notes, doubt, _turned(header))))
         self._start = self._read_start(header)
         self._slice_bytes = self.shape[1] * self.shape[2] * self._stored.itemsize
-        if not self._packed and size_of(self._raw) < self._start + self.shape[0] * self._slice_bytes:
-            raise InputError(f"{self._name}: truncated, shorter than {self.shape} voxels; restore the file")
+        self._check_size()
+
+    def _check_size(self) -> None:
+        size, end = size_of(self._raw), self._start + self.shape[0] * self._slice_bytes
+        if size * (_MOST_RATIO if self._packed else 1) < end:
+            raise InputError(f"{self._name}: truncated, {size} bytes do not hold {self.shape} voxels; restore the file")
+        if not self._packed and size > end:
+            raise self._not_its_header()
+
+    def _not_its_header(self) -> InputError:
+        return InputError(
+            f"{self._name}: more bytes than {self.shape} {self._stored} voxels; the header is not that of this file; "
+            "restore it or convert the scan again"
+        )
 
     def read(self, start: int, stop: int) -> npt.NDArray[Any]:  # noqa: D102
         slab = np.empty((stop - start, *self.shape[1:]), self._stored)
@@ -85,10 +104,12 @@ class NiftiVolume(ScanReader):
             try:
                 self._stream.seek(self._start + start * self._slice_bytes)
                 whole = fill_from(self._stream, slab)
-                if whole and stop == self.shape[0]:
-                    self._stream.read(1)  # reaching the end verifies the checksum of a compressed file
+                # Only who reaches the end of a compressed file knows that all before it is whole.
+                excess = whole and stop == self.shape[0] and self._packed and bool(self._stream.read(1))
             except _BROKEN as error:
                 raise InputError(f"{self._name}: damaged ({error}); restore the file") from error
+        if excess:
+            raise self._not_its_header()
         if not whole:
             raise InputError(f"{self._name}: truncated before slice {stop}; restore the file")
         if self._scaling is None:
@@ -104,12 +125,14 @@ class NiftiVolume(ScanReader):
         self._stream.close()
         self._raw.close()
 
-    def _read_scaling(self, header: Any) -> tuple[float, float] | None:
-        try:
-            slope, offset = header.get_slope_inter()
-        except HeaderDataError as error:
-            raise InputError(f"{self._name}: {error}; correct scl_slope and scl_inter") from error
-        return None if slope in (None, 1.0) and not offset else (float(slope or 1), float(offset or 0))
+    def _read_scaling(self, header: Any) -> tuple[tuple[float, float] | None, str | None]:
+        slope, offset = (float(header[field]) for field in ("scl_slope", "scl_inter"))
+        if isinf(slope) or (isinf(offset) and slope) or (isnan(offset) and not isnan(slope) and slope):
+            raise InputError(f"{self._name}: values scaled by {slope} above {offset}; correct scl_slope and scl_inter")
+        if isnan(slope) or slope == 0:  # which mean: not scaled
+            means_more = isfinite(offset) and offset != 0
+            return None, f"scl_inter {offset:g} without a slope is not applied" if means_more else None
+        return None if (slope, offset) == (1.0, 0.0) else (slope, offset), None
 
     def _read_start(self, header: Any) -> int:
         start = float(header["vox_offset"])
@@ -127,8 +150,14 @@ class NiftiVolume(ScanReader):
             magic = header["magic"].item()
             if not magic.startswith((b"n+", b"ni")):
                 raise InputError(f"{self._name}: not a NIfTI file (magic {magic!r}); restore it or convert the scan")
-            self._states_lengths = bool(np.all(header["pixdim"][1:4]))  # zeros are made 1 by what follows
+            self._lengths = np.array(header["pixdim"][1:4])  # zeros and signs are mended by what follows
+            bits = int(header["bitpix"])
             header.check_fix(logger=_QUIET)
+            if bits not in (0, int(header["bitpix"])):
+                kind = header.get_data_dtype()
+                raise InputError(
+                    f"{self._name}: voxels of {bits} bits and of type {kind}; restore it or convert the scan"
+                )
         except (WrapStructError, HeaderDataError, *_BROKEN) as error:
             if isinstance(error, InputError):
                 raise
@@ -139,18 +168,52 @@ class NiftiVolume(ScanReader):
         return header
 
 
-def _spacing(header: Any) -> Spacing | None:
-    # Without a unit NIfTI means mm by custom; all ones without a unit is what programs write that know nothing.
+def _spacing(header: Any, lengths: npt.NDArray[Any]) -> tuple[Spacing | None, str | None]:
+    """Spacing in mm where it is beyond doubt, and else why what is stated is not believed."""
+    x, y, z = map(_decimal, lengths)
+    stated = f"its spacing {z:g}, {y:g}, {x:g} (z, y, x) is not used"
+    code = int(header["xyzt_units"]) & 7
+    unit = _UNITS.get(code)
+    if unit is None:
+        return None, f"{stated}: unit {code} is none of NIfTI's"
+    if unit == "unknown" and x == y == z == 1.0:  # what programs write that know nothing
+        return None, None
+    if not all(isfinite(side) and side > 0 for side in (x, y, z)):
+        return None, f"{stated}: lengths must be above 0"
+    if (columns := _axes(header)) is not None:
+        with np.errstate(over="ignore", invalid="ignore"):
+            sides = np.linalg.norm(columns, axis=0)
+        if not np.allclose(sides, (x, y, z), rtol=_SAME, atol=0):
+            z, y, x = map(_decimal, sides[::-1])
+            return None, f"{stated}: its sform says {z:g}, {y:g}, {x:g}"
+    mm = _MM_PER_UNIT[unit]
+    return (z * mm, y * mm, x * mm), None
+
+
+def _turned(header: Any) -> str | None:
+    """What to say of axes that do not lie along those of the room, in their order and direction."""
+    columns = _axes(header)
     try:
-        unit = header.get_xyzt_units()[0]
-    except KeyError:
-        unit = "unknown"
-    x, y, z = (_decimal(length) * _MM_PER_UNIT.get(unit, 1.0) for length in header.get_zooms()[:3])
-    unknown = unit == "unknown" and x == y == z == 1.0
-    known = not unknown and all(isfinite(side) and side > 0 for side in (x, y, z))
-    return (z, y, x) if known else None
+        if columns is None:
+            columns = header.get_qform()[:3, :3] if int(header["qform_code"]) > 0 else np.eye(3)
+    except (ValueError, HeaderDataError):
+        columns = np.full((3, 3), np.nan)
+    if not np.isfinite(columns).all():
+        return "its orientation is no rotation and is not applied"
+    longest = np.abs(columns).max()
+    columns = columns / (longest or 1)
+    turned = np.abs(columns - np.diag(np.diag(columns))).max() > _STRAIGHT
+    mirrored = np.linalg.det(columns) < 0
+    if turned or mirrored:
+        return f"its header {'turns' if turned else 'mirrors'} the axes; they are taken as stored"
+    return None
+
+
+def _axes(header: Any) -> npt.NDArray[Any] | None:
+    """The columns of the sform, where there is one."""
+    return header.get_sform()[:3, :3] if int(header["sform_code"]) > 0 else None
 
 
 def _decimal(length: np.floating[Any]) -> float:
     # NIfTI-1 holds float32: 0.01 comes back as 0.00999999977 and means 0.01.
-    return float(f"{length:.7g}") if length.itemsize == 4 else float(length)
+    return float(f"{length:.7g}") if length.itemsize == 4 else float(f"{length:.12g}")

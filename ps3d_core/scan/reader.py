@@ -63,7 +63,9 @@ def scan_dtype(dtype: npt.DTypeLike, source: str) -> np.dtype[Any]:
 
 def scan_shape(shape: tuple[int, ...], source: str) -> Shape:
     """`shape` when it is that of a volume: three axes, at least 2 slices, no empty side."""
-    if len(shape) != 3 or min(shape) < 1:
+    if min(shape, default=0) < 1:
+        raise InputError(f"{source}: {shape}: an axis without voxels; must be 1 or more along each; restore the scan")
+    if len(shape) != 3:
         raise InputError(f"{source}: {len(shape)}-dimensional {shape}; must be one volume (z, y, x); split it first")
     if shape[0] < 2:
         raise InputError(

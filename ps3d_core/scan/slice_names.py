@@ -1,7 +1,11 @@
-"""Order and completeness of slice files, from their names alone.
+"""Which slice files are one scan, in which order, and whether one is missing: from their names alone.
 
-Scanners number slices in many ways (slice_9, slice_10; z0001_20260131), so names are compared by their text and
-their numbers apart, and the column that counts is found rather than prescribed.
+Scanners number slices in many ways (slice_9, slice_10; z0001_20260131), and a folder may hold several scans whose
+names differ in a number or a word (ore1_0000, ore2_0000; _80kV, _140kV). So names are taken apart into words and
+numbers, and every way to read them is tried: one number counts the slices, others may tell scans apart, the rest (time
+stamps, positions) change beside it. Where names can be read as one scan and as several, the user is asked.
+
+A scan among others is chosen by a pattern: * stands for anything, ? for one character, # for the digits of a number.
 """
 
 from __future__ import annotations
@@ -9,13 +13,22 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
+from dataclasses import dataclass
+from itertools import chain, combinations, pairwise
 from pathlib import PurePosixPath
+from typing import Final
 
 from ps3d_core.errors import InputError
 
-_ALLOW_GAPS = "allow gaps (--allow-gaps of ps3d ingest and export)"
-_DIGITS = re.compile(r"([0-9]+)")
+_DIGITS: Final = re.compile(r"([0-9]+)")
+_WORDS: Final = re.compile(r"([_\-. ]+)")
+_WILD: Final = {"*": ".*", "?": ".", "#": "(?:[0-9]+|#)"}
+_STAMP: Final = 100_000  # numbers from here on that rise with the slices are dates and times
+_DENSE: Final = 0.5  # share of a range that is there when its numbers count slices
+_MOST_LABELS: Final = 5  # numbers in a name that are tried, in every combination, as what tells scans apart
+_NAMED: Final = 6
+
+Row = tuple[int, ...]
 
 
 def natural_order(names: Iterable[str]) -> list[str]:
@@ -23,52 +36,255 @@ def natural_order(names: Iterable[str]) -> list[str]:
     return sorted(names, key=lambda name: (_parts(name), name))
 
 
-def check_numbering(names: Sequence[str], folder: str) -> None:
-    """Raise `InputError` when the numbers in `names` (in natural order) leave one out or give one twice, or when the
-    names do not belong to one series. Names without numbers are a series in any order.
+def one_series(
+    names: Iterable[str], folder: str, *, series: str | None = None, allow_gaps: bool = False
+) -> tuple[str, ...]:
+    """The slices of one scan among the file `names`, in order.
+
+    `series` chooses some of the names: a pattern for the whole name, in any case, with or without its ending, or a
+    word that only they have. `InputError` when it chooses none; when the names are those of several scans; when they
+    can be read so and `series` does not say that they are one; when two slices have the same number; and, unless
+    `allow_gaps`, when the numbers leave one out. Names without any number are one scan.
     """
-    series: defaultdict[tuple[str, ...], list[str]] = defaultdict(list)
-    for name in names:
-        series[_pattern(name)].append(name)
-    if len(series) > 1 and any(len(members) > 1 for members in series.values()):
-        odd = min(series.values(), key=len)[0]
-        raise InputError(
-            f"{folder}: {odd} does not fit the naming of the other slices; move it elsewhere, or {_ALLOW_GAPS}"
-        )
-    if len(series) > 1 or len(names) < 2:
-        return
-    counter = _counting_column([_numbers(name) for name in names])
-    if counter is None:
-        return
-    for (before, after), (first, second) in zip(pairwise(counter), pairwise(names), strict=True):
-        if after == before:
+    ordered = natural_order(names)
+    chosen = ordered if series is None else _matching(ordered, series, folder)
+    for first, second in pairwise(chosen):
+        if _parts(first) == _parts(second):
             raise InputError(f"{folder}: {first} and {second} have the same number; remove one of them")
+    scans, may_be_one = _scans_among(chosen)
+    if len(scans) > 1 and not (may_be_one and series is not None):
+        raise _several(scans, chosen, folder, may_be_one=may_be_one)
+    if not allow_gaps:
+        _check_count(chosen, folder)
+    return tuple(chosen)
+
+
+def _scans_among(names: Sequence[str]) -> tuple[dict[str, list[str]], bool]:
+    """Slices by the pattern of the scan that they seem to belong to, and whether they may as well be one scan."""
+    by_words: defaultdict[tuple[str, ...], list[str]] = defaultdict(list)
+    for name in names:
+        by_words[_words(name)].append(name)
+    if len({tuple(_written(name)) for name in names}) == 1:  # no number tells one slice from another
+        return _scans_by_word(names), True
+    scans: dict[str, list[str]] = {}
+    may_be_one = len(by_words) == 1
+    for members in by_words.values():
+        rows = [_numbers(name) for name in members]
+        whole, parted = _whole(rows), _parted(rows, [_written(name) for name in members])
+        may_be_one &= parted is None or _counts(whole) or not _counts(parted)
+        for group in parted.groups if parted else [range(len(members))]:
+            scan = [members[index] for index in group]
+            scans[_pattern(scan)] = scan
+    return scans, may_be_one
+
+
+def _scans_by_word(names: Sequence[str]) -> dict[str, list[str]]:
+    """Names without counting numbers: several scans when one of their words is shared by some, another by others."""
+    words = [_WORDS.split(PurePosixPath(name).stem.casefold()) for name in names]
+    if len(set(map(len, words))) == 1:
+        changing = [column for column, values in enumerate(zip(*words, strict=True)) if len(set(values)) > 1]
+        for column in changing if len(changing) > 1 else []:
+            scans: defaultdict[str, list[str]] = defaultdict(list)
+            for name, parts in zip(names, words, strict=True):
+                kept = ["*" if at in changing and at != column else part for at, part in enumerate(parts)]
+                scans["".join(kept)].append(name)
+            if min(map(len, scans.values())) > 1:
+                return scans
+    return {"*": list(names)}
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """Rows of numbers, parted into groups by the columns `labels` and counted in each by another column."""
+
+    labels: tuple[int, ...]
+    groups: Sequence[Sequence[int]]
+    """Indices of rows."""
+    counter: Sequence[int]
+    """Of every row, the number that counts."""
+    step: int | None
+    """From each number of a group to the next, where it is the same everywhere."""
+    density: float
+    """How many of the numbers from the first to the last of each group are there."""
+
+
+def _counts(reading: _Reading | None) -> bool:
+    return reading is not None and reading.density >= _DENSE
+
+
+def _whole(rows: Sequence[Row]) -> _Reading | None:
+    """All rows as one scan, counted by the column that rises with the fewest gaps; None where every one repeats."""
+    return max(_wholes(rows), key=lambda one: (_counts(one), _rises(one.counter), one.density), default=None)
+
+
+def _wholes(rows: Sequence[Row]) -> list[_Reading]:
+    return [reading for column in _changing(rows) if (reading := _read(rows, (), [range(len(rows))], column))]
+
+
+def _parted(rows: Sequence[Row], written: Sequence[Sequence[str]]) -> _Reading | None:
+    """Rows as several scans, as few as possible; None where they are one scan beyond doubt."""
+    whole, changing = _whole(rows), _changing(rows)
+    columns = [column for column in changing if _repeats([texts[column] for texts in written])][:_MOST_LABELS]
+    rivals: list[_Reading] = []
+    explained: list[Sequence[Sequence[int]]] = []
+    for labels in chain.from_iterable(combinations(columns, count + 1) for count in range(len(columns))):
+        groups: defaultdict[tuple[str, ...], list[int]] = defaultdict(list)
+        for index, texts in enumerate(written):
+            groups[tuple(texts[column] for column in labels)].append(index)
+        parts = list(groups.values())
+        if whole and _counts(whole) and _are_stamps(labels, rows, whole.counter):
+            explained.append(parts)
+        readings = (_read(rows, labels, parts, column) for column in changing if column not in labels)
+        rivals += [reading for reading in readings if reading and _is_rival(reading, whole)]
+    doubtful = [reading for reading in rivals if reading.groups not in explained]
+    return min(doubtful, key=lambda one: (not _counts(one), len(one.groups), len(one.labels)), default=None)
+
+
+def _read(
+    rows: Sequence[Row], labels: tuple[int, ...], groups: Sequence[Sequence[int]], column: int
+) -> _Reading | None:
+    counter = [row[column] for row in rows]
+    counted = [sorted(counter[index] for index in group) for group in groups]
+    if any(len(numbers) < 2 or len(set(numbers)) < len(numbers) for numbers in counted):
+        return None
+    steps = {after - before for numbers in counted for before, after in pairwise(numbers)}
+    step = steps.pop() if len(steps) == 1 else None
+    span = sum((numbers[-1] - numbers[0]) // (step or 1) + 1 for numbers in counted)
+    return _Reading(labels, groups, counter, step, len(rows) / span)
+
+
+def _is_rival(parted: _Reading, whole: _Reading | None) -> bool:
+    """Whether the rows are as likely several scans as they are one."""
+    if whole is None or not _counts(whole):
+        return True
+    return parted.step is not None if whole.step == 1 else _counts(parted)
+
+
+def _are_stamps(labels: Sequence[int], rows: Sequence[Row], counter: Sequence[int]) -> bool:
+    """Whether these columns are dates, or the hours of times that would not rise with the slices without them."""
+    by_count = [row for _, row in sorted(zip(counter, rows, strict=True))]
+    beside = [
+        column for column in _changing(rows) if any(row[column] != n for n, row in zip(counter, rows, strict=True))
+    ]
+
+    def rise(columns: Sequence[int]) -> bool:
+        values = [tuple(row[column] for column in columns) for row in by_count]
+        return all(before <= after for before, after in pairwise(values))
+
+    dates = all(min(row[column] for row in rows) >= _STAMP for column in labels) and rise(labels)
+    return dates or (rise(beside) and not rise([column for column in beside if column not in labels]))
+
+
+def _changing(rows: Sequence[Row]) -> list[int]:
+    return [column for column, values in enumerate(zip(*rows, strict=True)) if len(set(values)) > 1]
+
+
+def _repeats(values: Sequence[str]) -> bool:
+    """Whether none of the values is there only once."""
+    seen: defaultdict[str, int] = defaultdict(int)
+    for value in values:
+        seen[value] += 1
+    return min(seen.values()) > 1
+
+
+def _rises(values: Sequence[int]) -> bool:
+    return all(before < after for before, after in pairwise(values))
+
+
+def _check_count(names: Sequence[str], folder: str) -> None:
+    """Raise `InputError` when the number that counts the slices leaves one out, or is not what sorts them."""
+    if len(names) < 2 or not _is_uniform(names):
+        return
+    rows = [_numbers(name) for name in names]
+    whole = _whole(rows)
+    if whole is None or not (_counts(whole) or _rises(whole.counter)):
+        return
+    for other in _wholes(rows):
+        if _counts(other) and not (_rises(other.counter) or _rises(other.counter[::-1])):
+            whole = other
+    neighbours = list(zip(pairwise(whole.counter), pairwise(names), strict=True))
+    for (before, after), (first, second) in neighbours:
+        if after < before:
+            raise InputError(
+                f"{folder}: by name {first} comes before {second}, by number {after} before {before}; rename the "
+                "slices so that the number that counts them comes first"
+            )
+    for (before, after), (first, second) in neighbours:
         if after > before + 1:
             missing = str(before + 1) if after == before + 2 else f"{before + 1} to {after - 1}"
             raise InputError(
-                f"{folder}: slice {missing} is missing between {first} and {second}; restore it, or {_ALLOW_GAPS}"
+                f"{folder}: slice {missing} is missing between {first} and {second}",
+                "restore it",
+                "accept that with <allow_gaps>",
             )
 
 
-def _counting_column(rows: Sequence[Sequence[int]]) -> Sequence[int] | None:
-    # Several columns may change (a time stamp besides the slice number): the counter is the rising one of smallest
-    # span. Columns that do not change count only when there is no other: then all slices have one number.
-    columns = list(zip(*rows, strict=True))
-    changing = [column for column in columns if len(set(column)) > 1]
-    if len(changing) <= 1:
-        return next(iter(changing or columns[-1:]), None)
-    rising = [column for column in changing if all(a < b for a, b in pairwise(column))]
-    return min(rising, key=lambda column: column[-1] - column[0], default=None)
+def _several(scans: dict[str, list[str]], names: Sequence[str], folder: str, *, may_be_one: bool) -> InputError:
+    named = [f"{len(members)} of {pattern}" for pattern, members in scans.items()]
+    more = f" and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
+    largest = max(scans, key=lambda pattern: len(scans[pattern]))
+    remedies = [f'choose one with <series> "{largest}"', "move the others elsewhere"]
+    if may_be_one:
+        all_of_them = _pattern(names) if _is_uniform(names) else "*"
+        remedies.append(f'say that they are one scan of {len(names)} slices with <series> "{all_of_them}"')
+    return InputError(
+        f"{folder}: by their names these are slices of {len(scans)} scans: {', '.join(named[:_NAMED])}{more}", *remedies
+    )
+
+
+def _matching(names: Sequence[str], series: str, folder: str) -> list[str]:
+    wanted = series.casefold()
+    body = "".join(_WILD.get(character, re.escape(character)) for character in wanted)
+    chosen = [name for name in names if any(re.fullmatch(body, text) for text in _with_and_without_ending(name))]
+    if not chosen and wanted and not set(wanted) & set(_WILD):
+        # A word or number of its own: "ore1" is none of ore10, "80kV" none of 180kV.
+        word = re.compile(f"{_edge(wanted[0], '?<!')}{body}{_edge(wanted[-1], '?!')}")
+        chosen = [name for name in names if word.search(PurePosixPath(name).stem.casefold())]
+    if not chosen:
+        raise InputError(
+            f"{folder}: none of {len(names)} slices is called {series!r}; their names are like {names[0]}",
+            'correct <series>, a pattern like "ore1_*"',
+        )
+    return chosen
+
+
+def _edge(character: str, look: str) -> str:
+    if character.isdigit():
+        return f"({look}[0-9])"
+    return rf"({look}[^\W\d_])" if character.isalpha() else ""
+
+
+def _with_and_without_ending(name: str) -> tuple[str, str]:
+    return name.casefold(), PurePosixPath(name).stem.casefold()
 
 
 def _parts(name: str) -> tuple[str | int, ...]:
-    stem = PurePosixPath(name).stem.casefold()
-    return tuple(int(part) if index % 2 else part for index, part in enumerate(_DIGITS.split(stem)))
+    return tuple(int(part) if index % 2 else part for index, part in enumerate(_split(name)))
 
 
-def _pattern(name: str) -> tuple[str, ...]:
-    return tuple(str(part) for part in _parts(name)[::2])
+def _split(name: str) -> list[str]:
+    return _DIGITS.split(PurePosixPath(name).stem.casefold())
 
 
-def _numbers(name: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in _parts(name)[1::2])
+def _words(name: str) -> tuple[str, ...]:
+    return tuple(_split(name)[::2])
+
+
+def _is_uniform(names: Sequence[str]) -> bool:
+    """Whether the names differ only in numbers."""
+    return len({_words(name) for name in names}) == 1
+
+
+def _written(name: str) -> list[str]:
+    return _split(name)[1::2]
+
+
+def _numbers(name: str) -> Row:
+    return tuple(map(int, _written(name)))
+
+
+def _pattern(names: Sequence[str]) -> str:
+    """What matches these names, which differ only in numbers: those that differ are #."""
+    differ = _changing([_numbers(name) for name in names])
+    parts = _DIGITS.split(PurePosixPath(names[0]).stem)
+    return "".join("#" if index % 2 and index // 2 in differ else part for index, part in enumerate(parts))

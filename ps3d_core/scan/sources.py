@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ps3d_core.errors import InputError
+from ps3d_core.scan.files import require_plain
 from ps3d_core.scan.nifti import NiftiVolume
 from ps3d_core.scan.nifti_writer import NIFTI_ENDINGS
 from ps3d_core.scan.reader import ScanReader
+from ps3d_core.scan.slice_names import one_series
 from ps3d_core.scan.tiff_slices import TIFF_ENDINGS, TiffSlices, slice_names
 from ps3d_core.scan.tiff_stack import TiffStack
 from ps3d_core.scan.zarr_volume import ZarrVolume
@@ -14,29 +18,48 @@ from ps3d_core.store.location import Location
 ZARR_FILES = {"zarr.json", ".zarray", ".zgroup"}
 """Of which a folder that is a Zarr, of version 3 or 2, has one at its top."""
 
+_PAIR_ENDINGS = (".hdr", ".img", ".hdr.gz", ".img.gz")
 
-def open_scan(source: str | Location, *, allow_gaps: bool = False) -> ScanReader:
+
+def open_scan(source: str | Location, *, allow_gaps: bool = False, series: str | None = None) -> ScanReader:
     """A reader for a folder of TIFF slices, a multi-page TIFF, a NIfTI file, a Zarr array or an OME-Zarr image.
 
-    `source` is a path or any fsspec URL. `allow_gaps` accepts slices whose numbering leaves some out. `InputError`
-    names what is wrong with the source.
+    `source` is a path or any fsspec URL. Of a folder with several scans, `series` chooses one, see `one_series`.
+    `allow_gaps` accepts slices whose numbering leaves some out. `InputError` names what is wrong with the source.
     """
     location = Location.parse(source)
     name = location.name.lower()
     if not location.exists():
         raise InputError(f"{location}: no such file or folder; check the path")
     if location.is_dir():
-        if {*ZARR_FILES, ".zattrs"} & set(location.children()):
-            return ZarrVolume(location)
-        slices = slice_names(location)
-        return TiffStack(location / slices[0]) if len(slices) == 1 else TiffSlices(location, allow_gaps=allow_gaps)
+        if not {*ZARR_FILES, ".zattrs"} & set(location.children()):
+            return _open_folder(location, allow_gaps=allow_gaps, series=series)
+        _refuse_series(location, series)
+        return ZarrVolume(location)
+    require_plain(location)
+    _refuse_series(location, series)
     if name.endswith(TIFF_ENDINGS):
         return TiffStack(location)
     if name.endswith(NIFTI_ENDINGS):
         return NiftiVolume(location)
+    if name.endswith(_PAIR_ENDINGS):
+        raise InputError(f"{location}: half of a pair of files (.hdr, .img); save the scan as one .nii file")
     raise InputError(
         f"{location}: unknown kind of file; give a folder of TIFF slices, a TIFF, .nii or .nii.gz file, or a Zarr"
     )
+
+
+def _open_folder(folder: Location, *, allow_gaps: bool, series: str | None) -> ScanReader:
+    names: Sequence[str] = slice_names(folder)
+    if not names:
+        raise InputError(f"{folder}: no TIFF slices (*.tif, *.tiff) here; give the folder that holds them")
+    names = one_series(names, str(folder), series=series, allow_gaps=allow_gaps)
+    return TiffStack(folder / names[0]) if len(names) == 1 else TiffSlices(folder, names)
+
+
+def _refuse_series(location: Location, series: str | None) -> None:
+    if series is not None:
+        raise InputError(f"{location}: not a folder of TIFF slices, among which to choose", "leave out <series>")
 
 
 def is_zarr(location: Location) -> bool:

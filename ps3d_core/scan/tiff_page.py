@@ -10,6 +10,7 @@ import logging
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from math import prod
 from typing import Any, BinaryIO, Final
 
@@ -19,7 +20,7 @@ from tifffile import TiffFile, TiffFrame, TiffPage
 
 from ps3d_core.errors import InputError, StoreError
 from ps3d_core.geometry.boxes import shape_text
-from ps3d_core.store.ome import Spacing
+from ps3d_core.scan.reader import scan_dtype
 
 # What tifffile is unsure of it logs; without a handler that would end up on a user's screen.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
@@ -35,24 +36,37 @@ _UNDECODABLE: Final = (
     AssertionError,
     struct.error,
 )
-_MM_PER_UNIT: Final = {
-    "nm": 1e-6,
-    "nanometer": 1e-6,
-    "um": 1e-3,
-    "µm": 1e-3,
-    "μm": 1e-3,
-    "\\u00b5m": 1e-3,
-    "micron": 1e-3,
-    "microns": 1e-3,
-    "micrometer": 1e-3,
-    "mm": 1.0,
-    "millimeter": 1.0,
-    "cm": 10.0,
-    "centimeter": 10.0,
-    "m": 1000.0,
-    "inch": 25.4,
-    "inches": 25.4,
-}
+_PHOTOMETRIC_TAG, _ORIENTATION_TAG = 262, 274
+_MIN_IS_WHITE, _MIN_IS_BLACK, _PALETTE = 0, 1, 3
+_MOST_TILE_BYTES: Final = 64 * 2**20  # a tile may be so large although the page is small
+
+
+@dataclass(frozen=True, slots=True)
+class PageKind:
+    """What all pages of one scan have in common."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    white_is_zero: bool = False
+    has_palette: bool = False
+    orientation: int = 1
+
+    def __str__(self) -> str:
+        odd = {"MinIsWhite": self.white_is_zero, "with a colour table": self.has_palette}
+        odd[f"orientation {self.orientation}"] = self.orientation != 1
+        return ", ".join([f"{shape_text(self.shape)} {self.dtype}", *(text for text, so in odd.items() if so)])
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Facts about the values that a person should hear of."""
+        said = []
+        if self.white_is_zero:
+            said.append("0 is shown as white (MinIsWhite); values are taken as stored, so what looks bright is low")
+        if self.has_palette:
+            said.append("its colour table is not applied; values are taken as stored")
+        if self.orientation != 1:
+            said.append(f"orientation {self.orientation} is not applied; rows and columns are taken as stored")
+        return tuple(said)
 
 
 @contextmanager
@@ -62,18 +76,39 @@ def reading(name: str) -> Iterator[None]:
         yield
     except (InputError, StoreError):
         raise
+    except MemoryError as error:
+        raise InputError(f"{name}: pages too large for the memory; is it damaged? restore the file") from error
     except _UNDECODABLE as error:
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise InputError(f"{name}: damaged or not a TIFF ({reason}); restore the file or export it again") from error
 
 
-def check_grey(page: TiffPage, name: str) -> None:
-    """Raise `InputError` for colour and multi-channel pages."""
+def kind_of(page: TiffPage, name: str) -> PageKind:
+    """What the page holds; `InputError` for anything but one grey value (or id) per pixel of a usable type."""
     if page.samplesperpixel != 1:
         kind = "RGB" if page.photometric in {2, 6} else "multi-channel"
         raise InputError(
             f"{name}: {kind}, {page.samplesperpixel} values per pixel; must be 1 grey value; convert to greyscale"
         )
+    meaning = int(page.photometric) if _PHOTOMETRIC_TAG in page.tags else _MIN_IS_BLACK
+    if meaning not in (_MIN_IS_WHITE, _MIN_IS_BLACK, _PALETTE):
+        raise InputError(
+            f"{name}: values that are no grey values (photometric interpretation {meaning}); convert to greyscale"
+        )
+    if page.dtype is None:
+        raise InputError(f"{name}: voxels of {page.bitspersample} bits in an unknown format; convert to 8 or 16 bits")
+    return PageKind(
+        page.shape,
+        scan_dtype(page.dtype, name),
+        white_is_zero=meaning == _MIN_IS_WHITE,
+        has_palette=meaning == _PALETTE,
+        orientation=_orientation(page),
+    )
+
+
+def _orientation(page: TiffPage) -> int:
+    value = page.tags.valueof(_ORIENTATION_TAG, 1)
+    return int(value) if isinstance(value, int) and 1 < value <= 8 else 1
 
 
 def check_whole(page: TiffPage | TiffFrame, file_size: int, name: str) -> None:
@@ -81,6 +116,11 @@ def check_whole(page: TiffPage | TiffFrame, file_size: int, name: str) -> None:
     keyframe = page.keyframe
     if keyframe is None:
         raise InputError(f"{name}: a page without its description; restore the file or export it again")
+    if keyframe.is_tiled and _bytes_of_tile(keyframe) > max(_MOST_TILE_BYTES, 4 * keyframe.nbytes):
+        raise InputError(
+            f"{name}: tiles of {shape_text(keyframe.tile or ())} voxels for a page of {shape_text(keyframe.shape)}; "
+            "damaged? export the file again"
+        )
     with reading(name):
         if page.is_contiguous:
             whole = page.dataoffsets[0] + keyframe.nbytes <= file_size
@@ -94,6 +134,10 @@ def check_whole(page: TiffPage | TiffFrame, file_size: int, name: str) -> None:
             f"{name}: truncated, {file_size} bytes do not hold {shape_text(keyframe.shape)} voxels of "
             f"{keyframe.dtype}; restore the file or export it again"
         )
+
+
+def _bytes_of_tile(page: TiffPage) -> int:
+    return prod(page.tile or ()) * (page.dtype.itemsize if page.dtype else 1)
 
 
 def check_directories(tif: TiffFile, file_size: int, name: str) -> None:
@@ -129,29 +173,6 @@ def decode(page: TiffPage | TiffFrame, name: str) -> npt.NDArray[Any]:
         if values.shape != page.shape:
             raise ValueError(f"decoded to {values.shape} instead of {page.shape}")
     return values.astype(values.dtype.newbyteorder("="), copy=False)
-
-
-def tiff_spacing(tif: TiffFile) -> Spacing | None:
-    """Spacing in mm from the metadata of ImageJ or of this project.
-
-    Bare resolution tags are not believed: most programs write a default there.
-    """
-    own = (tif.shaped_metadata or [{}])[0]
-    lengths: list[float] = []
-    try:
-        if tif.imagej_metadata:
-            meta = tif.imagej_metadata
-            across = [tif.pages.first.tags[tag].value for tag in ("YResolution", "XResolution")]
-            lengths = [float(meta["spacing"]), *(denominator / numerator for numerator, denominator in across)]
-        elif "spacing" in own:
-            meta, lengths = own, [float(length) for length in own["spacing"]]
-        else:
-            return None
-        unit = _MM_PER_UNIT[str(meta["unit"]).lower()]
-    except (KeyError, TypeError, ValueError, ZeroDivisionError):
-        return None
-    z, y, x = (length * unit for length in lengths)
-    return (z, y, x) if all(np.isfinite((z, y, x))) and min(z, y, x) > 0 else None
 
 
 def open_tiff(file: BinaryIO, name: str) -> TiffFile:

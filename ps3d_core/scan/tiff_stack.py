@@ -6,6 +6,7 @@ touched as memory of this process. Everything else is decoded page by page.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
 from typing import Any
@@ -17,16 +18,10 @@ from tifffile import TiffFile, TiffFrame, TiffPage, TiffPageSeries
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.boxes import shape_text
 from ps3d_core.scan.files import fill_from, open_to_read, size_of
-from ps3d_core.scan.reader import ScanReader, scan_dtype, scan_shape
-from ps3d_core.scan.tiff_page import (
-    check_directories,
-    check_grey,
-    check_whole,
-    decode,
-    open_tiff,
-    reading,
-    tiff_spacing,
-)
+from ps3d_core.scan.reader import ScanReader, scan_shape
+from ps3d_core.scan.tiff_axes import axes_note, check_order, volume_shape
+from ps3d_core.scan.tiff_page import PageKind, check_directories, check_whole, decode, kind_of, open_tiff, reading
+from ps3d_core.scan.tiff_spacing import tiff_spacing
 from ps3d_core.store.location import Location
 
 WORKERS = 2
@@ -53,13 +48,14 @@ class TiffStack(ScanReader):
         size = size_of(self._file)
         with reading(self._name):
             check_directories(self._tif, size, self._name)
-            check_grey(self._tif.pages.first, self._name)
-            one_by_one = _written_one_by_one(self._tif)
+            kind = _kind_of_all(self._tif, self._name)
+            one_by_one = _written_one_by_one(self._tif, self._name)
             series = self._tif.series[0] if one_by_one else _only_series(self._tif, self._name)
-            shape = (len(one_by_one), *one_by_one[0].shape) if one_by_one else _volume_shape(series, self._name)
+            shape = (len(one_by_one), *one_by_one[0].shape) if one_by_one else volume_shape(series, self._name)
             self.shape = scan_shape(shape, self._name)
-            self.dtype = scan_dtype(series.dtype, self._name)
-            self.spacing = tiff_spacing(self._tif)
+            self.dtype = kind.dtype
+            self.spacing, doubt = tiff_spacing(self._tif)
+            self.notes = (*kind.notes, *filter(None, (axes_note(series), doubt)))
             self._offset = None if one_by_one else series.dataoffset
             self._pages: list[TiffPage | TiffFrame] = []
             if self._offset is None:
@@ -80,6 +76,11 @@ class TiffStack(ScanReader):
             if page.parent is not self._tif:
                 raise InputError(f"{self._name}: slice {index} lies in another file; give the folder of all slices")
             check_whole(page, size, f"{self._name} page {index}")
+            if page.shape != self.shape[1:]:
+                raise InputError(
+                    f"{self._name}: page {index} of {shape_text(page.shape)}; must be {shape_text(self.shape[1:])}; "
+                    "export as a plain multi-page TIFF"
+                )
 
     def read(self, start: int, stop: int) -> npt.NDArray[Any]:  # noqa: D102
         slab = np.empty((stop - start, *self.shape[1:]), self.dtype)
@@ -102,8 +103,24 @@ class TiffStack(ScanReader):
         target[...] = decode(self._pages[index], f"{self._name} page {index}")
 
 
-def _written_one_by_one(tif: TiffFile) -> list[TiffPage | TiffFrame]:
-    """All pages, in order, when they are alike and each was written as a picture of its own; else none.
+def _kind_of_all(tif: TiffFile, name: str) -> PageKind:
+    """The kind of all pages. Looked at one by one: tifffile takes a long series for uniform after looking at a few."""
+    kinds: dict[tuple[int, PageKind], None] = {}
+    for page in tif.pages:
+        if isinstance(page, TiffPage) and not page.is_reduced:
+            kinds[page.hash, kind_of(page, name)] = None
+    if len(kinds) > 1:
+        raise _unlike([str(kind) for _, kind in kinds], name)
+    return next((kind for _, kind in kinds), kind_of(tif.pages.first, name))
+
+
+def _unlike(kinds: Sequence[str], name: str) -> InputError:
+    shown = ", ".join(sorted(set(kinds)))[:100]
+    return InputError(f"{name}: pages of {len(kinds)} kinds ({shown}); must be alike; export the slices alike")
+
+
+def _written_one_by_one(tif: TiffFile, name: str) -> list[TiffPage | TiffFrame]:
+    """All pages, in order, when each was written as a picture of its own; else none.
 
     tifffile's writer describes what is handed to it at once, so slices that come one after the other are as many
     series. What was written as several volumes is none of this: which of them is the scan, nobody can tell.
@@ -111,35 +128,20 @@ def _written_one_by_one(tif: TiffFile) -> list[TiffPage | TiffFrame]:
     series = tif.series
     if len(series) < 2 or any(one.kind != "shaped" or len(one) != 1 for one in series):
         return []
+    for one in series:
+        check_order(one.axes, one.shape, name)
     pages = [page for one in series for page in one if page is not None]
-    kinds = {(page.shape, page.dtype) for page in pages}
-    return pages if len(kinds) == 1 and len(pages[0].shape) == 2 and len(pages) == len(tif.pages) else []
+    return pages if len(pages[0].shape) == 2 and len(pages) == len(tif.pages) else []
 
 
 def _only_series(tif: TiffFile, name: str) -> TiffPageSeries:
     series = tif.series
-    kinds = sorted({f"{shape_text(one.keyframe.shape)} {one.dtype}" for one in series})
     if len(series) != 1:
-        raise InputError(
-            f"{name}: pages of {len(series)} kinds ({', '.join(kinds)[:100]}); must be alike; export the slices alike"
-        )
+        raise _unlike([str(kind_of(one.keyframe, name)) for one in series], name)
     promised = (tif.imagej_metadata or {}).get("images", 1)
     if series[0].kind != "imagej" and isinstance(promised, int) and promised > len(tif.pages):
         raise InputError(f"{name}: truncated, ImageJ metadata promise {promised} slices; restore the file")
     return series[0]
-
-
-def _volume_shape(series: TiffPageSeries, name: str) -> tuple[int, ...]:
-    # In pairs: axes without a meaning all have the same letter.
-    sides = list(zip(series.axes, series.shape, strict=True))
-    if any(axis in "CS" and n > 1 for axis, n in sides):
-        raise InputError(
-            f"{name}: multi-channel, axes {series.axes} of {series.shape}; must be 1 grey value per voxel; split the "
-            "channels, or reorder them to slices when they are slices"
-        )
-    stack = [n for axis, n in sides if axis not in "YX" and n > 1]
-    across = dict(sides)
-    return (*(stack or [1]), across.get("Y", 1), across.get("X", 1))
 
 
 _NATIVE = "<" if np.little_endian else ">"

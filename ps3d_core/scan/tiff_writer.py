@@ -26,13 +26,21 @@ CLASSIC_LIMIT = 4 * 10**9  # bytes of voxels; offsets of 32 bits leave a little 
 IMAGEJ_TYPES = ("uint8", "uint16", "float32")
 
 
-def write_tiff(location: Location, slabs: Slabs, shape: Shape, dtype: np.dtype[Any], spacing: Spacing | None) -> None:
-    """One local TIFF file with a page per slice, voxels contiguous."""
+def write_tiff(
+    location: Location,
+    slabs: Slabs,
+    shape: Shape,
+    dtype: np.dtype[Any],
+    spacing: Spacing | None,
+    *,
+    big: bool = False,
+) -> None:
+    """One local TIFF file with a page per slice, voxels contiguous; BigTIFF when `big` or above 4 GB."""
     path = location.local_path
     if path is None:
         raise ValueError(f"{location} is not local")
     path.parent.mkdir(parents=True, exist_ok=True)
-    big = prod(shape) * dtype.itemsize > CLASSIC_LIMIT
+    big = big or prod(shape) * dtype.itemsize > CLASSIC_LIMIT
     # A last axis of one voxel would be taken for the samples of a pixel.
     imagej = not big and str(dtype) in IMAGEJ_TYPES and shape[2] > 1
     with TiffWriter(path, bigtiff=big, imagej=imagej) as tif:

@@ -7,15 +7,16 @@ import os
 import signal
 import subprocess
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from tifffile import imwrite
 
-from flows.arguments import spacing_mm
+from flows.arguments import length_mm, spacing_mm
 from flows.cli import main
 from flows.commands import COMMANDS
 from flows.outcome import run_to_exit_status
@@ -417,7 +418,7 @@ def test_export_of_slices_with_gaps(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert ps3d(*arguments) == 2
     line = one_line(capsys)
     assert "slice 7 is missing" in line
-    assert "--allow-gaps of ps3d ingest and export" in line
+    assert "accept that with --allow-gaps" in line
     assert ps3d(*arguments, "--allow-gaps") == 0
     closed_up = np.delete(two_cubes(), 7, axis=0)
     assert np.array_equal(open_image(Location.parse(tmp_path) / "out.zarr")[:], closed_up)
@@ -431,10 +432,50 @@ def test_export_of_slices_with_gaps(tmp_path: Path, capsys: pytest.CaptureFixtur
         ("12.5 µm", (0.0125,) * 3),
         ("0.0125mm", (0.0125,) * 3),
         ("0.03,20um,1e-2", (0.03, 0.02, 0.01)),
+        ("20,10,10um", (0.02, 0.01, 0.01)),
+        ("10um,10,20", (0.01, 0.01, 0.02)),
+        (" 500 nm ", (0.0005,) * 3),
+        ("12.5mm", (12.5,) * 3),
+        ("1e-5mm", (1e-5,) * 3),
     ],
 )
 def test_lengths(text: str, spacing: tuple[float, float, float]) -> None:
     assert spacing_mm(text) == spacing
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("12.5", "12.5um or 12.5mm"),
+        ("20,10,10", "20um or 20mm"),
+        ("1e-5", "is 10um meant"),
+        ("5000", "below 1000 mm"),
+        ("10mm,10um,10um", "write one unit"),
+        ("0,0125", r"decimals are written 0\.0125"),
+        ("1,2,3,4", "one length or three"),
+        *(
+            (text, "must be a length in mm above 0")
+            for text in ("", "0", "-1", "nan", "inf", "1e400", "1_0", "3m", "10 UM")
+        ),
+    ],
+)
+def test_lengths_that_are_none_or_hardly_meant(text: str, says: str) -> None:
+    with pytest.raises(ArgumentTypeError, match=says):
+        spacing_mm(text)
+
+
+def test_a_comma_is_no_decimal_point() -> None:
+    with pytest.raises(ArgumentTypeError, match=r"decimals are written 12\.5um"):
+        length_mm("12,5um")
+
+
+def test_micrometres_taken_for_mm(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    imwrite(tmp_path / "scan.tif", two_cubes().astype(np.uint16), photometric="minisblack")
+    arguments = ("ingest", f"{tmp_path}/scan.tif", f"{tmp_path}/data", "--name", "ore", "--particle-size", "50")
+    assert ps3d(*arguments, "--spacing", "12.5") == 2
+    assert "is 12.5um meant" in one_line(capsys)
+    assert ps3d(*arguments, "--spacing", "12.5mm") == 0
+    assert "are micrometres meant?" in capsys.readouterr().err
 
 
 def test_another_spacing_for_the_same_voxels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -202,7 +202,7 @@ def test_file_does_not_depend_on_the_slab(tmp_path, depth, name, form):
         ("out.img", {"format": "nifti"}, r"must end in \.nii or \.nii\.gz"),
         ("there", {"format": "tiff"}, "is there already"),
         ("out", {"format": "tiff", "spacing": -1.0}, "spacing -1"),
-        ("out", {"format": "tiff", "memory_bytes": 1000}, "raise --memory"),
+        ("out", {"format": "tiff", "memory_bytes": 1000}, "raise memory"),
         ("out.nii", {"format": "nifti"}, "NIfTI cannot hold them"),
         ("out.zarr", {"format": "zarr", "label": True}, "must be integers"),
     ],

@@ -50,7 +50,9 @@ def test_labels_lie_beside_their_scan(dataset: Dataset, tmp_path: Path, capsys: 
     ("labels", "flags", "name", "says"),
     [
         (LABELS[:3], (), "Ore 2.5um", "labels of (3, 6, 5) voxels, scan 'Ore 2.5um' of (4, 6, 5)"),
-        (LABELS.astype(np.float32), (), "Ore 2.5um", "must be integers"),
+        (LABELS.astype(np.float32) + 0.5, (), "Ore 2.5um", "labels must be whole numbers"),
+        (np.where(LABELS, LABELS, np.nan).astype(np.float32), (), "Ore 2.5um", "labels must be whole numbers"),
+        (LABELS.astype(np.float32) * 2**21, (), "Ore 2.5um", "labels must be whole numbers from 0 to 16777216"),
         (LABELS.astype(np.int16) - 1, (), "Ore 2.5um", "label -1"),
         (LABELS * 0, (), "Ore 2.5um", "no label above 0"),
         (LABELS, ("--spacing", "0.02"), "Ore 2.5um", "leave out both"),

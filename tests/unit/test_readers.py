@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tifffile import TiffWriter, imwrite
 
 from ps3d_core.errors import CorruptDataError, InputError, MissingDataError
-from ps3d_core.scan.slice_names import check_numbering, natural_order
+from ps3d_core.scan.slice_names import natural_order, one_series
 from ps3d_core.scan.sources import open_scan
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import create_image
@@ -66,10 +66,10 @@ def test_natural_order():
 def test_numbering_in_any_writing(first, count, form):
     names = [form.format(first + i) + ".tif" for i in range(count)]
     assert natural_order(sorted(names)) == names
-    check_numbering(names, "folder")
+    one_series(names, "folder")
     for gone in range(1, count - 1):
         with pytest.raises(InputError, match=f"slice {first + gone} is missing"):
-            check_numbering(names[:gone] + names[gone + 1 :], "folder")
+            one_series(names[:gone] + names[gone + 1 :], "folder")
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_numbering_in_any_writing(first, count, form):
     ],
 )
 def test_names_without_a_gap(names):
-    check_numbering(names, "folder")
+    one_series(names, "folder")
 
 
 @pytest.mark.parametrize(
@@ -92,12 +92,12 @@ def test_names_without_a_gap(names):
         (["s1.tif", "s9.tif"], "slice 2 to 8 is missing"),
         (["t1_5.tif", "t3_90.tif"], "slice 2 is missing"),
         (["s01.tif", "s1.tif", "s2.tif"], "s01.tif and s1.tif have the same number"),
-        (["overview.tif", "s1.tif", "s2.tif"], "overview.tif does not fit"),
+        (["overview.tif", "s1.tif", "s2.tif"], "2 scans: 1 of overview, 2 of s#"),
     ],
 )
 def test_names_with_a_gap(names, message):
     with pytest.raises(InputError, match=message):
-        check_numbering(natural_order(names), "folder")
+        one_series(natural_order(names), "folder")
 
 
 # --- folders of slices ---
@@ -478,7 +478,10 @@ def test_slabs_in_any_order(tmp_path, ending):
         (108, np.nan, "voxels begin at byte nan"),
         (108, np.inf, "voxels begin at byte inf"),
         (108, 8.0, "vox offset|voxels begin at byte 8"),
-        (116, np.inf, "invalid intercept"),
+        (116, np.inf, "scaled by 1.0 above inf"),
+        (112, np.inf, "scaled by inf"),
+        (112, -np.inf, "scaled by -inf"),
+        (116, np.nan, "scaled by 1.0 above nan"),
     ],
 )
 def test_headers_that_lie(tmp_path, offset, value, message):
