@@ -24,6 +24,7 @@ from ps3d_core.network.device import library_bytes
 from ps3d_core.params import BUNDLED, GIB, PredictParams, Resources, SegmentParams
 from ps3d_core.scan.reader import scan_dtype
 from ps3d_core.scan.spacing import agreed_spacing
+from ps3d_core.store.granule import require_chunk_fits
 from ps3d_core.store.identity import content_identity
 from ps3d_core.store.layout import Dataset, Result, ScanInfo
 from ps3d_core.store.ledger import fingerprint
@@ -166,6 +167,7 @@ def plan_segmentation(job: SegmentJob) -> SegmentPlan:
     image = job.dataset.require_image(job.scan)
     array = open_image(image)
     scan_dtype(array.dtype, str(image))
+    require_chunk_fits(array, job.resources.memory_bytes)
     spacing = agreed_spacing(image, info)
     bundle = load_bundle(job.model)
     target = job.params.predict.target_particle_size or bundle.info.target_particle_size

@@ -17,7 +17,9 @@ axes, elongation, flatness, surface, sphericity and, with --image, grey values. 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("labels", metavar="LABELS", help="label image: OME-Zarr or Zarr array of integers (z, y, x)")
+    parser.add_argument(
+        "labels", metavar="LABELS", help="label image: OME-Zarr, Zarr array, TIFF or NIfTI of whole numbers (z, y, x)"
+    )
     parser.add_argument("output", metavar="OUTPUT", help="folder or URL for the table")
     parser.add_argument("--image", metavar="IMAGE", help="the scan itself, for the grey values of particles")
     parser.add_argument(
@@ -27,24 +29,28 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Measure all labels."""
-    from flows.inputs import existing, spacing_of
+    from flows.inputs import image_in, labels_in, spacing_of
     from flows.terminal import shown
     from ps3d_core.particles.measure import measure_particles
     from ps3d_core.store.location import Location
 
-    labels, output = existing(args.labels), Location.parse(args.output)
+    output = Location.parse(args.output)
     work = output / ".measure"
     with shown() as progress:
+        labels = labels_in(args.labels, work, progress)
         summary = measure_particles(
             labels,
             output,
-            image=None if args.image is None else existing(args.image),
+            image=None if args.image is None else image_in(args.image, work, progress),
             spacing=args.spacing or spacing_of(labels),
             work=work,
+            foreign=True,
             progress=progress,
         )
     work.remove_tree()
     size = summary.by_volume
     sizes = f", D10 {size.d10:.3g}, D50 {size.d50:.3g}, D90 {size.d90:.3g} mm by volume" if size else ""
-    print(f"{labels.name}: {summary.particles} particles{sizes}; {summary.touching_border} touch the edge")
+    print(
+        f"{Location.parse(args.labels).name}: {summary.particles} particles{sizes}; {summary.touching_border} touch the edge"
+    )
     print(f"  table   {output / 'particles.csv'} (and .parquet)")

@@ -34,6 +34,8 @@ def open_scan(source: str | Location, *, allow_gaps: bool = False) -> ScanReader
         return TiffStack(location)
     if name.endswith(NIFTI_ENDINGS):
         return NiftiVolume(location)
+    if name.endswith(".zip"):
+        raise InputError(f"{location}: a packed file; unpack it and give the folder")
     raise InputError(
         f"{location}: unknown kind of file; give a folder of TIFF slices, a TIFF, .nii or .nii.gz file, or a Zarr"
     )
