@@ -50,7 +50,6 @@ def run(args: argparse.Namespace) -> None:
     work.remove_tree()
     size = summary.by_volume
     sizes = f", D10 {size.d10:.3g}, D50 {size.d50:.3g}, D90 {size.d90:.3g} mm by volume" if size else ""
-    print(
-        f"{Location.parse(args.labels).name}: {summary.particles} particles{sizes}; {summary.touching_border} touch the edge"
-    )
+    touching = f"{summary.touching_border} touch the edge"
+    print(f"{Location.parse(args.labels).name}: {summary.particles} particles{sizes}; {touching}")
     print(f"  table   {output / 'particles.csv'} (and .parquet)")
