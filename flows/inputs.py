@@ -42,11 +42,17 @@ def array_in(text: str, work: Location, progress: Progress) -> Location:
     return image_levels(labels_in(text, work, progress))[0]
 
 
-def spacing_of(image: Location) -> float:
-    """Spacing (mm) that an image's metadata say, equal along all axes."""
-    spacing = image_spacing(image)
+def spacing_of(source: Location) -> float:
+    """Spacing (mm) that the metadata of an image of any format say, equal along all axes."""
+    from ps3d_core.scan.sources import is_zarr, open_scan
+
+    if is_zarr(source):
+        spacing = image_spacing(source)
+    else:
+        with open_scan(source) as reader:
+            spacing = reader.spacing
     if spacing is None:
-        raise InputError(f"{image}: does not say its spacing", "give <spacing> in mm")
+        raise InputError(f"{source}: does not say its spacing", "give <spacing> in mm")
     if max(spacing) > min(spacing) * (1 + SAME):
-        raise InputError(f"{image}: spacing {spacing} mm; must be the same along all axes", "give <spacing> in mm")
+        raise InputError(f"{source}: spacing {spacing} mm; must be the same along all axes", "give <spacing> in mm")
     return spacing[0]

@@ -29,12 +29,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Measure all labels."""
-    from flows.inputs import image_in, labels_in, spacing_of
+    from flows.inputs import existing, image_in, labels_in, spacing_of
     from flows.terminal import shown
     from ps3d_core.particles.measure import measure_particles
     from ps3d_core.store.location import Location
 
     output = Location.parse(args.output)
+    spacing = args.spacing or spacing_of(existing(args.labels))
     work = output / ".measure"
     with shown() as progress:
         labels = labels_in(args.labels, work, progress)
@@ -42,7 +43,7 @@ def run(args: argparse.Namespace) -> None:
             labels,
             output,
             image=None if args.image is None else image_in(args.image, work, progress),
-            spacing=args.spacing or spacing_of(labels),
+            spacing=spacing,
             work=work,
             foreign=True,
             progress=progress,

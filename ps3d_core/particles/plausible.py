@@ -1,7 +1,7 @@
 """Whether labels that somebody gave are particles at all, by where the voxels of each label lie.
 
-A particle is in one place. The voxels of one grey value are strewn over the scan, and so are those of one class of a
-border-core image. Neither is told from particles by its type or its metadata, and both have a table.
+A particle is in one place, the voxels of a grey value are strewn over the scan. Grey values, masks and classes may be
+of the same type as labels and say nothing else in their metadata, and all of them have a table.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ FEW_VOXELS: Final = 2.0
 def questions_about(parts: Iterable[LabelSums], shape: Shape, name: str) -> list[str]:
     """What to ask a person about the labels of a volume of `shape`, of which `parts` are the sums by rising label.
 
-    `InputError` when they are no particles: grey values, or border-core classes.
+    `InputError` when they are no particles but grey values.
     """
     labels = voxels = strewn = 0
     boxes: dict[int, tuple[npt.NDArray[Any], npt.NDArray[Any]]] = {}
@@ -46,13 +46,10 @@ def questions_about(parts: Iterable[LabelSums], shape: Shape, name: str) -> list
             f"{name}: {labels} labels of {voxels / labels:.1f} voxels each, strewn over the volume: grey values, not "
             "particles; give a label image"
         )
-    if set(boxes) == {1, 2} and labels == 2 and _overlap(*boxes.values()) > 0.5:
-        raise InputError(
-            f"{name}: labels 1 and 2 only, which lie in the same place: border-core classes, not particles; make "
-            "particles of them with ps3d instances"
-        )
     if around and labels > 1:
         return [f"label {around[0]} lies around all others; background has to be 0, is it the background?"]
+    if labels == 2 and set(boxes) == {1, 2} and _overlap(*boxes.values()) > 0.5:
+        return ["labels 1 and 2 only, in the same place: are they border-core classes, for ps3d instances?"]
     if labels == 1:
         return [f"one label only, {next(iter(boxes))}; a mask of all particles has to be split into them first"]
     return []

@@ -23,7 +23,7 @@ from zarr.errors import ArrayNotFoundError, NodeNotFoundError, NodeTypeValidatio
 from ps3d_core.errors import CorruptDataError, InputError, MissingDataError, Ps3dError
 from ps3d_core.geometry.boxes import Box, Shape
 from ps3d_core.store import codec_pipeline  # noqa: F401  # bounds what chunks unpack to, in every process that reads arrays
-from ps3d_core.store.guarded import NothingImplied, Reading, SomethingThere, form_of, read_through, store_name
+from ps3d_core.store.guarded import REMAKE, NothingImplied, Reading, SomethingThere, form_of, read_through, store_name
 from ps3d_core.store.location import Location, writing_to
 from ps3d_core.store.screening import require_usable
 
@@ -124,14 +124,14 @@ def open_array(location: Location, *, writable: bool = False) -> zarr.Array[Any]
     return array.with_config(_WRITE_ALL)
 
 
-def to_read(array: zarr.Array[Any], location: Location, *, complete: bool) -> zarr.Array[Any]:
-    """The opened `array`, of which all chunks must be there, or may not be (`complete`), see `guarded.py`.
+def to_read(array: zarr.Array[Any], location: Location, *, complete: bool, remedy: str = REMAKE) -> zarr.Array[Any]:
+    """The opened `array` of which all chunks must be there (`complete`), or at least some, see `guarded.py`.
 
-    `InputError` when its type, codecs or sizes are none that are read here.
+    `remedy` is what helps when one of all is absent. `InputError` when type, codecs or sizes are none that are read.
     """
     require_usable(array, str(location))
     store = location.zarr_store(read_only=True)
-    return read_through(array, NothingImplied(store) if complete else SomethingThere(store, form_of(array)))
+    return read_through(array, NothingImplied(store, remedy) if complete else SomethingThere(store, form_of(array)))
 
 
 def is_ours(array: zarr.Array[Any]) -> bool:

@@ -19,10 +19,12 @@ from zarr.storage import FsspecStore, LocalStore, StorePath, WrapperStore
 
 from ps3d_core.errors import CorruptDataError, InputError, MissingDataError
 
-LEFT_OUT: Final = (
-    "if another program left it out because it is empty, write zeros there again through "
-    'array.with_config({"write_empty_chunks": True}), else restore it or make the array again'
+REMAKE: Final = "restore it or make the array again"
+EMPTIED: Final = (
+    f"{REMAKE}; if zarr-python left it out because all of it is 0, write these zeros again with "
+    'zarr.open_array(..., mode="r+").with_config({"write_empty_chunks": True})'
 )
+"""What helps where somebody may have corrected an image by hand."""
 _FORM: Final = re.compile(r"c/(\d+/)*\d+|c\.(\d+\.)*\d+|(\d+/)*\d+|(\d+\.)*\d+")
 
 
@@ -52,15 +54,19 @@ class Reading(WrapperStore[Any]):
 
 
 class NothingImplied(Reading):
-    """Store of an array of this project: an absent or empty chunk is an error."""
+    """Store of an array of this project: an absent or empty chunk is an error, for which there is a `remedy`."""
+
+    def __init__(self, store: Store, remedy: str) -> None:
+        super().__init__(store)
+        self._remedy = remedy
 
     async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
         """What lies at `key`; `MissingDataError` for a chunk that is not there."""
         value = await super().get(key, prototype, byte_range)
         if value is None and key.startswith("c/"):
-            raise MissingDataError(f"{self.name}/{key}: this chunk is missing; {LEFT_OUT}")
+            raise MissingDataError(f"{self.name}/{key}: this chunk is missing; {self._remedy}")
         if value is not None and not len(value) and key.startswith("c/"):
-            raise CorruptDataError(f"{self.name}/{key}: this chunk is empty; restore it or make the array again")
+            raise CorruptDataError(f"{self.name}/{key}: this chunk is empty; {REMAKE}")
         return value
 
 

@@ -44,7 +44,7 @@ from ps3d_core.store.arrays import (
     what_is_wrong,
     write_box,
 )
-from ps3d_core.store.guarded import Reading
+from ps3d_core.store.guarded import EMPTIED, Reading
 from ps3d_core.store.halving import VIEWABLE, Method, halve, level_shapes, method_for
 from ps3d_core.store.ledger import Ledger, Record, fingerprint
 from ps3d_core.store.location import Location
@@ -121,7 +121,7 @@ def open_image(location: Location, *, writable: bool = False) -> zarr.Array[Any]
         raise InputError(f"{location}: a Zarr group where an array is expected; mend the OME-Zarr metadata")
     if writable:
         return open_array(location, writable=True)
-    return as_volume(to_read(node, location, complete=is_ours(node)), axes, str(location))
+    return as_volume(to_read(node, location, complete=is_ours(node), remedy=EMPTIED), axes, str(location))
 
 
 def image_levels(location: Location) -> list[Location]:

@@ -21,7 +21,7 @@ from zarr.core.sync import sync
 
 from ps3d_core.errors import MissingDataError
 from ps3d_core.store.arrays import array_name, is_ours, object_shape
-from ps3d_core.store.guarded import LEFT_OUT, all_absent, chunk_form, form_of
+from ps3d_core.store.guarded import EMPTIED, all_absent, chunk_form, form_of
 from ps3d_core.store.volume import Volume
 
 AT_ONCE: Final = 32
@@ -44,7 +44,7 @@ def absences(array: zarr.Array[Any]) -> tuple[str, ...]:
     if len(present) < prod(grid):
         lost = next(index for index in np.ndindex(grid) if index not in present)
         key = array.metadata.encode_chunk_key(lost)
-        raise MissingDataError(f"{array_name(array)}/{key}: this chunk is missing; {LEFT_OUT}")
+        raise MissingDataError(f"{array_name(array)}/{key}: this chunk is missing; {EMPTIED}")
     left_out = sync(_left_out(array, grid))
     if not left_out:
         return ()

@@ -15,7 +15,7 @@ from contextlib import suppress
 import numpy as np
 import pytest
 import zarr
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numcodecs import LZ4, Blosc, Zstd
 
@@ -141,6 +141,7 @@ def test_a_whole_shard_that_is_gone_is_never_read_as_zeros(root):
     assert absences(open_image(labels)) == ()
 
 
+@settings(max_examples=15)
 @given(st.lists(st.tuples(*[st.integers(0, n - 1) for n in (3, 4, 4)]), max_size=6))
 def test_whatever_another_program_empties_is_read_right_or_named(chunks):
     values = np.random.default_rng(2).integers(1, 9, (20, 27, 32)).astype(np.uint8)
