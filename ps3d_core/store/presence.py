@@ -53,18 +53,25 @@ def absences(array: zarr.Array[Any]) -> tuple[str, ...]:
 
 
 async def _absent_of_others(array: zarr.Array[Any], grid: Index) -> tuple[str, ...]:
-    form, there, others = form_of(array), 0, set()
+    form, others = form_of(array), set()
+    there = beyond = 0
     async for key in array.store_path.store.list():
         found = chunk_form(key)
         if found == form:
-            there += _is_within(_index(key), grid)
+            within = _is_within(_index(key), grid)
+            there += within
+            beyond += not within
         elif found is not None and found.count("0") == len(grid):
             others.add(found)
     if not there:
         raise all_absent(array_name(array), form, others)
-    absent = prod(grid) - there
-    value = array.fill_value if array.fill_value is not None else 0
-    return (f"{absent} of {prod(grid)} chunks are absent and read as {value}",) if absent else ()
+    total, value = prod(grid), 0 if array.fill_value is None else array.fill_value
+    notes = []
+    if there < total:
+        notes.append(f"{total - there} of {total} chunks are absent and read as {value}")
+    if beyond:
+        notes.append(f"{beyond} chunks lie beyond its shape, {array.shape}, and are not read")
+    return tuple(notes)
 
 
 async def _present(array: zarr.Array[Any], grid: Index) -> set[Index]:

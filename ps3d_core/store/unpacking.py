@@ -8,6 +8,7 @@ they tell; those that do not are unpacked once in small pieces, which are only c
 from __future__ import annotations
 
 import bz2
+import gzip
 import lzma
 import zlib
 from collections.abc import Callable, Mapping
@@ -17,7 +18,7 @@ FEED: Final = 2**16
 """Compressed bytes that are looked at together where unpacked bytes are counted."""
 PIECE: Final = 2**20
 """Unpacked bytes that are in memory at once there."""
-DAMAGED: Final = (zlib.error, lzma.LZMAError, EOFError)
+DAMAGED: Final = (zlib.error, gzip.BadGzipFile, lzma.LZMAError, EOFError)
 """What decompressors raise besides `ValueError`, `RuntimeError` and `OSError`."""
 
 _ZSTD_MAGIC: Final = 0xFD2FB528
@@ -66,7 +67,8 @@ def _zstd_header(data: memoryview, start: int) -> tuple[int | None, bool, int]:
 
 
 def _blosc(data: memoryview, limit: int) -> int:
-    if len(data) < 16:
+    # The decoder itself reads on behind data that were cut off.
+    if len(data) < 16 or int.from_bytes(data[12:16], "little") > len(data):
         raise EOFError("cut off")
     return int.from_bytes(data[4:8], "little")
 

@@ -103,7 +103,10 @@ def as_volume(array: zarr.Array[Any], axes: Sequence[str] | None, name: str) -> 
 
 def _declared(array: zarr.Array[Any]) -> Sequence[str] | None:
     """Names of the axes that an array says itself, where they are names that are known here."""
-    names: Any = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS")
+    attributes: Any = array.metadata.attributes
+    names: Any = getattr(array.metadata, "dimension_names", None)
+    if not names and isinstance(attributes, dict):
+        names = attributes.get("_ARRAY_DIMENSIONS")
     if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
         return None
     lower = [name.lower() for name in names]

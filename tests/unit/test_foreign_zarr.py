@@ -106,6 +106,13 @@ def test_some_chunks_may_be_absent_and_that_is_said(root):
     assert open_scan(foreign(root / "whole")).notes == ()
 
 
+def test_chunks_beyond_the_shape_are_said(root):
+    place = foreign(root / "scan")
+    mended(place / ".zarray", shape=[24, 16, 32])
+    with open_scan(place) as reader:
+        assert reader.notes == ("36 chunks lie beyond its shape, (24, 16, 32), and are not read",)
+
+
 # --- arrays of this project that another program wrote to ---
 
 
@@ -423,6 +430,16 @@ def test_a_chunk_that_unpacks_to_more_than_its_voxels_is_not_unpacked(tmp_path, 
         tracemalloc.stop()
 
 
+@pytest.mark.parametrize("name", ["zstd", "blosc", "gzip"])
+def test_a_chunk_that_was_cut_off_is_found(root, name):
+    place = foreign(root / "scan", compressors={"id": name})
+    content = (place / "0.0.0").read_bytes()
+    for kept in (0, 1, 15, 16, 17, len(content) // 2, len(content) - 1):
+        (place / "0.0.0").write_bytes(content[:kept])
+        with pytest.raises(CorruptDataError, match="a chunk cannot be decoded"):
+            voxels_of(place)
+
+
 def test_a_bomb_in_a_shard_is_not_unpacked(tmp_path):
     labels = Location.parse(tmp_path / "labels")
     create_image(labels, (8, 8, 8), np.uint8, spacing=None, name="ore")[...] = 0
@@ -481,6 +498,14 @@ def test_a_pipe_among_the_metadata_of_zarr_2(tmp_path, name):
     os.mkfifo(file)
     with pytest.raises(CorruptDataError, match="no file where a file should be"):
         open_image(Location.parse(tmp_path / "scan"))
+
+
+@pytest.mark.parametrize("attributes", [1, [1], "x", None])
+def test_attributes_that_are_none(root, attributes):
+    place = foreign(root / "scan", zarr_format=3)
+    mended(place / "zarr.json", attributes=attributes)
+    with suppress(InputError):
+        np.testing.assert_array_equal(voxels_of(place), VOXELS)
 
 
 def test_packed_folders_are_refused(tmp_path):
