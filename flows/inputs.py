@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ps3d_core.progress import Progress
 
 SAME = 0.01
+MEMORY = 2**31  # as measure and evaluate use at most
 
 
 def existing(text: str) -> Location:
@@ -22,24 +23,24 @@ def existing(text: str) -> Location:
     return location
 
 
-def image_in(text: str, work: Location, progress: Progress) -> Location:
+def image_in(text: str, work: Location, progress: Progress, *, memory_bytes: int = MEMORY) -> Location:
     """The Zarr given, or a copy below `work` of a scan of another format: TIFF or NIfTI."""
     from ps3d_core.scan.as_image import as_image
 
-    return as_image(existing(text), work, progress=progress)
+    return as_image(existing(text), work, memory_bytes=memory_bytes, progress=progress)
 
 
-def labels_in(text: str, work: Location, progress: Progress) -> Location:
+def labels_in(text: str, work: Location, progress: Progress, *, memory_bytes: int = MEMORY) -> Location:
     """The same for a label image; `InputError` for a scan, whose grey values are no labels."""
-    image = image_in(text, work, progress)
+    image = image_in(text, work, progress, memory_bytes=memory_bytes)
     if is_scan(image):
         raise InputError(f"{image}: a scan of grey values, its metadata say; give a label image")
     return image
 
 
-def array_in(text: str, work: Location, progress: Progress) -> Location:
+def array_in(text: str, work: Location, progress: Progress, *, memory_bytes: int) -> Location:
     """The location of a Zarr array: the one given, or the full resolution of the image given."""
-    return image_levels(labels_in(text, work, progress))[0]
+    return image_levels(labels_in(text, work, progress, memory_bytes=memory_bytes))[0]
 
 
 def spacing_of(source: Location) -> float:

@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> None:
     work = output.parent / f".{output.name}.work"
     with shown() as progress:
         summary = border_core_to_instances(
-            array_in(args.border_core, work, progress),
+            array_in(args.border_core, work, progress, memory_bytes=resources.memory_bytes),
             output,
             work,
             memory_bytes=resources.memory_bytes,

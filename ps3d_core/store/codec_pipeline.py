@@ -18,6 +18,7 @@ from typing import Any, Final
 
 import zarr
 from zarr.abc.codec import Codec, SupportsSyncCodec
+from zarr.codecs import TransposeCodec
 from zarr.codecs._v2 import V2Codec
 from zarr.core.array_spec import ArraySpec
 from zarr.core.buffer import Buffer, NDBuffer
@@ -27,8 +28,8 @@ from zarr.registry import register_pipeline
 from ps3d_core.store.unpacking import COMPRESSORS, DAMAGED, unpacked_bytes
 
 WIDEST: Final = 8
-"""Bytes of the widest voxel that is read; filters may store voxels wider than the array's."""
-SPARE: Final = 2**16
+"""Bytes of the widest voxel that a filter stores."""
+SPARE: Final = 2**18
 """Bytes more than its voxels that a chunk may unpack to: checksums, and what a size told in blocks is rounded up to."""
 
 
@@ -53,7 +54,7 @@ class BoundedPipeline(BatchedCodecPipeline):
         chunks = list(chunk_bytes_and_specs)
         if self._compressor:
             for data, spec in chunks:
-                _require_bounded(self._compressor, data, spec)
+                _require_bounded(self._compressor, data, spec, filtered=self._filtered)
         try:
             return await self._decode_all(chunks)
         except DAMAGED as error:
@@ -70,6 +71,13 @@ class BoundedPipeline(BatchedCodecPipeline):
             return None if compressor is None else str(compressor.codec_id)
         names = [codec_name(codec) for codec in self.bytes_bytes_codecs]
         return next((name for name in names if name in COMPRESSORS), None)
+
+    @cached_property
+    def _filtered(self) -> bool:
+        """Whether voxels may have another width where they are compressed than in the array."""
+        if isinstance(self.array_bytes_codec, V2Codec):
+            return bool(self.array_bytes_codec.filters)
+        return any(not isinstance(codec, TransposeCodec) for codec in self.array_array_codecs)
 
 
 class OneCorePipeline(BoundedPipeline):
@@ -109,10 +117,11 @@ class OneCorePipeline(BoundedPipeline):
         return data
 
 
-def _require_bounded(compressor: str, data: Buffer | None, spec: ArraySpec) -> None:
+def _require_bounded(compressor: str, data: Buffer | None, spec: ArraySpec, *, filtered: bool) -> None:
     if data is None:
         return
-    limit = prod(spec.shape) * WIDEST + SPARE
+    width = WIDEST if filtered else spec.dtype.to_native_dtype().itemsize
+    limit = prod(spec.shape) * width + SPARE
     size = unpacked_bytes(compressor, data.as_numpy_array().data.cast("B"), limit)
     if size > limit:
         raise ValueError(f"it says that it unpacks to {size} bytes or more, where {limit} is the most for its voxels")

@@ -22,7 +22,8 @@ DAMAGED: Final = (zlib.error, gzip.BadGzipFile, lzma.LZMAError, EOFError)
 """What decompressors raise besides `ValueError`, `RuntimeError` and `OSError`."""
 
 _ZSTD_MAGIC: Final = 0xFD2FB528
-_ZSTD_BLOCK: Final = 2**17  # a compressed block unpacks to at most so much
+# A compressed block whose size nobody tells: at most eight times as much, and hardly ever less.
+_ZSTD_BLOCK: Final = 2**14
 
 
 def unpacked_bytes(name: str, data: memoryview, limit: int) -> int:
