@@ -24,11 +24,14 @@ from ps3d_core.network.device import library_bytes
 from ps3d_core.params import BUNDLED, GIB, PredictParams, Resources, SegmentParams
 from ps3d_core.scan.reader import scan_dtype
 from ps3d_core.scan.spacing import agreed_spacing
+from ps3d_core.store.arrays import is_ours
+from ps3d_core.store.granule import require_chunk_fits
 from ps3d_core.store.identity import content_identity
 from ps3d_core.store.layout import Dataset, Result, ScanInfo
 from ps3d_core.store.ledger import fingerprint
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import Spacing, open_image
+from ps3d_core.store.presence import absences
 
 # Raise a number when a change of the code changes that stage's bytes: finished work of older code is then redone.
 STAGE_VERSIONS: Final = {"predict": 2, "instances": 1, "labels": 1, "particles": 1}
@@ -78,6 +81,7 @@ class SegmentPlan:
     scale: Scale
     prediction: PredictionPlan
     input_identity: str
+    notes: tuple[str, ...] = ()
 
     @property
     def predict_fingerprint(self) -> str:
@@ -154,7 +158,7 @@ class SegmentPlan:
         if seconds_per_patch is not None:
             predict, others = map(duration_text, self.seconds(seconds_per_patch))
             lines.append(f"time       about {predict} for prediction and {others} for all the rest here")
-        return lines
+        return lines + [f"note       {note}" for note in self.notes]
 
 
 def plan_segmentation(job: SegmentJob) -> SegmentPlan:
@@ -166,6 +170,7 @@ def plan_segmentation(job: SegmentJob) -> SegmentPlan:
     image = job.dataset.require_image(job.scan)
     array = open_image(image)
     scan_dtype(array.dtype, str(image))
+    require_chunk_fits(array, job.resources.memory_bytes)
     spacing = agreed_spacing(image, info)
     bundle = load_bundle(job.model)
     target = job.params.predict.target_particle_size or bundle.info.target_particle_size
@@ -205,6 +210,7 @@ def plan_segmentation(job: SegmentJob) -> SegmentPlan:
         scale=scale,
         prediction=prediction,
         input_identity=content_identity(image),
+        notes=() if is_ours(array) else absences(array),
     )
 
 

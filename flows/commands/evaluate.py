@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,19 +19,24 @@ Particles match when their intersection over union exceeds a threshold: 0.5 unle
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("prediction", metavar="PREDICTION", help="label image: OME-Zarr or Zarr array (z, y, x)")
+    parser.add_argument(
+        "prediction", metavar="PREDICTION", help="label image: OME-Zarr, Zarr array, TIFF or NIfTI (z, y, x)"
+    )
     parser.add_argument("truth", metavar="TRUTH", help="true labels of the same shape")
     parser.add_argument("--json", action="store_true", help="all figures as JSON")
 
 
 def run(args: argparse.Namespace) -> None:
     """Evaluate one pair of label images."""
-    from flows.inputs import existing
+    from flows.inputs import labels_in
     from flows.terminal import shown
     from ps3d_core.evaluation.evaluate import evaluate
+    from ps3d_core.store.location import Location
 
-    with shown() as progress:
-        evaluation = evaluate(existing(args.prediction), existing(args.truth), progress=progress)
+    with shown() as progress, TemporaryDirectory(prefix="ps3d-evaluate-") as folder:
+        work = Location.parse(folder)
+        pair = [labels_in(text, work, progress) for text in (args.prediction, args.truth)]
+        evaluation = evaluate(pair[0], pair[1], work=work, progress=progress)
     if args.json:
         print(evaluation.model_dump_json(indent=2))
     else:

@@ -20,7 +20,9 @@ _FLAGS = {"memory_gib": "--memory"}
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("border_core", metavar="BORDER_CORE", help="Zarr array or OME-Zarr (z, y, x) of 0, 1 and 2")
+    parser.add_argument(
+        "border_core", metavar="BORDER_CORE", help="OME-Zarr, Zarr array, TIFF or NIfTI (z, y, x) of 0, 1 and 2"
+    )
     parser.add_argument(
         "output",
         metavar="OUTPUT",
@@ -48,8 +50,8 @@ def run(args: argparse.Namespace) -> None:
 
     params = validated(InstancesParams, _FLAGS, min_rel_particle_size=args.min_rel_particle_size)
     resources = validated(Resources, _FLAGS, workers=args.workers, memory_gib=args.memory)
-    border_core, output = array_in(args.border_core), Location.parse(args.output)
-    given, work = Location.parse(args.border_core), output.parent / f".{output.name}.work"
+    given, output = Location.parse(args.border_core), Location.parse(args.output)
+    work = output.parent / f".{output.name}.work"
     claims = [Output(output, zarr_is_own), Output(work, work_is_own)]
     with (
         shown() as progress,
@@ -57,7 +59,7 @@ def run(args: argparse.Namespace) -> None:
         working_in(work, [output]),
     ):
         summary = border_core_to_instances(
-            border_core,
+            array_in(args.border_core, work, progress, memory_bytes=resources.memory_bytes),
             output,
             work,
             memory_bytes=resources.memory_bytes,

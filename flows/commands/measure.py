@@ -17,7 +17,9 @@ axes, elongation, flatness, surface, sphericity and, with --image, grey values. 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("labels", metavar="LABELS", help="label image: OME-Zarr or Zarr array of integers (z, y, x)")
+    parser.add_argument(
+        "labels", metavar="LABELS", help="label image: OME-Zarr, Zarr array, TIFF or NIfTI of whole numbers (z, y, x)"
+    )
     parser.add_argument("output", metavar="OUTPUT", help="folder or URL for the table")
     parser.add_argument("--image", metavar="IMAGE", help="the scan itself, for the grey values of particles")
     parser.add_argument(
@@ -27,19 +29,27 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Measure all labels."""
-    from flows.inputs import existing, spacing_of
+    from flows.inputs import existing, image_in, labels_in, spacing_of
     from flows.terminal import shown
     from ps3d_core.particles.claim import table_claimed
     from ps3d_core.particles.measure import measure_particles
     from ps3d_core.store.location import Location
 
-    labels, output = existing(args.labels), Location.parse(args.output)
-    image = None if args.image is None else existing(args.image)
-    with shown() as progress, table_claimed(output, [labels, *([image] if image else [])], progress.note) as work:
+    given, output = existing(args.labels), Location.parse(args.output)
+    grey = None if args.image is None else existing(args.image)
+    spacing = args.spacing or spacing_of(given)
+    with shown() as progress, table_claimed(output, [given, *([grey] if grey else [])], progress.note) as work:
         summary = measure_particles(
-            labels, output, image=image, spacing=args.spacing or spacing_of(labels), work=work, progress=progress
+            labels_in(args.labels, work, progress),
+            output,
+            image=None if args.image is None else image_in(args.image, work, progress),
+            spacing=spacing,
+            work=work,
+            foreign=True,
+            progress=progress,
         )
     size = summary.by_volume
     sizes = f", D10 {size.d10:.3g}, D50 {size.d50:.3g}, D90 {size.d90:.3g} mm by volume" if size else ""
-    print(f"{labels.name}: {summary.particles} particles{sizes}; {summary.touching_border} touch the edge")
+    touching = f"{summary.touching_border} touch the edge"
+    print(f"{Location.parse(args.labels).name}: {summary.particles} particles{sizes}; {touching}")
     print(f"  table   {output / 'particles.csv'} (and .parquet)")

@@ -18,7 +18,7 @@ from ps3d_core.geometry.blocks import Block, BlockGrid, block_shape_for
 from ps3d_core.geometry.boxes import Shape
 from ps3d_core.progress import SILENT, Progress
 from ps3d_core.store.arrays import read_box
-from ps3d_core.store.granule import reading_granule
+from ps3d_core.store.granule import reading_granule, require_chunk_fits
 from ps3d_core.store.identity import content_identity
 from ps3d_core.store.ledger import Ledger, Record, fingerprint
 from ps3d_core.store.location import Location
@@ -50,6 +50,8 @@ def evaluate(
             f"prediction of {arrays[0].shape} voxels, truth of {arrays[1].shape}: "
             "the shapes must be the same; give two label images of one scan"
         )
+    for array in arrays:
+        require_chunk_fits(array, memory_bytes)
     shape = cast(Shape, arrays[1].shape)
     block_shape = block_shape or block_shape_for(
         shape,

@@ -25,6 +25,7 @@ from ps3d_core.geometry.boxes import Shape, shape_text
 from ps3d_core.instances.output import refuse_foreign
 from ps3d_core.params import GIB
 from ps3d_core.store.arrays import SHARD, create_array, shard_shape
+from ps3d_core.store.granule import require_chunk_fits
 from ps3d_core.store.identity import content_identity
 from ps3d_core.store.ledger import Ledger, fingerprint
 from ps3d_core.store.location import Location
@@ -193,8 +194,7 @@ def plan_instances(
         )
     border_core = image_levels(border_core)[0]
     array = open_image(border_core)
-    if prod(array.shape) == 0:
-        raise InputError(f"{border_core}: shape {array.shape}; border-core labels have at least 1 voxel; give another")
+    require_chunk_fits(array, memory_bytes)
     if output == border_core:
         raise InputError(f"{output}: output and border-core are the same array; give another output")
     refuse_foreign(output)

@@ -30,15 +30,19 @@ class LabelIndex(NamedTuple):
 
 
 def as_labels(array: npt.NDArray[Any], what: str) -> Labels:
-    """`array` as uint32, whatever integers it holds; `InputError` when it holds anything else."""
+    """`array` as uint32, whatever type of numbers holds the whole ones; `InputError` for any other number."""
     if array.dtype == np.uint32:
         return array
-    if array.dtype.kind not in "iub":
+    if array.dtype.kind not in "iubf":
         raise InputError(f"{what} of type {array.dtype}: labels must be integers; give a label image")
-    if array.size and (array.dtype.kind == "i" or array.dtype.itemsize > 4):
+    if array.dtype.kind == "f":
+        wrong = array[~(np.isfinite(array) & (np.rint(array) == array))]
+        if wrong.size:
+            raise InputError(f"{what} with value {wrong[0]}: labels are whole numbers; give a label image")
+    if array.size and (array.dtype.kind in "if" or array.dtype.itemsize > 4):
         low, high = int(array.min()), int(array.max())
         if low < 0 or high > MAX_LABEL:
-            raise InputError(f"{what} with labels {low} to {high}: the limits are 0 and {MAX_LABEL}; renumber them")
+            raise InputError(f"{what} with labels {low} to {high}: the limits are 0 and {MAX_LABEL}; number them anew")
     return array.astype(np.uint32)
 
 

@@ -31,13 +31,14 @@ from ps3d_core.geometry.boxes import Box, Shape
 from ps3d_core.particles.distribution import SizeDistribution, size_distribution
 from ps3d_core.particles.exact_sums import MAX_VALUES
 from ps3d_core.particles.label_index import Labels, as_labels
+from ps3d_core.particles.plausible import questions_about
 from ps3d_core.particles.shape import particle_columns
 from ps3d_core.particles.sums import LabelSums, merge
 from ps3d_core.particles.table import arrow_table, write_table
 from ps3d_core.particles.voxel_sums import block_sums
 from ps3d_core.progress import SILENT, Progress
 from ps3d_core.store.arrays import read_box
-from ps3d_core.store.granule import reading_granule
+from ps3d_core.store.granule import reading_granule, require_chunk_fits
 from ps3d_core.store.identity import content_identity
 from ps3d_core.store.ledger import Ledger, Record, fingerprint
 from ps3d_core.store.location import Location
@@ -96,6 +97,7 @@ def measure_particles(
     runner: Runner | None = None,
     memory_bytes: int = 2**31,
     identity: str | None = None,
+    foreign: bool = False,
     progress: Progress = SILENT,
 ) -> ParticleSummary:
     """Measure all particles; write particles.parquet and particles.csv below `output`.
@@ -111,9 +113,11 @@ def measure_particles(
         runner: where blocks are evaluated.
         memory_bytes: budget of all workers together.
         identity: what tells the contents of both images from others; worked out from the stores when absent.
+        foreign: somebody gave the labels; they are refused when they are no particles, and notes ask about the rest.
         progress: listener.
 
-    Raises `InputError` for images that do not fit together, `CorruptDataError` for an unexpected number of particles.
+    Raises `InputError` for images that do not fit together and labels that cannot be, `CorruptDataError` for an
+    unexpected number of particles.
 
     """
     plan = plan_measurement(
@@ -127,6 +131,9 @@ def measure_particles(
         identity=identity,
     )
     records = measure_blocks(plan, runner=runner, progress=progress)
+    if foreign:
+        for question in questions_about(merged_sums(plan, records), plan.grid.shape, str(labels)):
+            progress.note(question)
     totals = _Totals(plan)
     rows = write_table(totals.tables(records), output / "particles.parquet", output / "particles.csv")
     if n_particles is not None and rows != n_particles:
@@ -152,12 +159,12 @@ def plan_measurement(
         raise InputError(f"spacing {spacing} mm: must be above 0 and below 1000; give the edge of a voxel in mm")
     array = open_image(labels)
     shape = cast(Shape, array.shape)
-    if array.dtype.kind not in "iub":
-        raise InputError(f"{labels}: type {array.dtype}, but labels are integers; give a label image")
+    require_chunk_fits(array, memory_bytes)
     # A label as stored, as uint32 and inside its halo; a grey value as stored and as float32.
     cost = array.dtype.itemsize + 4 + 4
     if image is not None:
         grey = open_image(image)
+        require_chunk_fits(grey, memory_bytes)
         cost += grey.dtype.itemsize + 4
         if grey.shape != shape:
             raise InputError(f"{image}: shape {grey.shape}, labels have {shape}; give the scan that was labelled")

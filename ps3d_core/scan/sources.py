@@ -44,6 +44,8 @@ def open_scan(source: str | Location, *, allow_gaps: bool = False, series: str |
         return NiftiVolume(location)
     if name.endswith(_PAIR_ENDINGS):
         raise InputError(f"{location}: half of a pair of files (.hdr, .img); save the scan as one .nii file")
+    if name.endswith(".zip"):
+        raise InputError(f"{location}: a packed file; unpack it and give the folder")
     raise InputError(
         f"{location}: unknown kind of file; give a folder of TIFF slices, a TIFF, .nii or .nii.gz file, or a Zarr"
     )

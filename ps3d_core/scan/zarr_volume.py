@@ -6,11 +6,15 @@ from typing import Any
 
 import numpy.typing as npt
 
+from ps3d_core.errors import InputError
 from ps3d_core.geometry.boxes import Box
 from ps3d_core.scan.reader import ScanReader, scan_dtype, scan_shape
+from ps3d_core.scan.slabs import DEFAULT_MEMORY
 from ps3d_core.store.arrays import object_shape, read_box
+from ps3d_core.store.granule import require_chunk_fits
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import image_spacing, is_label_image, open_image
+from ps3d_core.store.presence import absences
 
 
 class ZarrVolume(ScanReader):
@@ -20,7 +24,12 @@ class ZarrVolume(ScanReader):
         self._array = open_image(location)
         self.shape = scan_shape(self._array.shape, str(location))
         self.dtype = scan_dtype(self._array.dtype, str(location))
-        self.spacing = image_spacing(location)
+        require_chunk_fits(self._array, DEFAULT_MEMORY)
+        self.notes = absences(self._array)
+        try:
+            self.spacing = image_spacing(location)
+        except InputError as error:  # another may be given, and a copy without any is worth having
+            self.notes += (str(error),)
         self.is_label = is_label_image(location)
         self.granule = object_shape(self._array)[0]
         self.description = f"Zarr {location.name} of {self.shape[0]} slices"

@@ -15,17 +15,17 @@ from typing import Any, Final, cast
 import numpy as np
 import numpy.typing as npt
 import zarr
-from zarr.abc.store import ByteRequest, Store
 from zarr.buffer.cpu import NDBuffer
 from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.core.array_spec import ArrayConfigLike
-from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.errors import ArrayNotFoundError, NodeNotFoundError, NodeTypeValidationError
-from zarr.storage import FsspecStore, WrapperStore
 
-from ps3d_core.errors import CorruptDataError, InputError, MissingDataError
+from ps3d_core.errors import CorruptDataError, InputError, MissingDataError, Ps3dError
 from ps3d_core.geometry.boxes import Box, Shape
+from ps3d_core.store import codec_pipeline  # noqa: F401  # bounds what chunks unpack to, in every process that reads arrays
+from ps3d_core.store.guarded import REMAKE, NothingImplied, Reading, SomethingThere, form_of, read_through, store_name
 from ps3d_core.store.location import Location, writing_to
+from ps3d_core.store.screening import require_usable
 
 AXES = ("z", "y", "x")
 CHUNK = 64
@@ -103,14 +103,12 @@ def create_array(
 def open_array(location: Location, *, writable: bool = False) -> zarr.Array[Any]:
     """Open an existing array, v2 or v3. A v3 array opened for reading raises `MissingDataError` on absent chunks.
 
-    `MissingDataError` when no array is there, `InputError` when it is a group, `CorruptDataError` when its metadata are
-    damaged.
+    `MissingDataError` when no array is there, `InputError` when it is a group or can be none that is read here,
+    `CorruptDataError` when its metadata are damaged.
     """
     store = location.zarr_store(read_only=not writable)
     try:
-        array = zarr.open_array(store, mode="r+" if writable else "r")
-        if not writable and array.metadata.zarr_format == 3:
-            array = zarr.open_array(_NothingImplied(store), mode="r")
+        array = zarr.open_array(store if writable else Reading(store), mode="r+" if writable else "r")
     except (ArrayNotFoundError, NodeNotFoundError, FileNotFoundError) as error:
         raise MissingDataError(f"{location}: no Zarr array here; check the path") from error
     except NodeTypeValidationError as error:
@@ -120,22 +118,43 @@ def open_array(location: Location, *, writable: bool = False) -> zarr.Array[Any]
             f"{location}: metadata of the array cannot be used ({what_is_wrong(error)}); restore it or make the array "
             "again"
         ) from error
+    if not writable:
+        return to_read(array, location, complete=array.metadata.zarr_format == 3)
     # Writing empty chunks is a property of the opened array, not of the stored one: it must be said every time.
-    return array.with_config(_WRITE_ALL) if writable else array
+    return array.with_config(_WRITE_ALL)
+
+
+def to_read(array: zarr.Array[Any], location: Location, *, complete: bool, remedy: str = REMAKE) -> zarr.Array[Any]:
+    """The opened `array` of which all chunks must be there (`complete`), or at least some, see `guarded.py`.
+
+    `remedy` is what helps when one of all is absent. `InputError` when type, codecs or sizes are none that are read.
+    """
+    require_usable(array, str(location))
+    store = location.zarr_store(read_only=True)
+    return read_through(array, NothingImplied(store, remedy) if complete else SomethingThere(store, form_of(array)))
+
+
+def is_ours(array: zarr.Array[Any]) -> bool:
+    """Whether this project wrote the array: chunks in shards that end in a checksum, a mark that survives copying."""
+    if array.metadata.zarr_format == 2 or array.shards is None:
+        return False
+    return any(isinstance(codec, Crc32cCodec) for codec in array.compressors)
 
 
 def read_box(array: zarr.Array[Any], box: Box, into: npt.NDArray[Any] | None = None) -> npt.NDArray[Any]:
-    """The voxels of `box`, C-contiguous, or in `into` (same shape and dtype); checksums are verified on the way.
+    """The voxels of `box`, C-contiguous and in native byte order, or in `into` (same shape and dtype).
 
-    What cannot be decoded is read again: it may have been damaged on its way, not where it lies. `CorruptDataError`
-    when that does not help.
+    Checksums are verified on the way. What cannot be decoded is read again: it may have been damaged on its way, not
+    where it lies. `CorruptDataError` when that does not help.
     """
     for attempt in range(1, READS + 1):
         try:
-            if into is None:
-                return np.ascontiguousarray(array[box.slices])  # foreign arrays may be stored in Fortran order
+            if into is None:  # foreign arrays may be stored in Fortran order, or the other byte order
+                return np.ascontiguousarray(array[box.slices], dtype=array.dtype.newbyteorder("="))
             array.get_basic_selection(box.slices, out=NDBuffer.from_numpy_array(into))
             return into
+        except Ps3dError:
+            raise
         except (ValueError, RuntimeError) as error:
             if attempt == READS:
                 raise CorruptDataError(
@@ -155,29 +174,9 @@ def write_box(array: zarr.Array[Any], box: Box, data: npt.NDArray[Any]) -> None:
         array[box.slices] = data
 
 
-class _NothingImplied(WrapperStore[Any]):
-    """Store in which an absent or empty chunk is an error, where Zarr would deliver the fill value."""
-
-    async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
-        value = await super().get(key, prototype, byte_range)
-        if value is None and _is_chunk(key):
-            raise MissingDataError(f"{self._name}/{key}: this chunk is missing; restore it or make the array again")
-        if value is not None and not len(value) and _is_chunk(key):
-            raise CorruptDataError(f"{self._name}/{key}: this chunk is empty; restore it or make the array again")
-        return value
-
-    @property
-    def _name(self) -> str:
-        return _store_name(self._store)
-
-
-def _is_chunk(key: str) -> bool:
-    return key.startswith("c/") or "/c/" in key
-
-
 def array_name(array: zarr.Array[Any]) -> str:
     """Where the array lies, as a person would write it."""
-    return "/".join(filter(None, (_store_name(array.store_path.store), array.store_path.path)))
+    return "/".join(filter(None, (store_name(array.store_path.store), array.store_path.path)))
 
 
 def what_is_wrong(error: Exception) -> str:
@@ -191,15 +190,3 @@ def what_is_wrong(error: Exception) -> str:
         case KeyError():
             return f"no {text}"
     return text or type(error).__name__
-
-
-def _store_name(store: Store) -> str:
-    if isinstance(store, WrapperStore):
-        return _store_name(store._store)
-    if not isinstance(store, FsspecStore):
-        return str(store).removeprefix("file://")
-    if "://" in store.path:
-        return store.path
-    protocol = getattr(store.fs, "sync_fs", store.fs).protocol
-    scheme = protocol if isinstance(protocol, str) else protocol[0]
-    return f"{scheme}://{store.path.strip('/')}"

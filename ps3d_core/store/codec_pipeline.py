@@ -1,41 +1,87 @@
-"""From bytes to voxels and back, in a process that is there for one core.
+"""From bytes to voxels and back: never more than a chunk may hold, and in one thread where there is one core.
+
+Whatever is decoded in a process that has this module passes here, the arrays of others too. A chunk that says that it
+unpacks to more than its voxels is not unpacked.
 
 Zarr hands each compressed chunk to another thread and waits. With one core for both, these threads are in each other's
-way, and ten decoded chunks may lie in memory before the first is put where it belongs. Here a chunk goes from its
-bytes to its place at once. What is stored is the same. (Zarr 3.3 has a pipeline of this kind, but needs Python 3.12.)
+way, and ten decoded chunks may lie in memory before the first is put where it belongs. In a process that is there for
+one core a chunk goes from its bytes to its place at once. What is stored is the same. (Zarr 3.3 has a pipeline of this
+kind, but needs Python 3.12.)
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import cached_property
-from typing import Any
+from math import prod
+from typing import Any, Final
 
 import zarr
-from zarr.abc.codec import SupportsSyncCodec
+from zarr.abc.codec import Codec, SupportsSyncCodec
+from zarr.codecs import TransposeCodec
+from zarr.codecs._v2 import V2Codec
 from zarr.core.array_spec import ArraySpec
 from zarr.core.buffer import Buffer, NDBuffer
 from zarr.core.codec_pipeline import BatchedCodecPipeline
 from zarr.registry import register_pipeline
 
+from ps3d_core.store.unpacking import COMPRESSORS, DAMAGED, unpacked_bytes
+
+WIDEST: Final = 8
+"""Bytes of the widest voxel that a filter stores."""
+SPARE: Final = 2**18
+"""Bytes more than its voxels that a chunk may unpack to: checksums, and what a size told in blocks is rounded up to."""
+
+
+def codec_name(codec: Codec) -> str:
+    """Name of a codec in the metadata, without the prefix that those of Zarr 2 bear in Zarr 3."""
+    return str(codec.to_dict()["name"]).removeprefix("numcodecs.")
+
 
 def use_one_core() -> None:
     """Let arrays that this process opens from now on be decoded and encoded in one thread."""
-    register_pipeline(OneCorePipeline)
-    pipeline = f"{OneCorePipeline.__module__}.{OneCorePipeline.__qualname__}"
-    zarr.config.set({"codec_pipeline.path": pipeline, "threading.max_workers": 1})
+    _use(OneCorePipeline)
+    zarr.config.set({"threading.max_workers": 1})
 
 
-class OneCorePipeline(BatchedCodecPipeline):
-    """Calls codecs one after the other in the thread that has the bytes; codecs that must be awaited are, as ever."""
+class BoundedPipeline(BatchedCodecPipeline):
+    """Zarr's own way, after a look at what the bytes of each chunk unpack to: `ValueError` for too much."""
 
     async def decode_batch(
         self, chunk_bytes_and_specs: Iterable[tuple[Buffer | None, ArraySpec]]
     ) -> Iterable[NDBuffer | None]:
-        """Bytes to voxels, chunk by chunk."""
-        if not self._can_be_called:
-            return await super().decode_batch(chunk_bytes_and_specs)
-        return [None if data is None else self._decode(data, spec) for data, spec in chunk_bytes_and_specs]
+        """Bytes to voxels."""
+        chunks = list(chunk_bytes_and_specs)
+        if self._compressor:
+            for data, spec in chunks:
+                _require_bounded(self._compressor, data, spec, filtered=self._filtered)
+        try:
+            return await self._decode_all(chunks)
+        except DAMAGED as error:
+            raise ValueError(f"{error or type(error).__name__}") from error
+
+    async def _decode_all(self, chunks: list[tuple[Buffer | None, ArraySpec]]) -> Iterable[NDBuffer | None]:
+        return await super().decode_batch(chunks)
+
+    @cached_property
+    def _compressor(self) -> str | None:
+        """The compressor that wrote the bytes last; `screening.py` sees to it that no other lies below."""
+        if isinstance(self.array_bytes_codec, V2Codec):
+            compressor = self.array_bytes_codec.compressor
+            return None if compressor is None else str(compressor.codec_id)
+        names = [codec_name(codec) for codec in self.bytes_bytes_codecs]
+        return next((name for name in names if name in COMPRESSORS), None)
+
+    @cached_property
+    def _filtered(self) -> bool:
+        """Whether voxels may have another width where they are compressed than in the array."""
+        if isinstance(self.array_bytes_codec, V2Codec):
+            return bool(self.array_bytes_codec.filters)
+        return any(not isinstance(codec, TransposeCodec) for codec in self.array_array_codecs)
+
+
+class OneCorePipeline(BoundedPipeline):
+    """Calls codecs one after the other in the thread that has the bytes; codecs that must be awaited are, as ever."""
 
     async def encode_batch(
         self, chunk_arrays_and_specs: Iterable[tuple[NDBuffer | None, ArraySpec]]
@@ -44,6 +90,11 @@ class OneCorePipeline(BatchedCodecPipeline):
         if not self._can_be_called:
             return await super().encode_batch(chunk_arrays_and_specs)
         return [None if data is None else self._encode(data, spec) for data, spec in chunk_arrays_and_specs]
+
+    async def _decode_all(self, chunks: list[tuple[Buffer | None, ArraySpec]]) -> Iterable[NDBuffer | None]:
+        if not self._can_be_called:
+            return await super()._decode_all(chunks)
+        return [None if data is None else self._decode(data, spec) for data, spec in chunks]
 
     @cached_property
     def _can_be_called(self) -> bool:
@@ -64,3 +115,21 @@ class OneCorePipeline(BatchedCodecPipeline):
             data = codec._encode_sync(data, spec)
             spec = codec.resolve_metadata(spec)
         return data
+
+
+def _require_bounded(compressor: str, data: Buffer | None, spec: ArraySpec, *, filtered: bool) -> None:
+    if data is None:
+        return
+    width = WIDEST if filtered else spec.dtype.to_native_dtype().itemsize
+    limit = prod(spec.shape) * width + SPARE
+    size = unpacked_bytes(compressor, data.as_numpy_array().data.cast("B"), limit)
+    if size > limit:
+        raise ValueError(f"it says that it unpacks to {size} bytes or more, where {limit} is the most for its voxels")
+
+
+def _use(pipeline: type[BatchedCodecPipeline]) -> None:
+    register_pipeline(pipeline)
+    zarr.config.set({"codec_pipeline.path": f"{pipeline.__module__}.{pipeline.__qualname__}"})
+
+
+_use(BoundedPipeline)

@@ -1,4 +1,4 @@
-"""Which multiples of voxels blocks are read in."""
+"""Which multiples of voxels blocks are read in, and whether one can be read at all."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Any, cast
 
 import zarr
 
+from ps3d_core.errors import InputError
 from ps3d_core.geometry.boxes import Shape
-from ps3d_core.store.arrays import object_shape, shard_shape
+from ps3d_core.store.arrays import array_name, object_shape, shard_shape
 
 
 def reading_granule(array: zarr.Array[Any]) -> Shape:
@@ -20,3 +21,15 @@ def reading_granule(array: zarr.Array[Any]) -> Shape:
     own = object_shape(array)
     ours = shard_shape(cast(Shape, array.shape))
     return own if prod(own) <= 2 * prod(ours) else ours
+
+
+def require_chunk_fits(array: zarr.Array[Any], memory_bytes: int) -> None:
+    """`InputError` when one chunk of the array, unpacked, is more than the memory budget: chunks are read whole."""
+    size = prod(array.chunks) * array.dtype.itemsize
+    if size > memory_bytes:
+        raise InputError(
+            f"{array_name(array)}: chunks of {array.chunks} voxels, {size / 2**30:.1f} GiB each; the memory budget is "
+            f"{memory_bytes / 2**30:.1f} GiB",
+            "give more <memory>",
+            "write the array again in smaller chunks",
+        )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any, Final, cast
 
 import numpy as np
@@ -16,6 +17,7 @@ import numpy.typing as npt
 import zarr
 from ome_zarr_models.common.coordinate_transformations import VectorScale
 from ome_zarr_models.v04.image import ImageAttrs as ImageAttrs04
+from ome_zarr_models.v04.multiscales import Multiscale as Multiscale04
 from ome_zarr_models.v05.axes import Axis
 from ome_zarr_models.v05.image import ImageAttrs as ImageAttrs05
 from ome_zarr_models.v05.image_label import ImageLabelAttrs
@@ -27,7 +29,7 @@ from zarr.errors import NodeNotFoundError
 
 from ps3d_core import __version__
 from ps3d_core.blockwise import Runner, run_blocks
-from ps3d_core.errors import InputError, MissingDataError
+from ps3d_core.errors import InputError, MissingDataError, Ps3dError
 from ps3d_core.geometry.blocks import Block, BlockGrid
 from ps3d_core.geometry.boxes import Box, Shape
 from ps3d_core.progress import SILENT, Progress
@@ -35,17 +37,21 @@ from ps3d_core.store.arrays import (
     AXES,
     UNUSABLE,
     create_array,
+    is_ours,
     open_array,
     read_box,
     shard_shape,
+    to_read,
     what_is_wrong,
     write_box,
 )
 from ps3d_core.store.claim import Output, require_ours
+from ps3d_core.store.guarded import EMPTIED, Reading
 from ps3d_core.store.halving import VIEWABLE, Method, halve, level_shapes, method_for
 from ps3d_core.store.ledger import Ledger, Record, fingerprint
 from ps3d_core.store.location import Location
 from ps3d_core.store.ownership import MARK, ZARR_FILES, is_own, mark_own, remove_own, unmark, zarr_is_own
+from ps3d_core.store.volume import as_volume
 
 Spacing = tuple[float, float, float]
 ImageAttrs = ImageAttrs04 | ImageAttrs05
@@ -54,15 +60,21 @@ GROUP_FILE: Final = "zarr.json"
 LONGEST_PATH: Final = 255
 """Bytes of a level's path within its image."""
 _MM: Final = {
-    "angstrom": 1e-7,
-    "nanometer": 1e-6,
-    "micrometer": 1e-3,
-    "millimeter": 1.0,
-    "centimeter": 10.0,
-    "decimeter": 100.0,
-    "meter": 1000.0,
-    "inch": 25.4,
+    name: factor
+    for names, factor in (
+        ("angstrom Å Å", 1e-7),
+        ("nanometer nm", 1e-6),
+        ("micrometer micron um \u00b5m \u03bcm", 1e-3),
+        ("millimeter mm", 1.0),
+        ("centimeter cm", 10.0),
+        ("decimeter dm", 100.0),
+        ("meter m", 1000.0),
+        ("inch in", 25.4),
+    )
+    for name in names.split()
 }
+SERIES: Final = "bioformats2raw.layout"
+"""Attribute of a folder in which bioformats2raw put images 0, 1, ..."""
 
 
 def create_image(
@@ -107,23 +119,21 @@ def is_whole(location: Location) -> bool:
 def open_image(location: Location, *, writable: bool = False) -> zarr.Array[Any]:
     """The full-resolution array (z, y, x) of an OME-Zarr 0.4 or 0.5 image, or the bare Zarr v2 or v3 array there.
 
-    Arrays that this project wrote raise `MissingDataError` for an absent chunk; in foreign arrays, whose writers may
-    leave out empty chunks, an absent chunk is the fill value. `InputError` for anything that is not a 3-D image, and
-    for metadata that cannot be used.
+    Further axes are left out where they are of length 1. Arrays that this project wrote raise `MissingDataError` for an
+    absent chunk; in foreign arrays, whose writers may leave out empty chunks, an absent chunk is the fill value, unless
+    all are absent. `InputError` for anything that is not a 3-D image, and for metadata that cannot be used.
     """
-    node = _open_node(location)
+    location, node = _open_node(location)
+    axes: list[str] | None = None
     if isinstance(node, zarr.Group):
-        image, location = location, _levels(location, node)[0]
-        node = _open_level(image, location)
+        image, multiscale = location, _multiscale(location, node)
+        axes = _axes(multiscale)
+        location, node = _open_level(image, _levels(image, multiscale)[0])
     if not isinstance(node, zarr.Array):
         raise InputError(f"{location}: a Zarr group where an array is expected; mend the OME-Zarr metadata")
-    if node.ndim != len(AXES):
-        raise InputError(f"{location}: {node.ndim}-dimensional array {node.shape}; must be 3-dimensional (z, y, x)")
-    if 0 in node.chunks:
-        raise _unusable(location, f"chunks of {node.chunks} voxels")
-    if writable or _is_ours(node):
-        return open_array(location, writable=writable)
-    return node
+    if writable:
+        return open_array(location, writable=True)
+    return as_volume(to_read(node, location, complete=is_ours(node), remedy=EMPTIED), axes, str(location))
 
 
 def image_levels(location: Location) -> list[Location]:
@@ -131,33 +141,52 @@ def image_levels(location: Location) -> list[Location]:
 
     `InputError` for anything that is not an image (z, y, x).
     """
-    node = _open_node(location)
-    return _levels(location, node) if isinstance(node, zarr.Group) else [location]
+    location, node = _open_node(location)
+    return _levels(location, _multiscale(location, node)) if isinstance(node, zarr.Group) else [location]
 
 
 def image_spacing(location: Location) -> Spacing | None:
-    """Spacing (z, y, x) of level 0 in mm from OME metadata; None where there is none or a unit is not a length."""
-    node = _open_node(location)
+    """Spacing (z, y, x) of level 0 in mm from OME metadata; None where there is none or a unit is not a length.
+
+    `InputError` for a scale that no voxel can have.
+    """
+    location, node = _open_node(location)
     if not isinstance(node, zarr.Group):
         return None
-    multiscale = _image_attributes(location, node).multiscales[0]
+    multiscale = _multiscale(location, node)
     scale = np.ones(len(multiscale.axes))
     for transforms in (multiscale.datasets[0].coordinateTransformations, multiscale.coordinateTransformations or ()):
         for transform in transforms:
             if isinstance(transform, VectorScale):
                 scale *= transform.scale
-    units = {str(axis.name).lower(): _MM.get(str(axis.unit)) for axis in multiscale.axes}
+    units = dict(zip(_axes(multiscale), (_in_mm(axis.unit) for axis in multiscale.axes), strict=True))
     factors = dict(zip(units, scale.tolist(), strict=True))
+    sides = [factors[axis] for axis in AXES if axis in factors]
+    if not all(isfinite(side) and side > 0 for side in sides):
+        raise InputError(
+            f"{location}: a scale of {sides} in its OME metadata; must be finite and above 0",
+            "give <spacing>",
+            "mend the metadata",
+        )
     spacing = [factors[axis] * unit for axis in AXES if (unit := units.get(axis)) is not None]
     return (spacing[0], spacing[1], spacing[2]) if len(spacing) == len(AXES) else None
 
 
 def is_label_image(location: Location) -> bool:
     """True when OME metadata says that the voxels are ids."""
-    node = _open_node(location)
+    location, node = _open_node(location)
     if not isinstance(node, zarr.Group):
         return False
     return "image-label" in (_image_attributes(location, node).model_extra or {})
+
+
+def is_scan(location: Location) -> bool:
+    """True when metadata say that the voxels are grey values: the image was ingested, not as labels."""
+    location, node = _open_node(location)
+    if not isinstance(node, zarr.Group) or is_label_image(location):
+        return False
+    about = node.attrs.asdict().get("ps3d")
+    return isinstance(about, dict) and "ingested" in about
 
 
 def write_metadata(
@@ -218,7 +247,7 @@ def build_pyramid(
     Blocks are single shards: one reads 256^3 voxels at most. `label` says that ids must not be averaged; None takes
     it from the metadata. With a `ledger` an interrupted call goes on where it was. Returns the shapes of all levels.
     """
-    group = _open_node(location)
+    location, group = _open_node(location)
     if not isinstance(group, zarr.Group) or "ome" not in group.attrs:
         raise InputError(f"{location}: not an OME-Zarr 0.5 image; coarser levels can only be added to one")
     base = open_image(location)
@@ -241,7 +270,7 @@ def build_pyramid(
         location,
         shapes,
         spacing=image_spacing(location),
-        name=str(_image_attributes(location, group).multiscales[0].name or location.name),
+        name=str(_multiscale(location, group).name or location.name),
         label=label,
         method=method,
         attributes={key: value for key, value in group.attrs.asdict().items() if key != "ome"},
@@ -276,20 +305,37 @@ def _level(index: int, shapes: Sequence[Shape], spacing: Spacing) -> Level:
     return Level.build(path=str(index), scale=scale, translation=shift)
 
 
-def _open_node(location: Location) -> zarr.Array[Any] | zarr.Group:
+def _open_node(location: Location) -> tuple[Location, zarr.Array[Any] | zarr.Group]:
+    """What a user names as an image, and where it lies: the one image in a folder that bioformats2raw made."""
+    node = _node_at(location)
+    if not isinstance(node, zarr.Group):
+        return location, node
+    attributes = node.attrs.asdict()
+    if not isinstance(attributes, dict) or SERIES not in {**attributes, **_ome_of(attributes)}:
+        return location, node
+    series = [location / name for name in location.children() if name.isdecimal()]
+    if len(series) != 1:
+        found = ", ".join(map(str, series[:4])) or "none"
+        raise InputError(f"{location}: a folder of {len(series)} images ({found}); give one of them")
+    return series[0], _node_at(series[0])
+
+
+def _node_at(location: Location) -> zarr.Array[Any] | zarr.Group:
     if not location.exists():
         raise MissingDataError(f"{location}: nothing there; check the path")
     try:
-        return zarr.open(location.zarr_store(read_only=True), mode="r")
+        return zarr.open(Reading(location.zarr_store(read_only=True)), mode="r")
+    except Ps3dError:
+        raise
     except (NodeNotFoundError, FileNotFoundError, NotADirectoryError) as error:
         raise InputError(f"{location}: not a Zarr array or OME-Zarr image; give one, or ingest the scan") from error
     except UNUSABLE as error:
         raise _unusable(location, what_is_wrong(error)) from error
 
 
-def _open_level(image: Location, level: Location) -> zarr.Array[Any] | zarr.Group:
+def _open_level(image: Location, level: Location) -> tuple[Location, zarr.Array[Any] | zarr.Group]:
     try:
-        return _open_node(level)
+        return level, _node_at(level)
     except MissingDataError as error:
         raise _unusable(image, f"nothing at {level}, where level 0 should be") from error
 
@@ -299,8 +345,8 @@ def _unusable(location: Location, reason: str) -> InputError:
 
 
 def _image_attributes(location: Location, group: zarr.Group) -> ImageAttrs:
+    attributes = group.attrs.asdict()
     try:
-        attributes = group.attrs.asdict()
         if "ome" in attributes:
             return ImageAttrs05.model_validate(attributes["ome"])
         return ImageAttrs04.model_validate(attributes)
@@ -308,18 +354,60 @@ def _image_attributes(location: Location, group: zarr.Group) -> ImageAttrs:
         first = error.errors()[0]
         where = " / ".join(map(str, first["loc"]))
         raise InputError(
-            f"{location}: a Zarr group but not an OME-Zarr 0.4 or 0.5 image ({where}: {first['msg']}); "
+            _other_group(location, {**attributes, **_ome_of(attributes)})
+            or f"{location}: a Zarr group but not an OME-Zarr 0.4 or 0.5 image ({where}: {first['msg']}); "
             "give an image, or the array inside the group"
         ) from error
     except UNUSABLE as error:
         raise _unusable(location, what_is_wrong(error)) from error
 
 
-def _levels(location: Location, group: zarr.Group) -> list[Location]:
-    multiscale = _image_attributes(location, group).multiscales[0]
-    axes = tuple(str(axis.name).lower() for axis in multiscale.axes)
-    if axes != AXES:
-        raise InputError(f"{location}: axes {axes}; must be z, y, x; export one channel and time point as z, y, x")
+def _ome_of(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
+    ome = attributes.get("ome")
+    return ome if isinstance(ome, dict) else {}
+
+
+def _other_group(location: Location, attributes: Mapping[str, Any]) -> str | None:
+    """What a group is that is no image of a version that is read, and what to give instead."""
+    if "plate" in attributes:
+        return f"{location}: a plate of many images; give one of them, {location}/ROW/COLUMN/FIELD"
+    if "well" in attributes:
+        return f"{location}: a well of several images; give one of them, {location}/FIELD"
+    if isinstance(names := attributes.get("labels"), list):
+        return f"{location}: a group of label images; give one of them: {', '.join(map(str, names[:8]))[:200]}"
+    match attributes.get("multiscales"):
+        case [{"version": str(version), "datasets": [{"path": str(path)}, *_]}, *_] if version not in ("0.4", "0.5"):
+            return f"{location}: OME-Zarr {version[:8]!r}; 0.4 and 0.5 are read; give its array, {location}/{path[:80]}"
+    return None
+
+
+def _multiscale(location: Location, group: zarr.Group) -> Multiscale | Multiscale04:
+    multiscales = _image_attributes(location, group).multiscales
+    if len(multiscales) > 1:
+        paths = [str(multiscale.datasets[0].path)[:80] for multiscale in multiscales[:8]]
+        raise InputError(
+            f"{location}: {len(multiscales)} images in one group; give the array of one of them: "
+            f"{', '.join(f'{location}/{path}' for path in paths)}"
+        )
+    return multiscales[0]
+
+
+def _axes(multiscale: Multiscale | Multiscale04) -> list[str]:
+    return [str(axis.name).lower() for axis in multiscale.axes]
+
+
+def _in_mm(unit: Any) -> float | None:
+    """The unit in mm, by its name, one of its symbols, in British spelling or as a plural; None for no length."""
+    name = str(unit).strip()
+    return _MM.get(name) or _MM.get(name.lower().removesuffix("s").replace("metre", "meter"))
+
+
+def _levels(location: Location, multiscale: Multiscale | Multiscale04) -> list[Location]:
+    axes = _axes(multiscale)
+    if tuple(axis for axis in axes if axis in AXES) != AXES:
+        raise InputError(
+            f"{location}: axes {', '.join(axes)}; must be z, y, x; export one channel and time point as z, y, x"
+        )
     return [location / _checked_path(location, dataset.path) for dataset in multiscale.datasets]
 
 
@@ -329,10 +417,3 @@ def _checked_path(location: Location, path: str) -> str:
     if not path.isprintable() or len(path.encode()) > LONGEST_PATH:
         raise _unusable(location, f"level 0 lies at {path[:40]!r}, which is no usable name")
     return path
-
-
-def _is_ours(array: zarr.Array[Any]) -> bool:
-    # Our arrays end every chunk in a checksum and hold all chunks; the codec is the mark that survives copying.
-    if array.metadata.zarr_format == 2 or array.shards is None:
-        return False
-    return any(type(codec).__name__ == "Crc32cCodec" for codec in array.compressors)

@@ -90,7 +90,8 @@ def test_damage_is_named(tmp_path):
     array = create_array(place, (8, 8, 8), np.uint32, chunks=(4, 4, 4), sharded=False)
     write_box(array, box, np.ones((8, 8, 8), np.uint32))
     (chunk, other) = (place / f"c/1/1/{x}" for x in (0, 1))
-    chunk.write_bytes(bytes([chunk.read_bytes()[0] ^ 1]) + chunk.read_bytes()[1:])
+    content = chunk.read_bytes()
+    chunk.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     with pytest.raises(CorruptDataError, match=r"labels.*checksum do not match"):
         read_box(open_array(place), box)
     other.remove_tree()

