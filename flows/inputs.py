@@ -28,7 +28,7 @@ def spacing_of(image: Location) -> float:
     """Spacing (mm) that an image's metadata say, equal along all axes."""
     spacing = image_spacing(image)
     if spacing is None:
-        raise InputError(f"{image}: does not say its spacing; give --spacing in mm")
+        raise InputError(f"{image}: does not say its spacing", "give <spacing> in mm")
     if max(spacing) > min(spacing) * (1 + SAME):
-        raise InputError(f"{image}: spacing {spacing} mm; must be the same along all axes; give --spacing in mm")
+        raise InputError(f"{image}: spacing {spacing} mm; must be the same along all axes", "give <spacing> in mm")
     return spacing[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from flows.arguments import spacing_mm
+from flows.arguments import add_memory, memory_bytes, spacing_mm
 
 PURPOSE = "write an image or labels as TIFF, NIfTI or Zarr"
 EXAMPLES = """\
@@ -36,6 +36,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--overwrite", action="store_true", help="replace the volume at DEST; nothing else is")
     parser.add_argument("--allow-gaps", action="store_true", help="accept slices whose numbering leaves some out")
+    add_memory(parser)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -53,6 +54,7 @@ def run(args: argparse.Namespace) -> None:
             label=args.labels or None,
             overwrite=args.overwrite,
             allow_gaps=args.allow_gaps,
+            memory_bytes=memory_bytes(args),
             progress=progress,
         )
     shape = shape_text(summary.shape)

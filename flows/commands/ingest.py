@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from flows.arguments import length_mm
+from flows.arguments import add_memory, length_mm, memory_bytes
 
 PURPOSE = "bring a scan into a dataset: TIFF, NIfTI or Zarr"
 EXAMPLES = """\
@@ -42,6 +42,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--overwrite", action="store_true", help="replace a scan of this name")
     parser.add_argument("--allow-gaps", action="store_true", help="accept slices whose numbering leaves some out")
+    add_memory(parser)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -72,6 +73,7 @@ def _ingest_labels(args: argparse.Namespace) -> None:
             args.name,
             overwrite=args.overwrite,
             allow_gaps=args.allow_gaps,
+            memory_bytes=memory_bytes(args),
             progress=progress,
         )
     shape = shape_text(summary.shape)
@@ -96,6 +98,7 @@ def _ingest_scan(args: argparse.Namespace) -> None:
             particle_size=args.particle_size,
             overwrite=args.overwrite,
             allow_gaps=args.allow_gaps,
+            memory_bytes=memory_bytes(args),
             progress=progress,
         )
     shape = shape_text(summary.shape)

@@ -119,7 +119,9 @@ def block_shape_for(
     if _cost(block, halo, bytes_per_voxel) > limit:
         raise InputError(
             f"memory budget {memory_bytes / 2**30:.2f} GiB for {workers} workers: one block of {block} voxels needs "
-            f"{_cost(block, halo, bytes_per_voxel) / 2**30:.2f} GiB; raise --memory or lower --workers"
+            f"{_cost(block, halo, bytes_per_voxel) / 2**30:.2f} GiB",
+            "raise <memory>",
+            "lower <workers>",
         )
     growing = True
     while growing:

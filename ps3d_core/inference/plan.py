@@ -126,7 +126,9 @@ def plan_prediction(
     if best is None:
         raise InputError(
             f"memory budget {memory_bytes / 2**30:.2f} GiB for {workers} workers: prediction needs at least "
-            f"{least / 2**30:.2f} GiB per worker; raise --memory or lower --workers"
+            f"{least / 2**30:.2f} GiB per worker",
+            "raise <memory>",
+            "lower <workers>",
         )
     return best
 

@@ -52,7 +52,7 @@ def write_phantom(
     if image.exists() and not _ours(done, mark):
         finished = _finished(image, mark)
         if finished is None:
-            raise InputError(f"{image}: a scan is already there; remove it or give another --name")
+            raise InputError(f"{image}: a scan is already there", "remove it", "give another <name>")
         return finished
     grid = BlockGrid(params.shape, shard_shape(params.shape))
     if not _ours(done, mark):

@@ -128,7 +128,7 @@ def _check_target(target: Location, source: Location, form: Format, *, overwrite
     if not target.exists():
         return
     if not overwrite:
-        raise InputError(f"{target}: already exists; allow to overwrite it or choose another destination")
+        raise InputError(f"{target}: already exists", "replace it with <overwrite>", "choose another destination")
     if not _is_exported(target):
         raise InputError(f"{target}: holds something else than an exported volume; choose another destination")
 

@@ -77,7 +77,9 @@ def ingest(
     dataset.read_metadata()  # a damaged metadata.json is better found now
     replaces = (target / GROUP_FILE).exists()
     if replaces and not overwrite:
-        raise InputError(f"scan {name!r}: already in {dataset.root}; allow to overwrite it or give another --name")
+        raise InputError(
+            f"scan {name!r}: already in {dataset.root}", "replace it with <overwrite>", "give another <name>"
+        )
     with open_scan(source, allow_gaps=allow_gaps) as reader:
         spacing = _checked_spacing(reader, spacing, progress)
         _check_particle_size(reader.shape, spacing, particle_size)
@@ -153,7 +155,7 @@ def ingest_labels(
     target, spacing = dataset.truth(name), dataset.scan_info(name).spacing
     scan_shape = tuple(open_image(dataset.require_image(name)).shape)
     if (target / GROUP_FILE).exists() and not overwrite:
-        raise InputError(f"scan {name!r}: already has labels, {target}; allow to overwrite them")
+        raise InputError(f"scan {name!r}: already has labels, {target}", "replace them with <overwrite>")
     with open_scan(source, allow_gaps=allow_gaps) as reader:
         if reader.dtype.kind not in "iu":
             raise InputError(
@@ -220,11 +222,15 @@ def _checked_spacing(reader: ScanReader, spacing: float | None, progress: Progre
     own = reader.spacing
     if spacing is None:
         if own is None:
-            raise InputError(f"{reader.description}: the source does not say its spacing; give --spacing in mm")
+            raise InputError(
+                f"{reader.description}: the source does not say its spacing",
+                "give <spacing>, the edge of a voxel in mm",
+            )
         if max(own) > min(own) * (1 + SAME_SPACING):
             raise InputError(
-                f"{reader.description}: spacing {own} mm; must be the same along all axes; resample the scan, or give "
-                "--spacing to treat it as equal"
+                f"{reader.description}: spacing {own} mm; must be the same along all axes",
+                "resample the scan",
+                "treat it as equal by giving <spacing>",
             )
         spacing = own[2]
     if not (isfinite(spacing) and 0 < spacing < 1000):
@@ -239,5 +245,6 @@ def _check_particle_size(shape: Shape, spacing: float, particle_size: float) -> 
     if not (isfinite(particle_size) and least <= particle_size <= most):
         raise InputError(
             f"particle size {particle_size} mm: must be {least:g} mm ({LEAST_VOXELS:g} voxels) to {most:g} mm (the "
-            f"longest side of the scan) at a spacing of {spacing:g} mm; correct --particle-size or --spacing"
+            f"longest side of the scan) at a spacing of {spacing:g} mm",
+            "correct <particle_size> or <spacing>",
         )

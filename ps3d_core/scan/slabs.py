@@ -61,6 +61,7 @@ def deepest_slab(shape: Shape, dtype: npt.DTypeLike, memory_bytes: int, *, most:
         need = (OVERHEAD + SLABS_HELD * 2 * slice_bytes) / 2**20
         raise InputError(
             f"memory budget {memory_bytes / 2**20:.0f} MiB: slices of {shape[1]} x {shape[2]} {np.dtype(dtype)} need "
-            f"at least {need:.0f} MiB; raise --memory"
+            f"at least {need:.0f} MiB",
+            "raise <memory>",
         )
     return depth // granule * granule or depth

@@ -17,6 +17,6 @@ def agreed_spacing(image: Location, info: ScanInfo) -> Spacing:
         # One of the two is wrong, and all sizes hang on it.
         raise InputError(
             f"spacing {info.spacing} mm in metadata.json, {stored} mm in {image}: they must agree to 1 %; "
-            "correct metadata.json or ingest the scan again with the right --spacing"
+            "correct metadata.json or ingest the scan again with the right spacing"
         )
     return (info.spacing, info.spacing, info.spacing)

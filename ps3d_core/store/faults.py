@@ -15,7 +15,7 @@ from ps3d_core.errors import (
 )
 
 _LASTING = (MissingDataError, CorruptDataError, AccessDeniedError, NoSpaceError)
-_OF_A_PLACE = (PermissionError, NotADirectoryError, IsADirectoryError)
+_OF_A_PLACE = {errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EROFS}
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 _PASSING = {
     errno.EAGAIN,
@@ -49,11 +49,12 @@ def is_of_the_surroundings(error: BaseException | None) -> bool:
 
 
 def unusable_place(error: BaseException) -> InputError | None:
-    """What to tell of a path that the system refuses: permissions, a file among its folders, a folder in its place.
+    """What to tell of a path that the system refuses: permissions, a file among its folders, a folder in its place, a
+    name that is too long.
 
     None for every other error, and for one that does not say which path it is about.
     """
-    if not isinstance(error, _OF_A_PLACE) or not isinstance(error.filename, str | bytes):
+    if not isinstance(error, OSError) or error.errno not in _OF_A_PLACE or not isinstance(error.filename, str | bytes):
         return None
     path, reason = os.fsdecode(error.filename), (error.strerror or "cannot be used").lower()
     return InputError(f"{path}: {reason}; give another place or mend its permissions")

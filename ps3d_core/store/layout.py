@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from ps3d_core.errors import InputError, MissingDataError
+from ps3d_core.invalid import first_problem
+from ps3d_core.spelling import meant
 from ps3d_core.store.lease import Say, in_turn
 from ps3d_core.store.location import Location
 
@@ -74,23 +77,20 @@ class Dataset:
         try:
             return _METADATA.validate_python(self.metadata.read_json())
         except ValidationError as error:
-            first = error.errors()[0]
-            where = " / ".join(map(str, first["loc"]))
-            raise InputError(f"{self.metadata}: {where}: {first['msg']}; correct the entry") from error
+            raise InputError(f"{self.metadata}: {first_problem(error)}") from error
 
     def scan_info(self, name: str) -> ScanInfo:
         """Spacing and particle size of one scan."""
         metadata = self.read_metadata()
         if name not in metadata:
-            known = ", ".join(sorted(metadata)) or "none"
-            raise InputError(f"scan {name!r}: not in {self.metadata} (there: {known}); ingest it or give its --name")
+            raise InputError(f"scan {name!r}: not in {self.metadata} ({_there(name, metadata)})", *_ABSENT)
         return metadata[name]
 
     def require_image(self, name: str) -> Location:
         """The image of a scan, which must exist."""
         image = self.image(name)
         if not image.exists():
-            raise MissingDataError(f"scan {name!r}: no image at {image}; ingest it first (ps3d ingest)")
+            raise MissingDataError(f"scan {name!r}: no image at {image}", "ingest it first (ps3d ingest)")
         return image
 
     def add_scan(self, name: str, spacing: float, particle_size: float, say: Say = lambda text: None) -> None:
@@ -101,8 +101,7 @@ class Dataset:
         try:
             info = ScanInfo(spacing=spacing, particle_size=particle_size)
         except ValidationError as error:
-            first = error.errors()[0]
-            raise InputError(f"{first['loc'][0]} {first['input']}: {first['msg']}; give a length in mm") from error
+            raise InputError(f"{first_problem(error).text}; give a length in mm") from error
         with self._metadata_for_us(say):
             self.metadata.write_json({**self._entries(), checked_name(name): info.model_dump()})
 
@@ -178,7 +177,7 @@ class Result:
 def checked_name(name: str) -> str:
     """`name` when it can safely be one folder name on every store, else `InputError`."""
     if not is_usable(name):
-        raise InputError(f"scan name {name[:60]!r}: must be {USABLE}; give another --name")
+        raise InputError(f"scan name {name[:60]!r}: must be {USABLE}", "give another <name>")
     return name
 
 
@@ -187,6 +186,18 @@ def is_usable(name: str) -> bool:
     return bool(
         name and name.isprintable() and not set(name) & _SPECIAL and name[0] != "." and len(name.encode()) <= MAX_NAME
     )
+
+
+_NAMED = 10
+_ABSENT = ("ingest it first", "give another <name>")
+
+
+def _there(name: str, names: Collection[str]) -> str:
+    """What scans there are instead of `name`: the one that was probably meant, or some of all."""
+    if (close := meant(name, names)) is not None:
+        return f"did you mean {close!r}?"
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"there: {', '.join(sorted(names)[:_NAMED]) or 'none'}{more}"
 
 
 _METADATA = TypeAdapter(dict[str, ScanInfo])

@@ -285,7 +285,7 @@ def test_values_that_are_no_numbers(tmp_path, dataset, value):
 
 
 def test_too_little_memory(tmp_path, dataset):
-    with pytest.raises(InputError, match="raise --memory"):
+    with pytest.raises(InputError, match="raise memory"):
         ingest(str(slices(tmp_path / "scan")), dataset, "scan", **SIZES, memory_bytes=1000)
     assert not dataset.root.exists()
 
