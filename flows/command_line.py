@@ -9,9 +9,9 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 from rich_argparse import RawDescriptionRichHelpFormatter
 
@@ -63,9 +63,7 @@ class _Parser(argparse.ArgumentParser):
     """Usage errors in one line, like all other errors, with what was probably meant."""
 
     def error(self, message: str) -> NoReturn:
-        near = (meant(given, known) for given, known in self._misspelt(message))
-        hints = [f"did you mean {name}?" for name in near if name is not None]
-        complain(f"{message}; {' '.join([*hints, f'see {self.prog} --help'])}")
+        complain(f"{_in_our_words(message, self._option_string_actions)} see {self.prog} --help")
         sys.exit(USAGE)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
@@ -75,13 +73,35 @@ class _Parser(argparse.ArgumentParser):
             self.error(f"unrecognized arguments: {' '.join(unknown)}")
         return found, unknown
 
-    def _misspelt(self, message: str) -> Iterator[tuple[str, list[str]]]:
-        """What was given in the place of a command or an option, and what there is."""
-        if match := re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message):
-            yield match[1], re.findall(r"[\w-]+", match[2])
-        elif message.startswith("unrecognized"):
-            given = (word.partition("=")[0] for word in message.split() if word.startswith("-"))
-            yield from ((option, list(self._option_string_actions)) for option in given)
+
+# What argparse says, and how the errors of commands say such things.
+_REWORDED: Final = (
+    (r"argument (\S+): invalid choice: '?(.*?)'? \(choose from (.*)\)", r"\1 \2: must be one of \3;"),
+    (r"argument (\S+): invalid float value: '(.*)'", r"\1 \2: must be a number;"),
+    (r"argument (\S+): (expected .*|not allowed with .*)", r"\1: \2;"),
+    (r"argument (\S+): (.*)", r"\1 \2;"),
+    (r"the following arguments are required: (.*)", r"\1: missing;"),
+)
+
+
+def _in_our_words(message: str, options: Iterable[str]) -> str:
+    if match := re.match(r"argument COMMAND: invalid choice: '(.*?)' \(choose from (.*)\)", message):
+        commands = re.findall(r"[\w-]+", match[2])
+        near, listed = meant(match[1], commands), ", ".join(commands)
+        return f"{match[1]}: no command; {f'did you mean {near}?' if near else f'there are {listed};'}"
+    if match := re.match("unrecognized arguments: (.*)", message, re.DOTALL):
+        near = next((found for word in match[1].split() if (found := _option_meant(word, options))), None)
+        return (
+            f"{match[1]}: not understood; {f'did you mean {near}?' if near else 'put quotes around what has spaces;'}"
+        )
+    for said, ours in _REWORDED:
+        if match := re.fullmatch(said, message, re.DOTALL):
+            return match.expand(ours).replace("'", "")
+    return f"{message};"
+
+
+def _option_meant(word: str, options: Iterable[str]) -> str | None:
+    return meant(word.partition("=")[0], options) if word.startswith("-") else None
 
 
 def _configure(parser: _Parser, name: str, command: Command) -> None:

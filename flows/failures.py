@@ -62,7 +62,12 @@ def _summary(failures: dict[str, Exception], wording: Wording) -> str:
     scans_by_reason: dict[str, list[str]] = {}
     for scan, error in failures.items():
         scans_by_reason.setdefault(_line(error, wording), []).append(scan)
-    return "; ".join(f"{_names(scans)}: {reason}" for reason, scans in scans_by_reason.items())
+    return "; ".join(_told(reason, scans) for reason, scans in scans_by_reason.items())
+
+
+def _told(reason: str, scans: list[str]) -> str:
+    known = reason.startswith(f"scan {scans[0]!r}")  # it names its scan itself
+    return reason if known else f"{_names(scans)}: {reason}"
 
 
 def _names(scans: list[str]) -> str:

@@ -17,7 +17,7 @@ from typing import Final
 Wording = Callable[[str], str | None]
 """From an option's name in Python to what it is called where the message is read; None where it does not exist."""
 
-_OPTION: Final = re.compile(r"<([a-z][a-z_]*)>")
+_OPTION: Final = re.compile(r"<([a-z][a-z0-9_]*)>")
 
 
 class Ps3dError(Exception):

@@ -217,7 +217,7 @@ def plan_segmentation(job: SegmentJob) -> SegmentPlan:
         input_identity=content_identity(image),
     )
     if not job.result.root.exists():  # an earlier run has written its part already
-        require_room(job.output, plan.disk_bytes)
+        require_room(job.output, plan.disk_bytes, "give another <output>", "correct the particle size of the scan")
     return plan
 
 

@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> None:
             raise InputError("--labels: spacing and particle size are those of the scan; leave out both options")
         _ingest_labels(args)
     elif args.particle_size is None:
-        raise InputError("--particle-size is missing: the mean diameter of the particles, mm, within 30 % or so")
+        raise InputError("--particle-size is missing; give the mean diameter of the particles in mm, within 30 % or so")
     else:
         _ingest_scan(args)
 

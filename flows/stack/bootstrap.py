@@ -118,7 +118,7 @@ def read_file(store: str, path: Path | None = None) -> PrefectFile:
     except ValidationError as error:
         raise InputError(f"{source}: {first_problem(error)}") from error
     except (OSError, yaml.YAMLError) as error:
-        raise InputError(f"{source}: cannot be read ({' '.join(str(error).split())})") from error
+        raise InputError(f"{source}: cannot be read ({' '.join(str(error).split())}); mend the file") from error
 
 
 def bootstrap(content: PrefectFile, *, reset: bool = False) -> list[str]:
@@ -204,7 +204,7 @@ def _load(entrypoint: str) -> Flow[..., Any]:
 
 def _schedule(schedule: Schedule) -> DeploymentScheduleCreate:
     if (schedule.interval is None) == (schedule.cron is None):
-        raise InputError(f"schedule {schedule.slug}: must have either an interval (seconds) or a cron line")
+        raise InputError(f"schedule {schedule.slug}: has neither an interval nor a cron line, or both; give one")
     when: dict[str, Any] = {"slug": schedule.slug, "active": schedule.active}
     if schedule.cron is not None:
         return DeploymentScheduleCreate(schedule=CronSchedule(cron=schedule.cron), **when)

@@ -119,7 +119,10 @@ def load_bundle(location: str | Location = BUNDLED) -> Bundle:
     try:
         info = BundleInfo.model_validate((place / INFO_NAME).read_json())
     except (MissingDataError, NotADirectoryError, IsADirectoryError) as error:
-        raise InputError(f"model {place}: no {INFO_NAME} in it; give a bundle's folder, or `bundled`") from error
+        what = f"no {INFO_NAME} in it" if place.exists() else "nothing there"
+        raise InputError(
+            f"model {place}: {what}; give a bundle's folder, as ps3d train or ps3d model import make it, or `bundled`"
+        ) from error
     except RecursionError as error:
         raise InputError(f"model {place}: {INFO_NAME} is nested too deep; get a valid copy of the bundle") from error
     except ValidationError as error:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 from functools import lru_cache
+from math import prod
 from typing import Final
 
 import numpy as np
@@ -25,6 +26,7 @@ from ps3d_core.store.layout import Dataset
 from ps3d_core.store.ledger import Ledger, Record, fingerprint
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import create_image, open_image
+from ps3d_core.store.room import require_room
 
 VERSION: Final = 1  # raise whenever equal parameters give other bytes
 
@@ -54,6 +56,8 @@ def write_phantom(
         if finished is None:
             raise InputError(f"{image}: a scan is already there", "remove it", "give another <name>")
         return finished
+    bytes_per_voxel = 2 * 4 + np.dtype(params.dtype).itemsize  # ids as they are drawn and as they are numbered, values
+    require_room(dataset, bytes_per_voxel * prod(params.shape), "give a smaller <shape>")
     grid = BlockGrid(params.shape, shard_shape(params.shape))
     if not _ours(done, mark):
         work.remove_tree()

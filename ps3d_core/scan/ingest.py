@@ -244,7 +244,7 @@ def _check_particle_size(shape: Shape, spacing: float, particle_size: float) -> 
     least, most = LEAST_VOXELS * spacing, max(shape) * spacing
     if not (isfinite(particle_size) and least <= particle_size <= most):
         raise InputError(
-            f"particle size {particle_size} mm: must be {least:g} mm ({LEAST_VOXELS:g} voxels) to {most:g} mm (the "
+            f"particle size {particle_size:g} mm: must be {least:g} mm ({LEAST_VOXELS:g} voxels) to {most:g} mm (the "
             f"longest side of the scan) at a spacing of {spacing:g} mm",
             "correct <particle_size> or <spacing>",
         )

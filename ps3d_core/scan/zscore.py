@@ -30,7 +30,7 @@ from ps3d_core.scan.moments import Moments, merged, moments_of
 from ps3d_core.scan.reader import scan_dtype
 from ps3d_core.store.arrays import object_shape, read_box
 from ps3d_core.store.identity import content_identity
-from ps3d_core.store.layout import Dataset
+from ps3d_core.store.layout import ABSENT, Dataset, instead_of
 from ps3d_core.store.ledger import Ledger, Record, fingerprint
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import open_image
@@ -147,9 +147,7 @@ def plan_zscore(
     there = dataset.names()
     if absent := sorted(set(names or ()) - set(there)):
         raise InputError(
-            f"scan {absent[0]!r}: not in {dataset.root / 'images'} (there: {', '.join(there) or 'none'})",
-            "ingest it",
-            "give another <name>",
+            f"scan {absent[0]!r}: not in {dataset.root / 'images'} ({instead_of(absent[0], there)})", *ABSENT
         )
     scans = tuple(_scan_to_read(dataset, name) for name in sorted(set(names or dataset.require_names())))
     plan = ZScorePlan(dataset, scans, None, resources or Resources(), _known(dataset, scans))

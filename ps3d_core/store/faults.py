@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from pathlib import Path
 
 from ps3d_core.errors import (
     AccessDeniedError,
@@ -56,5 +57,9 @@ def unusable_place(error: BaseException) -> InputError | None:
     """
     if not isinstance(error, OSError) or error.errno not in _OF_A_PLACE or not isinstance(error.filename, str | bytes):
         return None
-    path, reason = os.fsdecode(error.filename), (error.strerror or "cannot be used").lower()
+    path, reason = Path(os.fsdecode(error.filename)), (error.strerror or "cannot be used").lower()
+    if error.errno == errno.ENOTDIR:
+        file = next((parent for parent in path.parents if parent.is_file()), None)
+        if file is not None:
+            return InputError(f"{file}: a file, where a folder is needed; give another place")
     return InputError(f"{path}: {reason}; give another place or mend its permissions")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -67,8 +67,19 @@ class Dataset:
     def require_names(self) -> list[str]:
         """The same, of a dataset that has scans."""
         if not (names := self.names()):
-            raise InputError(f"{self.root}: no scans in images/; bring one in with ps3d ingest")
+            raise self.without_scans()
         return names
+
+    def without_scans(self) -> InputError:
+        """What to tell somebody who gave this as a dataset with scans, and it has none."""
+        if not self.root.exists():
+            return InputError(f"{self.root}: nothing there; check the path, or bring a scan in with ps3d ingest")
+        files = [name for name in self.root.children() if not name.startswith(".")]
+        if not self.root.is_dir() or "zarr.json" in files or ".zattrs" in files or ".zarray" in files:
+            return InputError(f"{self.root}: a scan, not a dataset; bring it into one with ps3d ingest")
+        if (self.root / "images").exists() or not files:
+            return InputError(f"{self.root}: no scans in images/; bring one in with ps3d ingest")
+        return InputError(f"{self.root}: no dataset, there is no images/ in it; make one with ps3d ingest")
 
     def read_metadata(self) -> dict[str, ScanInfo]:
         """All entries of metadata.json, validated; empty when there is no such file."""
@@ -82,8 +93,10 @@ class Dataset:
     def scan_info(self, name: str) -> ScanInfo:
         """Spacing and particle size of one scan."""
         metadata = self.read_metadata()
+        if not metadata and not self.names():
+            raise self.without_scans()
         if name not in metadata:
-            raise InputError(f"scan {name!r}: not in {self.metadata} ({_there(name, metadata)})", *_ABSENT)
+            raise InputError(f"scan {name!r}: not in {self.metadata} ({instead_of(name, metadata)})", *ABSENT)
         return metadata[name]
 
     def require_image(self, name: str) -> Location:
@@ -188,13 +201,13 @@ def is_usable(name: str) -> bool:
     )
 
 
-_NAMED = 10
-_ABSENT = ("ingest it first", "give another <name>")
+_NAMED: Final = 10
+ABSENT: Final = ("ingest it first", "give another <name>")
 
 
-def _there(name: str, names: Collection[str]) -> str:
+def instead_of(name: str, names: Collection[str]) -> str:
     """What scans there are instead of `name`: the one that was probably meant, or some of all."""
-    if (close := meant(name, names)) is not None:
+    if (close := meant(name.removesuffix(".zarr"), names)) is not None:
         return f"did you mean {close!r}?"
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return f"there: {', '.join(sorted(names)[:_NAMED]) or 'none'}{more}"

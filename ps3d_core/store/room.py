@@ -23,14 +23,16 @@ def free_bytes(place: Location) -> int | None:
     return None if there is None else shutil.disk_usage(there).free
 
 
-def require_room(place: Location, uncompressed: int) -> None:
-    """Raise `InputError` when `uncompressed` bytes of labels cannot fit at `place`, however well they compress."""
+def require_room(place: Location, uncompressed: int, *remedies: str) -> None:
+    """Raise `InputError` when `uncompressed` bytes of voxels cannot fit at `place`, however well they compress.
+
+    `remedies` are those besides making room.
+    """
     free = free_bytes(place)
     if free is not None and uncompressed > _LEAST_SHARE * free:
         raise InputError(
-            f"{place}: {free / _GIB:.1f} GiB free; at least {uncompressed / _LEAST_SHARE / _GIB:.1f} GiB will be "
-            f"written there (up to {uncompressed / _GIB:.1f})",
+            f"{place}: {free / _GIB:.3g} GiB free; at least {uncompressed / _LEAST_SHARE / _GIB:.3g} GiB will be "
+            f"written there (up to {uncompressed / _GIB:.3g})",
             "make room",
-            "give another <output>",
-            "correct the particle size of the scan",
+            *remedies,
         )

@@ -72,7 +72,7 @@ def annotated_scans(
     images, labels = _volumes_in(dataset.root / "images"), _volumes_in(dataset.root / "instance_seg")
     wanted = sorted(set(names or images.volumes))
     if not wanted:
-        raise InputError(f"{dataset.root}: no scans in images/; bring one in with ps3d ingest")
+        raise dataset.without_scans()
     problems = _Problems()
     metadata = None
     with problems.collected():

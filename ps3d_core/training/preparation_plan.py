@@ -195,7 +195,7 @@ def plan_preparation(job: PreparationJob) -> PreparationPlan:
     _check_folder(job.folder, earlier)
     plan = PreparationPlan(job, normalisation, cases, tuple(sorted(earlier - {case.name for case in cases})))
     if not job.folder.root.exists():  # an earlier run has written its part already
-        require_room(job.output, plan.disk_bytes)
+        require_room(job.output, plan.disk_bytes, "give another <output>", "a smaller <target_particle_size>")
     return plan
 
 

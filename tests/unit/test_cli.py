@@ -124,8 +124,8 @@ def test_usage_errors(arguments: list[str], says: str, capsys: pytest.CaptureFix
     ("arguments", "says"),
     [
         (["segment", "{here}", "{here}/out"], "no scans"),
-        (["segment", "{here}", "{here}/out", "--name", "ore"], "'ore': not in"),
-        (["segment", "{here}", "{here}/out", "--name", "a", "b"], "scan 'b': not in"),
+        (["segment", "{here}", "{here}/out", "--name", "ore"], "scan ore: "),
+        (["segment", "{here}", "{here}/out", "--name", "a", "b"], "scans a, b: "),
         (["segment", "{here}", "{here}/out", "--name", "a", "--memory", "0"], "--memory 0"),
         (["segment", "{here}", "{here}/out", "--name", "a", "--dask-scheduler", "tcp://x:1"], "choose runner dask"),
         (["segment", "{here}", "{here}/out", "--name", "a", "--batch-size", "9999"], "--batch-size 9999"),
@@ -263,7 +263,7 @@ def test_a_file_where_a_folder_is_needed_is_bad_input(
     line = capsys.readouterr().err.splitlines()[-1]
     assert line.startswith("ps3d: error: ")
     assert f"{tmp_path}/file" in line
-    assert "not a directory; give another place" in line
+    assert "a file, where a folder is needed; give another place" in line
     assert (tmp_path / "file").read_text() == "kept"
 
 

@@ -218,7 +218,11 @@ def test_a_training_starts_with_the_network_of_a_model(tmp_path: Path) -> None:
             {},
             "borders have 2 voxels, the data's 3; .*a target particle size of 20, a border thick",
         ),
-        ({"normalisation": ZScore(mean=0, std=1)}, {}, "another way; .* a border thickness of 2 and grey values measured on each scan$"),
+        (
+            {"normalisation": ZScore(mean=0, std=1)},
+            {},
+            "another way; .* a border thickness of 2 and grey values measured on each scan$",
+        ),
         ({}, {"features": 8}, "features 8: the network is that of the model to start from"),
         ({}, {"patch": (64, 64, 40)}, "patch 64 x 64 x 40: .* multiples of 16 x 16 x 16"),
     ],

@@ -144,7 +144,7 @@ def plan_training(job: TrainJob) -> TrainPlan:
     Raises `InputError` for training data, options or places that cannot be used.
     """
     if importlib.util.find_spec("nnunetv2") is None:
-        raise InputError("nnU-Net 2 is not installed: pip install 'ps3d[train]', or make setup in the project's folder")
+        raise InputError("nnU-Net 2 is not installed; pip install 'ps3d[train]', or make setup in the project's folder")
     folder = _training_folder(job.data)
     record = read_preparation(folder.root)
     params = job.params
@@ -202,7 +202,9 @@ def _training_folder(data: Location) -> TrainingFolder:
     """DatasetNNN_NAME, given itself or as the only one in the folder given."""
     if not _DATASET.fullmatch(data.name):
         inside = [name for name in data.children() if _DATASET.fullmatch(name)]
-        if len(inside) != 1:
+        if not inside:
+            raise InputError(f"{data}: no training data there; make it with ps3d prepare-training")
+        if len(inside) > 1:
             raise InputError(
                 f"{data}: holds {len(inside)} folders named DatasetNNN_NAME; give the one that prepare-training made"
             )
