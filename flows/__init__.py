@@ -1,6 +1,11 @@
 """Prefect flows, and the `ps3d` command that runs them."""
 
+import os
+
 from ps3d_core.memory import share_heaps
 
 # Every program of this project, the processes in which Prefect runs flows among them, begins here.
 share_heaps()
+# None of the processes that it starts takes modules from the folder where the user happens to be: a folder flows/ or a
+# tasks.py of theirs would stand in for ours, a random.py for Python's.
+os.environ["PYTHONSAFEPATH"] = "1"

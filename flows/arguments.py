@@ -79,20 +79,35 @@ def add_resources(
         group.add_argument("--dask-scheduler", metavar="ADDRESS", help="with --runner dask (default: a local cluster)")
 
 
-def validated(model: type[Model], flags: Mapping[str, str], **values: Any) -> Model:
-    """`model` made of the values that are not None; `InputError` naming the flag of a value that does not fit."""
+def add_memory(parser: argparse.ArgumentParser) -> None:
+    """Add --memory to a command that reads volumes slab by slab."""
+    parser.add_argument(
+        "--memory", type=float, default=4.0, metavar="GB", help="memory for slices on their way, GiB (default: 4)"
+    )
+
+
+def memory_bytes(args: argparse.Namespace) -> int:
+    """What --memory says, in bytes; `InputError` for what is no amount of memory."""
+    from ps3d_core.params import GIB, Resources
+
+    return int(validated(Resources, args.options, memory_gib=args.memory).memory_gib * GIB)
+
+
+def validated(model: type[Model], options: Mapping[str, str], **values: Any) -> Model:
+    """`model` made of the values that are not None; `InputError` naming the option of a value that does not fit."""
     from pydantic import ValidationError
 
     from ps3d_core.errors import InputError
+    from ps3d_core.invalid import first_problem
+
+    def flag(field: str) -> str:
+        name = field.partition(".")[0]  # not which of its values
+        return options.get(name, name)
 
     try:
         return model(**{name: value for name, value in values.items() if value is not None})
     except ValidationError as error:
-        first = error.errors()[0]
-        name = str(first["loc"][0]) if first["loc"] else ""
-        flag = flags.get(name, f"--{name.replace('_', '-')}")
-        problem = str(first["msg"]).removeprefix("Value error, ")
-        raise InputError(f"{flag} {first['input']}: {problem}") from error
+        raise InputError(*first_problem(error, flag)) from error
 
 
 def _edges(texts: Sequence[str]) -> list[float]:

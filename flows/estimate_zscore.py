@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from prefect import flow
 from prefect.logging import get_run_logger
 
+from flows.options import form
 from flows.places import place
 from ps3d_core.params import Resources, ZScoreParams
 from ps3d_core.scan.zscore import ZScoreRecord, zscore_claimed
@@ -15,6 +16,7 @@ from tasks.zscore import finish_zscore, plan_zscore, read_scan
 
 
 @flow(name="estimate-zscore", flow_run_name="z-score {dataset}")
+@form
 def estimate_zscore(
     dataset: str,
     scans: Sequence[str] | None = None,

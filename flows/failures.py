@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
-from ps3d_core.errors import InputError, Ps3dError
+from ps3d_core.errors import OF_THE_INPUT, InputError, Ps3dError, Wording, worded
 from ps3d_core.store.faults import unusable_place
 
 NAMED = 5
@@ -17,8 +18,15 @@ class ScansFailedError(Ps3dError):
     """Some scans failed; the message says which, and each reason once."""
 
     def __init__(self, failures: dict[str, Exception]) -> None:
-        super().__init__(_summary(failures))
+        super().__init__("scans failed")
         self.failures = failures
+
+    def worded(self, wording: Wording) -> str:
+        """Which scans failed and why, with options called what `wording` says."""
+        return _summary(self.failures, wording)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.failures,)
 
 
 class UnusableScansError(ScansFailedError, InputError):
@@ -46,15 +54,20 @@ class Failures:
         """Raise the error when one scan failed, one that names them all when several did."""
         if not self._errors:
             return
-        usable = not all(isinstance(error, InputError) for error in self._errors.values())
+        usable = not all(isinstance(error, OF_THE_INPUT) for error in self._errors.values())
         raise (ScansFailedError if usable else UnusableScansError)(self._errors)
 
 
-def _summary(failures: dict[str, Exception]) -> str:
+def _summary(failures: dict[str, Exception], wording: Wording) -> str:
     scans_by_reason: dict[str, list[str]] = {}
     for scan, error in failures.items():
-        scans_by_reason.setdefault(_line(error), []).append(scan)
-    return "; ".join(f"{_names(scans)}: {reason}" for reason, scans in scans_by_reason.items())
+        scans_by_reason.setdefault(_line(error, wording), []).append(scan)
+    return "; ".join(_told(reason, scans) for reason, scans in scans_by_reason.items())
+
+
+def _told(reason: str, scans: list[str]) -> str:
+    known = reason.startswith(f"scan {scans[0]!r}")  # it names its scan itself
+    return reason if known else f"{_names(scans)}: {reason}"
 
 
 def _names(scans: list[str]) -> str:
@@ -62,6 +75,6 @@ def _names(scans: list[str]) -> str:
     return f"scan{'s' if len(scans) > 1 else ''} {', '.join(named)}" + (f" and {rest} more" if rest > 0 else "")
 
 
-def _line(error: Exception) -> str:
+def _line(error: Exception, wording: Wording) -> str:
     kind = "" if isinstance(error, Ps3dError) else f"{type(error).__name__}: "
-    return f"{kind}{error}"
+    return f"{kind}{worded(error, wording)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from prefect import flow
 
+from flows.options import form
 from flows.places import place
 from ps3d_core.scan.ingest import IngestSummary
 from ps3d_core.store.layout import Dataset
@@ -11,6 +12,7 @@ from tasks.ingest import ingest
 
 
 @flow(name="ingest-scan", flow_run_name="ingest {name}")
+@form
 def ingest_scan(
     source: str,
     dataset: str,

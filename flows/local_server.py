@@ -186,8 +186,10 @@ def _check(url: str) -> None:
     with get_client(sync_client=True) as client:
         if (problem := client.api_healthcheck()) is not None:
             raise InputError(
-                f"PREFECT_API_URL {url}: no answer ({type(problem).__name__}); start that server, unset the "
-                "variable to use a local one, or run with --direct"
+                f"PREFECT_API_URL {url}: no answer ({type(problem).__name__})",
+                "start that server",
+                "unset the variable to use a local one",
+                "run without Prefect by <direct>",
             ) from problem
 
 
@@ -203,13 +205,13 @@ def _start(folder: Path, wanted: int | None = None) -> str:
         if _answers(url, port, process):
             return url
     log = folder / "server.log"
-    raise Ps3dError(f"the local Prefect server does not start; see {log}, or run with --direct")
+    raise Ps3dError("the local Prefect server does not start", f"see {log}", "run without Prefect by <direct>")
 
 
 def _launch(folder: Path, port: int) -> subprocess.Popen[bytes]:
     with (folder / "server.log").open("wb") as log:
         return subprocess.Popen(  # noqa: S603
-            [sys.executable, "-m", "flows.server_process", str(folder), str(port)],
+            [sys.executable, "-P", "-m", "flows.server_process", str(folder), str(port)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -300,4 +302,4 @@ def _free_port() -> int:
             except OSError:
                 continue
             return int(probe.getsockname()[1])
-    raise Ps3dError("no free port on 127.0.0.1; close some programs, or run with --direct")
+    raise Ps3dError("no free port on 127.0.0.1", "close some programs", "run without Prefect by <direct>")

@@ -29,7 +29,8 @@ def log_file(command: str) -> Iterator[Path]:
     """
     folder = home_folder("logs")
     for old in sorted(folder.glob("*.log"))[:-KEPT]:
-        old.unlink(missing_ok=True)
+        with suppress(OSError):
+            old.unlink()
     path = folder / f"{time.strftime('%Y%m%d-%H%M%S')}-{command}-{os.getpid()}.log"
     # File names may hold what is no text in any encoding.
     handler = logging.FileHandler(path, delay=True, encoding="utf-8", errors="backslashreplace")

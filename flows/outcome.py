@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import os
 import signal
-import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +12,8 @@ from types import FrameType
 from typing import TYPE_CHECKING, Final
 
 from flows.log_file import log_file, logger
-from ps3d_core.errors import InputError, Ps3dError
+from flows.streams import complain, of_output, say
+from ps3d_core.errors import OF_THE_INPUT, InputError, Ps3dError, worded
 from ps3d_core.printable import printable
 from ps3d_core.store.faults import unusable_place
 
@@ -39,30 +38,35 @@ def run_to_exit_status(name: str, command: Command, args: argparse.Namespace) ->
 def _run(command: Command, args: argparse.Namespace, log: Path) -> int:
     try:
         command.run(args)
-        sys.stdout.flush()
         return DONE
-    except InputError as error:
-        logger.info("bad input", exc_info=error)
-        return _complain(error.worded(args.options.get), USAGE, debug=args.debug)
     except KeyboardInterrupt:
         return _complain("interrupted; the same command continues where it stopped", INTERRUPTED, debug=args.debug)
-    except BrokenPipeError:
-        # Whoever read our output has seen enough. Python would complain once more when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
     except Exception as error:
-        if (refused := unusable_place(error)) is not None:
-            logger.info("unusable place", exc_info=error)
-            return _complain(str(refused), USAGE, debug=args.debug)
+        if isinstance(error, OSError) and (problem := of_output(error)) is not None:
+            return _complain(problem, FAILED) if problem else FAILED
+        told = _in_our_words(error)
+        if isinstance(told, OF_THE_INPUT):
+            logger.info("bad input", exc_info=error)
+            return _complain(worded(told, args.options.get), USAGE, debug=args.debug)
         logger.exception("failed")
-        kind = "" if isinstance(error, Ps3dError) else f"{type(error).__name__}: "
-        return _complain(f"{kind}{error or 'no message'}; traceback in {log}", FAILED, debug=args.debug)
+        if isinstance(told, Ps3dError):
+            return _complain(worded(told, args.options.get), FAILED, debug=args.debug)
+        kind = type(error).__name__
+        return _complain(f"{kind}: {error or 'no message'}; traceback in {log}", FAILED, debug=args.debug)
+
+
+def _in_our_words(error: Exception) -> Exception:
+    """One of our errors for what the system says that has a plain meaning; else the same."""
+    if isinstance(error, MemoryError):
+        detail = f" ({error})" if str(error) else ""
+        return Ps3dError(f"not enough memory{detail}", "close other programs", "give less <memory>", "fewer <workers>")
+    return unusable_place(error) or error
 
 
 def _complain(message: str, status: int, *, debug: bool = False) -> int:
     if debug:
-        print("\n".join(map(printable, traceback.format_exc().splitlines())), file=sys.stderr)
-    print(f"ps3d: error: {printable(' '.join(message.split()))}", file=sys.stderr)
+        say("\n".join(map(printable, traceback.format_exc().splitlines())))
+    complain(message)
     return status
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from prefect import flow
 from prefect.logging import get_run_logger
 
+from flows.options import form
 from flows.places import place
 from ps3d_core.params import PreparationParams, Resources
 from ps3d_core.store.layout import Dataset
@@ -17,6 +18,7 @@ from tasks.prepare_training import finish_preparation, plan_preparation, prepare
 
 
 @flow(name="prepare-training-data", flow_run_name="training data of {dataset}")
+@form
 def prepare_training_data(
     dataset: str,
     output: str,

@@ -7,6 +7,7 @@ from prefect.logging import get_run_logger
 from prefect.states import Completed
 
 from flows.ingest_scan import ingest_scan
+from flows.options import form
 from flows.places import place
 from ps3d_core.inbox.claim import Claim, accept, claimed, ingested
 from ps3d_core.inbox.ending import judged, succeed
@@ -21,6 +22,7 @@ IDLE = "Idle"
 
 
 @flow(name="process-inbox", flow_run_name="inbox {prefix}")
+@form
 def process_inbox(
     prefix: str,
     params: InboxParams | None = None,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from prefect import flow
 
 from flows.failures import Failures
+from flows.options import form
 from flows.places import place
 from flows.segment_scan import segment_scan
 from ps3d_core.params import BUNDLED, Resources, SegmentParams
@@ -15,6 +16,7 @@ from ps3d_core.store.layout import Dataset
 
 
 @flow(name="segment-dataset", flow_run_name="segment {dataset}")
+@form
 def segment_dataset(
     dataset: str,
     output: str,

@@ -1,6 +1,6 @@
 """The process of the local Prefect server: `prefect server start`, and a watch that ends it when nobody uses it.
 
-Run by `local_server` as `python -m flows.server_process FOLDER PORT`.
+Run by `local_server` as `python -P -m flows.server_process FOLDER PORT`.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
@@ -89,7 +89,8 @@ class PlainLines:
                 self._say(event.text)
 
     def _say(self, line: str) -> None:
-        self._console.print(Text(line))
+        with suppress(OSError):  # a full disk or a closed terminal: the work goes on without words
+            self._console.print(Text(line))
 
 
 def finished_line(start: StageStarted, seconds: float) -> str:

@@ -6,6 +6,7 @@ from prefect import flow
 from prefect.logging import get_run_logger
 
 from flows.home import training_folder
+from flows.options import form
 from flows.places import place
 from ps3d_core.params import Resources, TrainParams
 from ps3d_core.training.nnunet.claim import training_claimed
@@ -15,6 +16,7 @@ from tasks.train import pack, plan_training, prepare, publish, train_fold, valid
 
 
 @flow(name="train-model", flow_run_name="train {bundle}")
+@form
 def train_model(
     data: str,
     bundle: str,

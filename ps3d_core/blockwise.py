@@ -161,6 +161,8 @@ def _dask_client(**where: Any) -> Any:
         from distributed import Client
     except ImportError as error:
         raise InputError(
-            "runner 'dask': the package distributed is not installed; pip install 'ps3d[dask]' or use --runner threads"
+            "runner 'dask': the package distributed is not installed",
+            "pip install 'ps3d[dask]'",
+            "choose another <runner>",
         ) from error
     return Client(**where)  # type: ignore[no-untyped-call]

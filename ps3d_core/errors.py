@@ -11,21 +11,17 @@ all in an inbox. So an `InputError` keeps its remedies apart from the problem, w
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 Wording = Callable[[str], str | None]
 """From an option's name in Python to what it is called where the message is read; None where it does not exist."""
 
-_OPTION: Final = re.compile(r"<([a-z][a-z_]*)>")
+_OPTION: Final = re.compile(r"<([a-z][a-z0-9_]*)>")
 
 
 class Ps3dError(Exception):
-    """Base of every error the library raises deliberately."""
-
-
-class InputError(Ps3dError, ValueError):
-    """Something the user gave (a file, a flag, metadata, a model) cannot be used; the command exits with status 2.
+    """Base of every error the library raises deliberately.
 
     Args:
         problem: names the value and the limit; may end with a remedy that exists everywhere, after a semicolon.
@@ -34,17 +30,29 @@ class InputError(Ps3dError, ValueError):
 
     """
 
+    names: Mapping[str, str] | None = None
+    """What options are called where the message is read by itself; by their names in Python when absent."""
+
     def __init__(self, problem: str, *remedies: str) -> None:
         super().__init__(problem, *remedies)
 
     def __str__(self) -> str:
-        return self.worded(lambda option: option)
+        return self.worded(self.names.get if self.names is not None else lambda option: option)
 
     def worded(self, wording: Wording) -> str:
         """The message where options are called what `wording` says."""
         problem, *remedies = map(str, self.args)
         told = [text for remedy in remedies if (text := _worded(remedy, wording)) is not None]
         return f"{problem}; {', or '.join(told)}" if told else problem
+
+
+class InputError(Ps3dError, ValueError):
+    """Something the user gave (a file, a flag, metadata, a model) cannot be used; the command exits with status 2."""
+
+    def about(self, subject: str) -> InputError:
+        """The same error, whose message begins with what it is about."""
+        problem, *remedies = map(str, self.args)
+        return InputError(f"{subject}: {problem}", *remedies)
 
 
 class StoreError(Ps3dError, OSError):
@@ -67,9 +75,13 @@ class NoSpaceError(StoreError):
     """A store has no room left for what is to be written."""
 
 
+OF_THE_INPUT: Final = (InputError, MissingDataError, CorruptDataError)
+"""What lies with the one who gave the input: it cannot be used, is damaged, or is not there."""
+
+
 def worded(error: BaseException, wording: Wording) -> str:
-    """The message of any error, with the options of an `InputError` called what `wording` says."""
-    return error.worded(wording) if isinstance(error, InputError) else str(error)
+    """The message of any error, with the options of one of ours called what `wording` says."""
+    return error.worded(wording) if isinstance(error, Ps3dError) else str(error)
 
 
 def _worded(remedy: str, wording: Wording) -> str | None:

@@ -44,7 +44,7 @@ class PredictParams(_Params):
     zscore: tuple[FiniteFloat, PositiveFloat] | None = Field(
         default=None, description="mean and standard deviation of grey values, instead of the bundle's normalisation"
     )
-    allow_absurd: bool = Field(default=False, description="run even when the particle size makes the cost absurd")
+    allow_absurd: bool = Field(default=False, description="run even when a length of the scan looks mistyped")
 
 
 class InstancesParams(_Params):
@@ -86,7 +86,7 @@ class PreparationParams(_Params):
     nominal_spacing: float = Field(
         default=0.1, gt=0, lt=1000, description="mm per voxel in the headers, the same for all scans"
     )
-    allow_absurd: bool = Field(default=False, description="go on even when a particle size makes the cost absurd")
+    allow_absurd: bool = Field(default=False, description="go on even when a length of a scan looks mistyped")
 
 
 class ImportParams(_Params):
@@ -218,7 +218,7 @@ class Resources(_Params):
     @classmethod
     def _belongs_to_dask(cls, address: str | None, info: ValidationInfo) -> str | None:
         if address is not None and info.data.get("runner") != "dask":
-            raise ValueError("no other runner than dask has a scheduler; add --runner dask or leave it out")
+            raise ValueError("no other runner than dask has a scheduler; choose runner dask, or leave it out")
         return address
 
     @property

@@ -13,6 +13,7 @@ from typing import Final
 
 import numpy as np
 
+from ps3d_core.duration import duration_text
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.boxes import shape_text
 from ps3d_core.geometry.scale import Scale, particle_scale
@@ -32,6 +33,7 @@ from ps3d_core.store.ledger import fingerprint
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import Spacing, open_image
 from ps3d_core.store.presence import absences
+from ps3d_core.store.room import require_room
 
 # Raise a number when a change of the code changes that stage's bytes: finished work of older code is then redone.
 STAGE_VERSIONS: Final = {"predict": 2, "instances": 1, "labels": 1, "particles": 1}
@@ -47,6 +49,7 @@ WORKER_BYTES: Final = 760 * 2**20
 SECONDS_PER_NETWORK_VOXEL: Final = 200e-9
 SECONDS_PER_SCAN_VOXEL: Final = 110e-9
 SECONDS_PER_SCAN: Final = 3.0
+LONG_SECONDS: Final = 24 * 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,15 +159,22 @@ class SegmentPlan:
             f"{self.job.resources.memory_gib:.1f} GiB; up to {self.disk_bytes / GIB:.1f} GiB on the store",
         ]
         if seconds_per_patch is not None:
-            predict, others = map(duration_text, self.seconds(seconds_per_patch))
-            lines.append(f"time       about {predict} for prediction and {others} for all the rest here")
+            predict, others = self.seconds(seconds_per_patch)
+            about, rest = duration_text(predict), duration_text(others)
+            lines.append(f"time       about {about} for prediction and {rest} for all the rest here")
+            if predict + others > LONG_SECONDS:
+                lines.append(
+                    "note       a GPU makes it shorter, and so does prediction without mirroring; the same command "
+                    "continues it after an interruption"
+                )
         return lines + [f"note       {note}" for note in self.notes]
 
 
 def plan_segmentation(job: SegmentJob) -> SegmentPlan:
     """Check a job and work out its sizes.
 
-    Raises `InputError` or `MissingDataError` for a scan, model or parameter that cannot be used.
+    Raises `InputError` or `MissingDataError` for a scan, model or parameter that cannot be used, and for a result that
+    neither memory nor disk can hold. What only takes long is done.
     """
     info = job.dataset.scan_info(job.scan)
     image = job.dataset.require_image(job.scan)
@@ -199,7 +209,7 @@ def plan_segmentation(job: SegmentJob) -> SegmentPlan:
         workers=job.resources.workers,
         halo=HALO,
     )
-    return SegmentPlan(
+    plan = SegmentPlan(
         job=job,
         image=image,
         info=info,
@@ -212,6 +222,9 @@ def plan_segmentation(job: SegmentJob) -> SegmentPlan:
         input_identity=content_identity(image),
         notes=() if is_ours(array) else absences(array),
     )
+    if not job.result.root.exists():  # an earlier run has written its part already
+        require_room(job.output, plan.disk_bytes, "give another <output>", "correct the particle size of the scan")
+    return plan
 
 
 def prediction_workers(resources: Resources) -> int:
@@ -242,12 +255,3 @@ def _network_bytes(bundle: Bundle, params: PredictParams, resources: Resources) 
 
 def _later_memory_bytes(resources: Resources) -> int:
     return resources.memory_bytes - (library_bytes() if resources.runner == "threads" else 0)
-
-
-def duration_text(seconds: float) -> str:
-    """A rough time as people say it: 40 s, 12 min, 3.5 h."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ps3d_core import __version__
 from ps3d_core.errors import InputError
+from ps3d_core.invalid import first_problem
 from ps3d_core.params import SegmentParams
 from ps3d_core.printable import without_keys
 from ps3d_core.store.location import Location
@@ -96,8 +97,5 @@ def read_record(location: Location) -> RunRecord | None:
     try:
         return RunRecord.model_validate(location.read_json())
     except ValidationError as error:
-        first = error.errors()[0]
-        where = " / ".join(map(str, first["loc"]))
-        raise InputError(
-            f"{location}: not a run record ({where}: {first['msg']}); remove it to segment the scan again"
-        ) from error
+        problem = first_problem(error).text
+        raise InputError(f"{location}: not a run record ({problem}); remove it to segment the scan again") from error

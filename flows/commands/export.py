@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from flows.arguments import spacing_mm
+from flows.arguments import add_memory, memory_bytes, spacing_mm
 
 PURPOSE = "write an image or labels as TIFF, NIfTI or Zarr"
 EXAMPLES = """\
@@ -42,6 +42,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="which scan of a folder that holds several: names of its slices (ore1_*; # is a number) or a word in them",
     )
     parser.add_argument("--allow-gaps", action="store_true", help="accept slices whose numbering leaves some out")
+    add_memory(parser)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -60,6 +61,7 @@ def run(args: argparse.Namespace) -> None:
             overwrite=args.overwrite,
             allow_gaps=args.allow_gaps,
             series=args.series,
+            memory_bytes=memory_bytes(args),
             progress=progress,
         )
     shape = shape_text(summary.shape)

@@ -26,7 +26,6 @@ A scan is a folder of TIFF slices with a file scan.json in it, or NAME.tif, .nii
 Lengths are in mm. With "slices", a folder is taken as soon as so many are there; without, when nothing has changed for
 --settle seconds. Results come to PREFIX/results/NAME/, sources move to PREFIX/done/NAME/, and what cannot be processed
 to PREFIX/failed/NAME/ with the reason in reason.txt. Any number of these commands may run at the same time."""
-_FLAGS = {"settle_seconds": "--settle", "memory_gib": "--memory"}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -57,7 +56,7 @@ def run(args: argparse.Namespace) -> None:
     """Poll once, or again and again."""
     from flows.recorded import recorded
     from flows.terminal import shown
-    from ps3d_core.errors import InputError
+    from ps3d_core.errors import InputError, worded
     from ps3d_core.store.faults import is_of_the_surroundings
 
     job = _job_of(args)
@@ -69,7 +68,7 @@ def run(args: argparse.Namespace) -> None:
             except Exception as error:
                 if args.watch is None or not is_of_the_surroundings(error):
                     raise
-                progress.note(f"{error}; looking again in {args.watch} s")
+                progress.note(f"{worded(error, args.options.get)}; looking again in {args.watch} s")
             if args.watch is None:
                 break
             time.sleep(args.watch)
@@ -86,12 +85,12 @@ def _job_of(args: argparse.Namespace) -> InboxJob:
 
     params = validated(
         InboxParams,
-        _FLAGS,
+        args.options,
         settle_seconds=args.settle,
         leave_sources=args.leave_sources,
         attempts=args.attempts,
     )
-    resources = validated(Resources, _FLAGS, workers=args.workers, memory_gib=args.memory)
+    resources = validated(Resources, args.options, workers=args.workers, memory_gib=args.memory)
     return InboxJob(Inbox(Location.parse(args.prefix)), params, args.model, resources=resources)
 
 

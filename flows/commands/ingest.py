@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from flows.arguments import length_mm, voxel_mm
+from flows.arguments import add_memory, length_mm, memory_bytes, voxel_mm
 
 PURPOSE = "bring a scan into a dataset: TIFF, NIfTI or Zarr"
 EXAMPLES = """\
@@ -49,6 +49,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="which scan of a folder that holds several: names of its slices (ore1_*; # is a number) or a word in them",
     )
     parser.add_argument("--allow-gaps", action="store_true", help="accept slices whose numbering leaves some out")
+    add_memory(parser)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -60,7 +61,7 @@ def run(args: argparse.Namespace) -> None:
             raise InputError("--labels: spacing and particle size are those of the scan; leave out both options")
         _ingest_labels(args)
     elif args.particle_size is None:
-        raise InputError("--particle-size is missing: the mean diameter of the particles, mm, within 30 % or so")
+        raise InputError("--particle-size is missing; give the mean diameter of the particles in mm, within 30 % or so")
     else:
         _ingest_scan(args)
 
@@ -80,6 +81,7 @@ def _ingest_labels(args: argparse.Namespace) -> None:
             overwrite=args.overwrite,
             allow_gaps=args.allow_gaps,
             series=args.series,
+            memory_bytes=memory_bytes(args),
             progress=progress,
         )
     shape = shape_text(summary.shape)
@@ -105,6 +107,7 @@ def _ingest_scan(args: argparse.Namespace) -> None:
             overwrite=args.overwrite,
             allow_gaps=args.allow_gaps,
             series=args.series,
+            memory_bytes=memory_bytes(args),
             progress=progress,
         )
     shape = shape_text(summary.shape)

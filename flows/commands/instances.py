@@ -15,8 +15,6 @@ BORDER_CORE holds 0 background, 1 core, 2 border. Every connected core becomes a
 voxels around it. The result does not depend on memory, workers or interruptions; the same command continues a killed
 run."""
 
-_FLAGS = {"memory_gib": "--memory"}
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
@@ -48,8 +46,8 @@ def run(args: argparse.Namespace) -> None:
     from ps3d_core.store.location import Location
     from ps3d_core.store.ownership import work_is_own, zarr_is_own
 
-    params = validated(InstancesParams, _FLAGS, min_rel_particle_size=args.min_rel_particle_size)
-    resources = validated(Resources, _FLAGS, workers=args.workers, memory_gib=args.memory)
+    params = validated(InstancesParams, args.options, min_rel_particle_size=args.min_rel_particle_size)
+    resources = validated(Resources, args.options, workers=args.workers, memory_gib=args.memory)
     given, output = Location.parse(args.border_core), Location.parse(args.output)
     work = output.parent / f".{output.name}.work"
     claims = [Output(output, zarr_is_own), Output(work, work_is_own)]

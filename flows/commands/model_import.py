@@ -16,8 +16,6 @@ EXAMPLES = """\
 SOURCE is a results folder of nnU-Net 1 or 2 or a folder above it, a zip or tar of that, or a URL. What nnU-Net does not
 write down has to be said by options; ParticleSeg3D's defaults are assumed otherwise. Nothing in SOURCE is executed."""
 
-_FLAGS = {"folds": "--fold", "half_precision": "--half"}
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
@@ -64,7 +62,7 @@ def run(args: argparse.Namespace) -> None:
 
     params = validated(
         ImportParams,
-        _FLAGS,
+        args.options,
         name=args.name,
         target_particle_size=args.target_particle_size,
         border_thickness=args.border_thickness,
@@ -83,3 +81,5 @@ def run(args: argparse.Namespace) -> None:
         print(f"  note     {remark}")
     for assumption in imported.assumed:
         print(f"  assumed  {assumption}")
+    if imported.assumed:
+        print("           --target-particle-size, --border-thickness, --zscore and --per-scan say it otherwise")

@@ -13,8 +13,6 @@ EXAMPLES = """\
 
 Equal arguments give equal bytes. Any size will do: the scan is rendered block by block."""
 
-_FLAGS = {"particle_size_voxels": "--particle-size-voxels", "shape": "--shape", "seed": "--seed"}
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
@@ -53,7 +51,7 @@ def run(args: argparse.Namespace) -> None:
     if args.family and args.dtype:
         raise InputError(f"--dtype {args.dtype}: --family {args.family} draws the type from the seed; leave one out")
     chosen = {"shape": tuple(args.shape), "particle_size_voxels": args.particle_size_voxels, "seed": args.seed}
-    params = validated(PhantomParams, _FLAGS, **chosen, dtype=args.dtype)
+    params = validated(PhantomParams, args.options, **chosen, dtype=args.dtype)
     if args.family:
         params = random_params(args.seed, params.shape, params.particle_size_voxels, args.family)
     dataset = Dataset(Location.parse(args.dataset))

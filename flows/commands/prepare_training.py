@@ -32,7 +32,6 @@ needs. The same command continues a killed run, makes only what is new when scan
 scans that are no longer asked for."""
 
 PLANS_IN_FULL = 12
-_FLAGS = {"dataset_id": "--id", "dataset_name": "--dataset-name", "memory_gib": "--memory"}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -69,9 +68,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="also write instance labels (labelsTr_instance) and boxes of the particles that no face of the scan cuts "
         "(boxesTr, JSON: of every id z0, y0, x0, z1, y1, x1)",
     )
-    targets.add_argument(
-        "--allow-absurd", action="store_true", help="go on even when a particle size makes the cost absurd"
-    )
+    targets.add_argument("--allow-absurd", action="store_true", help="go on even when a length looks mistyped")
     folder = parser.add_argument_group("folder")
     folder.add_argument("--id", type=positive, metavar="NNN", help="nnU-Net's number, 1 to 999 (default: 500)")
     folder.add_argument("--dataset-name", metavar="NAME", help="nnU-Net's name (default: ParticleSeg3D)")
@@ -88,7 +85,7 @@ def run(args: argparse.Namespace) -> None:
 
     params = validated(
         PreparationParams,
-        _FLAGS,
+        args.options,
         target_particle_size=args.target_particle_size,
         border_thickness=args.border_thickness,
         zscore=args.zscore and tuple(args.zscore),
@@ -101,7 +98,7 @@ def run(args: argparse.Namespace) -> None:
     )
     resources = validated(
         Resources,
-        _FLAGS,
+        args.options,
         workers=args.workers,
         memory_gib=args.memory,
         runner=args.runner,

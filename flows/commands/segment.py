@@ -29,12 +29,6 @@ when the same command is given again; a finished one is not repeated. Unless --d
 the Prefect API in PREFECT_API_URL or, without one, by a server that ps3d starts on this machine (see ps3d up)."""
 
 PLANS_IN_FULL = 3
-_FLAGS = {
-    "folds": "--fold",
-    "mirror": "--tta",
-    "memory_gib": "--memory",
-    "target_particle_size": "--target-particle-size",
-}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -68,9 +62,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar=("MEAN", "STD"),
         help="mean and standard deviation of grey values (default: the model's rule)",
     )
-    network.add_argument(
-        "--allow-absurd", action="store_true", help="run even when the particle size makes the cost absurd"
-    )
+    network.add_argument("--allow-absurd", action="store_true", help="run even when a length looks mistyped")
     particles = parser.add_argument_group("particles")
     particles.add_argument(
         "--min-rel-particle-size",
@@ -129,7 +121,7 @@ def jobs_of(args: argparse.Namespace) -> list[SegmentJob]:
     params = SegmentParams(
         predict=validated(
             PredictParams,
-            _FLAGS,
+            args.options,
             folds=args.fold and tuple(args.fold),
             mirror=args.tta,
             batch_size=args.batch_size,
@@ -138,11 +130,11 @@ def jobs_of(args: argparse.Namespace) -> list[SegmentJob]:
             zscore=args.zscore and tuple(args.zscore),
             allow_absurd=args.allow_absurd,
         ),
-        instances=validated(InstancesParams, _FLAGS, min_rel_particle_size=args.min_rel_particle_size),
+        instances=validated(InstancesParams, args.options, min_rel_particle_size=args.min_rel_particle_size),
     )
     resources = validated(
         Resources,
-        _FLAGS,
+        args.options,
         workers=args.workers,
         memory_gib=args.memory,
         runner=args.runner,
@@ -204,7 +196,7 @@ def _announce(plans: Sequence[SegmentPlan], progress: Progress) -> None:
 
 def plan_lines(plans: Sequence[SegmentPlan], seconds_per_patch: float) -> list[str]:
     """The plans for a person, in one line each where there are many; at last what they take together."""
-    from ps3d_core.plan import duration_text
+    from ps3d_core.duration import duration_text
 
     described = [plan.describe(seconds_per_patch) for plan in plans]
     if len(plans) > PLANS_IN_FULL:

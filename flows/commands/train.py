@@ -31,8 +31,6 @@ The plan is printed before anything is computed. The same command continues an i
 and does nothing when it is finished; other options have other folders and do not touch it. A later command with more
 folds keeps those that are trained. Unless --direct is given, the run is recorded by Prefect, with its loss curves."""
 
-_FLAGS = {"folds": "--fold", "patch": "--patch", "half_precision": "--half", "memory_gib": "--memory"}
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
@@ -175,11 +173,11 @@ def _params(args: argparse.Namespace) -> TrainParams:
     if args.fold and "all" in args.fold and len(args.fold) > 1:
         raise InputError("--fold all: is one model of all cases; give either numbers or all")
     if args.patch and len(args.patch) not in (1, 3):
-        raise InputError(f"--patch {' '.join(map(str, args.patch))}: give one side for all axes, or three, z y x")
+        raise InputError(f"--patch {' '.join(map(str, args.patch))}: must be one side for all axes; or three, z y x")
     folds = args.fold and ("all" if args.fold == ["all"] else tuple(args.fold))
     return validated(
         TrainParams,
-        _FLAGS,
+        args.options,
         folds=folds,
         trainer=args.trainer,
         planner=args.planner,
@@ -203,7 +201,7 @@ def _params(args: argparse.Namespace) -> TrainParams:
 def _resources(args: argparse.Namespace) -> Resources:
     from ps3d_core.params import Resources
 
-    return validated(Resources, _FLAGS, workers=args.workers, memory_gib=args.memory)
+    return validated(Resources, args.options, workers=args.workers, memory_gib=args.memory)
 
 
 def _directly(plan: TrainPlan, progress: Progress) -> Trained:

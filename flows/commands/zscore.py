@@ -21,8 +21,6 @@ depend on memory, workers or interruptions; the same command continues a killed 
 dataset has grown.
 Samples are drawn chunk by chunk; the interval takes into account that voxels of one chunk are alike."""
 
-_FLAGS = {"memory_gib": "--memory"}
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
@@ -46,8 +44,8 @@ def run(args: argparse.Namespace) -> None:
     from ps3d_core.store.location import Location
 
     dataset = Dataset(Location.parse(args.dataset))
-    params = validated(ZScoreParams, _FLAGS, samples=args.samples, seed=args.seed)
-    resources = validated(Resources, _FLAGS, workers=args.workers, memory_gib=args.memory)
+    params = validated(ZScoreParams, args.options, samples=args.samples, seed=args.seed)
+    resources = validated(Resources, args.options, workers=args.workers, memory_gib=args.memory)
     with shown() as progress:
         record = estimate_zscore(dataset, args.name, params, resources, progress)
     for line in lines_of(record):

@@ -149,8 +149,8 @@ def _check_replaceable(target: Location, kind: Kind) -> None:
     is_ours = {"tiff": _are_our_slices, "zarr": zarr_is_exported, "nifti": nifti_is_marked}[kind]
     if target.exists() and not is_ours(target):
         raise InputError(
-            f"{target}: holds something else than a {_IN_WORDS[kind]} that an earlier conversion made; choose another "
-            "--output"
+            f"{target}: holds something else than a {_IN_WORDS[kind]} that an earlier conversion made",
+            "choose another <output>",
         )
 
 

@@ -28,15 +28,6 @@ EXAMPLES = """\
 The dataset has images/NAME.zarr (from ps3d_tiff2zarr) and metadata.json with the spacing and particle size of every
 NAME in mm. Makes results/NAME/NAME.zarr, which ps3d_zarr2tiff turns into slices, a table and a report."""
 
-_FLAGS = {
-    "target_particle_size": "-target_particle_size",
-    "min_rel_particle_size": "-min_rel_particle_size",
-    "batch_size": "-batch_size",
-    "folds": "--fold",
-    "zscore": "--zscore",
-    "workers": "--processes",
-}
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments, those of ParticleSeg3D."""
@@ -75,6 +66,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="F",
         help="drop particles below this fraction of the mean volume (default: 0.005)",
     )
+    parser.add_argument("--allow-absurd", action="store_true", help="run even when a length looks mistyped")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -97,19 +89,20 @@ def jobs_of(args: argparse.Namespace) -> list[SegmentJob]:
     if not names:
         raise InputError(f"{dataset.root}: no NAME.zarr in images/; make them with ps3d_tiff2zarr")
     resources: Resources = validated(
-        Resources, _FLAGS, workers=None if args.processes is None else max(1, args.processes)
+        Resources, args.options, workers=None if args.processes is None else max(1, args.processes)
     )
-    instances = validated(InstancesParams, _FLAGS, min_rel_particle_size=args.min_rel_particle_size)
+    instances = validated(InstancesParams, args.options, min_rel_particle_size=args.min_rel_particle_size)
     model, output = _model(args), Location.parse(args.output)
     jobs = []
     for name in names:
         predict = validated(
             PredictParams,
-            _FLAGS,
+            args.options,
             folds=args.fold and tuple(args.fold),
             batch_size=args.batch_size,
             target_particle_size=_target(args.target_particle_size, dataset, name),
             zscore=args.zscore and tuple(args.zscore),
+            allow_absurd=args.allow_absurd,
         )
         params = SegmentParams(predict=predict, instances=instances)
         jobs.append(SegmentJob(dataset, name, output, model, params, resources))
@@ -133,6 +126,7 @@ def _model(args: argparse.Namespace) -> str:
     """The bundle to use: the one given, or the one made of the folder given."""
     from flows.home import home_folder
     from flows.inputs import existing
+    from ps3d_core.errors import InputError
     from ps3d_core.network.bundle import INFO_NAME
     from ps3d_core.network.nnunet.importing import import_model
     from ps3d_core.params import BUNDLED
@@ -147,7 +141,14 @@ def _model(args: argparse.Namespace) -> str:
         return str(source)
     kept = Location.parse(home_folder("imported")) / fingerprint(str(source), content_identity(source))
     if not (kept / INFO_NAME).exists():
-        import_model(str(source), kept)
+        try:
+            import_model(str(source), kept)
+        except InputError as error:
+            problem, *choices = error.args
+            if not choices:
+                raise
+            # What there is to choose, this command has no options for.
+            raise InputError(str(problem), "make a bundle with ps3d model import and give that") from error
     return str(kept)
 
 

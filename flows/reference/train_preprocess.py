@@ -23,15 +23,6 @@ EXAMPLES = """\
 The dataset has images/NAME.nii.gz (or .zarr), instance_seg/NAME.nii.gz (or .zarr) and metadata.json. The next step is
 nnU-Net 1: nnUNet_plan_and_preprocess -t 500. For nnU-Net 2, use ps3d prepare-training."""
 
-_FLAGS = {
-    "target_particle_size": "-target_particle_size",
-    "border_thickness": "-thickness",
-    "nominal_spacing": "-target_spacing",
-    "dataset_id": "--task",
-    "zscore": "--zscore",
-    "workers": "--processes",
-}
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments, those of ParticleSeg3D."""
@@ -70,7 +61,7 @@ def run(args: argparse.Namespace) -> None:
 
     params = validated(
         PreparationParams,
-        _FLAGS,
+        args.options,
         target_particle_size=args.target_particle_size,
         border_thickness=args.thickness,
         zscore=args.zscore and tuple(args.zscore),
@@ -80,7 +71,7 @@ def run(args: argparse.Namespace) -> None:
         nominal_spacing=args.target_spacing,
         allow_absurd=True,
     )
-    resources = validated(Resources, _FLAGS, workers=args.processes)
+    resources = validated(Resources, args.options, workers=args.processes)
     names = tuple(args.name) if args.name else None
     job = PreparationJob(Dataset(Location.parse(args.input)), Location.parse(args.output), names, params, resources)
     print_results(*prepare_announced(job))

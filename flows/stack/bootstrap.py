@@ -1,9 +1,9 @@
 """Bring deployments/prefect.yaml to a Prefect server, any number of times.
 
-`python -m flows.stack.bootstrap [--store STORE] [--reset]` does it for the server in PREFECT_API_URL. A deployment is
-written when it is missing or was made from another definition, which its version tells: writing it again would
-throw away and make anew all runs that are scheduled, and what an operator changed in the UI. Pools and queues belong
-to the operator as soon as they exist.
+`python -P -m flows.stack.bootstrap [--store STORE] [--reset]` does it for the server in PREFECT_API_URL. A deployment
+is written when it is missing or was made from another definition, which its version tells: writing it again would throw
+away and make anew all runs that are scheduled, and what an operator changed in the UI. Pools and queues belong to the
+operator as soon as they exist.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ps3d_core import __version__
 from ps3d_core.errors import InputError
+from ps3d_core.invalid import first_problem
 from ps3d_core.store.ledger import fingerprint
 
 if TYPE_CHECKING:
@@ -115,11 +116,9 @@ def read_file(store: str, path: Path | None = None) -> PrefectFile:
         content = yaml.safe_load(source.read_text("utf-8"))
         return PrefectFile.model_validate(_with_store(content, store))
     except ValidationError as error:
-        first = error.errors()[0]
-        where = " / ".join(map(str, first["loc"]))
-        raise InputError(f"{source}: {where}: {first['msg']}; correct the entry") from error
+        raise InputError(f"{source}: {first_problem(error)}") from error
     except (OSError, yaml.YAMLError) as error:
-        raise InputError(f"{source}: cannot be read ({' '.join(str(error).split())})") from error
+        raise InputError(f"{source}: cannot be read ({' '.join(str(error).split())}); mend the file") from error
 
 
 def bootstrap(content: PrefectFile, *, reset: bool = False) -> list[str]:
@@ -205,7 +204,7 @@ def _load(entrypoint: str) -> Flow[..., Any]:
 
 def _schedule(schedule: Schedule) -> DeploymentScheduleCreate:
     if (schedule.interval is None) == (schedule.cron is None):
-        raise InputError(f"schedule {schedule.slug}: must have either an interval (seconds) or a cron line")
+        raise InputError(f"schedule {schedule.slug}: has neither an interval nor a cron line, or both; give one")
     when: dict[str, Any] = {"slug": schedule.slug, "active": schedule.active}
     if schedule.cron is not None:
         return DeploymentScheduleCreate(schedule=CronSchedule(cron=schedule.cron), **when)
@@ -220,7 +219,7 @@ def _with_store(content: Any, store: str) -> Any:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Register everything with the server in PREFECT_API_URL."""
-    parser = argparse.ArgumentParser(prog="python -m flows.stack.bootstrap", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -P -m flows.stack.bootstrap", description=__doc__.partition("\n")[0])
     parser.add_argument("--store", default=os.environ.get(STORE_VARIABLE, DEFAULT_STORE), help="folder or URL")
     parser.add_argument("--file", type=Path, help="another prefect.yaml")
     parser.add_argument("--reset", action="store_true", help="undo what was changed in the UI")

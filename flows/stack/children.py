@@ -59,7 +59,7 @@ class Child:
         self.log.touch(mode=0o600)
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603
-                [sys.executable, "-m", "flows.stack.guard", self._token, *self.command],
+                [sys.executable, "-P", "-m", "flows.stack.guard", self._token, *self.command],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,

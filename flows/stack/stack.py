@@ -101,7 +101,7 @@ def running(options: StackOptions, say: Say) -> Iterator[Stack]:
         (stack_folder() / "stack.json").unlink(missing_ok=True)
         s3 = None if options.store else s3_server.prepare(options.s3_port)
         if options.port is not None and running_url() is None:
-            s3_server.require_free(options.port, "--port")
+            s3_server.require_free(options.port, "port")
         store = str(Location.parse(options.store)) if options.store else f"s3://{s3_server.BUCKET}"
         children: list[Child] = []
         # The server goes last: runs that are stopped tell it so.

@@ -24,7 +24,7 @@ RUNS_AT_ONCE = 8
 def worker(pool: str, number: int, *, api: str, s3: Mapping[str, str], folder: Path) -> Child:
     """The program of one worker, not yet started. `s3` are the variables with which its runs reach the store."""
     name = worker_name(pool, number)
-    command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", pool, "--type", "process"]
+    command = [sys.executable, "-P", "-m", "prefect", "worker", "start", "--pool", pool, "--type", "process"]
     command += ["--name", name, "--limit", str(RUNS_AT_ONCE), "--no-create-pool-if-not-found"]
     return Child(
         f"worker {pool}-{number}",

@@ -118,8 +118,10 @@ def block_shape_for(
     block = _clip(shards, shape)
     if _cost(block, halo, bytes_per_voxel) > limit:
         raise InputError(
-            f"memory budget {memory_bytes / 2**30:.2f} GiB for {workers} workers: one block of {block} voxels needs "
-            f"{_cost(block, halo, bytes_per_voxel) / 2**30:.2f} GiB; raise --memory or lower --workers"
+            f"memory budget {memory_bytes / 2**30:.2f} GiB for {workers} worker(s): one block of {block} voxels needs "
+            f"{_cost(block, halo, bytes_per_voxel) / 2**30:.2f} GiB",
+            "raise <memory>",
+            "lower <workers>",
         )
     growing = True
     while growing:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import prod
+from math import inf, prod
+from typing import Final
 
 from ps3d_core.errors import InputError
-from ps3d_core.geometry.boxes import Shape
+from ps3d_core.geometry.boxes import Shape, shape_text
 
-MAX_GROWTH = 8.0
+ABSURD_GROWTH: Final = 1e4
+"""Network voxels per scan voxel beyond which a length must be mistyped, say in the wrong unit."""
+MOST_VOXELS: Final = 2.0**60
+"""Of a network grid; positions in larger ones do not fit the arithmetic of the resampling."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,31 +36,37 @@ def particle_scale(
     particle_size: float,
     target_particle_size: float,
     allow_absurd: bool = False,
-    max_growth: float = MAX_GROWTH,
 ) -> Scale:
     """Grids for a scan whose mean particle measures `particle_size` mm at `spacing` mm per voxel.
 
     p = particle_size / spacing voxels, zoom = target_particle_size / p,
     network shape = max(1, rint(scan shape * zoom)).
 
-    Raises `InputError` when the mean particle is larger than twice the scan, or when the network grid would have more
-    than `max_growth` voxels per scan voxel, unless `allow_absurd`.
+    Raises `InputError` for lengths that must be mistyped, unless `allow_absurd`: when the mean particle is larger than
+    twice the scan, or when the network grid would have more than `ABSURD_GROWTH` voxels per scan voxel. Whether a large
+    grid can be worked on is not asked here; that depends on disk and memory.
     """
     particle_voxels = particle_size / spacing
-    zoom = target_particle_size / particle_voxels
+    zoom = target_particle_size / particle_voxels if particle_voxels > 0 else inf
+    if not allow_absurd:
+        _check_plausible(scan_shape, spacing, particle_size, zoom)
+    if prod(n * zoom for n in scan_shape) > MOST_VOXELS:
+        raise InputError(
+            f"particle size {particle_size:g} mm at {spacing:g} mm per voxel: the network grid would have more than "
+            f"{MOST_VOXELS:.3g} voxels; correct the particle size or the spacing (both in mm)"
+        )
     z, y, x = (max(1, round(n * zoom)) for n in scan_shape)
-    scale = Scale(scan_shape, (z, y, x), zoom)
-    if allow_absurd:
-        return scale
+    return Scale(scan_shape, (z, y, x), zoom)
+
+
+def _check_plausible(scan_shape: Shape, spacing: float, particle_size: float, zoom: float) -> None:
+    particle_voxels, growth = particle_size / spacing, zoom * zoom * zoom
+    given = f"particle size {particle_size:g} mm is {particle_voxels:.3g} voxels at {spacing:g} mm"
+    remedies = "correct the particle size or the spacing (both in mm)", "insist with <allow_absurd>"
     if particle_voxels > 2 * max(scan_shape):
+        raise InputError(f"{given}: more than twice the scan of {shape_text(scan_shape)}", *remedies)
+    if growth > ABSURD_GROWTH:
         raise InputError(
-            f"particle size {particle_size} mm is {particle_voxels:.0f} voxels at {spacing} mm: more than twice the "
-            f"scan {scan_shape}; correct the particle size or the spacing (both in mm)"
+            f"{given}: the network grid would have {growth:.3g} times the scan's voxels (limit {ABSURD_GROWTH:g})",
+            *remedies,
         )
-    if scale.growth > max_growth:
-        raise InputError(
-            f"particle size {particle_size} mm is {particle_voxels:.2f} voxels at {spacing} mm: the network grid "
-            f"{scale.network_shape} would have {scale.growth:.0f} times the scan's voxels (limit {max_growth:.0f}); "
-            "correct the particle size or the spacing (both in mm), or pass --allow-absurd"
-        )
-    return scale

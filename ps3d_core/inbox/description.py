@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Self
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, PositiveFloat, ValidationError, model_validator
 
 from ps3d_core.errors import InputError
+from ps3d_core.invalid import first_problem
 from ps3d_core.params import BUNDLED, InstancesParams, PredictParams, SegmentParams
 from ps3d_core.store.layout import USABLE, is_usable
 
@@ -18,6 +19,7 @@ MAX_BYTES: Final = 64 * 1024
 EXAMPLE: Final = '{"name": "ore-7", "spacing": 0.0125, "particle_size": 0.3}'
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _SHOWN = 60
+_OTHER_NAMES: Final = {"fold": "folds", "tta": "mirror"}
 
 Fold = Annotated[int, Field(ge=0, le=99)]
 
@@ -37,7 +39,10 @@ class ScanSettings(_Strict):
 
     @model_validator(mode="after")
     def _within_bounds(self) -> Self:
-        self.applied_to(SegmentParams())
+        try:
+            self.applied_to(SegmentParams())
+        except ValidationError as error:
+            raise ValueError(str(first_problem(error))) from error
         return self
 
     def applied_to(self, params: SegmentParams) -> SegmentParams:
@@ -82,7 +87,7 @@ def read_description(content: bytes, file: str) -> ScanDescription:
     try:
         return ScanDescription.model_validate_json(content.removeprefix(_BYTE_ORDER_MARK))
     except ValidationError as error:
-        raise InputError(f"{file}: {_first_problem(error)}") from None
+        raise InputError(f"{file}: {_what_is_wrong(error)}") from None
 
 
 def read_name(content: bytes) -> str | None:
@@ -98,22 +103,24 @@ def read_name(content: bytes) -> str | None:
     return name if can_name_a_scan(name) else None
 
 
+def in_description(option: str) -> str | None:
+    """What an option of errors is called for somebody who writes a description; None for what it cannot say."""
+    option = _OTHER_NAMES.get(option, option)
+    if option in ScanDescription.model_fields:
+        return f'"{option}" in {FILE}'
+    return f'"{option}" in the settings of {FILE}' if option in ScanSettings.model_fields else None
+
+
 def can_name_a_scan(name: str) -> bool:
     """Whether a stranger may call a scan so: a usable name that no file system gives another meaning."""
     return is_usable(name) and name == name.strip(" .")
 
 
-def _first_problem(error: ValidationError) -> str:
-    first = error.errors()[0]
-    message = str(first["msg"]).removeprefix("Value error, ")
-    where = ".".join(str(part) for part in first["loc"])
-    if not where:  # of the whole: not JSON, or a message of our own that names the field
-        return message if first["type"] == "value_error" else f"{message}; must be like {EXAMPLE}"
-    if first["type"] == "missing":
-        return f"{where} is missing; add it, like {EXAMPLE}"
-    if first["type"] == "extra_forbidden":
-        return f"{where} is no field of a description; remove it, or correct its spelling"
-    return f"{where} {_shown(first['input'])}: {message[:1].lower()}{message[1:]}; correct it"
+def _what_is_wrong(error: ValidationError) -> str:
+    problem, first = first_problem(error), error.errors()[0]
+    # Not JSON, not an object, or not all that is needed.
+    unlike = first["type"] == "missing" or (not first["loc"] and first["type"] != "value_error")
+    return f"{problem}, like {EXAMPLE}" if unlike else str(problem)
 
 
 def _shown(value: Any) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from ps3d_core.errors import CorruptDataError, InputError, MissingDataError, Ps3dError
+from ps3d_core.errors import OF_THE_INPUT, InputError, Ps3dError
 from ps3d_core.inbox.arrivals import LEFT, Stamp
 from ps3d_core.inbox.journal import Ending, Journal, read_journal, write_journal
 from ps3d_core.inbox.layout import Inbox
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 REASON_FILE = "reason.txt"
 Announce = Callable[[str], None]
-
-_OF_THE_SCAN = (InputError, MissingDataError, CorruptDataError)
 
 
 class ScanFailedError(InputError):
@@ -63,7 +61,7 @@ def judged(
         _forgive(claim)
         raise
     except Exception as error:
-        bad = isinstance(error, _OF_THE_SCAN)
+        bad = isinstance(error, OF_THE_INPUT)
         if not bad and (isinstance(error, excused) or is_of_the_surroundings(error)):
             _forgive(claim)
         elif bad or claim.attempt >= params.attempts:

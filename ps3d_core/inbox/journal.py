@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ps3d_core.errors import InputError
 from ps3d_core.inbox.layout import Inbox
+from ps3d_core.invalid import first_problem
 
 
 class Ending(BaseModel):
@@ -50,8 +51,8 @@ def read_journal(inbox: Inbox, label: str) -> Journal | None:
     try:
         return Journal.model_validate(place.read_json())
     except ValidationError as error:
-        first = error.errors()[0]
-        raise InputError(f"{place}: not a journal ({first['msg']}); remove it to take the scan again") from error
+        problem = first_problem(error).text
+        raise InputError(f"{place}: not a journal ({problem}); remove it to take the scan again") from error
 
 
 def write_journal(inbox: Inbox, journal: Journal) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from typing import Final
 
-from ps3d_core.errors import Ps3dError
+from ps3d_core.errors import Ps3dError, worded
+from ps3d_core.inbox.description import in_description
 from ps3d_core.printable import printable, without_keys
 
 LONGEST: Final = 1000
@@ -13,8 +14,8 @@ _SECRETS: Final = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TO
 
 
 def reason_of(error: BaseException) -> str:
-    """The failure in one line of printable characters."""
-    text = " ".join(str(error).split())
+    """The failure in one line of printable characters, with the remedies that whoever drops scans has."""
+    text = " ".join(worded(error, in_description).split())
     return plain(text if isinstance(error, Ps3dError) else f"{type(error).__name__}: {text or 'no message'}")
 
 

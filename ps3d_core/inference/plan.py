@@ -125,8 +125,10 @@ def plan_prediction(
             best = plan
     if best is None:
         raise InputError(
-            f"memory budget {memory_bytes / 2**30:.2f} GiB for {workers} workers: prediction needs at least "
-            f"{least / 2**30:.2f} GiB per worker; raise --memory or lower --workers"
+            f"memory budget {memory_bytes / 2**30:.2f} GiB for {workers} worker(s): prediction needs at least "
+            f"{least / 2**30:.2f} GiB per worker",
+            "raise <memory>",
+            "lower <workers>",
         )
     return best
 

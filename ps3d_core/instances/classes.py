@@ -16,7 +16,7 @@ import zarr
 
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.boxes import Box, Shape
-from ps3d_core.store.arrays import read_box
+from ps3d_core.store.arrays import array_name, read_box
 
 BACKGROUND: Final = 0
 CORE: Final = 1
@@ -53,6 +53,6 @@ def _check(classes: Classes, data: npt.NDArray[Any], array: zarr.Array[Any], box
     if classes.max(initial=0) > BORDER or (data is not classes and not np.array_equal(classes, data)):
         wrong = data[~np.isin(data, (BACKGROUND, CORE, BORDER))].flat[0]
         raise InputError(
-            f"border-core value {wrong} in {array.store_path} {box}: only 0 (background), 1 (core) and 2 (border) "
-            "are classes; give a border-core volume"
+            f"{array_name(array)}: value {wrong} in voxels {box.start} to {box.stop}; only 0 (background), 1 (core) "
+            "and 2 (border) are classes; give a border-core volume"
         )

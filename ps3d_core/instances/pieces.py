@@ -139,8 +139,10 @@ def check_ids(needed: int) -> None:
     """Refuse to number more things than 32 bits can."""
     if needed > MAX_IDS:
         raise InputError(
-            f"{needed} connected pieces: 32-bit ids end at {MAX_IDS}; "
-            "check that this is a border-core volume, use larger blocks (--memory), or cut the scan"
+            f"{needed} connected pieces: 32-bit ids end at {MAX_IDS}",
+            "check that this is a border-core volume",
+            "raise <memory>, which makes larger blocks",
+            "cut the scan",
         )
 
 

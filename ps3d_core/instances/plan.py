@@ -243,7 +243,9 @@ def largest_block(
     if memory_bytes < least:
         raise InputError(
             f"memory budget {memory_bytes / GIB:.2f} GiB: {workers} worker(s) on blocks of {SHARD} voxels need "
-            f"{least / GIB:.2f} GiB; raise --memory or lower --workers"
+            f"{least / GIB:.2f} GiB",
+            "raise <memory>",
+            "lower <workers>",
         )
     return block_shape_for(
         shape,

@@ -26,6 +26,7 @@ from safetensors.torch import save as save_safetensors
 from torch import nn
 
 from ps3d_core.errors import InputError, MissingDataError, Ps3dError
+from ps3d_core.invalid import first_problem
 from ps3d_core.network.architecture import Architecture
 from ps3d_core.network.normalisation import Normalisation
 from ps3d_core.params import BUNDLED
@@ -122,11 +123,14 @@ def load_bundle(location: str | Location = BUNDLED) -> Bundle:
     try:
         info = BundleInfo.model_validate((place / INFO_NAME).read_json())
     except (MissingDataError, NotADirectoryError, IsADirectoryError) as error:
-        raise InputError(f"model {place}: no {INFO_NAME} in it; give a bundle's folder, or `bundled`") from error
+        what = f"no {INFO_NAME} in it" if place.exists() else "nothing there"
+        raise InputError(
+            f"model {place}: {what}; give a bundle's folder, as ps3d train or ps3d model import make it, or `bundled`"
+        ) from error
     except RecursionError as error:
         raise InputError(f"model {place}: {INFO_NAME} is nested too deep; get a valid copy of the bundle") from error
     except ValidationError as error:
-        raise InputError(f"model {place}: {_first_problem(error)}; get a valid copy of the bundle") from error
+        raise InputError(f"model {place / INFO_NAME}: {first_problem(error).text}; get a valid copy") from error
     return Bundle(info=info, location=place)
 
 
@@ -227,7 +231,7 @@ def _described(fields: Mapping[str, Any], weights: Mapping[int, str]) -> BundleI
     try:
         return BundleInfo.model_validate(whole | {"digest": _digest(whole)})
     except ValidationError as error:
-        raise InputError(f"model {fields['name']}: {_first_problem(error)}; mend the value") from error
+        raise InputError(f"model {fields['name']}: {first_problem(error)}") from error
 
 
 def record_accuracy(bundle: Bundle, accuracy: Sequence[Mapping[str, Fact]]) -> Bundle:
@@ -257,12 +261,6 @@ def _weights_name(fold: int) -> str:
 def _digest(fields: Mapping[str, Any]) -> str:
     deciding = {key: value for key, value in fields.items() if key not in ("name", "training", "accuracy", "digest")}
     return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
-
-
-def _first_problem(error: ValidationError) -> str:
-    problem = error.errors()[0]
-    where = ".".join(map(str, problem["loc"])) or INFO_NAME
-    return f"{where}: {problem['msg']}".replace("\n", " ")
 
 
 def _serialise(network: nn.Module, half_precision: bool) -> bytes:

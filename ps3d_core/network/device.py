@@ -35,5 +35,5 @@ def choose_device(name: str = "auto") -> torch.device:
         return torch.device(next(device for device, there in present.items() if there))
     if not present[name]:
         there = ", ".join(device for device, is_there in present.items() if is_there)
-        raise InputError(f"device {name}: PyTorch sees none on this machine, only {there}; use --device auto")
+        raise InputError(f"device {name}: PyTorch sees none on this machine, only {there}", "give auto as <device>")
     return torch.device(name)

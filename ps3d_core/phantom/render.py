@@ -45,7 +45,7 @@ class Phantom:
         box = Box.of(self.params.shape) if box is None else box
         whole = Box.of(self.params.shape)
         if any(a < 0 or b > n for a, b, n in zip(box.start, box.stop, whole.stop, strict=True)):
-            raise InputError(f"box {box.start} to {box.stop}: must lie within the shape {self.params.shape}")
+            raise InputError(f"box {box.start} to {box.stop}: must lie within the shape {self.params.shape}; move it")
         image = np.empty(box.shape, self.params.dtype)
         labels = np.empty(box.shape, np.uint32)
         for tile in _tiles(box):

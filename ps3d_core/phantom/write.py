@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 from functools import lru_cache
+from math import prod
 from typing import Final
 
 import numpy as np
@@ -34,6 +35,7 @@ from ps3d_core.store.ownership import (
     work_is_own,
     zarr_is_own,
 )
+from ps3d_core.store.room import require_room
 
 VERSION: Final = 1  # raise whenever equal parameters give other bytes
 
@@ -80,6 +82,8 @@ def _write(
         return finished
     if truth.exists() and not begun:
         raise InputError(f"{truth}: labels are already there", "remove them", "give another <name>")
+    bytes_per_voxel = 2 * 4 + np.dtype(params.dtype).itemsize  # ids as they are drawn and as they are numbered, values
+    require_room(target.root, bytes_per_voxel * prod(params.shape), "give a smaller <shape>")
     grid = BlockGrid(params.shape, shard_shape(params.shape))
     if not begun:
         remove_own(work, WORK_FILES)

@@ -238,12 +238,15 @@ def _checked_spacing(reader: ScanReader, spacing: float | None, progress: Progre
     own = reader.spacing
     if spacing is None:
         if own is None:
-            raise InputError(f"{reader.description}: the source does not say its spacing", "give <spacing> in mm")
+            raise InputError(
+                f"{reader.description}: the source does not say its spacing",
+                "give <spacing>, the edge of a voxel in mm",
+            )
         if max(own) > min(own) * (1 + SAME_SPACING):
             raise InputError(
                 f"{reader.description}: spacing {own} mm; must be the same along all axes",
                 "resample the scan",
-                "treat it as equal with <spacing>",
+                "treat it as equal by giving <spacing>",
             )
         spacing = own[2]
     if not (isfinite(spacing) and 0 < spacing < 1000):
@@ -259,8 +262,7 @@ def _check_particle_size(shape: Shape, spacing: float, particle_size: float) -> 
     least, most = LEAST_VOXELS * spacing, max(shape) * spacing
     if not (isfinite(particle_size) and least <= particle_size <= most):
         raise InputError(
-            f"particle size {particle_size} mm: must be {least:g} mm ({LEAST_VOXELS:g} voxels) to {most:g} mm (the "
+            f"particle size {particle_size:g} mm: must be {least:g} mm ({LEAST_VOXELS:g} voxels) to {most:g} mm (the "
             f"longest side of the scan) at a spacing of {spacing:g} mm",
-            "correct <particle_size>",
-            "correct <spacing>",
+            "correct <particle_size> or <spacing>",
         )

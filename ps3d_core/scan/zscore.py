@@ -32,7 +32,7 @@ from ps3d_core.scan.reader import scan_dtype
 from ps3d_core.store.arrays import object_shape, read_box
 from ps3d_core.store.claim import Output, claimed, silent, working_in
 from ps3d_core.store.identity import content_identity
-from ps3d_core.store.layout import Dataset
+from ps3d_core.store.layout import ABSENT, Dataset, instead_of
 from ps3d_core.store.lease import Say
 from ps3d_core.store.ledger import Ledger, Record, fingerprint
 from ps3d_core.store.location import Location
@@ -152,8 +152,7 @@ def plan_zscore(
     there = dataset.names()
     if absent := sorted(set(names or ()) - set(there)):
         raise InputError(
-            f"scan {absent[0]!r}: not in {dataset.root / 'images'} (there: {', '.join(there) or 'none'}); ingest it or "
-            "give another --name"
+            f"scan {absent[0]!r}: not in {dataset.root / 'images'} ({instead_of(absent[0], there)})", *ABSENT
         )
     scans = tuple(_scan_to_read(dataset, name) for name in sorted(set(names or dataset.require_names())))
     plan = ZScorePlan(dataset, scans, None, resources or Resources(), _known(dataset, scans))
@@ -226,7 +225,9 @@ def read_zscore(place: Location) -> ZScore:
     """Mean and standard deviation in a zscore.json, given itself or as the dataset it lies in."""
     file = place if place.name.endswith(".json") else Dataset(place).zscore
     if not file.exists():
-        raise InputError(f"{file}: no z-score here; make it with ps3d zscore, or give its numbers")
+        raise InputError(
+            f"{file}: no z-score here", "make it with ps3d zscore", "give mean and standard deviation as <zscore>"
+        )
     content = file.read_json()
     try:
         return ZScore(mean=content["mean"], std=content["std"])
@@ -312,7 +313,9 @@ def _blocks(scan: ScanToRead, array: zarr.Array[Any], resources: Resources) -> t
     if COPIES * smallest > resources.memory_bytes:
         raise InputError(
             f"{scan.image}: chunks of {granule} voxels need {COPIES * smallest / GIB:.1f} GiB to read, the memory "
-            f"budget is {resources.memory_gib:.1f} GiB; raise --memory, or ingest the scan, which makes small chunks"
+            f"budget is {resources.memory_gib:.1f} GiB",
+            "raise <memory>",
+            "ingest the scan, which makes small chunks",
         )
     shape = block_shape_for(scan.shape, granule, bytes_per_voxel=item, memory_bytes=max(BLOCK_BYTES, smallest))
     at_once = resources.memory_bytes // (COPIES * prod(shape) * item)

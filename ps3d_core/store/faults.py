@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from pathlib import Path
 
 from ps3d_core.errors import (
     AccessDeniedError,
@@ -15,7 +16,16 @@ from ps3d_core.errors import (
 )
 
 _LASTING = (MissingDataError, CorruptDataError, AccessDeniedError, NoSpaceError)
-_OF_A_PLACE = (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError)
+_OF_A_PLACE = {
+    errno.EACCES,
+    errno.EPERM,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EEXIST,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+    errno.EROFS,
+}
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 _PASSING = {
     errno.EAGAIN,
@@ -49,11 +59,16 @@ def is_of_the_surroundings(error: BaseException | None) -> bool:
 
 
 def unusable_place(error: BaseException) -> InputError | None:
-    """What to tell of a path that the system refuses: permissions, a file among its folders, a folder in its place.
+    """What to tell of a path that the system refuses: permissions, a file among its folders, a folder in its place, a
+    name that is too long.
 
     None for every other error, and for one that does not say which path it is about.
     """
-    if not isinstance(error, _OF_A_PLACE) or not isinstance(error.filename, str | bytes):
+    if not isinstance(error, OSError) or error.errno not in _OF_A_PLACE or not isinstance(error.filename, str | bytes):
         return None
-    path, reason = os.fsdecode(error.filename), (error.strerror or "cannot be used").lower()
+    path, reason = Path(os.fsdecode(error.filename)), (error.strerror or "cannot be used").lower()
+    if error.errno == errno.ENOTDIR:
+        file = next((parent for parent in path.parents if parent.is_file()), None)
+        if file is not None:
+            return InputError(f"{file}: a file, where a folder is needed; give another place")
     return InputError(f"{path}: {reason}; give another place or mend its permissions")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from ps3d_core.errors import InputError, MissingDataError
+from ps3d_core.invalid import first_problem
+from ps3d_core.spelling import meant
 from ps3d_core.store.lease import Say, in_turn
 from ps3d_core.store.location import Location
 from ps3d_core.store.ownership import (
@@ -74,8 +77,19 @@ class Dataset:
     def require_names(self) -> list[str]:
         """The same, of a dataset that has scans."""
         if not (names := self.names()):
-            raise InputError(f"{self.root}: no scans in images/; bring one in with ps3d ingest")
+            raise self.without_scans()
         return names
+
+    def without_scans(self) -> InputError:
+        """What to tell somebody who gave this as a dataset with scans, and it has none."""
+        if not self.root.exists():
+            return InputError(f"{self.root}: nothing there; check the path, or bring a scan in with ps3d ingest")
+        files = [name for name in self.root.children() if not name.startswith(".")]
+        if not self.root.is_dir() or "zarr.json" in files or ".zattrs" in files or ".zarray" in files:
+            return InputError(f"{self.root}: a scan, not a dataset; bring it into one with ps3d ingest")
+        if (self.root / "images").exists() or not files:
+            return InputError(f"{self.root}: no scans in images/; bring one in with ps3d ingest")
+        return InputError(f"{self.root}: no dataset, there is no images/ in it; make one with ps3d ingest")
 
     def read_metadata(self) -> dict[str, ScanInfo]:
         """All entries of metadata.json, validated; empty when there is no such file."""
@@ -84,23 +98,22 @@ class Dataset:
         try:
             return _METADATA.validate_python(self.metadata.read_json())
         except ValidationError as error:
-            first = error.errors()[0]
-            where = " / ".join(map(str, first["loc"]))
-            raise InputError(f"{self.metadata}: {where}: {first['msg']}; correct the entry") from error
+            raise InputError(f"{self.metadata}: {first_problem(error)}") from error
 
     def scan_info(self, name: str) -> ScanInfo:
         """Spacing and particle size of one scan."""
         metadata = self.read_metadata()
+        if not metadata and not self.names():
+            raise self.without_scans()
         if name not in metadata:
-            known = ", ".join(sorted(metadata)) or "none"
-            raise InputError(f"scan {name!r}: not in {self.metadata} (there: {known}); ingest it or give its --name")
+            raise InputError(f"scan {name!r}: not in {self.metadata} ({instead_of(name, metadata)})", *ABSENT)
         return metadata[name]
 
     def require_image(self, name: str) -> Location:
         """The image of a scan, which must exist."""
         image = self.image(name)
         if not image.exists():
-            raise MissingDataError(f"scan {name!r}: no image at {image}; ingest it first (ps3d ingest)")
+            raise MissingDataError(f"scan {name!r}: no image at {image}", "ingest it first (ps3d ingest)")
         return image
 
     def add_scan(self, name: str, spacing: float, particle_size: float, say: Say = lambda text: None) -> None:
@@ -111,8 +124,7 @@ class Dataset:
         try:
             info = ScanInfo(spacing=spacing, particle_size=particle_size)
         except ValidationError as error:
-            first = error.errors()[0]
-            raise InputError(f"{first['loc'][0]} {first['input']}: {first['msg']}; give a length in mm") from error
+            raise InputError(f"{first_problem(error).text}; give a length in mm") from error
         with self._metadata_for_us(say):
             self.metadata.write_json({**self._entries(), checked_name(name): info.model_dump()})
 
@@ -201,7 +213,7 @@ class Result:
 def checked_name(name: str) -> str:
     """`name` when it can safely be one folder name on every store, else `InputError`."""
     if not is_usable(name):
-        raise InputError(f"scan name {name[:60]!r}: must be {USABLE}; give another --name")
+        raise InputError(f"scan name {name[:60]!r}: must be {USABLE}", "give another <name>")
     return name
 
 
@@ -210,6 +222,18 @@ def is_usable(name: str) -> bool:
     return bool(
         name and name.isprintable() and not set(name) & _SPECIAL and name[0] != "." and len(name.encode()) <= MAX_NAME
     )
+
+
+_NAMED: Final = 10
+ABSENT: Final = ("ingest it first", "give another <name>")
+
+
+def instead_of(name: str, names: Collection[str]) -> str:
+    """What scans there are instead of `name`: the one that was probably meant, or some of all."""
+    if (close := meant(name.removesuffix(".zarr"), names)) is not None:
+        return f"did you mean {close!r}?"
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"there: {', '.join(sorted(names)[:_NAMED]) or 'none'}{more}"
 
 
 _METADATA = TypeAdapter(dict[str, ScanInfo])

@@ -8,6 +8,7 @@ reader never sees half a file.
 from __future__ import annotations
 
 import errno
+import inspect
 import io
 import json
 import os
@@ -380,6 +381,8 @@ def _as_json(value: Any) -> bytes:
 def _connected(scheme: str, *, asynchronous: bool) -> fsspec.AbstractFileSystem:
     if scheme != "s3":
         try:
+            if not _opens_by_url(fsspec.get_filesystem_class(scheme)):
+                raise InputError(f"{scheme}://: this store is not supported; give a folder or s3://bucket/prefix")
             return _filesystem(scheme, asynchronous)
         except ImportError as error:
             raise InputError(
@@ -390,6 +393,13 @@ def _connected(scheme: str, *, asynchronous: bool) -> fsspec.AbstractFileSystem:
 
     account = (os.environ.get("AWS_ENDPOINT_URL"), os.environ.get("AWS_ACCESS_KEY_ID"))
     return _s3(asynchronous, account, read_timeout(), os.getpid())
+
+
+def _opens_by_url(kind: type[fsspec.AbstractFileSystem]) -> bool:
+    """Whether URLs say all that the store has to be told; others want a host or an account of their own."""
+    wanted = inspect.signature(kind.__init__).parameters.values()
+    named = [each for each in wanted if each.kind is each.POSITIONAL_OR_KEYWORD and each.name != "self"]
+    return all(each.default is not each.empty for each in named)
 
 
 @cache

@@ -32,6 +32,7 @@ from ps3d_core.blockwise import Runner, run_blocks
 from ps3d_core.errors import InputError, MissingDataError, Ps3dError
 from ps3d_core.geometry.blocks import Block, BlockGrid
 from ps3d_core.geometry.boxes import Box, Shape
+from ps3d_core.invalid import first_problem
 from ps3d_core.progress import SILENT, Progress
 from ps3d_core.store.arrays import (
     AXES,
@@ -351,11 +352,9 @@ def _image_attributes(location: Location, group: zarr.Group) -> ImageAttrs:
             return ImageAttrs05.model_validate(attributes["ome"])
         return ImageAttrs04.model_validate(attributes)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = " / ".join(map(str, first["loc"]))
         raise InputError(
             _other_group(location, {**attributes, **_ome_of(attributes)})
-            or f"{location}: a Zarr group but not an OME-Zarr 0.4 or 0.5 image ({where}: {first['msg']}); "
+            or f"{location}: a Zarr group but not an OME-Zarr 0.4 or 0.5 image ({first_problem(error).text}); "
             "give an image, or the array inside the group"
         ) from error
     except UNUSABLE as error:

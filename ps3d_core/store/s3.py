@@ -139,7 +139,7 @@ class _PersistentClient(AioBaseClient):  # type: ignore[misc]
                 if attempt == ATTEMPTS or seconds > GIVE_UP_SECONDS:
                     raise StoreError(
                         f"{place}: {operation_name} failed {attempt} times in {seconds:.0f} s, at last with "
-                        f"{_reason(error)}; see to the store, then give the same command again"
+                        f"{_reason(error)}; check AWS_ENDPOINT_URL and the store, then give the same command again"
                     ) from error
                 wait = random.uniform(0, min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2 ** (attempt - 1)))  # noqa: S311
                 logger.info("%s: %s: %s; again in %.1f s", place, operation_name, _reason(error), wait)

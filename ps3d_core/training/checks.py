@@ -18,7 +18,7 @@ from typing import Final, cast
 
 import numpy as np
 
-from ps3d_core.errors import InputError, MissingDataError
+from ps3d_core.errors import InputError, MissingDataError, Ps3dError, Wording, worded
 from ps3d_core.geometry.boxes import Shape
 from ps3d_core.geometry.scale import Scale, particle_scale
 from ps3d_core.scan.reader import scan_dtype, scan_shape
@@ -29,9 +29,6 @@ from ps3d_core.store.location import Location
 from ps3d_core.store.ome import open_image
 
 ENDINGS: Final = (".zarr", ".nii.gz", ".nii")
-# Annotated scans are small, and networks of the usual 60 voxels per particle see most scans enlarged. Beyond a zoom of
-# 4 what they would learn from is interpolation.
-MAX_GROWTH: Final = 64.0
 _MOST_PROBLEMS: Final = 20
 
 
@@ -75,7 +72,7 @@ def annotated_scans(
     images, labels = _volumes_in(dataset.root / "images"), _volumes_in(dataset.root / "instance_seg")
     wanted = sorted(set(names or images.volumes))
     if not wanted:
-        raise InputError(f"{dataset.root}: no scans in images/; bring one in with ps3d ingest")
+        raise dataset.without_scans()
     problems = _Problems()
     metadata = None
     with problems.collected():
@@ -84,9 +81,9 @@ def annotated_scans(
     for name in wanted:
         with problems.collected(name):
             checked_name(name)
-            image = _volume(images, name, "image", "ingest the scan or give another --name")
+            image = _volume(images, name, "image", "ingest the scan", "give another <name>")
         with problems.collected(name):
-            truth = _volume(labels, name, "labels", "annotate the scan or leave it out with --name")
+            truth = _volume(labels, name, "labels", "annotate the scan", "leave it out with <name>")
             _check_labels(truth)
         info = None
         with problems.collected(name):
@@ -103,9 +100,25 @@ def annotated_scans(
     return tuple(scans)
 
 
+class ProblemsError(InputError):
+    """Everything that is wrong with a dataset, said at once."""
+
+    def __init__(self, *problems: Ps3dError) -> None:
+        Exception.__init__(self, *problems)
+
+    def worded(self, wording: Wording) -> str:
+        """All problems, numbered; a single one by itself."""
+        found = [worded(problem, wording) for problem in self.args]
+        if len(found) == 1:
+            return found[0]
+        shown, rest = found[:_MOST_PROBLEMS], len(found) - _MOST_PROBLEMS
+        numbered = " ".join(f"({number}) {problem}" for number, problem in enumerate(shown, 1))
+        return f"{len(found)} problems, nothing was done: {numbered}" + (f" and {rest} more" if rest > 0 else "")
+
+
 class _Problems:
     def __init__(self) -> None:
-        self._found: list[str] = []
+        self._found: list[Ps3dError] = []
         self.scans: set[str] = set()
 
     @contextmanager
@@ -114,22 +127,14 @@ class _Problems:
         try:
             yield
         except (InputError, MissingDataError) as error:
-            text = str(error)
-            named = scan is None or text.startswith(f"scan {scan!r}")
-            self._found.append(text if named else f"scan {scan!r}: {text}")
+            named = scan is None or str(error).startswith(f"scan {scan!r}")
+            self._found.append(error if named else InputError(*map(str, error.args)).about(f"scan {scan!r}"))
             if scan is not None:
                 self.scans.add(scan)
 
     def raise_any(self) -> None:
-        if not self._found:
-            return
-        if len(self._found) == 1:
-            raise InputError(self._found[0])
-        shown, rest = self._found[:_MOST_PROBLEMS], len(self._found) - _MOST_PROBLEMS
-        numbered = " ".join(f"({number}) {problem}" for number, problem in enumerate(shown, 1))
-        raise InputError(
-            f"{len(self._found)} problems, nothing was done: {numbered}" + (f" and {rest} more" if rest > 0 else "")
-        )
+        if self._found:
+            raise ProblemsError(*self._found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,10 +153,10 @@ def _volumes_in(folder: Location) -> _Folder:
     return _Folder(folder, found)
 
 
-def _volume(folder: _Folder, name: str, kind: str, remedy: str) -> Volume:
+def _volume(folder: _Folder, name: str, kind: str, *remedies: str) -> Volume:
     places = folder.volumes.get(name, [])
     if not places:
-        raise InputError(f"scan {name!r}: no {kind} at {folder.place / name}.zarr (or .nii.gz, .nii); {remedy}")
+        raise InputError(f"scan {name!r}: no {kind} at {folder.place / name}.zarr (or .nii.gz, .nii)", *remedies)
     if len(places) > 1:
         raise InputError(f"scan {name!r}: {places[0]} and {places[1].name} are both there; remove one of them")
     place = places[0]
@@ -185,8 +190,9 @@ def _info(metadata: dict[str, ScanInfo] | None, name: str, dataset: Dataset) -> 
         return None
     if name not in metadata:
         raise InputError(
-            f'scan {name!r}: not in {dataset.metadata}; add {{"spacing": mm, "particle_size": mm}} for it, or leave it '
-            "out with --name"
+            f"scan {name!r}: not in {dataset.metadata}",
+            'add {"spacing": mm, "particle_size": mm} for it',
+            "leave it out with <name>",
         )
     return metadata[name]
 
@@ -198,7 +204,6 @@ def _scale(shape: Shape, info: ScanInfo, target_particle_size: float, *, allow_a
         particle_size=info.particle_size,
         target_particle_size=target_particle_size,
         allow_absurd=allow_absurd,
-        max_growth=MAX_GROWTH,
     )
     if min(scale.network_shape) < 2:
         raise InputError(

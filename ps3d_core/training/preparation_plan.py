@@ -14,6 +14,7 @@ from typing import Final
 import numpy as np
 from pydantic import ValidationError
 
+from ps3d_core.duration import duration_text
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.blocks import BlockGrid
 from ps3d_core.geometry.boxes import Shape, shape_text
@@ -27,6 +28,7 @@ from ps3d_core.store.identity import content_identity
 from ps3d_core.store.layout import Dataset
 from ps3d_core.store.ledger import fingerprint
 from ps3d_core.store.location import Location
+from ps3d_core.store.room import require_room
 from ps3d_core.training.checks import AnnotatedScan, annotated_scans
 from ps3d_core.training.nnunet_dataset import TrainingFolder
 from ps3d_core.training.preparation_record import CaseRecord, Layout, PreparationRecord
@@ -167,7 +169,7 @@ class PreparationPlan:
             f"voxels; grey values {_rule(self.normalisation)}",
             f"cost       {self.voxels / 1e6:.1f} million voxels on the network grid ({growth:.2f} per scan voxel); up "
             f"to {self.disk_bytes / GIB:.2f} GiB on the store; about {worker * self._workers / GIB:.1f} GiB of memory, "
-            f"budget {self.job.resources.memory_gib:.1f} GiB; about {seconds} s on one core",
+            f"budget {self.job.resources.memory_gib:.1f} GiB; about {duration_text(seconds)} on one core",
             *([f"removes    {', '.join(self.dropped)}: no longer asked for"] if self.dropped else []),
         ]
 
@@ -191,13 +193,16 @@ def plan_preparation(job: PreparationJob) -> PreparationPlan:
     cases = tuple(_case(job, scan, normalisation) for scan in scans)
     earlier = _earlier_cases(job.folder)
     _check_folder(job.folder, earlier)
-    return PreparationPlan(job, normalisation, cases, tuple(sorted(earlier - {case.name for case in cases})))
+    plan = PreparationPlan(job, normalisation, cases, tuple(sorted(earlier - {case.name for case in cases})))
+    if not job.folder.root.exists():  # an earlier run has written its part already
+        require_room(job.output, plan.disk_bytes, "give another <output>", "a smaller <target_particle_size>")
+    return plan
 
 
 def _normalisation(job: PreparationJob) -> Normalisation:
     if job.params.per_scan:
         if job.params.zscore is not None:
-            raise InputError("--zscore with --per-scan: grey values are normalised one way only; give one of the two")
+            raise InputError("z-score and per scan: grey values are normalised one way only; give one of the two")
         return PerScan()
     if job.params.zscore is not None:
         mean, std = job.params.zscore
@@ -220,7 +225,7 @@ def _case(job: PreparationJob, scan: AnnotatedScan, normalisation: Normalisation
         )
         deepest_slab(shape, np.float32, resources.memory_bytes, most=SHARD)
     except InputError as error:
-        raise InputError(f"scan {scan.name!r}: {error}") from error
+        raise error.about(f"scan {scan.name!r}") from error
     image, labels = content_identity(scan.image.place), content_identity(scan.labels.place)
     image_rule = (normalisation.model_dump(), params.nominal_spacing)
     labels_rule = (params.border_thickness, params.instances, params.nominal_spacing)
@@ -244,7 +249,7 @@ def _earlier_cases(folder: TrainingFolder) -> set[str]:
             found |= set(PreparationRecord.model_validate(folder.record.read_json()).cases)
         except (InputError, ValidationError) as error:
             raise InputError(
-                f"{folder.record}: not a record of training data; remove the folder {folder.root}, or give another --id"
+                f"{folder.record}: not a record of training data; remove the folder {folder.root}", "give another <id>"
             ) from error
     return found
 
@@ -254,7 +259,8 @@ def _check_folder(folder: TrainingFolder, earlier: set[str]) -> None:
     same = [name for name in folder.output.children() if name.startswith(folder.prefix) and name != folder.full_name]
     if same:
         raise InputError(
-            f"{folder.output}: {same[0]} is there, and nnU-Net tells datasets apart by their number; give another --id"
+            f"{folder.output}: {same[0]} is there, and nnU-Net tells datasets apart by their number",
+            "give another <id>",
         )
     known = {file for case in earlier for file in folder.files(case)}
     for place in ("imagesTr", "labelsTr"):
@@ -265,7 +271,9 @@ def _check_folder(folder: TrainingFolder, earlier: set[str]) -> None:
         ]
         if strange:
             raise InputError(
-                f"{folder.root / place / strange[0]}: not made by ps3d prepare-training; give another --id or OUTPUT"
+                f"{folder.root / place / strange[0]}: not made by ps3d prepare-training",
+                "give another <id>",
+                "another <output>",
             )
 
 

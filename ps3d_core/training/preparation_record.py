@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.boxes import Shape
+from ps3d_core.invalid import first_problem
 from ps3d_core.network.normalisation import Intensity, Normalisation
 from ps3d_core.store.layout import checked_name
 from ps3d_core.store.ledger import fingerprint
@@ -103,9 +104,7 @@ def read_preparation(folder: Location) -> PreparationRecord:
     try:
         return PreparationRecord.model_validate(file.read_json())
     except ValidationError as error:
-        first = error.errors()[0]
-        where = " / ".join(map(str, first["loc"]))
-        raise InputError(f"{file}: {where}: {first['msg']}; prepare the training data again") from error
+        raise InputError(f"{file}: {first_problem(error).text}; prepare the training data again") from error
 
 
 def write_preparation(folder: Location, record: PreparationRecord) -> None:

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ps3d_core.blockwise import run_blocks
-from ps3d_core.errors import InputError, Ps3dError
+from ps3d_core.errors import InputError
 from ps3d_core.geometry.blocks import Block
 from ps3d_core.geometry.boxes import Shape
 from ps3d_core.inference.sample import NetworkView, scan_intensity
@@ -115,7 +115,9 @@ def _prepare_labels(plan: PreparationPlan, case: CasePlan, progress: Progress) -
     if not len(boxes.ids):
         raise InputError(
             f"scan {case.name!r}: no particle in {case.scan.labels.place} that is left on the network grid "
-            f"{case.network_shape}; annotate the scan or leave it out with --name"
+            f"{case.network_shape}",
+            "annotate the scan",
+            "leave it out with <name>",
         )
     _write(plan, classes, folder.classes(case.name), progress)
     if plan.job.params.instances:
@@ -229,6 +231,6 @@ class _LabelBlock:
         stored: npt.NDArray[Any] = read_box(open_image(self.source), box)
         try:
             labels = as_labels(stored, "labels")
-        except Ps3dError as error:
-            raise InputError(f"scan {self.scan!r}, voxels {box.start} to {box.stop}: {error}") from error
+        except InputError as error:
+            raise error.about(f"scan {self.scan!r}, voxels {box.start} to {box.stop}") from error
         return vote(np.ascontiguousarray(labels), block.outer)

@@ -247,7 +247,7 @@ def test_plan_is_refused_before_anything_is_written(copied):
         segment(job)
     with pytest.raises(InputError, match="fold 7"):
         segment(job_in(copied, params=SegmentParams(predict=PredictParams(folds=(7,)))))
-    with pytest.raises(InputError, match="--memory"):
+    with pytest.raises(InputError, match="raise memory"):
         segment(job_in(copied, resources=Resources(workers=1, memory_gib=0.11)))
     assert not (copied / "output").exists()
 

@@ -20,7 +20,7 @@ from flows.arguments import length_mm, spacing_mm
 from flows.cli import main
 from flows.commands import COMMANDS
 from flows.outcome import run_to_exit_status
-from ps3d_core.errors import InputError, MissingDataError
+from ps3d_core.errors import CorruptDataError, InputError, MissingDataError, StoreError
 from ps3d_core.network.bundle import load_bundle
 from ps3d_core.scan.sources import open_scan
 from ps3d_core.store.arrays import write_box
@@ -125,10 +125,10 @@ def test_usage_errors(arguments: list[str], says: str, capsys: pytest.CaptureFix
     ("arguments", "says"),
     [
         (["segment", "{here}", "{here}/out"], "no scans"),
-        (["segment", "{here}", "{here}/out", "--name", "ore"], "'ore': not in"),
-        (["segment", "{here}", "{here}/out", "--name", "a", "b"], "scan 'b': not in"),
+        (["segment", "{here}", "{here}/out", "--name", "ore"], "scan ore: "),
+        (["segment", "{here}", "{here}/out", "--name", "a", "b"], "scans a, b: "),
         (["segment", "{here}", "{here}/out", "--name", "a", "--memory", "0"], "--memory 0"),
-        (["segment", "{here}", "{here}/out", "--name", "a", "--dask-scheduler", "tcp://x:1"], "--runner dask"),
+        (["segment", "{here}", "{here}/out", "--name", "a", "--dask-scheduler", "tcp://x:1"], "choose runner dask"),
         (["segment", "{here}", "{here}/out", "--name", "a", "--batch-size", "9999"], "--batch-size 9999"),
         (
             ["segment", "{here}", "{here}/out", "--name", "a", "--min-rel-particle-size", "2"],
@@ -189,8 +189,21 @@ def test_other_errors_say_where_the_traceback_is(capsys: pytest.CaptureFixture[s
     log = Path(line.rpartition(" ")[2])
     assert log.is_relative_to(own_home)
     assert "Traceback" in log.read_text()
-    assert ends_with(MissingDataError("chunk c/0: not there")) == 1
-    assert one_line(capsys).startswith("chunk c/0: not there; traceback in ")
+    assert ends_with(StoreError("s3://b: no answer", "wait for it")) == 1
+    assert one_line(capsys) == "s3://b: no answer; wait for it"
+
+
+@pytest.mark.parametrize("kind", [MissingDataError, CorruptDataError])
+def test_data_that_are_damaged_or_absent_are_bad_input(
+    kind: type[Exception], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ends_with(kind("chunk c/0: not there")) == 2
+    assert one_line(capsys) == "chunk c/0: not there"
+
+
+def test_too_little_memory_is_said_in_words(capsys: pytest.CaptureFixture[str]) -> None:
+    assert ends_with(MemoryError("Unable to allocate 3.4 GiB")) == 1
+    assert one_line(capsys) == "not enough memory (Unable to allocate 3.4 GiB); close other programs"
 
 
 @pytest.mark.parametrize(
@@ -251,7 +264,7 @@ def test_a_file_where_a_folder_is_needed_is_bad_input(
     line = capsys.readouterr().err.splitlines()[-1]
     assert line.startswith("ps3d: error: ")
     assert f"{tmp_path}/file" in line
-    assert "not a directory; give another place" in line
+    assert "a file, where a folder is needed; give another place" in line
     assert (tmp_path / "file").read_text() == "kept"
 
 

@@ -108,5 +108,5 @@ def test_device_is_chosen_by_name_or_automatically() -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
 def test_an_absent_device_is_refused_with_a_remedy() -> None:
-    with pytest.raises(InputError, match=r"device cuda: .*--device auto"):
+    with pytest.raises(InputError, match=r"device cuda: .*give auto as device"):
         choose_device("cuda")

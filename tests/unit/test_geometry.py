@@ -101,11 +101,25 @@ def test_scale_known_answer():
     assert scale.network_shape == (50, 100, 150)
 
 
-def test_absurd_particle_size_is_refused_with_the_figure_and_can_be_forced():
-    arguments = {"spacing": 0.01, "particle_size": 0.02, "target_particle_size": 20}
-    with pytest.raises(InputError, match=r"0\.02 mm is 2\.00 voxels.*1000 times.*--allow-absurd"):
-        particle_scale((100, 100, 100), **arguments)
-    assert particle_scale((100, 100, 100), **arguments, allow_absurd=True).network_shape == (1000, 1000, 1000)
+def test_a_scan_may_grow_a_lot():
+    scale = particle_scale((100, 100, 100), spacing=0.01, particle_size=0.02, target_particle_size=20)
+    assert scale.network_shape == (1000, 1000, 1000)
+    assert scale.growth == 1000
+
+
+def test_a_mistyped_length_is_refused_with_the_figure_and_can_be_forced():
+    arguments = {"spacing": 1.0, "particle_size": 0.5, "target_particle_size": 20}
+    with pytest.raises(InputError, match=r"0\.5 mm is 0\.5 voxels.*6\.4e\+04 times.*limit 10000.*allow_absurd"):
+        particle_scale((10, 10, 10), **arguments)
+    assert particle_scale((10, 10, 10), **arguments, allow_absurd=True).network_shape == (400, 400, 400)
+
+
+@pytest.mark.parametrize("particle_size", [1e-300, 5e-324])
+def test_a_grid_beyond_arithmetic_cannot_be_forced(particle_size):
+    with pytest.raises(InputError, match="correct the particle size"):
+        particle_scale(
+            (10, 10, 10), spacing=999.0, particle_size=particle_size, target_particle_size=20, allow_absurd=True
+        )
 
 
 def test_particle_larger_than_the_scan_is_refused():

@@ -94,7 +94,7 @@ def test_a_folder_becomes_a_bundle_with_the_same_logits(tmp_path: Path) -> None:
     assert bundle.info.border_thickness == 3
     assert bundle.info.normalisation == ZScore(mean=5850.29762143569, std=7078.294543817302)
     assert [text.split(" of ")[0] for text in model.assumed[:2]] == ["particles", "borders"]
-    assert "--zscore" in model.assumed[2]
+    assert "grey values" in model.assumed[2]
     assert str(tmp_path) not in bundle.info.model_dump_json()
     x = torch.randn(1, 1, 16, 16, 16)
     with torch.inference_mode():
@@ -146,7 +146,7 @@ def test_final_weights_where_there_are_no_best(tmp_path: Path) -> None:
 def test_folds_are_chosen(tmp_path: Path) -> None:
     source = v1_folder(tmp_path / V1_NAME, {0: GenericUNet(), 1: GenericUNet(), 2: GenericUNet()})
     assert imported(source, tmp_path / "a", folds=(2, 1)).bundle.folds == (1, 2)
-    with pytest.raises(InputError, match=r"--fold 4.*\[0, 1, 2\]"):
+    with pytest.raises(InputError, match=r"fold 4.*\[0, 1, 2\]"):
         imported(source, tmp_path / "b", folds=(4,))
 
 
@@ -257,7 +257,7 @@ def test_what_is_at_the_target_is_safe(tmp_path: Path) -> None:
     source, target = v1_folder(tmp_path / V1_NAME), tmp_path / "bundle"
     target.mkdir()
     first = imported(source, target).bundle.info
-    with pytest.raises(InputError, match="--overwrite"):
+    with pytest.raises(InputError, match="replace it with overwrite"):
         imported(source, target)
     place = Location.parse(target)
     assert import_model(str(source), place, ImportParams(name="b"), overwrite=True).bundle.info.name == "b"

@@ -105,7 +105,7 @@ def test_the_users_own_nnunet_folders_are_not_touched(tmp_path: Path, monkeypatc
     ("cases", "changes", "says"),
     [
         (1, {}, "nothing to validate on"),
-        (3, {"folds": (3,)}, "--fold 3: 3 cases make folds 0 to 2"),
+        (3, {"folds": (3,)}, "fold 3: 3 cases make folds 0 to 2"),
     ],
 )
 def test_refusals(tmp_path: Path, cases: int, changes: dict[str, Any], says: str) -> None:
@@ -114,7 +114,7 @@ def test_refusals(tmp_path: Path, cases: int, changes: dict[str, Any], says: str
 
 
 def test_cases_that_nnunet_cannot_hold_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"case c0 of 600 x 600 x 600 voxels: .*raise --memory"):
+    with pytest.raises(InputError, match=r"case c0 of 600 x 600 x 600 voxels: .*raise memory"):
         plan_training(tiny_job(data(tmp_path, side=600), tmp_path / "model"))
 
 
@@ -132,7 +132,7 @@ def test_something_else_at_the_bundle_is_not_replaced(tmp_path: Path) -> None:
 
 def test_a_bundle_on_an_object_store_needs_a_folder_to_work_in(tmp_path: Path) -> None:
     job = replace(tiny_job(data(tmp_path), tmp_path / "model"), bundle=Location.parse("memory://models/ore"))
-    with pytest.raises(InputError, match="give one with --work"):
+    with pytest.raises(InputError, match="give one as work"):
         plan_training(job)
     assert plan_training(replace(job, work=Location.parse(tmp_path / "w"))).workplace.root == tmp_path / "w"
 
@@ -155,11 +155,11 @@ def test_data_on_an_object_store_is_copied_once(tmp_path: Path) -> None:
         (["--patch", "4"], "--patch (4, 4, 4): sides must be 8 to 512 voxels"),
         (["--patch", "32", "32"], "give one side for all axes"),
         (["--fold", "all", "1"], "either numbers or all"),
-        (["--trainer", "os.system"], "--trainer os.system"),
-        (["--learning-rate", "0"], "--learning-rate 0.0: "),
-        (["--border-weight", "0"], "--border-weight 0.0: "),
+        (["--trainer", "os.system"], "--trainer 'os.system': must be like"),
+        (["--learning-rate", "0"], "--learning-rate 0: must be above 0"),
+        (["--border-weight", "0"], "--border-weight 0: must be above 0"),
         (["--start-from", "nowhere"], "no bundle.json in it"),
-        (["--configuration", "2d"], "--configuration 2d"),
+        (["--configuration", "2d"], "--configuration '2d': must be like"),
     ],
 )
 def test_values_that_cannot_be(tmp_path: Path, flags: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -216,11 +216,15 @@ def test_a_training_starts_with_the_network_of_a_model(tmp_path: Path) -> None:
         (
             {"border_thickness": 3},
             {},
-            "borders have 2 voxels, the data's 3; .*--target-particle-size 20 --border-thick",
+            "borders have 2 voxels, the data's 3; .*a target particle size of 20, a border thick",
         ),
-        ({"normalisation": ZScore(mean=0, std=1)}, {}, "another way; .* --border-thickness 2 --per-scan$"),
-        ({}, {"features": 8}, "--features 8: the network is that of --start-from bundled"),
-        ({}, {"patch": (64, 64, 40)}, "--patch 64 x 64 x 40: .* multiples of 16 x 16 x 16"),
+        (
+            {"normalisation": ZScore(mean=0, std=1)},
+            {},
+            "another way; .* a border thickness of 2 and grey values measured on each scan$",
+        ),
+        ({}, {"features": 8}, "features 8: the network is that of the model to start from"),
+        ({}, {"patch": (64, 64, 40)}, "patch 64 x 64 x 40: .* multiples of 16 x 16 x 16"),
     ],
 )
 def test_models_that_the_data_was_not_prepared_for(
@@ -252,7 +256,7 @@ def test_trainers_are_found_without_importing_all_others(tmp_path: Path, monkeyp
     monkeypatch.setitem(sys.modules, "timm", None)  # of no use to these
     for name in ("nnUNetTrainer", "nnUNetTrainerDA5", "nnUNetTrainerNoDeepSupervision", "Mine"):
         assert trainer_class(name).__name__ == name
-    with pytest.raises(InputError, match="--trainer Unknown: nnU-Net has no such class"):
+    with pytest.raises(InputError, match="trainer Unknown: nnU-Net has no such class"):
         trainer_class("Unknown")
 
 

@@ -288,7 +288,7 @@ def test_refusals(dataset: Dataset, tmp_path: Path) -> None:
         exact(Dataset(Location.parse(tmp_path / "images")))
     flat = Dataset(Location.parse(f"memory://{uuid.uuid4().hex}"))
     add(flat, "flat", np.zeros((2, 8192, 8192), np.uint8), chunks=(2, 8192, 8192), shards=(2, 8192, 8192))
-    with pytest.raises(InputError, match="raise --memory"):
+    with pytest.raises(InputError, match="raise memory"):
         exact(flat, memory_gib=0.2)
     assert not dataset.zscore.exists()
 

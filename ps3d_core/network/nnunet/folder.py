@@ -57,14 +57,18 @@ class ModelFolder:
         """
         chosen = sorted(self.folds) if folds is None else sorted(set(folds))
         if missing := [fold for fold in chosen if fold not in self.folds]:
-            raise InputError(f"--fold {missing[0]}: {self.path} has {sorted(self.folds)}; choose among them")
+            raise InputError(f"fold {missing[0]}: {self.path} has {sorted(self.folds)}; choose among them")
         names = CHECKPOINTS[self.version]
         for candidate, name in names.items():
             files = {fold: self.folds[fold] / name for fold in chosen}
             if kind in (None, candidate) and all(file.is_file() for file in files.values()):
                 return candidate, files
         wanted = names[kind] if kind else " and no ".join(names.values())
-        raise InputError(f"{self.path}: folds {chosen} have no {wanted} in common; choose with --fold and --checkpoint")
+        raise InputError(
+            f"{self.path}: folds {chosen} have no {wanted} in common",
+            "choose other folds with <fold>",
+            "other weights with <checkpoint>",
+        )
 
 
 def is_needed(path: PurePath) -> bool:

@@ -91,7 +91,7 @@ def check_target(target: Location, overwrite: bool) -> None:
     if not (target / INFO_NAME).exists():
         raise InputError(f"{target}: holds something else than a model; give a folder that is empty or not there yet")
     if not overwrite:
-        raise InputError(f"{target}: already a model; give another folder, or --overwrite to replace it")
+        raise InputError(f"{target}: already a model", "give another folder", "replace it with <overwrite>")
 
 
 class _Networks(Mapping[int, nn.Module]):
@@ -122,14 +122,14 @@ class _Networks(Mapping[int, nn.Module]):
 
 def _check_same(own: Architecture, first: Architecture, file: Path) -> None:
     if own != first:
-        raise InputError(f"{file}: its network is not that of the first fold; choose others with --fold")
+        raise InputError(f"{file}: its network is not that of the first fold", "choose others with <fold>")
 
 
 def _recipe(folder: ModelFolder, checkpoint: Path, configuration: str | None) -> Recipe:
     if folder.version == 2:
         return v2.read_recipe(folder, checkpoint, configuration)
     if configuration is not None:
-        raise InputError(f"--configuration {configuration}: plans of nnU-Net 1 have none; leave it out")
+        raise InputError(f"configuration {configuration}: plans of nnU-Net 1 have none; leave it out")
     return v1.read_recipe(folder, checkpoint)
 
 
@@ -141,7 +141,9 @@ def _normalisation(recipe: Recipe, params: ImportParams) -> Normalisation:
     if params.per_scan:
         return PerScan(method="mean-std", low=None, high=None)
     if recipe.normalisation is None:
-        raise InputError(f"{recipe.doubt}; give --zscore MEAN STD or --per-scan")
+        raise InputError(
+            recipe.doubt, "give mean and standard deviation as <zscore>", "measure each scan with <per_scan>"
+        )
     return recipe.normalisation
 
 
@@ -149,9 +151,9 @@ def _assumed(recipe: Recipe, params: ImportParams) -> tuple[str, ...]:
     said = params.model_fields_set
     assumed = []
     if "target_particle_size" not in said:
-        assumed.append(f"particles of {params.target_particle_size:g} voxels in training (--target-particle-size)")
+        assumed.append(f"particles of {params.target_particle_size:g} voxels in training")
     if "border_thickness" not in said:
-        assumed.append(f"borders of {params.border_thickness:g} voxels in training (--border-thickness)")
+        assumed.append(f"borders of {params.border_thickness:g} voxels in training")
     if recipe.doubt and not (params.zscore or params.per_scan or params.normalisation):
         assumed.append(recipe.doubt)
     return tuple(assumed)

@@ -10,12 +10,13 @@ import torch
 from pydantic import ValidationError
 
 from ps3d_core.errors import InputError
+from ps3d_core.invalid import first_problem
 from ps3d_core.network.architecture import CLASSES, Architecture
 from ps3d_core.network.normalisation import Normalisation
 
 Weights = Mapping[str, torch.Tensor]
 
-UNMIRRORED: Final = "it was trained without mirroring: segment with --no-tta"
+UNMIRRORED: Final = "it was trained without mirroring: segment without mirroring (test-time augmentation)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +55,7 @@ def make_architecture(what: str, **sizes: Any) -> Architecture:
     try:
         return Architecture(**sizes)
     except ValidationError as error:
-        problem = error.errors()[0]
-        where = ".".join(map(str, problem["loc"])) or "architecture"
-        reason = str(problem["msg"]).removeprefix("Value error, ")
-        raise InputError(f"{what}: {where}: {reason}; such a network is not supported") from error
+        raise InputError(f"{what}: {first_problem(error).text}; such a network is not supported") from error
 
 
 def check_ends(channels: int, classes: int, what: str) -> None:

@@ -38,7 +38,7 @@ def local_folder(source: str, sha256: str | None = None) -> Iterator[Path]:
         raise InputError(f"{path}: no such file or folder; check the path")
     is_folder = path.is_dir() if path is not None else _is_remote_folder(location)
     if is_folder and sha256:
-        raise InputError(f"--sha256 {sha256}: {source} is a folder, and only an archive has a checksum; leave it out")
+        raise InputError(f"SHA-256 {sha256}: {source} is a folder, and only an archive has a checksum; leave it out")
     if is_folder and path is not None:
         yield path
         return

@@ -47,7 +47,7 @@ PARTICLESEG3D_ZSCORE: Final = ZScore(mean=5850.29762143569, std=7078.29454381730
 
 _DOUBT: Final = (
     f"grey values: mean {PARTICLESEG3D_ZSCORE.mean:g} and standard deviation {PARTICLESEG3D_ZSCORE.std:g}, those of "
-    "ParticleSeg3D's published model (--zscore)"
+    "ParticleSeg3D's published model"
 )
 
 _CONVOLUTION: Final = re.compile(

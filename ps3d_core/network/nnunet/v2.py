@@ -114,7 +114,10 @@ def _configuration_of(folder: ModelFolder, checkpoint: Mapping[str, Any], plans:
     for name in (said, named, "3d_fullres"):
         if isinstance(name, str) and name in names:
             return name
-    raise InputError(f"{folder.path}: which of {', '.join(map(str, names))[:200]} was trained? Give --configuration")
+    raise InputError(
+        f"{folder.path}: nothing says which of {', '.join(map(str, names))[:200]} was trained",
+        "say it with <configuration>",
+    )
 
 
 def _configuration(plans: Mapping[str, Any], name: str, what: str) -> dict[str, Any]:
@@ -128,8 +131,8 @@ def _configuration(plans: Mapping[str, Any], name: str, what: str) -> dict[str, 
         if following in chain or not isinstance(following, str) or not isinstance(known.get(following), Mapping):
             problem = "inherits from itself" if following in chain else "not there"
             raise InputError(
-                f"{what}: configuration {str(following)[:100]}: {problem}; it has {', '.join(map(str, known))[:200]}; "
-                "choose with --configuration"
+                f"{what}: configuration {str(following)[:100]}: {problem}; it has {', '.join(map(str, known))[:200]}",
+                "choose another <configuration>",
             )
         chain.append(following)
         merged = {**known[following], **merged}
@@ -268,7 +271,7 @@ def _normalisation(plans: Mapping[str, Any], planned: Mapping[str, Any]) -> tupl
         fixed = _ct(plans)
         return fixed, "" if fixed else "plans.json has no usable numbers for its CTNormalization"
     unsaid = "does not say how grey values were prepared" if scheme == "NoNormalization" else f"asks for {scheme!s:.60}"
-    return _PER_SCAN, f"grey values: mean and standard deviation of each scan, since plans.json {unsaid} (--zscore)"
+    return _PER_SCAN, f"grey values: mean and standard deviation of each scan, since plans.json {unsaid}"
 
 
 def _ct(plans: Mapping[str, Any]) -> ZScore | None:

@@ -56,7 +56,7 @@ def run_step(
     reading, writing = os.pipe()
     with log.open("ab") as printed, os.fdopen(reading, encoding="utf-8") as reports:
         process = subprocess.Popen(  # noqa: S603
-            [sys.executable, "-m", WORKER, json.dumps(order), str(writing)],
+            [sys.executable, "-P", "-m", WORKER, json.dumps(order), str(writing)],
             stdin=subprocess.PIPE,
             stdout=printed,
             stderr=subprocess.STDOUT,
@@ -69,7 +69,7 @@ def run_step(
         # Helpers that outlive the child would keep the pipe open for ever.
         sweeper = threading.Thread(target=_sweep, args=(process,), daemon=True)
         sweeper.start()
-        refused: str | None = None
+        refused: list[str] | None = None
         try:
             for line in reports:
                 report: Report = json.loads(line)
@@ -82,7 +82,7 @@ def run_step(
             _stop(process)
             sweeper.join()
     if refused is not None:
-        raise InputError(refused)
+        raise InputError(*refused)
     if status != 0:
         raise TrainingFailedError(f"nnU-Net ended with status {status}: {_last_line(log)}; all it printed is in {log}")
 

@@ -112,7 +112,7 @@ class TrainPlan:
             lines.insert(2, f"start      {self.start.info.name}, {self.start.location}")
         if self.device == "cpu" and len(self.folds) * epochs * iterations > 10_000:
             lines.append(
-                "note       on a CPU a step takes seconds to minutes: use a GPU, or fewer --epochs and --iterations"
+                "note       on a CPU a step takes seconds to minutes: use a GPU, or fewer epochs and iterations"
             )
         return lines
 
@@ -144,12 +144,14 @@ def plan_training(job: TrainJob) -> TrainPlan:
     Raises `InputError` for training data, options or places that cannot be used.
     """
     if importlib.util.find_spec("nnunetv2") is None:
-        raise InputError("nnU-Net 2 is not installed: pip install 'ps3d[train]', or make setup in the project's folder")
+        raise InputError("nnU-Net 2 is not installed; pip install 'ps3d[train]', or make setup in the project's folder")
     folder = _training_folder(job.data)
     record = read_preparation(folder.root)
     params = job.params
     if record.layout != "nnunet-v2":
-        raise InputError(f"{folder.root}: laid out for nnU-Net 1; prepare it without --nnunet-v1")
+        raise InputError(
+            f"{folder.root}: laid out for nnU-Net 1; prepare it for nnU-Net 2, the default of ps3d prepare-training"
+        )
     _check_memory(record, job.resources)
     folds = _folds(params.folds, len(record.cases))
     start = model_to_start_from(params, record)
@@ -200,7 +202,9 @@ def _training_folder(data: Location) -> TrainingFolder:
     """DatasetNNN_NAME, given itself or as the only one in the folder given."""
     if not _DATASET.fullmatch(data.name):
         inside = [name for name in data.children() if _DATASET.fullmatch(name)]
-        if len(inside) != 1:
+        if not inside:
+            raise InputError(f"{data}: no training data there; make it with ps3d prepare-training")
+        if len(inside) > 1:
             raise InputError(
                 f"{data}: holds {len(inside)} folders named DatasetNNN_NAME; give the one that prepare-training made"
             )
@@ -215,11 +219,15 @@ def _folds(asked: tuple[int, ...] | Literal["all"] | None, cases: int) -> tuple[
         return ("all",)
     there = tuple(range(min(_FOLDS, cases)))
     if len(there) < 2:
-        raise InputError("1 case: nothing to validate on; prepare at least 2 cases, or train without with --fold all")
+        raise InputError(
+            "1 case: nothing to validate on",
+            "prepare at least 2 cases",
+            "train without validation by giving all as <fold>",
+        )
     if asked is None:
         return there
     if wrong := sorted(set(asked) - set(there)):
-        raise InputError(f"--fold {wrong[0]}: {cases} cases make folds 0 to {there[-1]}; choose among these")
+        raise InputError(f"fold {wrong[0]}: {cases} cases make folds 0 to {there[-1]}; choose among these")
     return asked
 
 
@@ -229,13 +237,14 @@ def _check_memory(record: PreparationRecord, resources: Resources) -> None:
     if needed > resources.memory_bytes:
         raise InputError(
             f"case {name} of {shape_text(case.network_shape)} voxels: nnU-Net holds cases whole, about "
-            f"{needed / GIB:.1f} GiB for this one, the budget is {resources.memory_gib:.1f}; raise --memory or "
-            "prepare a part of the scan"
+            f"{needed / GIB:.1f} GiB for this one, the budget is {resources.memory_gib:.1f}",
+            "raise <memory>",
+            "prepare a part of the scan",
         )
 
 
 def _work_folder(job: TrainJob) -> Path:
     place = job.work or job.bundle.parent / f"{job.bundle.name}.training"
     if place.local_path is None:
-        raise InputError(f"{place}: nnU-Net works in a folder of this machine; give one with --work")
+        raise InputError(f"{place}: nnU-Net works in a folder of this machine", "give one as <work>")
     return place.local_path

@@ -179,8 +179,8 @@ def _check_spacing(plan: TrainPlan, planned: Planned) -> None:
     nominal = plan.record.nominal_spacing
     if any(abs(side / nominal - 1) > _SAME_SPACING for side in planned.spacing):
         raise InputError(
-            f"--configuration {plan.job.params.configuration}: nnU-Net would resample to {planned.spacing} mm; use "
-            "3d_fullres, and prepare with a smaller --target-particle-size"
+            f"configuration {plan.job.params.configuration}: nnU-Net would resample to {planned.spacing} mm",
+            "use 3d_fullres as <configuration>, and prepare the data with a smaller target particle size",
         )
 
 

@@ -25,8 +25,8 @@ def model_to_start_from(params: TrainParams, record: PreparationRecord) -> Bundl
     _check_network(params, model.info)
     if differences := list(_differences(model.info, record)):
         raise InputError(
-            f"--start-from {params.start_from}: {', '.join(differences)}; prepare the training data with "
-            f"{_flags(model.info)}"
+            f"model {params.start_from} to start from: {', '.join(differences)}; prepare the training data with "
+            f"{_in_words(model.info)}"
         )
     return model
 
@@ -40,12 +40,12 @@ def choices(params: TrainParams, start: Bundle | None) -> dict[str, Any]:
 
 
 def _check_network(params: TrainParams, info: BundleInfo) -> None:
-    own, step = f"--start-from {params.start_from}", info.architecture.downsampling
+    own, step = f"the model to start from ({params.start_from})", info.architecture.downsampling
     if params.features is not None:
-        raise InputError(f"--features {params.features}: the network is that of {own}; leave one of them out")
+        raise InputError(f"features {params.features}: the network is that of {own}; leave one of them out")
     if params.patch and any(side % factor for side, factor in zip(params.patch, step, strict=True)):
         raise InputError(
-            f"--patch {shape_text(params.patch)}: the network of {own} takes multiples of {shape_text(step)}; leave it "
+            f"patch {shape_text(params.patch)}: the network of {own} takes multiples of {shape_text(step)}; leave it "
             f"out for the model's own {shape_text(info.patch_size)}"
         )
 
@@ -61,9 +61,10 @@ def _differences(info: BundleInfo, record: PreparationRecord) -> list[str]:
     return differing
 
 
-def _flags(info: BundleInfo) -> str:
-    grey = "--per-scan" if _by_local_contrast(info.normalisation) else "--zscore or zscore.json"
-    return f"--target-particle-size {info.target_particle_size:g} --border-thickness {info.border_thickness:g} {grey}"
+def _in_words(info: BundleInfo) -> str:
+    grey = "measured on each scan" if _by_local_contrast(info.normalisation) else "normalised by a z-score"
+    sizes = f"a target particle size of {info.target_particle_size:g}, a border thickness of {info.border_thickness:g}"
+    return f"{sizes} and grey values {grey}"
 
 
 def _by_local_contrast(normalisation: Normalisation) -> bool:

@@ -45,7 +45,7 @@ def main(arguments: list[str]) -> int:
         try:
             {"prepare": prepare, "fold": train_fold}[order["step"]](order, say)
         except InputError as error:
-            say("refused", text=str(error))
+            say("refused", text=[str(part) for part in error.args])
             return 2
     return 0
 
@@ -66,7 +66,7 @@ def prepare(order: Order, say: Say) -> None:
     planning = Path(nnunetv2.__path__[0]) / "experiment_planning"
     planner = recursive_find_python_class(str(planning), order["planner"], "nnunetv2.experiment_planning")
     if planner is None:
-        raise InputError(f"--planner {order['planner']}: nnU-Net has no such class; ExperimentPlanner is its default")
+        raise InputError(f"planner {order['planner']}: nnU-Net has no such class; ExperimentPlanner is its default")
     name, workers = order["dataset"], order["workers"]
     number = int(name.removeprefix("Dataset")[:3])
     api.extract_fingerprint_dataset(number, num_processes=workers, clean=True, verbose=False, show_progress_bar=False)
@@ -75,7 +75,10 @@ def prepare(order: Order, say: Say) -> None:
     configuration = plans["configurations"].get(order["configuration"])
     if configuration is None:
         known = ", ".join(each for each in plans["configurations"] if each.startswith("3d"))
-        raise InputError(f"--configuration {order['configuration']}: not in nnU-Net's plan; it has {known}")
+        raise InputError(
+            f"configuration {order['configuration']}: not in nnU-Net's plan, which has {known}",
+            "choose another <configuration>",
+        )
     say("done", part="plan")
     api.preprocess_dataset(number, plans_name, (order["configuration"],), (workers,), show_progress_bar=False)
     _split(name)
@@ -163,7 +166,7 @@ def weigh_border(trainer: Any, weight: float) -> None:
 
     parts = [part for part in trainer.loss.modules() if isinstance(part, torch.nn.CrossEntropyLoss)]
     if not parts:
-        raise InputError(f"--border-weight: the loss of {type(trainer).__name__} has no cross-entropy; leave it out")
+        raise InputError(f"border weight: the loss of {type(trainer).__name__} has no cross-entropy; leave it out")
     for part in parts:
         part.weight = torch.tensor([1.0, 1.0, weight], device=trainer.device)  # background, core, border
 
@@ -187,7 +190,7 @@ def trainer_class(name: str) -> Any:
         if (found := recursive_find_python_class(folder, name, None)) is not None:
             return found
     raise InputError(
-        f"--trainer {name}: nnU-Net has no such class; nnUNetTrainer is its default, nnUNet_extTrainer names a folder "
+        f"trainer {name}: nnU-Net has no such class; nnUNetTrainer is its default, nnUNet_extTrainer names a folder "
         "of your own"
     )
 

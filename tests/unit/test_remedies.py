@@ -1,0 +1,219 @@
+"""Every remedy that an error names exists where the error is read.
+
+Errors of the library name options in angle brackets; here every error in the code is looked at, and every front end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from prefect import Flow
+
+import flows.reference.conversions
+import flows.reference.inference
+import flows.reference.train_preprocess
+from flows.command_line import parser_of, ps3d_parser
+from flows.commands import COMMANDS, Command
+from flows.estimate_zscore import estimate_zscore
+from flows.ingest_scan import ingest_scan
+from flows.options import form, of_form
+from flows.prepare_training_data import prepare_training_data
+from flows.process_inbox import process_inbox
+from flows.prune_work import prune_work
+from flows.segment_dataset import segment_dataset
+from flows.segment_scan import segment_scan
+from flows.train_model import train_model
+from ps3d_core.errors import InputError, StoreError
+from ps3d_core.inbox.description import FILE, ScanDescription, ScanSettings, in_description
+from ps3d_core.inbox.reason import reason_of
+from ps3d_core.params import Resources
+
+ROOT = Path(__file__).parents[2]
+FORMS = (
+    estimate_zscore,
+    ingest_scan,
+    prepare_training_data,
+    process_inbox,
+    prune_work,
+    segment_dataset,
+    segment_scan,
+    train_model,
+)
+REFERENCE: dict[str, Command] = {
+    **flows.reference.conversions.CONVERSIONS,
+    flows.reference.inference.NAME: flows.reference.inference,
+    flows.reference.train_preprocess.NAME: flows.reference.train_preprocess,
+}
+FLAG = re.compile(r"(?<![\w-])--[a-z][\w-]*")
+OPTION = re.compile(r"<([a-z][a-z0-9_]*)>")
+OURS = (
+    "InputError",
+    "StoreError",
+    "MissingDataError",
+    "CorruptDataError",
+    "AccessDeniedError",
+    "NoSpaceError",
+    "Ps3dError",
+)
+# Messages that begin elsewhere: of another error, of a child process, of what was checked together.
+PASSED_ON = {
+    "flows/arguments.py",
+    "flows/reference/inference.py",
+    "ps3d_core/errors.py",
+    "ps3d_core/inbox/claim.py",
+    "ps3d_core/inbox/description.py",
+    "ps3d_core/inbox/ending.py",
+    "ps3d_core/network/nnunet/archive.py",
+    "ps3d_core/training/checks.py",
+    "ps3d_core/training/nnunet/child.py",
+}
+
+
+class Raised(NamedTuple):
+    """An error as the code makes it: `parts` are its problem and its remedies, as far as they are written there."""
+
+    place: str
+    kind: str
+    parts: tuple[str, ...]
+
+
+def raised() -> Iterator[Raised]:
+    for package in ("ps3d_core", "tasks", "flows"):
+        for file in sorted((ROOT / package).rglob("*.py")):
+            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in OURS:
+                    place = str(file.relative_to(ROOT))
+                    yield Raised(f"{place}:{node.lineno}", node.func.id, tuple(map(written, node.args)))
+
+
+def written(node: ast.expr) -> str:
+    """The text of a string in the code, with {} for what is put in."""
+    if isinstance(node, ast.Constant):
+        return str(node.value)
+    if isinstance(node, ast.JoinedStr):
+        return "".join(written(part) for part in node.values)
+    return "{}"
+
+
+ERRORS = list(raised())
+
+
+def parsers() -> dict[str, argparse.ArgumentParser]:
+    """Every command of ps3d, and those of ParticleSeg3D."""
+    found = {name: parser_of(name, command) for name, command in REFERENCE.items()}
+    return found | {f"ps3d {name}": parser_of(name, command) for name, command in COMMANDS.items()}
+
+
+def known_options() -> set[str]:
+    names = {option for parser in parsers().values() for option in parser.get_default("options")}
+    return names.union(*(of_form(flow.fn) for flow in FORMS))
+
+
+def test_errors_are_found() -> None:
+    assert len(ERRORS) > 200
+
+
+def test_the_library_names_no_flags() -> None:
+    library = [error for error in ERRORS if error.place.startswith(("ps3d_core", "tasks"))]
+    assert not [error for error in library if FLAG.search(" ".join(error.parts))]
+
+
+def test_options_in_remedies_are_known_and_nowhere_else() -> None:
+    known = known_options()
+    assert {"memory", "workers", "name", "spacing", "overwrite", "allow_gaps", "zscore", "fold"} <= known
+    for error in ERRORS:
+        problem, *remedies = error.parts
+        assert not OPTION.search(problem), error
+        for option in OPTION.findall(" ".join(remedies)):
+            assert option in known, (error, option)
+
+
+def test_every_error_says_what_to_do() -> None:
+    assert not [
+        error
+        for error in ERRORS
+        if error.kind == "InputError"
+        and len(error.parts) == 1
+        and not re.search(r"; \S|: {}$", error.parts[0])  # the latter is a problem that pydantic found, with remedy
+        and error.place.partition(":")[0] not in PASSED_ON
+    ]
+
+
+@pytest.mark.parametrize(("name", "parser"), parsers().items(), ids=parsers())
+def test_a_command_calls_options_what_it_has(name: str, parser: argparse.ArgumentParser) -> None:
+    options = parser.get_default("options")
+    flags = set(parser._option_string_actions)
+    arguments = {str(action.metavar or action.dest) for action in parser._actions if not action.option_strings}
+    assert set(options.values()) <= flags | arguments
+    for option in known_options():
+        message = InputError("no", f"try <{option}>").worded(options.get)
+        assert message == (f"no; try {options[option]}" if option in options else "no")
+
+
+@pytest.mark.parametrize("name", [*COMMANDS, *REFERENCE])
+def test_flags_in_messages_of_a_command_are_its_own(name: str) -> None:
+    command = REFERENCE[name] if name in REFERENCE else COMMANDS[name]
+    module = (
+        type(command).__module__ if isinstance(command, flows.reference.conversions.Conversion) else command.__name__
+    )
+    file = module.replace(".", "/") + ".py"
+    flags = set(parser_of(name, command)._option_string_actions)
+    for error in ERRORS:
+        if error.place.startswith(f"{file}:"):
+            assert set(FLAG.findall(" ".join(error.parts))) <= flags, error
+
+
+def test_flags_of_the_library_of_commands_are_none() -> None:
+    shared = [error for error in ERRORS if re.match(r"flows/(\w+|stack/\w+)\.py:", error.place)]
+    assert not [error for error in shared if FLAG.search(" ".join(error.parts))]
+
+
+@pytest.mark.parametrize("flow", FORMS, ids=lambda flow: flow.name)
+def test_a_form_calls_options_what_its_fields_are(flow: Flow[..., Any]) -> None:
+    for place in of_form(flow.fn).values():
+        assert has_field(flow.parameters.model_dump(), place.split(".")), place
+
+
+def has_field(schema: dict[str, Any], path: list[str]) -> bool:
+    """Whether the schema of a form has this field."""
+    inside = [schema]
+    for name in path:
+        there = [part["properties"][name] for part in inside if name in part.get("properties", {})]
+        if not there:
+            return False
+        inside = [schema["definitions"][found] for found in re.findall(r"#/definitions/(\w+)", str(there))]
+    return True
+
+
+def test_an_error_of_a_flow_is_worded_for_its_form_and_for_the_command() -> None:
+    @form
+    def flow(scans: list[str], resources: Resources) -> None:
+        raise InputError("no", "give another <name>", "raise <memory>", "insist with <allow_gaps>")
+
+    with pytest.raises(InputError) as failed:
+        flow([], Resources())
+    assert str(failed.value) == "no; give another scans, or raise resources.memory_gib"
+    assert failed.value.worded({"memory": "--memory"}.get) == "no; raise --memory"
+
+
+def test_a_description_can_say_what_a_reason_advises() -> None:
+    assert in_description("spacing") == f'"spacing" in {FILE}'
+    assert in_description("fold") == f'"folds" in the settings of {FILE}'
+    can_say = ScanDescription.model_fields.keys() | ScanSettings.model_fields.keys()
+    for option in known_options():
+        called = in_description(option)
+        assert called is None or re.findall(r'"(\w+)"', called)[0] in can_say
+    error = InputError("slice 7 is missing", "restore it", "accept that with <allow_gaps>", "mend <spacing>")
+    assert reason_of(error) == 'slice 7 is missing; restore it, or mend "spacing" in scan.json'
+    assert reason_of(StoreError("no answer", "wait")) == "no answer; wait"
+
+
+def test_all_commands_are_here() -> None:
+    assert ps3d_parser().get_default("options") is None
+    assert len(parsers()) == len(COMMANDS) + 7
