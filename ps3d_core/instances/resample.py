@@ -144,11 +144,15 @@ def resample_labels(plan: ResamplePlan, *, runner: Runner | None = None, progres
     Returns the number of particles, of those that vanished, and the voxels of all together.
     """
     table = plan.counts / "ids.npz"
-    if first := not table.exists():
-        blocks = _write(plan, None, runner, progress)
-        _count(plan, blocks, table)
+    counted = []
+
+    def count() -> Record:
+        counted.append(table)
+        return _count(plan, _write(plan, None, runner, progress), table)
+
+    Ledger(plan.work, "resample-ids", plan.counts.name).once(count, [table])
     renumbering = read_renumbering(table)
-    if not (first and renumbering.is_identity):
+    if not (counted and renumbering.is_identity):
         _write(plan, None if renumbering.is_identity else table, runner, progress)
     particles = len(renumbering.voxels)
     return {
@@ -192,7 +196,7 @@ def _write(plan: ResamplePlan, table: Location | None, runner: Runner | None, pr
     return grid
 
 
-def _count(plan: ResamplePlan, grid: BlockGrid, table: Location) -> None:
+def _count(plan: ResamplePlan, grid: BlockGrid, table: Location) -> Record:
     voxels = np.zeros(1, np.int64)
     for index in range(len(grid)):
         counts = (plan.counts / f"{index}.npz").read_arrays()
@@ -202,3 +206,4 @@ def _count(plan: ResamplePlan, grid: BlockGrid, table: Location) -> None:
     present = voxels > 0
     ids = np.where(present, np.cumsum(present), 0).astype(np.uint32)
     table.write_arrays(ids=ids, voxels=voxels[present])
+    return {"particles": int(present.sum())}

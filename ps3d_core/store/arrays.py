@@ -7,6 +7,7 @@ never silent background. Shards are written whole by one writer: concurrent part
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping
 from json import JSONDecodeError
 from math import ceil
@@ -30,6 +31,7 @@ from ps3d_core.store.location import Location, writing_to
 AXES = ("z", "y", "x")
 CHUNK = 64
 SHARD = 128
+ARRAY_FILE: Final = "zarr.json"
 READS = 3  # of a box before it counts as damaged
 
 UNUSABLE: Final = (
@@ -98,6 +100,44 @@ def create_array(
             overwrite=overwrite,
             attributes=dict(attributes or {}),
         )
+
+
+def ensure_array(
+    location: Location,
+    shape: Shape,
+    dtype: npt.DTypeLike,
+    *,
+    chunks: Shape | None = None,
+    shards: Shape | None = None,
+    sharded: bool = True,
+    attributes: Mapping[str, Any] | None = None,
+) -> bool:
+    """Have the array at `location` that `create_array` would make; True when it had to be made, and is empty.
+
+    One whose metadata, attributes aside, are anything else, damaged for instance, goes with all its chunks.
+    """
+    file = location / ARRAY_FILE
+    scratch = Location(f"memory://{uuid.uuid4().hex}")
+    try:
+        create_array(scratch, shape, dtype, chunks=chunks, shards=shards, sharded=sharded)
+        wanted = _but_attributes(scratch / ARRAY_FILE)
+    finally:
+        scratch.remove_tree()
+    if file.exists() and _but_attributes(file) == wanted:
+        return False
+    location.remove_tree()
+    create_array(location, shape, dtype, chunks=chunks, shards=shards, sharded=sharded, attributes=attributes)
+    return True
+
+
+def _but_attributes(file: Location) -> dict[str, Any] | None:
+    try:
+        metadata = file.read_json()
+    except (InputError, MissingDataError):
+        return None
+    if not isinstance(metadata, dict) or not isinstance(metadata.get("attributes", {}), dict):
+        return None
+    return {key: value for key, value in metadata.items() if key != "attributes"}
 
 
 def open_array(location: Location, *, writable: bool = False) -> zarr.Array[Any]:

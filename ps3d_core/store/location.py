@@ -16,6 +16,7 @@ import re
 import shutil
 import uuid
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ from zarr.abc.store import Store
 from zarr.storage import FsspecStore, LocalStore
 
 from ps3d_core.errors import CorruptDataError, InputError, MissingDataError, NoSpaceError
+from ps3d_core.store.written import NotingStore, note_write
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _PATTERN = re.compile(r"[*?\[]")
@@ -145,9 +147,10 @@ class Location:
         """Replace the file with `data`, whole or not at all."""
         if (path := self.local_path) is None:
             self._fs.pipe_file(self._path, data)
-            return
-        with writing_to(self), _replacing(path) as temporary:
-            temporary.write_bytes(data)
+        else:
+            with writing_to(self), _replacing(path) as temporary:
+                temporary.write_bytes(data)
+        note_write(self.url, data)
 
     def create_json(self, value: Any) -> bool:
         """Write `value` as JSON if there is no such file; of several that try at once, one gets True."""
@@ -218,7 +221,7 @@ class Location:
         try:
             with np.load(io.BytesIO(data), allow_pickle=False) as archive:
                 return {name: archive[name] for name in archive.files}
-        except (ValueError, zipfile.BadZipFile) as error:
+        except (ValueError, LookupError, EOFError, OSError, NotImplementedError, zlib.error, zipfile.BadZipFile) as error:
             raise CorruptDataError(f"{self}: not a readable array file ({error}); remove it and run again") from error
 
     def write_arrays(self, **arrays: npt.NDArray[Any]) -> None:
@@ -261,22 +264,28 @@ class Location:
                 self._fs.rm_file(path)
 
     def rename(self, target: Location) -> None:
-        """Move the folder to `target`, which must not exist: one step on a folder, a copy and delete on objects."""
+        """Move the file or folder to `target`, which must not exist: one step on a folder, a copy and delete on objects."""
         source_path, target_path = self.local_path, target.local_path
         if source_path is not None and target_path is not None:
             target_path.parent.mkdir(parents=True, exist_ok=True)
             source_path.rename(target_path)
             return
         # Object by object: fsspec's own move also tries to copy prefixes, which are no objects.
-        self.copy_files({name: name for name in self.find(hidden=True)}, target)
+        names = self.find(hidden=True)
+        if list(names) == [""]:  # a single object
+            self._fs.copy(self._path, target._path)
+        else:
+            self.copy_files({name: name for name in names}, target)
         self.remove_tree()
 
     def zarr_store(self, *, read_only: bool = False) -> Store:
-        """A Zarr store rooted here."""
+        """A Zarr store rooted here; one that may write notes what it writes."""
+        store: Store
         if (path := self.local_path) is not None:
-            return LocalStore(path, read_only=read_only)
-        filesystem = _connected(self.scheme, asynchronous=True)
-        return FsspecStore(filesystem, path=self._path, read_only=read_only)
+            store = LocalStore(path, read_only=read_only)
+        else:
+            store = FsspecStore(_connected(self.scheme, asynchronous=True), path=self._path, read_only=read_only)
+        return store if read_only else NotingStore(store, self.url)
 
     def _open_reading(self, **options: Any) -> BinaryIO:
         try:
