@@ -93,7 +93,9 @@ def run_blocks(
 ) -> list[Record]:
     """Evaluate `work` on every block that the ledger does not know as whole; return all records in block order.
 
-    `finished` is what the ledger said, from who has asked it already: it looks at all that was written. `work` writes its data first and returns a small JSON-able record, which then enters the ledger. It must be
+    `finished` is what the ledger said, from who has asked it already: it looks at all that was written.
+
+    `work` writes its data first and returns a small JSON-able record, which then enters the ledger. It must be
     picklable for the processes and dask runners. The first failure stops the stage: blocks in flight end and are
     recorded, the rest is not started, and the error is raised.
     """

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import pairwise, product
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +43,9 @@ from ps3d_core.store.ledger import Ledger, Record
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import open_image
 from ps3d_core.store.written import note_written, noting_writes
+
+VERSION: Final = 2
+"""Raise when a change of the code changes border-core labels: finished work of older code is then redone."""
 
 
 @dataclass(frozen=True)
@@ -97,9 +101,7 @@ def predict(prediction: Prediction, *, progress: Progress = SILENT) -> Record:
         in_process = prediction.runner.kind == "threads"
         work = _BlockWalk(prediction, stage.advance if in_process else None)
         blocks, runner = list(plan.blocks), prediction.runner
-        records = run_blocks(
-            "predict", blocks, work, ledger=prediction.ledger, runner=runner, finished=finished
-        )
+        records = run_blocks("predict", blocks, work, ledger=prediction.ledger, runner=runner, finished=finished)
         if not in_process:
             stage.advance(plan.evaluated - already)
             stop_workers(prediction.runner)  # they keep torch, which the memory of later stages does not count

@@ -24,6 +24,9 @@ from ps3d_core.particles.table import read_columns
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import open_image
 
+VERSION: Final = 1
+"""Raise when a change of the code changes the page of one table: finished work of older code is then redone."""
+
 MAX_BYTES: Final = 3_000_000
 """The page is never larger; pictures shrink until it is not."""
 

@@ -27,6 +27,7 @@ from zarr.storage import FsspecStore, WrapperStore
 from ps3d_core.errors import CorruptDataError, InputError, MissingDataError
 from ps3d_core.geometry.boxes import Box, Shape
 from ps3d_core.store.location import Location, writing_to
+from ps3d_core.store.written import is_chunk, replacing_chunks
 
 AXES = ("z", "y", "x")
 CHUNK = 64
@@ -191,7 +192,7 @@ def write_box(array: zarr.Array[Any], box: Box, data: npt.NDArray[Any]) -> None:
     for start, stop, side, n in zip(box.start, box.stop, granule, cast(Shape, array.shape), strict=True):
         if start % side or (stop % side and stop != n):
             raise ValueError(f"{array_name(array)}: {box} is not aligned to shards of {granule}")
-    with writing_to(Location.parse(array_name(array))):
+    with writing_to(Location.parse(array_name(array))), replacing_chunks():
         array[box.slices] = data
 
 
@@ -200,19 +201,15 @@ class _NothingImplied(WrapperStore[Any]):
 
     async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
         value = await super().get(key, prototype, byte_range)
-        if value is None and _is_chunk(key):
+        if value is None and is_chunk(key):
             raise MissingDataError(f"{self._name}/{key}: this chunk is missing; restore it or make the array again")
-        if value is not None and not len(value) and _is_chunk(key):
+        if value is not None and not len(value) and is_chunk(key):
             raise CorruptDataError(f"{self._name}/{key}: this chunk is empty; restore it or make the array again")
         return value
 
     @property
     def _name(self) -> str:
         return _store_name(self._store)
-
-
-def _is_chunk(key: str) -> bool:
-    return key.startswith("c/") or "/c/" in key
 
 
 def array_name(array: zarr.Array[Any]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 
 class ObjectDigest(NamedTuple):
@@ -44,3 +44,7 @@ class Digest:
         """The digest of a single file with this content, bytes or a buffer of them."""
         view = memoryview(data).cast("B")
         return cls.of_object(len(view), hashlib.md5(view, usedforsecurity=False).hexdigest())
+
+
+GONE: Final = Digest(0, 0, "")
+"""Stands for what was written once and is known to be no more: nothing has this digest."""

@@ -90,7 +90,7 @@ class Ledger:
         return entry if all(digest_of(self._at(name)) == digest for name, digest in entry.wrote.items()) else None
 
     def once(self, make: Callable[[], Record], outputs: Iterable[Location] = ()) -> Record:
-        """The record of a step that is done as a whole, kept as long as its `outputs` are what it wrote; or `make` it."""
+        """The record of a step that is done as a whole: kept, while its `outputs` are what it wrote, or made now."""
         if (entry := self.kept()) is not None:
             return entry.record
         self.clear()

@@ -36,6 +36,7 @@ from ps3d_core.errors import CorruptDataError, InputError, MissingDataError, NoS
 from ps3d_core.store.written import NotingStore, note_write
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_UNREADABLE = (ValueError, LookupError, EOFError, OSError, NotImplementedError, zlib.error, zipfile.BadZipFile)
 _PATTERN = re.compile(r"[*?\[]")
 
 
@@ -221,7 +222,15 @@ class Location:
         try:
             with np.load(io.BytesIO(data), allow_pickle=False) as archive:
                 return {name: archive[name] for name in archive.files}
-        except (ValueError, LookupError, EOFError, OSError, NotImplementedError, zlib.error, zipfile.BadZipFile) as error:
+        except (
+            ValueError,
+            LookupError,
+            EOFError,
+            OSError,
+            NotImplementedError,
+            zlib.error,
+            zipfile.BadZipFile,
+        ) as error:
             raise CorruptDataError(f"{self}: not a readable array file ({error}); remove it and run again") from error
 
     def write_arrays(self, **arrays: npt.NDArray[Any]) -> None:
@@ -264,7 +273,7 @@ class Location:
                 self._fs.rm_file(path)
 
     def rename(self, target: Location) -> None:
-        """Move the file or folder to `target`, which must not exist: one step on a folder, a copy and delete on objects."""
+        """Move the file or folder to `target`, which must not exist; on object stores by copy and delete."""
         source_path, target_path = self.local_path, target.local_path
         if source_path is not None and target_path is not None:
             target_path.parent.mkdir(parents=True, exist_ok=True)

@@ -151,6 +151,15 @@ def is_label_image(location: Location) -> bool:
     return "image-label" in (_image_attributes(location, node).model_extra or {})
 
 
+def image_attributes(location: Location) -> dict[str, Any]:
+    """What the group's metadata say, OME's and others'; nothing where there is no image, or a damaged one."""
+    try:
+        attributes = (location / GROUP_FILE).read_json()["attributes"]
+    except (InputError, MissingDataError, LookupError, TypeError):
+        return {}
+    return attributes if isinstance(attributes, dict) else {}
+
+
 def write_metadata(
     location: Location,
     shapes: Sequence[Shape],

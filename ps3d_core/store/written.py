@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Self
 
-from zarr.abc.store import Store
-from zarr.core.buffer import Buffer
+from zarr.abc.store import ByteRequest, Store
+from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import WrapperStore
 
 from ps3d_core.store.digest import Digest
@@ -20,6 +20,7 @@ Written = dict[str, Digest]
 """By URL, what was written there."""
 
 _noted: ContextVar[Written | None] = ContextVar("noted", default=None)
+_replacing: ContextVar[bool] = ContextVar("replacing", default=False)
 
 
 @contextmanager
@@ -45,6 +46,16 @@ def note_written(others: Written) -> None:
         written.update(others)
 
 
+@contextmanager
+def replacing_chunks() -> Iterator[None]:
+    """Within it, what a chunk held before is not looked at: Zarr would merge a shard at the end of an array with it."""
+    token = _replacing.set(True)
+    try:
+        yield
+    finally:
+        _replacing.reset(token)
+
+
 class NotingStore(WrapperStore[Any]):
     """A Zarr store at `url` that notes what is written to it."""
 
@@ -57,5 +68,16 @@ class NotingStore(WrapperStore[Any]):
         await super().set(key, value)
         note_write(f"{self._url}/{key}", value.as_numpy_array())
 
+    async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
+        """Read an object, or a part of it."""
+        if _replacing.get() and is_chunk(key):
+            return None
+        return await super().get(key, prototype, byte_range)
+
     def _with_store(self, store: Store) -> Self:
         return type(self)(store, self._url)
+
+
+def is_chunk(key: str) -> bool:
+    """Whether an object of a Zarr store is a chunk, or a shard of them."""
+    return key.startswith("c/") or "/c/" in key
