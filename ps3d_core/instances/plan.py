@@ -142,7 +142,7 @@ class InstancesPlan:
     @property
     def summary(self) -> Ledger:
         """What a finished run found, and the output that it wrote."""
-        return self.ledger("summary", fingerprint(self.result_fingerprint, self.output.url))
+        return self.ledger("summary", fingerprint(self.result_fingerprint, self.output.seen_from(self.work)))
 
     def ledger(self, stage: str, stage_fingerprint: str) -> Ledger:
         """What is finished of one stage."""

@@ -138,4 +138,4 @@ def _replace(labels: Labels, ids: Labels) -> None:
 
 def _ledger(plan: InstancesPlan) -> Ledger:
     # Entries speak of one output and of blocks of one size.
-    return plan.ledger("labels", fingerprint(plan.ids_fingerprint, plan.output.url))
+    return plan.ledger("labels", fingerprint(plan.ids_fingerprint, plan.output.seen_from(plan.work)))

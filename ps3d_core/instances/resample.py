@@ -85,7 +85,7 @@ class ResamplePlan:
     @property
     def counts(self) -> Location:
         """Voxels per id of each block, and the table of ids."""
-        mark = fingerprint(self.fingerprint, self.target.url, self.block_shape)
+        mark = fingerprint(self.fingerprint, self.target.seen_from(self.work), self.block_shape)
         return self.work / "resample" / mark[:16]
 
 
@@ -189,7 +189,7 @@ class _VoteBlock:
 
 def _write(plan: ResamplePlan, table: Location | None, runner: Runner | None, progress: Progress) -> BlockGrid:
     mark = plan.fingerprint if table is None else fingerprint("renumbered", plan.fingerprint)
-    ledger = Ledger(plan.work, "resample-labels", fingerprint(mark, plan.target.url, plan.block_shape))
+    ledger = Ledger(plan.work, "resample-labels", fingerprint(mark, plan.target.seen_from(plan.work), plan.block_shape))
     grid = output_blocks(claim_output(plan.target, plan.target_shape, mark, ledger), plan.block_shape)
     name = "resample labels" if table is None else "renumber labels"
     run_blocks(name, list(grid), _VoteBlock(plan, table), ledger=ledger, runner=runner, progress=progress)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import posixpath
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -111,7 +110,7 @@ class Ledger:
         self.location.remove_tree()
 
     def _write(self, index: int, record: Mapping[str, Any], wrote: Mapping[str, Digest]) -> None:
-        names = {posixpath.relpath(url, self.root.url): asdict(digest) for url, digest in wrote.items()}
+        names = {Location(url).seen_from(self.root): asdict(digest) for url, digest in wrote.items()}
         content = sealed({"record": dict(record), "wrote": names}, self.stage, self.fingerprint, index)
         (self.location / f"{index}.json").write_json(content)
 

@@ -83,6 +83,10 @@ class Location:
         """The folder this lies in."""
         return Location(posixpath.dirname(self.url))
 
+    def seen_from(self, folder: Location) -> str:
+        """The path from a `folder` of the same store to here, with ".." for each step up; the same after both moved."""
+        return posixpath.relpath(self.url, folder.url)
+
     @property
     def local_path(self) -> Path | None:
         """The path when this is on the local file system, else None."""

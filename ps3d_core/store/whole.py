@@ -7,6 +7,7 @@ Names that begin with a dot do not count.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -82,7 +83,7 @@ def _read(file: Location) -> ObjectDigest:
         opened: Any = file.open_reading() if path is None else path.open("rb")
         with opened as stream:
             md5 = hashlib.file_digest(stream, _new_md5).hexdigest()
-            return ObjectDigest(stream.tell(), md5)
+            return ObjectDigest(stream.seek(0, os.SEEK_END), md5)
     except FileNotFoundError as error:
         raise MissingDataError(f"{file}: gone while it was read; give the same command again") from error
 

@@ -20,13 +20,15 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tests.integration.small_run import SCAN, count_writes, cut_small
 
 if TYPE_CHECKING:
     from ps3d_core.plan import SegmentJob
+    from ps3d_core.store.layout import Result
     from ps3d_core.store.location import Location
 
 Files = dict[str, bytes]
@@ -81,11 +83,11 @@ class Campaign:
         from ps3d_core.store import lease
 
         lease.STALE_SECONDS, lease.LOOK_SECONDS = 0.3, 0.05  # owners that a damaged lease speaks of are all dead
-        self._job = _job(place, keep_work=True)
+        self._job = job_in(place, keep_work=True)
         self._seed = seed
-        _make_inputs(self._job)
+        make_inputs(self._job)
         writes = self._undisturbed()
-        self._expected = _result(self._root)
+        self._expected = result_of(self._job.result)
         self._states = {"finished": self._files(), "finished, intermediates removed": self._without_work()}
         for moment in MOMENTS:
             self._states[f"killed at {moment:.0%}"] = self._killed(place, int(moment * writes))
@@ -125,7 +127,7 @@ class Campaign:
             return REFUSED, error
         except Exception as error:
             return RAW, error
-        return (SAME if _result(self._root) == self._expected else WRONG), None
+        return (SAME if result_of(self._job.result) == self._expected else WRONG), None
 
     def _undisturbed(self) -> int:
         from ps3d_core.pipeline import segment
@@ -182,41 +184,41 @@ def _alike(one: str, other: str) -> bool:
     return ("/c/" in one) == ("/c/" in other) and Path(one).suffix == Path(other).suffix
 
 
-def _result(root: Location) -> Files:
+def result_of(result: Result) -> Files:
     """All that a user takes away, byte by byte; of run.json, which has times, what it says of the result."""
     from ps3d_core.record import read_record
-    from ps3d_core.store.layout import Result
 
-    result = Result(root.parent, root.name)
-    files = {}
-    for name, part in result.parts.items():
-        for below in part.find():
-            files[f"{name}/{below}"] = (part / below if below else part).read_bytes()
+    files = {
+        f"{name}/{below}": (part / below if below else part).read_bytes()
+        for name, part in result.parts.items()
+        for below in part.find()
+    }
     record = read_record(result.run)
     assert record is not None
     files["run.json"] = repr((record.fingerprint, record.particles, record.parts)).encode()
     return files
 
 
-def _job(place: str, *, keep_work: bool) -> SegmentJob:
+def job_in(place: str, **changes: Any) -> SegmentJob:
+    """The run, in blocks of one shard, with `changes` to it."""
     from ps3d_core.params import PredictParams, Resources, SegmentParams
     from ps3d_core.plan import SegmentJob
     from ps3d_core.store.layout import Dataset
     from ps3d_core.store.location import Location
 
     root = Location.parse(place)
-    return SegmentJob(
+    job = SegmentJob(
         dataset=Dataset(root / "dataset"),
         scan=SCAN,
         output=root / "output",
         model=str(root / "model"),
         params=SegmentParams(predict=PredictParams(mirror=False, device="cpu")),
         resources=Resources(workers=1, memory_gib=0.4),  # just enough for blocks of one shard
-        keep_work=keep_work,
     )
+    return replace(job, **changes)
 
 
-def _make_inputs(job: SegmentJob) -> None:
+def make_inputs(job: SegmentJob) -> None:
     """A phantom, and a network that was never trained: it finds particles of any shape, which is all that counts."""
     import torch
 
@@ -258,7 +260,7 @@ def _die_while_writing(place: str, write: int) -> None:
 
     torch.set_num_threads(1)
     with count_writes(write):
-        segment(_job(place, keep_work=True))
+        segment(job_in(place, keep_work=True))
 
 
 def _forget_tables() -> None:
