@@ -11,7 +11,7 @@ from ps3d_core.params import BUNDLED, Resources, SegmentParams
 from ps3d_core.plan import SegmentJob
 from ps3d_core.record import RunRecord
 from ps3d_core.result import result_claimed
-from ps3d_core.stages import begin_run, finished_run
+from ps3d_core.stages import begin_run, finished_run, remove_leftovers
 from ps3d_core.store.layout import Dataset
 from tasks.segment import (
     find_instances,
@@ -65,10 +65,11 @@ def segment_scan(
     )
     plan = plan_segmentation(job)
     if (record := finished_run(plan)) is not None:
+        remove_leftovers(plan)
         get_run_logger().info("%s: already segmented with these parameters", scan)
         return show_results(plan, record)
     with result_claimed(plan, get_run_logger().info):
-        if (record := begin_run(plan)) is not None:
+        if (record := begin_run(plan, get_run_logger().info)) is not None:
             return show_results(plan, record)
         intensity = find_intensity(plan)
         predicted = predict_border_core(plan, intensity)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import atexit
 import multiprocessing
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed, wait
 from contextlib import contextmanager
 from typing import Any, Final, Literal, NamedTuple
@@ -23,6 +23,7 @@ from ps3d_core.progress import SILENT, Progress
 from ps3d_core.store.codec_pipeline import use_one_core
 from ps3d_core.store.lease import Mark, lease_mark, require_lease, working_for
 from ps3d_core.store.ledger import Ledger, Record
+from ps3d_core.store.written import noting_writes
 
 Work = Callable[[Block], Record]
 
@@ -88,15 +89,18 @@ def run_blocks(
     runner: Runner | None = None,
     progress: Progress = SILENT,
     unit: str = "blocks",
+    finished: Mapping[int, Record] | None = None,
 ) -> list[Record]:
-    """Evaluate `work` on every block that the ledger does not know; return all records in block order.
+    """Evaluate `work` on every block that the ledger does not know as whole; return all records in block order.
+
+    `finished` is what the ledger said, from who has asked it already: it looks at all that was written.
 
     `work` writes its data first and returns a small JSON-able record, which then enters the ledger. It must be
     picklable for the processes and dask runners. The first failure stops the stage: blocks in flight end and are
     recorded, the rest is not started, and the error is raised.
     """
     runner = runner or Runner()
-    records = ledger.finished()
+    records = dict(ledger.finished() if finished is None else finished)
     todo = [block for block in blocks if block.index not in records]
     with progress.stage(stage, len(blocks), unit, already=len(blocks) - len(todo)) as shown:
         if runner.kind == "threads" and (runner.workers == 1 or len(todo) == 1):
@@ -128,9 +132,10 @@ def _evaluate_for(mark: Mark | None, work: Work, block: Block, ledger: Ledger) -
 
 def _evaluate(work: Work, block: Block, ledger: Ledger) -> Record:
     share_heaps()  # in worker processes nobody has said it yet
-    record = work(block)
+    with noting_writes() as written:
+        record = work(block)
     release_memory()
-    ledger.record(block.index, record)
+    ledger.record(block.index, record, written)
     return record
 
 

@@ -3,7 +3,7 @@
     scan  ->  border-core labels  ->  particles on the network grid  ->  label image  ->  table  ->  report
               (network)               (cores grow into borders)          (scan grid)
 
-Every stage works in blocks, goes on where a killed run stopped, and does nothing when its result is there.
+Every stage works in blocks, goes on where a killed run stopped, and does nothing when its result is there and whole.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ def segment(job: SegmentJob, progress: Progress = SILENT) -> RunRecord:
     """
     plan = plan_segmentation(job)
     if (record := stages.finished_run(plan)) is not None:
+        stages.remove_leftovers(plan)
         progress.note(f"{job.scan}: already segmented with these parameters", record=record)
         return record
     with result_claimed(plan, progress.note):
-        if (record := stages.begin_run(plan)) is not None:
+        if (record := stages.begin_run(plan, progress.note)) is not None:
             return record
         intensity = stages.find_intensity(plan, progress)
         predicted = stages.predict_border_core(plan, intensity, progress)

@@ -8,14 +8,17 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ps3d_core import __version__
 from ps3d_core.errors import InputError
 from ps3d_core.invalid import first_problem
 from ps3d_core.params import SegmentParams
 from ps3d_core.printable import without_keys
-from ps3d_core.store.location import Location
+from ps3d_core.store.digest import Digest
+from ps3d_core.store.location import Location, as_json
+from ps3d_core.store.publishing import publish_text
+from ps3d_core.store.seal import SEAL, sealed, unsealed
 
 if TYPE_CHECKING:  # it brings torch, which those who read records do without
     from ps3d_core.plan import SegmentPlan
@@ -39,6 +42,8 @@ class RunRecord(BaseModel):
     counts: dict[str, Any]
     seconds: dict[str, float]
     results: dict[str, str]
+    parts: dict[str, Digest] = Field(default={}, description="what the results are, by the same names")
+    stages: dict[str, dict[str, Any]] = Field(default={}, description="what each stage found")
 
     @property
     def particles(self) -> int:
@@ -46,7 +51,13 @@ class RunRecord(BaseModel):
         return int(self.counts["particles"])
 
 
-def make_record(plan: SegmentPlan, counts: Mapping[str, Any], seconds: Mapping[str, float]) -> RunRecord:
+def make_record(
+    plan: SegmentPlan,
+    counts: Mapping[str, Any],
+    seconds: Mapping[str, float],
+    parts: Mapping[str, Digest],
+    stages: Mapping[str, dict[str, Any]],
+) -> RunRecord:
     """The record of a run that has just ended."""
     result = plan.job.result
     return RunRecord(
@@ -81,21 +92,32 @@ def make_record(plan: SegmentPlan, counts: Mapping[str, Any], seconds: Mapping[s
         },
         counts=dict(counts),
         seconds={name: round(value, 3) for name, value in seconds.items()},
-        results={
-            "labels": result.labels.name,
-            "parquet": result.table_parquet.name,
-            "csv": result.table_csv.name,
-            "report": result.report.name,
-        },
+        results={name: part.name for name, part in result.parts.items()},
+        parts=dict(parts),
+        stages=dict(stages),
     )
 
 
+def write_record(location: Location, record: RunRecord) -> None:
+    """Write the record, sealed against changes."""
+    publish_text(location, as_json(sealed(record.model_dump(mode="json"))))
+
+
 def read_record(location: Location) -> RunRecord | None:
-    """The record at `location`, None when there is none. `InputError` when it is not one."""
+    """The record at `location`, None when there is none. `InputError` when it is not one, or was changed.
+
+    Records of earlier versions were not sealed, and do not say what the parts of their result are.
+    """
     if not location.exists():
         return None
+    content = location.read_json()
     try:
-        return RunRecord.model_validate(location.read_json())
+        if isinstance(content, dict) and SEAL in content:
+            content = unsealed(content)
+            if content is None:
+                raise InputError(f"{location}: changed since it was written; remove it to segment the scan again")
+            return RunRecord.model_validate(content)
+        return RunRecord.model_validate(content).model_copy(update={"parts": {}})
     except ValidationError as error:
         problem = first_problem(error).text
         raise InputError(f"{location}: not a run record ({problem}); remove it to segment the scan again") from error

@@ -1,58 +1,92 @@
 """The stages of segmenting one scan, each a function of the plan; `pipeline.py` says in which order.
 
-A stage returns a small JSON-able summary. Stages whose result lies among the intermediates keep it there, and when
-called again for the same input and parameters answer from it and do nothing. Those that write into the result folder,
-which another run may have written to since, look at what is there; the ledger spares them finished blocks. Stages
-pass references to one another, never arrays.
+A stage returns a small JSON-able summary and keeps it in a ledger, with the digest of what it wrote. When it is called
+again for the same input and parameters it answers from there and does nothing, as long as what it wrote is still as it
+was. Intermediates that are gone or damaged are no matter once the label image is there. Stages pass references to one
+another, never arrays.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NamedTuple
 
 from ps3d_core import __version__
+from ps3d_core.errors import InputError
 from ps3d_core.geometry.boxes import shape_text
 from ps3d_core.inference.predict import Prediction, predict
 from ps3d_core.inference.sample import NetworkView, scan_intensity
 from ps3d_core.instances.labels import border_core_to_instances
+from ps3d_core.instances.output import ensure_output
 from ps3d_core.instances.resample import plan_resampling, resample_labels
 from ps3d_core.network.normalisation import Intensity
 from ps3d_core.particles.measure import measure_particles
 from ps3d_core.particles.report import write_report
 from ps3d_core.plan import SegmentPlan
 from ps3d_core.progress import SILENT, Progress
-from ps3d_core.record import RunRecord, make_record, read_record
-from ps3d_core.store.lease import confirm_lease, require_lease
-from ps3d_core.store.ledger import Ledger, read_entry
+from ps3d_core.record import RunRecord, make_record, read_record, write_record
+from ps3d_core.store.arrays import ensure_array
+from ps3d_core.store.aside import set_aside
+from ps3d_core.store.digest import GONE, Digest
+from ps3d_core.store.lease import Say, confirm_lease, is_held, require_lease, sole_run
+from ps3d_core.store.ledger import Ledger
 from ps3d_core.store.location import Location
-from ps3d_core.store.ome import build_pyramid, create_image, open_image
+from ps3d_core.store.ome import build_pyramid, create_image, is_whole, open_image, write_metadata
 from ps3d_core.store.ownership import MARK, zarr_attributes
-from ps3d_core.store.publishing import publish_text, withdraw
+from ps3d_core.store.publishing import withdraw
+from ps3d_core.store.whole import digest_of
+from ps3d_core.store.written import Written
 
 Summary = dict[str, Any]
 
 
 def finished_run(plan: SegmentPlan) -> RunRecord | None:
-    """The record of an earlier run with the same input and parameters, if its result is whole."""
-    record = read_record(plan.job.result.run)
-    if record is None or record.fingerprint != plan.fingerprint:
+    """The record of an earlier run with the same input and parameters, if every part of its result is what it says."""
+    try:
+        record = read_record(plan.job.result.run)
+    except InputError:
         return None
+    if record is None or record.fingerprint != plan.fingerprint or _changed_parts(plan, record):
+        return None
+    return record
+
+
+def remove_leftovers(plan: SegmentPlan) -> None:
+    """Remove the work folder that a finished run was killed over, unless it is to be kept or somebody is at it."""
     result = plan.job.result
-    parts = (result.labels / "zarr.json", result.table_parquet, result.table_csv, result.report)
-    return record if all(part.exists() for part in parts) else None
+    if plan.job.keep_work or not result.work.exists() or is_held(result.lease):
+        return
+    with sole_run(result.lease, f"scan {plan.job.scan}"):
+        result.remove_work()
 
 
-def begin_run(plan: SegmentPlan) -> RunRecord | None:
+def begin_run(plan: SegmentPlan, say: Say = lambda text: None) -> RunRecord | None:
     """Withdraw an older record: from here on, what lies in the result folder is not a whole result.
 
-    Unless another run has finished this one's work while it waited for its turn: then the record of that one.
+    Unless another run has finished this one's work while it waited for its turn: then the record of that one. What the
+    record knows of stages whose results are whole goes to the work folder, so that they are not repeated. Parts that
+    are there but not as they were written may be somebody's own work: they are set aside, and `say` is told.
     """
-    if (record := finished_run(plan)) is None:
-        withdraw(plan.job.result.run)
-    return record
+    result = plan.job.result
+    if not result.run.exists():
+        return None
+    if (record := finished_run(plan)) is not None:
+        return record
+    with suppress(InputError):
+        record = read_record(result.run)
+    changed = _changed_parts(plan, record)
+    for name in changed:
+        if (kept := set_aside(result.parts[name])) is not None:
+            say(f"{result.parts[name]}: not as it was written; kept as {kept}, and made again")
+    if record is None:
+        say(f"{result.run}: no record of a run, or a damaged one; kept as {set_aside(result.run)}")
+    elif record.fingerprint == plan.fingerprint:
+        _remember(plan, record, changed)
+    withdraw(result.run)
+    return None
 
 
 def find_intensity(plan: SegmentPlan, progress: Progress = SILENT) -> Summary:
@@ -62,7 +96,7 @@ def find_intensity(plan: SegmentPlan, progress: Progress = SILENT) -> Summary:
         intensity = _intensity(plan, progress)
         return intensity._asdict()
 
-    return _once(plan, "intensity", plan.predict_fingerprint, find)
+    return _once(plan, "intensity", find)
 
 
 def predict_border_core(plan: SegmentPlan, intensity: Summary, progress: Progress = SILENT) -> Summary:
@@ -84,19 +118,14 @@ def predict_border_core(plan: SegmentPlan, intensity: Summary, progress: Progres
         threads=resources.workers if resources.runner == "threads" else None,
         runner=resources.blocks_runner().model_copy(update={"workers": plan.prediction.workers}),
     )
-    return _once(
-        plan,
-        "predict",
-        plan.predict_fingerprint,
-        lambda: predict(prediction, progress=progress),
-        output=prediction.output,
-    )
+    return _once(plan, "predict", lambda: predict(prediction, progress=progress))
 
 
 def find_instances(plan: SegmentPlan, progress: Progress = SILENT) -> Summary:
     """Particles on the network grid, uint32."""
 
     def find() -> Summary:
+        ensure_output(_network_labels(plan), plan.scale.network_shape)
         summary = border_core_to_instances(
             _border_core(plan),
             _network_labels(plan),
@@ -109,7 +138,7 @@ def find_instances(plan: SegmentPlan, progress: Progress = SILENT) -> Summary:
         )
         return asdict(summary)
 
-    return _once(plan, "instances", plan.instances_fingerprint, find, output=_network_labels(plan))
+    return _once(plan, "instances", find)
 
 
 def label_scan(plan: SegmentPlan, found: Summary, progress: Progress = SILENT) -> Summary:
@@ -117,7 +146,7 @@ def label_scan(plan: SegmentPlan, found: Summary, progress: Progress = SILENT) -
 
     def label() -> Summary:
         labels, resources = plan.job.result.labels, plan.job.resources
-        _ensure_labels(plan, labels)
+        _ensure_labels(plan)
         resampling = plan_resampling(
             _network_labels(plan),
             labels / "0",
@@ -138,7 +167,7 @@ def label_scan(plan: SegmentPlan, found: Summary, progress: Progress = SILENT) -
         )
         return summary
 
-    return _timed(label)
+    return _once(plan, "labels", label)
 
 
 def measure_scan(plan: SegmentPlan, labelled: Summary, progress: Progress = SILENT) -> Summary:
@@ -155,12 +184,12 @@ def measure_scan(plan: SegmentPlan, labelled: Summary, progress: Progress = SILE
             work=plan.work,
             runner=plan.job.resources.blocks_runner(),
             memory_bytes=plan.later_memory_bytes,
-            identity=plan.labels_fingerprint,
+            identity=plan.particles_fingerprint,
             progress=progress,
         )
         return summary.model_dump()
 
-    return _timed(measure)
+    return _once(plan, "particles", measure)
 
 
 def report_scan(plan: SegmentPlan, progress: Progress = SILENT) -> Summary:
@@ -188,13 +217,14 @@ def report_scan(plan: SegmentPlan, progress: Progress = SILENT) -> Summary:
         return {"report": str(result.report)}
 
     with progress.stage("report", 1, "pages") as stage:
-        summary = _timed(report)
+        summary = _once(plan, "report", report)
         stage.advance()
     return summary
 
 
 def finish_run(plan: SegmentPlan, summaries: dict[str, Summary]) -> RunRecord:
     """Write run.json and, unless the job keeps it, remove the work folder."""
+    confirm_lease()  # whoever took over may be at the ledgers
     predicted, found, labelled = summaries["predict"], summaries["instances"], summaries["labels"]
     counts = {
         "particles": labelled["particles"],
@@ -209,33 +239,84 @@ def finish_run(plan: SegmentPlan, summaries: dict[str, Summary]) -> RunRecord:
     }
     seconds = {name: summary["seconds"] for name, summary in summaries.items()}
     seconds["forward"] = predicted["forward_seconds"]
-    content = make_record(plan, counts, seconds).model_dump_json(indent=2)
+    record = make_record(plan, counts, seconds, _parts(plan), summaries)
     confirm_lease()
-    publish_text(plan.job.result.run, content + "\n")
+    write_record(plan.job.result.run, record)
     if not plan.job.keep_work:
         plan.job.result.remove_work()
     # As it will be read: JSON knows no tuples.
-    return RunRecord.model_validate_json(content)
+    return RunRecord.model_validate_json(record.model_dump_json())
 
 
-def _once(
-    plan: SegmentPlan,
-    stage: str,
-    stage_fingerprint: str,
-    compute: Callable[[], Summary],
-    output: Location | None = None,
-) -> Summary:
-    """The kept summary of a finished stage, or compute and keep it. `seconds` is the time of the call that finished.
+class _Kept(NamedTuple):
+    """What tells whether a stage is finished.
 
-    A stage whose `output` array somebody has removed is not finished.
+    fingerprint: everything that decides its result.
+    outputs: what it writes.
+    read_by: the only stage that reads them, when they are intermediates.
     """
-    kept = plan.work / "stages" / f"{stage}-{stage_fingerprint}.json"
-    is_there = output is None or (output / "zarr.json").exists()
-    if is_there and (known := read_entry(kept)) is not None:
+
+    fingerprint: str
+    outputs: tuple[Location, ...] = ()
+    read_by: str | None = None
+
+
+def _kept(plan: SegmentPlan) -> dict[str, _Kept]:
+    result = plan.job.result
+    return {
+        "intensity": _Kept(plan.intensity_fingerprint, (), "predict"),
+        "predict": _Kept(plan.predict_fingerprint, (_border_core(plan),), "instances"),
+        "instances": _Kept(plan.instances_fingerprint, (_network_labels(plan),), "labels"),
+        "labels": _Kept(plan.labels_fingerprint, (result.labels,)),
+        "particles": _Kept(plan.particles_fingerprint, (result.table_parquet, result.table_csv)),
+        "report": _Kept(plan.fingerprint, (result.report,)),
+    }
+
+
+def _ledger(plan: SegmentPlan, stage: str) -> Ledger:
+    return Ledger(plan.work, f"stage-{stage}", _kept(plan)[stage].fingerprint)
+
+
+def _once(plan: SegmentPlan, stage: str, compute: Callable[[], Summary]) -> Summary:
+    """The kept summary of a finished stage, or compute and keep it. `seconds` is the time of the call that finished."""
+    if (known := _finished(plan, stage)) is not None:
         return known
-    summary = _timed(compute)
-    kept.write_json(summary)
-    return summary
+    return _ledger(plan, stage).once(lambda: _timed(compute), _kept(plan)[stage].outputs)
+
+
+def _finished(plan: SegmentPlan, stage: str) -> Summary | None:
+    """The summary of a stage whose outputs are whole, or are not needed because who reads them is finished."""
+    ledger, reader = _ledger(plan, stage), _kept(plan)[stage].read_by
+    if (entry := ledger.kept()) is not None:
+        return entry.record
+    if reader is None or (known := ledger.entries().get(0)) is None or _finished(plan, reader) is None:
+        return None
+    return known.record
+
+
+def _parts(plan: SegmentPlan) -> dict[str, Digest]:
+    """Digests of the parts of the result, as the stages that made them found them."""
+    written: Written = {}
+    for stage in _kept(plan):
+        written |= _ledger(plan, stage).written()
+    return {name: written[part.url] for name, part in plan.job.result.parts.items()}
+
+
+def _changed_parts(plan: SegmentPlan, record: RunRecord | None) -> list[str]:
+    """Parts of the result that are not what the record says, or of which nothing is known."""
+    said = record.parts if record else {}
+    return [name for name, part in plan.job.result.parts.items() if name not in said or digest_of(part) != said[name]]
+
+
+def _remember(plan: SegmentPlan, record: RunRecord, changed: Sequence[str]) -> None:
+    """Enter what a record says of whole parts in the ledgers, as if the run had been killed after these stages."""
+    if "labels" in changed:
+        return  # the work folder says what is left of that which they were made from
+    parts = {part: record.parts[name] for name, part in plan.job.result.parts.items() if name not in changed}
+    for stage, (_, outputs, reader) in _kept(plan).items():
+        known = {output: parts.get(output, GONE) for output in outputs}
+        if stage in record.stages and not _ledger(plan, stage).entries() and (reader or GONE not in known.values()):
+            _ledger(plan, stage).keep(record.stages[stage], known)
 
 
 def _timed(compute: Callable[[], Summary]) -> Summary:
@@ -265,18 +346,13 @@ def _network_labels(plan: SegmentPlan) -> Location:
     return plan.work / f"network-labels-{plan.instances_fingerprint[:12]}.zarr"
 
 
-def _ensure_labels(plan: SegmentPlan, labels: Location) -> None:
-    """Make an empty label image for this fingerprint unless it is there; what another run left there goes."""
-    made_for = zarr_attributes(labels).get(MARK)
-    if isinstance(made_for, dict) and made_for.get("fingerprint") == plan.labels_fingerprint:
-        return
-    create_image(
-        labels,
-        plan.scale.scan_shape,
-        "uint32",
-        spacing=plan.spacing,
-        name=plan.job.scan,
-        label=True,
-        overwrite=True,
-        attributes={MARK: {"fingerprint": plan.labels_fingerprint}},
-    )
+def _ensure_labels(plan: SegmentPlan) -> None:
+    """Have a label image for this fingerprint, with one level; what another run left there goes."""
+    labels, attributes = plan.job.result.labels, {MARK: {"fingerprint": plan.labels_fingerprint}}
+    about: dict[str, Any] = {"spacing": plan.spacing, "name": plan.job.scan, "label": True, "attributes": attributes}
+    if is_whole(labels) and zarr_attributes(labels).get(MARK) == attributes[MARK]:
+        ensure_array(labels / "0", plan.scale.scan_shape, "uint32")
+        # Written anew, because coarser levels are made from what it says.
+        write_metadata(labels, [plan.scale.scan_shape], **about)
+    else:
+        create_image(labels, plan.scale.scan_shape, "uint32", overwrite=True, **about)

@@ -148,13 +148,14 @@ def segment_planned(
     plans: Sequence[SegmentPlan], failures: Failures, progress: Progress, *, direct: bool
 ) -> list[tuple[SegmentPlan, RunRecord]]:
     """Segment what is not finished yet; return the record of every scan that did not fail."""
-    from ps3d_core.stages import finished_run
+    from ps3d_core.stages import finished_run, remove_leftovers
 
     records: dict[str, RunRecord] = {}
     todo: list[SegmentPlan] = []
     for plan in plans:
         with failures.collected(plan.job.scan):
             if (record := finished_run(plan)) is not None:
+                remove_leftovers(plan)
                 progress.note(f"{plan.job.scan}: already segmented with these parameters")
                 records[plan.job.scan] = record
             else:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import pairwise, product
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -36,11 +37,15 @@ from ps3d_core.network.device import choose_device
 from ps3d_core.network.ensemble import Predictor
 from ps3d_core.network.normalisation import Intensity
 from ps3d_core.progress import SILENT, Progress
-from ps3d_core.store.arrays import create_array, object_shape, open_array, write_box
+from ps3d_core.store.arrays import ensure_array, object_shape, open_array, write_box
 from ps3d_core.store.lease import require_lease
 from ps3d_core.store.ledger import Ledger, Record
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import open_image
+from ps3d_core.store.written import note_written, noting_writes
+
+VERSION: Final = 2
+"""Raise when a change of the code changes border-core labels: finished work of older code is then redone."""
 
 
 @dataclass(frozen=True)
@@ -69,10 +74,9 @@ class Prediction:
         # A block is a part of this plan's grid; another grid has other blocks.
         return Ledger(self.work, "predict", f"{self.fingerprint}-{_join(self.plan.blocks.block_shape)}")
 
-    @property
-    def row_ledger(self) -> Ledger:
-        """Finished rows of shards inside blocks, by block index * rows + row."""
-        return Ledger(self.work, "predict-rows", self.ledger.fingerprint)
+    def row_ledger(self, block: Block) -> Ledger:
+        """Finished rows of shards of one block, counted from its first one."""
+        return Ledger(self.work, "predict-rows", f"{self.ledger.fingerprint}-{block.index}")
 
 
 def predict(prediction: Prediction, *, progress: Progress = SILENT) -> Record:
@@ -82,13 +86,13 @@ def predict(prediction: Prediction, *, progress: Progress = SILENT) -> Record:
     network's forward passes and of the whole stage.
     """
     plan = prediction.plan
-    if not (prediction.output / "zarr.json").exists():
+    shape = plan.patches.shape
+    if ensure_array(
+        prediction.output, shape, "uint8", chunks=border_core_chunks(shape), shards=border_core_shards(shape)
+    ):
+        for block in plan.blocks:
+            prediction.row_ledger(block).clear()
         prediction.ledger.clear()
-        prediction.row_ledger.clear()
-        shape = plan.patches.shape
-        create_array(
-            prediction.output, shape, "uint8", chunks=border_core_chunks(shape), shards=border_core_shards(shape)
-        )
     finished = prediction.ledger.finished()
     already = sum(plan.patches_of(block.core) for block in plan.blocks if block.index in finished)
     started = time.perf_counter()
@@ -96,7 +100,8 @@ def predict(prediction: Prediction, *, progress: Progress = SILENT) -> Record:
         # Only threads share this process, and with it the way to report single patches.
         in_process = prediction.runner.kind == "threads"
         work = _BlockWalk(prediction, stage.advance if in_process else None)
-        records = run_blocks("predict", list(plan.blocks), work, ledger=prediction.ledger, runner=prediction.runner)
+        blocks, runner = list(plan.blocks), prediction.runner
+        records = run_blocks("predict", blocks, work, ledger=prediction.ledger, runner=runner, finished=finished)
         if not in_process:
             stage.advance(plan.evaluated - already)
             stop_workers(prediction.runner)  # they keep torch, which the memory of later stages does not count
@@ -119,16 +124,18 @@ class _BlockWalk:
     report: Callable[[int], None] | None = None
 
     def __call__(self, block: Block) -> Record:
-        walk = _Walk(self.prediction, block)
-        return walk.run(self.report or _ignore)
+        record = _Walk(self.prediction, block).run(self.report or _ignore)
+        note_written(self.prediction.row_ledger(block).written())
+        return record
 
 
 class _Walk:
-    """One block from its first unfinished row of shards to its end."""
+    """One block from its first unfinished row of shards to its last one."""
 
     def __init__(self, prediction: Prediction, block: Block) -> None:
         self._prediction = prediction
         self._block = block
+        self._rows = prediction.row_ledger(block)
         self._axis = prediction.plan.walk_axis
         self._grid = prediction.plan.patches.turned(self._axis)
         self._box = block.core.turned(self._axis)
@@ -168,24 +175,19 @@ class _Walk:
         return PatchEvaluator(self._predictor, batch_size=prediction.batch_size, threads=threads)
 
     def _unfinished_rows(self) -> list[tuple[int, int]]:
-        """Rows of shards from the first unfinished one on, as padded slice ranges."""
+        """Rows of shards from the first unfinished one to the last, as padded slice ranges."""
         (start, _, _), (stop, _, _) = self._box.start, self._box.stop
         depth = self._row_depth
         rows = [(z, min(z + depth, stop)) for z in range(start, stop, depth)]
-        finished = self._prediction.row_ledger.finished()
-        while rows and self._row_index(rows[0][0]) in finished:
-            rows.pop(0)
+        finished = self._rows.finished()
+        todo = [row for row in range(len(rows)) if row not in finished]
         padding = self._grid.padding_before(0)
-        return [(a + padding, b + padding) for a, b in rows]
+        return [(a + padding, b + padding) for a, b in rows[todo[0] : todo[-1] + 1]] if todo else []
 
     @property
     def _row_depth(self) -> int:
         """Slices of a row of shards."""
         return object_shape(self._output)[self._axis]
-
-    def _row_index(self, z: int) -> int:
-        rows_of_volume = -(-self._grid.shape[0] // self._row_depth)
-        return self._block.index * rows_of_volume + z // self._row_depth
 
     def _skipped(self, zs: tuple[int, ...], ys: tuple[int, ...], xs: tuple[int, ...]) -> int:
         return self._prediction.plan.patches_of(self._block.core) - len(zs) * len(ys) * len(xs)
@@ -225,8 +227,9 @@ class _Walk:
         z = start - padding
         (_, y0, x0), (_, y1, x1) = self._box.start, self._box.stop
         box = Box((z, y0, x0), (z + labels.shape[0], y1, x1))
-        write_box(self._output, box.turned(self._axis), labels.swapaxes(0, self._axis))
-        self._prediction.row_ledger.record(self._row_index(z), {})
+        with noting_writes() as written:
+            write_box(self._output, box.turned(self._axis), labels.swapaxes(0, self._axis))
+        self._rows.record((z - self._box.start[0]) // self._row_depth, {}, written)
 
 
 class _RowWriter:

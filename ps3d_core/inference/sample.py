@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import ceil, prod
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,9 @@ from ps3d_core.geometry.patches import PatchGrid
 from ps3d_core.geometry.resample import F32, TILE, Resampler
 from ps3d_core.network.normalisation import Intensity, Normalisation, ZScore
 from ps3d_core.store.arrays import array_name, object_shape, read_box
+
+VERSION: Final = 1
+"""Raise when a change of the code changes what is sampled: finished work of older code is then redone."""
 
 SAMPLES = 384
 SAMPLE_SIDE = 16

@@ -38,10 +38,10 @@ class CorelessNumbers(NamedTuple):
 def merge_coreless(plan: InstancesPlan, *, progress: Progress = SILENT) -> Record:
     """Join what growth left over across blocks. Returns the number of components."""
     with progress.stage("merge coreless", 1, "tables") as stage:
-        if not plan.coreless_numbers.exists():
-            _write_numbers(plan)
+        merged = plan.ledger("merge-coreless", plan.growth_fingerprint)
+        found = merged.once(lambda: _write_numbers(plan), [plan.coreless_numbers])
         stage.advance()
-    return {"coreless": len(coreless_numbers(plan.coreless_numbers).voxels)}
+    return found
 
 
 @lru_cache(maxsize=1)
@@ -50,7 +50,7 @@ def coreless_numbers(location: Location) -> CorelessNumbers:
     return CorelessNumbers(**location.read_arrays())
 
 
-def _write_numbers(plan: InstancesPlan) -> None:
+def _write_numbers(plan: InstancesPlan) -> Record:
     grid, grown = plan.blocks(), read_grown(plan)
     pieces = merge_pieces(
         grid, grown.pending, lambda index: grown.pieces_at(plan, index), diagonal=True, sums=("voxels",)
@@ -61,3 +61,4 @@ def _write_numbers(plan: InstancesPlan) -> None:
         numbers=pieces.numbers(components),
         voxels=pieces.sums["voxels"][components],
     )
+    return {"coreless": len(components)}

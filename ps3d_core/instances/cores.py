@@ -26,7 +26,7 @@ from ps3d_core.geometry.boxes import Box
 from ps3d_core.instances.classes import CORE, Classes, read_classes
 from ps3d_core.instances.components import Components, find_components, write_labels
 from ps3d_core.instances.pieces import finished_counts, measure_pieces, merge_pieces
-from ps3d_core.instances.plan import InstancesPlan, ensure_array
+from ps3d_core.instances.plan import InstancesPlan, ensure_labels
 from ps3d_core.instances.seams import Labels, block_faces
 from ps3d_core.progress import SILENT, Progress
 from ps3d_core.store.arrays import object_shape, open_array, write_box
@@ -55,7 +55,7 @@ class CoreNumbers(NamedTuple):
 
 def label_cores(plan: InstancesPlan, *, runner: Runner | None = None, progress: Progress = SILENT) -> Record:
     """Label and measure the cores of every block. Returns the number of pieces: cores, as the blocks cut them."""
-    ensure_array(plan, plan.core_labels)
+    ensure_labels(plan, plan.core_labels, _ledger(plan))
     blocks, work = list(plan.blocks()), _LabelCores(plan)
     records = run_blocks("label cores", blocks, work, ledger=_ledger(plan), runner=runner, progress=progress)
     return {"pieces": sum(record["pieces"] for record in records)}
@@ -64,11 +64,10 @@ def label_cores(plan: InstancesPlan, *, runner: Runner | None = None, progress: 
 def merge_cores(plan: InstancesPlan, *, progress: Progress = SILENT) -> Record:
     """Join the cores of all blocks, drop small ones, number the rest. Returns how many there are of each."""
     with progress.stage("merge cores", 1, "tables") as stage:
-        if not plan.core_numbers.exists():
-            _write_numbers(plan)
+        merged = plan.ledger("merge-cores", plan.cores_fingerprint)
+        found = merged.once(lambda: _write_numbers(plan), [plan.core_numbers])
         stage.advance()
-    table = core_numbers(plan.core_numbers)
-    return {"cores": table.cores, "small": table.small}
+    return found
 
 
 @lru_cache(maxsize=1)
@@ -112,7 +111,7 @@ class _LabelCores:
             write_box(array, slab, labels)
 
 
-def _write_numbers(plan: InstancesPlan) -> None:
+def _write_numbers(plan: InstancesPlan) -> Record:
     grid = plan.blocks()
     counts = finished_counts(_ledger(plan), range(len(grid)))
     pieces = merge_pieces(
@@ -120,12 +119,13 @@ def _write_numbers(plan: InstancesPlan) -> None:
     )
     cores = pieces.components()
     small = is_small(*(pieces.sums[name][cores] for name in ("voxels", "near", "deep")))
+    found = {"cores": int(np.count_nonzero(~small)), "small": int(np.count_nonzero(small))}
     plan.core_numbers.write_arrays(
         offsets=pieces.offsets[:-1].reshape(grid.counts),
         numbers=pieces.numbers(pieces.in_scan_order(cores[~small])),
-        cores=np.array(np.count_nonzero(~small)),
-        small=np.array(np.count_nonzero(small)),
+        **{name: np.array(count) for name, count in found.items()},
     )
+    return found
 
 
 def _ledger(plan: InstancesPlan) -> Ledger:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from ps3d_core.blockwise import Runner
 from ps3d_core.geometry.boxes import Shape
 from ps3d_core.instances.coreless import merge_coreless
 from ps3d_core.instances.cores import label_cores, merge_cores
-from ps3d_core.instances.output import is_claimed
 from ps3d_core.instances.plan import InstancesPlan, plan_instances
 from ps3d_core.instances.prune import prune_labels
 from ps3d_core.instances.rounds import grow_cores
 from ps3d_core.progress import SILENT, Progress
+from ps3d_core.store.ledger import Record
 from ps3d_core.store.location import Location
 
 
@@ -89,21 +89,21 @@ def border_core_to_instances(
 
 def run_instances(plan: InstancesPlan, *, runner: Runner | None = None, progress: Progress = SILENT) -> InstanceSummary:
     """All stages of a plan."""
-    if plan.summary.exists() and is_claimed(plan.output, plan.shape, plan.result_fingerprint):
-        return InstanceSummary(**plan.summary.read_json())
-    label_cores(plan, runner=runner, progress=progress)
-    cores = merge_cores(plan, progress=progress)
-    grown = grow_cores(plan, runner=runner, progress=progress)
-    coreless = merge_coreless(plan, progress=progress)
-    pruned = prune_labels(plan, runner=runner, progress=progress)
-    summary = InstanceSummary(
-        particles=pruned["particles"],
-        voxels=pruned["voxels"],
-        cores=cores["cores"],
-        small_cores=cores["small"],
-        coreless=coreless["coreless"],
-        dropped=pruned["dropped"],
-        rounds=grown["rounds"],
-    )
-    plan.summary.write_json(asdict(summary))
-    return summary
+
+    def find() -> Record:
+        label_cores(plan, runner=runner, progress=progress)
+        cores = merge_cores(plan, progress=progress)
+        grown = grow_cores(plan, runner=runner, progress=progress)
+        coreless = merge_coreless(plan, progress=progress)
+        pruned = prune_labels(plan, runner=runner, progress=progress)
+        return {
+            "particles": pruned["particles"],
+            "voxels": pruned["voxels"],
+            "cores": cores["cores"],
+            "small_cores": cores["small"],
+            "coreless": coreless["coreless"],
+            "dropped": pruned["dropped"],
+            "rounds": grown["rounds"],
+        }
+
+    return InstanceSummary(**plan.summary.once(find, [plan.output]))

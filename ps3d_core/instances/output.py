@@ -17,7 +17,7 @@ import zarr
 from ps3d_core.errors import InputError, MissingDataError
 from ps3d_core.geometry.blocks import BlockGrid
 from ps3d_core.geometry.boxes import Shape
-from ps3d_core.store.arrays import create_array, object_shape, open_array
+from ps3d_core.store.arrays import create_array, ensure_array, object_shape, open_array
 from ps3d_core.store.ledger import Ledger
 from ps3d_core.store.location import Location
 
@@ -56,10 +56,9 @@ def refuse_foreign(location: Location) -> None:
         )
 
 
-def is_claimed(location: Location, shape: Shape, result: str) -> bool:
-    """True when the array at `location` is there and is, or becomes, this result."""
-    array = _existing(location)
-    return array is not None and array.shape == shape and array.attrs.get(RESULT) == result
+def ensure_output(location: Location, shape: Shape) -> None:
+    """Have an array at `location` that `claim_output` can use, of which no user could want to keep a damaged one."""
+    ensure_array(location, shape, np.uint32, attributes={RESULT: ""})
 
 
 def output_blocks(array: zarr.Array[Any], block_shape: Shape) -> BlockGrid:

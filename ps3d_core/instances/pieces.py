@@ -77,7 +77,7 @@ def measure_pieces(pieces: Components, core: Box, shape: Shape) -> dict[str, Int
 
 def finished_counts(ledger: Ledger, blocks: Sequence[int]) -> dict[int, int]:
     """Pieces of each of the `blocks`, from a ledger that must know all of them."""
-    records = ledger.finished()
+    records = ledger.records()
     missing = [index for index in blocks if index not in records]
     if missing:
         raise MissingDataError(

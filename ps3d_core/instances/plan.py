@@ -5,7 +5,7 @@
     merge cores     cores-F/pieces               cores-F/numbers.npz
     grow cores      border-core, labels, halo h  growth-F/round-0001, round-0002, ... until nothing changes
     merge coreless  growth-F/round-*/pending     growth-F/coreless.npz
-    prune labels    growth-F/round-*             ids-F.npz, and at last the output and summary-F.json
+    prune labels    growth-F/round-*             ids-F.npz, and at last the output
 
 F is the stage's fingerprint: each place is written for one input and one set of parameters only, so nothing is ever
 written over by another run's values, and a changed parameter leaves everything before it as it is.
@@ -24,7 +24,7 @@ from ps3d_core.geometry.blocks import BlockGrid, block_shape_for
 from ps3d_core.geometry.boxes import Shape, shape_text
 from ps3d_core.instances.output import refuse_foreign
 from ps3d_core.params import GIB
-from ps3d_core.store.arrays import SHARD, create_array, shard_shape
+from ps3d_core.store.arrays import SHARD, ensure_array, shard_shape
 from ps3d_core.store.granule import require_chunk_fits
 from ps3d_core.store.identity import content_identity
 from ps3d_core.store.ledger import Ledger, fingerprint
@@ -141,13 +141,12 @@ class InstancesPlan:
         return self.work / "instances" / f"ids-{self.ids_fingerprint[:16]}.npz"
 
     @property
-    def summary(self) -> Location:
-        """Written last: what a finished run found."""
-        mark = fingerprint(self.result_fingerprint, self.output.url)
-        return self.work / "instances" / f"summary-{mark[:16]}.json"
+    def summary(self) -> Ledger:
+        """What a finished run found, and the output that it wrote."""
+        return self.ledger("summary", fingerprint(self.result_fingerprint, self.output.seen_from(self.work)))
 
     def ledger(self, stage: str, stage_fingerprint: str) -> Ledger:
-        """Finished blocks of one stage."""
+        """What is finished of one stage."""
         return Ledger(self.work, f"instances-{stage}", stage_fingerprint)
 
     def describe(self) -> str:
@@ -218,11 +217,11 @@ def plan_instances(
     )
 
 
-def ensure_array(plan: InstancesPlan, location: Location) -> None:
-    """Create an intermediate uint32 array whose chunks are cut like the plan's blocks, unless it exists."""
-    if not (location / "zarr.json").exists():
-        chunks = _chunks(plan.shape, plan.block_shape)
-        create_array(location, plan.shape, np.uint32, chunks=chunks, sharded=False, overwrite=True)
+def ensure_labels(plan: InstancesPlan, location: Location, ledger: Ledger) -> None:
+    """Have an intermediate uint32 array whose chunks are cut like the plan's blocks; `ledger` knows those written."""
+    chunks = _chunks(plan.shape, plan.block_shape)
+    if ensure_array(location, plan.shape, np.uint32, chunks=chunks, sharded=False):
+        ledger.clear()
 
 
 def largest_block(

@@ -67,10 +67,7 @@ def prune_labels(plan: InstancesPlan, *, runner: Runner | None = None, progress:
 
     Returns the number of particles, of those dropped, and the voxels that all particles have together.
     """
-    if not plan.ids.exists():
-        _write_ids(plan)
-    # Whatever a run finished before, from here on the image is in the making.
-    plan.summary.remove_tree()
+    plan.ledger("ids", plan.ids_fingerprint).once(lambda: _write_ids(plan), [plan.ids])
     output = claim_output(plan.output, plan.shape, plan.result_fingerprint, _ledger(plan))
     blocks = list(output_blocks(output, plan.block_shape))
     work = _WriteIds(plan, read_grown(plan))
@@ -110,7 +107,7 @@ class _WriteIds:
             number_labels(labels, box, plan.blocks(), offsets, ids.coreless, labels, above=cores)
 
 
-def _write_ids(plan: InstancesPlan) -> None:
+def _write_ids(plan: InstancesPlan) -> Record:
     grown, cores = read_grown(plan), core_numbers(plan.core_numbers).cores
     coreless = coreless_numbers(plan.coreless_numbers)
     of_cores = np.zeros(cores + 1, np.int64)
@@ -126,6 +123,7 @@ def _write_ids(plan: InstancesPlan) -> None:
         voxels=voxels[ids > 0],
         dropped=np.array(np.count_nonzero(ids == 0)),
     )
+    return {}
 
 
 @njit(nogil=True, cache=True)
@@ -140,4 +138,4 @@ def _replace(labels: Labels, ids: Labels) -> None:
 
 def _ledger(plan: InstancesPlan) -> Ledger:
     # Entries speak of one output and of blocks of one size.
-    return plan.ledger("labels", fingerprint(plan.ids_fingerprint, plan.output.url))
+    return plan.ledger("labels", fingerprint(plan.ids_fingerprint, plan.output.seen_from(plan.work)))

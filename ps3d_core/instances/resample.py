@@ -85,7 +85,7 @@ class ResamplePlan:
     @property
     def counts(self) -> Location:
         """Voxels per id of each block, and the table of ids."""
-        mark = fingerprint(self.fingerprint, self.target.url, self.block_shape)
+        mark = fingerprint(self.fingerprint, self.target.seen_from(self.work), self.block_shape)
         return self.work / "resample" / mark[:16]
 
 
@@ -144,11 +144,15 @@ def resample_labels(plan: ResamplePlan, *, runner: Runner | None = None, progres
     Returns the number of particles, of those that vanished, and the voxels of all together.
     """
     table = plan.counts / "ids.npz"
-    if first := not table.exists():
-        blocks = _write(plan, None, runner, progress)
-        _count(plan, blocks, table)
+    counted = []
+
+    def count() -> Record:
+        counted.append(table)
+        return _count(plan, _write(plan, None, runner, progress), table)
+
+    Ledger(plan.work, "resample-ids", plan.counts.name).once(count, [table])
     renumbering = read_renumbering(table)
-    if not (first and renumbering.is_identity):
+    if not (counted and renumbering.is_identity):
         _write(plan, None if renumbering.is_identity else table, runner, progress)
     particles = len(renumbering.voxels)
     return {
@@ -185,14 +189,14 @@ class _VoteBlock:
 
 def _write(plan: ResamplePlan, table: Location | None, runner: Runner | None, progress: Progress) -> BlockGrid:
     mark = plan.fingerprint if table is None else fingerprint("renumbered", plan.fingerprint)
-    ledger = Ledger(plan.work, "resample-labels", fingerprint(mark, plan.target.url, plan.block_shape))
+    ledger = Ledger(plan.work, "resample-labels", fingerprint(mark, plan.target.seen_from(plan.work), plan.block_shape))
     grid = output_blocks(claim_output(plan.target, plan.target_shape, mark, ledger), plan.block_shape)
     name = "resample labels" if table is None else "renumber labels"
     run_blocks(name, list(grid), _VoteBlock(plan, table), ledger=ledger, runner=runner, progress=progress)
     return grid
 
 
-def _count(plan: ResamplePlan, grid: BlockGrid, table: Location) -> None:
+def _count(plan: ResamplePlan, grid: BlockGrid, table: Location) -> Record:
     voxels = np.zeros(1, np.int64)
     for index in range(len(grid)):
         counts = (plan.counts / f"{index}.npz").read_arrays()
@@ -202,3 +206,4 @@ def _count(plan: ResamplePlan, grid: BlockGrid, table: Location) -> None:
     present = voxels > 0
     ids = np.where(present, np.cumsum(present), 0).astype(np.uint32)
     table.write_arrays(ids=ids, voxels=voxels[present])
+    return {"particles": int(present.sum())}

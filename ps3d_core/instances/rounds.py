@@ -23,6 +23,7 @@ from functools import cache
 import numpy as np
 
 from ps3d_core.blockwise import Runner, run_blocks
+from ps3d_core.errors import MissingDataError
 from ps3d_core.geometry.blocks import Block, BlockGrid
 from ps3d_core.geometry.boxes import Box
 from ps3d_core.geometry.crop import crop_in_place
@@ -31,12 +32,12 @@ from ps3d_core.instances.components import find_components, write_labels
 from ps3d_core.instances.cores import core_numbers
 from ps3d_core.instances.growth import PENDING, Labels, States, count_states, grow, mark_pending
 from ps3d_core.instances.pieces import check_ids, measure_pieces, number_labels
-from ps3d_core.instances.plan import InstancesPlan, ensure_array
+from ps3d_core.instances.plan import InstancesPlan, ensure_labels
 from ps3d_core.instances.seams import block_faces
 from ps3d_core.instances.voxel_counts import count_voxels
 from ps3d_core.progress import SILENT, Progress
 from ps3d_core.store.arrays import open_array, read_box, write_box
-from ps3d_core.store.ledger import Record
+from ps3d_core.store.ledger import Ledger, Record
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import open_image
 
@@ -85,17 +86,18 @@ class GrownLabels:
 
 def grow_cores(plan: InstancesPlan, *, runner: Runner | None = None, progress: Progress = SILENT) -> Record:
     """Grow the cores until nothing changes. Returns the number of rounds, and of blocks with voxels still pending."""
-    if not _grown_at(plan).exists():
-        grown = _grow_rounds(plan, runner, progress)
-        items = {"last_round": list(grown.last_round.items()), "pending": list(grown.pending.items())}
-        _grown_at(plan).write_json({"rounds": grown.rounds, **items})
-    grown = read_grown(plan)
+    grown = _grow_rounds(plan, runner, progress)
+    items = {"last_round": list(grown.last_round.items()), "pending": list(grown.pending.items())}
+    _grown(plan).keep({"rounds": grown.rounds, **items}, {})
     return {"rounds": grown.rounds, "pending_blocks": len(grown.pending)}
 
 
 def read_grown(plan: InstancesPlan) -> Grown:
     """What `grow_cores` left."""
-    stored = _grown_at(plan).read_json()
+    entry = _grown(plan).kept()
+    if entry is None:
+        raise MissingDataError(f"{plan.growth}: growth is unfinished; finish that stage first")
+    stored = entry.record
     return Grown(int(stored["rounds"]), dict(stored["last_round"]), dict(stored["pending"]))
 
 
@@ -104,9 +106,9 @@ def _grow_rounds(plan: InstancesPlan, runner: Runner | None, progress: Progress)
     grown, todo = Grown(0, {}, {}), list(grid)
     while todo:
         number = grown.rounds + 1
-        ensure_array(plan, _folder(plan, number) / "labels")
         name = "grow particles" if number == 1 else f"grow particles, round {number}"
         ledger = plan.ledger(f"grow-{number:04d}", plan.growth_fingerprint)
+        ensure_labels(plan, _folder(plan, number) / "labels", ledger)
         records = run_blocks(name, todo, _GrowBlock(plan, grown), ledger=ledger, runner=runner, progress=progress)
         results = {block.index: record for block, record in zip(todo, records, strict=True)}
         pending = {**grown.pending, **{index: int(record["pieces"]) for index, record in results.items()}}
@@ -181,5 +183,5 @@ def _folder(plan: InstancesPlan, number: int) -> Location:
     return plan.growth / f"round-{number:04d}"
 
 
-def _grown_at(plan: InstancesPlan) -> Location:
-    return plan.growth / "grown.json"
+def _grown(plan: InstancesPlan) -> Ledger:
+    return plan.ledger("grown", plan.growth_fingerprint)

@@ -44,6 +44,9 @@ from ps3d_core.store.ledger import Ledger, Record, fingerprint
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import open_image
 
+VERSION: Final = 1
+"""Raise when a change of the code changes what is measured: finished work of older code is then redone."""
+
 HALO: Final = 1
 GOOD_BLOCK_VOXELS: Final = 2**24
 """Larger blocks save next to no halo and only take memory that libraries need as well."""
@@ -183,7 +186,9 @@ def plan_measurement(
         raise InputError(f"block {block_shape}: more than {MAX_VALUES} voxels; choose smaller blocks")
     identity = identity or fingerprint(content_identity(labels), image and content_identity(image))
     grid = BlockGrid(shape, block_shape, HALO)
-    return MeasurementPlan(labels, image, spacing, grid, work, fingerprint(identity, bool(image), shape, block_shape))
+    return MeasurementPlan(
+        labels, image, spacing, grid, work, fingerprint(VERSION, identity, bool(image), shape, block_shape)
+    )
 
 
 def measure_blocks(plan: MeasurementPlan, *, runner: Runner | None = None, progress: Progress = SILENT) -> list[Record]:

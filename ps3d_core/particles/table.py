@@ -25,6 +25,9 @@ from ps3d_core.particles.shape import Columns
 from ps3d_core.store.location import Location, writing_to
 from ps3d_core.store.publishing import publish
 
+VERSION: Final = 1
+"""Raise when a change of the code changes the files of one table: finished work of older code is then redone."""
+
 
 @dataclass(frozen=True, slots=True)
 class Column:

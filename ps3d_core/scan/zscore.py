@@ -35,9 +35,10 @@ from ps3d_core.store.identity import content_identity
 from ps3d_core.store.layout import ABSENT, Dataset, instead_of
 from ps3d_core.store.lease import Say
 from ps3d_core.store.ledger import Ledger, Record, fingerprint
-from ps3d_core.store.location import Location
+from ps3d_core.store.location import Location, as_json
 from ps3d_core.store.ome import open_image
 from ps3d_core.store.publishing import adopt, is_published, publish_text
+from ps3d_core.store.seal import SEAL, sealed, unsealed
 
 VERSION: Final = 1  # of what a block's record says; raise it when that changes
 BLOCK_BYTES: Final = 64 * 2**20
@@ -217,7 +218,8 @@ def finish_zscore(plan: ZScorePlan, shares: Sequence[ScanShare]) -> ZScoreRecord
             f"{plan.dataset.root}: all voxels read are {record.mean:g}; a z-score needs at least two grey values; "
             "check the scans"
         )
-    publish_text(plan.dataset.zscore, record.model_dump_json(indent=2, exclude_none=True) + "\n")
+    content = sealed(record.model_dump(mode="json", exclude_none=True))
+    publish_text(plan.dataset.zscore, as_json(content))
     return record
 
 
@@ -229,6 +231,8 @@ def read_zscore(place: Location) -> ZScore:
             f"{file}: no z-score here", "make it with ps3d zscore", "give mean and standard deviation as <zscore>"
         )
     content = file.read_json()
+    if isinstance(content, dict) and SEAL in content and unsealed(content) is None:
+        raise InputError(f"{file}: changed since it was written; make it again, or give its numbers")
     try:
         return ZScore(mean=content["mean"], std=content["std"])
     except (KeyError, TypeError, ValidationError) as error:
@@ -255,7 +259,7 @@ def _known(dataset: Dataset, scans: Sequence[ScanToRead]) -> dict[str, ScanGrey]
     if not dataset.zscore.exists():
         return {}
     try:
-        earlier = ZScoreRecord.model_validate(dataset.zscore.read_json()).scans
+        earlier = ZScoreRecord.model_validate(unsealed(dataset.zscore.read_json())).scans
         known = {scan.name: earlier[scan.name] for scan in scans if scan.name in earlier}
         return {
             scan.name: grey
@@ -280,24 +284,25 @@ def _read_all(plan: ZScorePlan, scan: ScanToRead, progress: Progress) -> ScanSha
     grid, workers = _blocks(scan, open_image(scan.image), plan.resources)
     work = plan.dataset.zscore_work / scan.name
     key = fingerprint(VERSION, scan.identity, grid.block_shape)
-    finished = work / f"{key}.json"
-    if finished.exists():
-        return ScanShare(scan.name, ScanGrey.model_validate(finished.read_json()))
     ledger = Ledger(work, "moments", key)
     runner = plan.resources.blocks_runner().model_copy(update={"workers": workers})
-    records = run_blocks(
-        f"zscore {scan.name}", list(grid), _BlockMoments(scan), ledger=ledger, runner=runner, progress=progress
-    )
-    total = merged(map(Moments.from_record, records))
-    grey = ScanGrey(
-        voxels=total.count,
-        dtype=scan.dtype,
-        identity=scan.identity,
-        mean=float(total.mean),
-        std=total.std,
-        moments=total.to_record(),
-    )
-    finished.write_json(grey.model_dump(mode="json"))
+
+    def read() -> Record:
+        records = run_blocks(
+            f"zscore {scan.name}", list(grid), _BlockMoments(scan), ledger=ledger, runner=runner, progress=progress
+        )
+        total = merged(map(Moments.from_record, records))
+        grey = ScanGrey(
+            voxels=total.count,
+            dtype=scan.dtype,
+            identity=scan.identity,
+            mean=float(total.mean),
+            std=total.std,
+            moments=total.to_record(),
+        )
+        return grey.model_dump(mode="json")
+
+    grey = ScanGrey.model_validate(Ledger(work, "scan", key).once(read))
     ledger.clear()
     return ScanShare(scan.name, grey)
 

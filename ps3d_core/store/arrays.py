@@ -7,6 +7,7 @@ never silent background. Shards are written whole by one writer: concurrent part
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping
 from json import JSONDecodeError
 from math import ceil
@@ -26,10 +27,12 @@ from ps3d_core.store import codec_pipeline  # noqa: F401  # bounds what chunks u
 from ps3d_core.store.guarded import REMAKE, NothingImplied, Reading, SomethingThere, form_of, read_through, store_name
 from ps3d_core.store.location import Location, writing_to
 from ps3d_core.store.screening import require_usable
+from ps3d_core.store.written import replacing_chunks
 
 AXES = ("z", "y", "x")
 CHUNK = 64
 SHARD = 128
+ARRAY_FILE: Final = "zarr.json"
 READS = 3  # of a box before it counts as damaged
 
 UNUSABLE: Final = (
@@ -98,6 +101,44 @@ def create_array(
             overwrite=overwrite,
             attributes=dict(attributes or {}),
         )
+
+
+def ensure_array(
+    location: Location,
+    shape: Shape,
+    dtype: npt.DTypeLike,
+    *,
+    chunks: Shape | None = None,
+    shards: Shape | None = None,
+    sharded: bool = True,
+    attributes: Mapping[str, Any] | None = None,
+) -> bool:
+    """Have the array at `location` that `create_array` would make; True when it had to be made, and is empty.
+
+    One whose metadata, attributes aside, are anything else, damaged for instance, goes with all its chunks.
+    """
+    file = location / ARRAY_FILE
+    scratch = Location(f"memory://{uuid.uuid4().hex}")
+    try:
+        create_array(scratch, shape, dtype, chunks=chunks, shards=shards, sharded=sharded)
+        wanted = _but_attributes(scratch / ARRAY_FILE)
+    finally:
+        scratch.remove_tree()
+    if file.exists() and _but_attributes(file) == wanted:
+        return False
+    location.remove_tree()
+    create_array(location, shape, dtype, chunks=chunks, shards=shards, sharded=sharded, attributes=attributes)
+    return True
+
+
+def _but_attributes(file: Location) -> dict[str, Any] | None:
+    try:
+        metadata = file.read_json()
+    except (InputError, MissingDataError):
+        return None
+    if not isinstance(metadata, dict) or not isinstance(metadata.get("attributes", {}), dict):
+        return None
+    return {key: value for key, value in metadata.items() if key != "attributes"}
 
 
 def open_array(location: Location, *, writable: bool = False) -> zarr.Array[Any]:
@@ -170,7 +211,7 @@ def write_box(array: zarr.Array[Any], box: Box, data: npt.NDArray[Any]) -> None:
     for start, stop, side, n in zip(box.start, box.stop, granule, cast(Shape, array.shape), strict=True):
         if start % side or (stop % side and stop != n):
             raise ValueError(f"{array_name(array)}: {box} is not aligned to shards of {granule}")
-    with writing_to(Location.parse(array_name(array))):
+    with writing_to(Location.parse(array_name(array))), replacing_chunks():
         array[box.slices] = data
 
 

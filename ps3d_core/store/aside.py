@@ -8,9 +8,13 @@ from ps3d_core.store.location import Location
 
 
 def set_aside(place: Location) -> Location | None:
-    """Rename a file or folder to the first free of NAME.kept-1, NAME.kept-2, ...; None when nothing is at `place`."""
+    """Rename the file or folder at `place` to NAME.kept-1, or the first such name that is free; None if none is there.
+
+    On object stores it is copied and then deleted: an interruption may leave it under both names, and loses nothing.
+    """
     if not place.exists():
         return None
-    kept = next(name for number in count(1) if not (name := place.parent / f"{place.name}.kept-{number}").exists())
-    place.rename(kept)
+    taken = set(place.parent.children())
+    name = next(name for number in count(1) if (name := f"{place.name}.kept-{number}") not in taken)
+    place.rename(kept := place.parent / name)
     return kept

@@ -178,6 +178,16 @@ class Result:
         return self.root / "report.html"
 
     @property
+    def parts(self) -> dict[str, Location]:
+        """What a whole result consists of, besides run.json, by the names that it has there."""
+        return {
+            "labels": self.labels,
+            "parquet": self.table_parquet,
+            "csv": self.table_csv,
+            "report": self.report,
+        }
+
+    @property
     def run(self) -> Location:
         """run.json: written last; what was run, on what, and how it went."""
         return self.root / RUN
@@ -195,7 +205,7 @@ class Result:
     def remove_work(self) -> None:
         """Remove intermediates; what says that they are whole goes first, in case this is interrupted."""
         if work_is_own(self.work):
-            for part in (self.work / "stages", self.work / "ledger", self.work):
+            for part in (self.work / "ledger", self.work):
                 remove_own(part, WORK_FILES)
 
     def remove(self) -> None:

@@ -17,6 +17,7 @@ import re
 import shutil
 import uuid
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -33,8 +34,10 @@ from zarr.abc.store import Store
 from zarr.storage import FsspecStore, LocalStore
 
 from ps3d_core.errors import CorruptDataError, InputError, MissingDataError, NoSpaceError
+from ps3d_core.store.written import NotingStore, note_write
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_UNREADABLE = (ValueError, LookupError, EOFError, OSError, NotImplementedError, zlib.error, zipfile.BadZipFile)
 _PATTERN = re.compile(r"[*?\[]")
 _SAME_STORE: Final = {"s3a": "s3", "local": "file"}
 """Other names that fsspec has for a store."""
@@ -80,6 +83,10 @@ class Location:
     def parent(self) -> Location:
         """The folder this lies in."""
         return Location(posixpath.dirname(self.url))
+
+    def seen_from(self, folder: Location) -> str:
+        """The path from a `folder` of the same store to here, with ".." for each step up; the same after both moved."""
+        return posixpath.relpath(self.url, folder.url)
 
     @property
     def local_path(self) -> Path | None:
@@ -146,13 +153,14 @@ class Location:
         """Replace the file with `data`, whole or not at all."""
         if (path := self.local_path) is None:
             self._fs.pipe_file(self._path, data)
-            return
-        with writing_to(self), _replacing(path) as temporary:
-            temporary.write_bytes(data)
+        else:
+            with writing_to(self), _replacing(path) as temporary:
+                temporary.write_bytes(data)
+        note_write(self.url, data)
 
     def create_json(self, value: Any) -> bool:
         """Write `value` as JSON if there is no such file; of several that try at once, one gets True."""
-        data = _as_json(value)
+        data = as_json(value).encode("utf-8")
         if (path := self.local_path) is not None:
             return _create(path, data)
         try:
@@ -205,7 +213,7 @@ class Location:
 
     def write_json(self, value: Any) -> None:
         """Replace the file with `value` as JSON."""
-        self.write_bytes(_as_json(value))
+        self.write_text(as_json(value))
 
     def read_arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Named arrays written by `write_arrays`. Never unpickles."""
@@ -213,7 +221,15 @@ class Location:
         try:
             with np.load(io.BytesIO(data), allow_pickle=False) as archive:
                 return {name: archive[name] for name in archive.files}
-        except (ValueError, zipfile.BadZipFile) as error:
+        except (
+            ValueError,
+            LookupError,
+            EOFError,
+            OSError,
+            NotImplementedError,
+            zlib.error,
+            zipfile.BadZipFile,
+        ) as error:
             raise CorruptDataError(f"{self}: not a readable array file ({error}); remove it and run again") from error
 
     def write_arrays(self, **arrays: npt.NDArray[Any]) -> None:
@@ -264,17 +280,21 @@ class Location:
             source_path.rename(target_path)
             return
         # Object by object: fsspec's own move also tries to copy prefixes, which are no objects.
-        if self._fs.isfile(self._path):
-            self.parent.copy_files({self.name: target.name}, target.parent)
-        self.copy_files({name: name for name in self.find(hidden=True) if name}, target)
+        names = self.find(hidden=True)
+        if list(names) == [""]:  # a single object
+            self._fs.copy(self._path, target._path)
+        else:
+            self.copy_files({name: name for name in names}, target)
         self.remove_tree()
 
     def zarr_store(self, *, read_only: bool = False) -> Store:
-        """A Zarr store rooted here."""
+        """A Zarr store rooted here; one that may write notes what it writes."""
+        store: Store
         if (path := self.local_path) is not None:
-            return LocalStore(path, read_only=read_only)
-        filesystem = _connected(self.scheme, asynchronous=True)
-        return FsspecStore(filesystem, path=self._path, read_only=read_only)
+            store = LocalStore(path, read_only=read_only)
+        else:
+            store = FsspecStore(_connected(self.scheme, asynchronous=True), path=self._path, read_only=read_only)
+        return store if read_only else NotingStore(store, self.url)
 
     def _open_reading(self, **options: Any) -> BinaryIO:
         try:
@@ -374,8 +394,9 @@ def _create(path: Path, data: bytes) -> bool:
                 continue  # somebody who ended has just removed the folder
 
 
-def _as_json(value: Any) -> bytes:
-    return (json.dumps(value, indent=2) + "\n").encode("utf-8")
+def as_json(value: Any) -> str:
+    """`value` as JSON that people can read, as all JSON files here are written."""
+    return json.dumps(value, indent=2) + "\n"
 
 
 def _connected(scheme: str, *, asynchronous: bool) -> fsspec.AbstractFileSystem:

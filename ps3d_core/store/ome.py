@@ -38,6 +38,7 @@ from ps3d_core.store.arrays import (
     AXES,
     UNUSABLE,
     create_array,
+    ensure_array,
     is_ours,
     open_array,
     read_box,
@@ -58,6 +59,8 @@ Spacing = tuple[float, float, float]
 ImageAttrs = ImageAttrs04 | ImageAttrs05
 
 GROUP_FILE: Final = "zarr.json"
+PYRAMID_VERSION: Final = 1
+"""Raise when a change of the code changes the coarser levels: finished work of older code is then redone."""
 LONGEST_PATH: Final = 255
 """Bytes of a level's path within its image."""
 _MM: Final = {
@@ -257,13 +260,11 @@ def build_pyramid(
     shapes = level_shapes(cast(Shape, base.shape), viewable)
     own = location / ".pyramid"
     own.remove_tree()
-    ledger = ledger or Ledger(own, "pyramid", fingerprint(shapes, method))
+    ledger = ledger or Ledger(own, "pyramid", fingerprint(PYRAMID_VERSION, shapes, method))
     for level, shape in list(enumerate(shapes))[1:]:
         finished = Ledger(ledger.root, f"{ledger.stage}-{level}", ledger.fingerprint)
-        if not (finished.finished() and (location / str(level)).exists()):
-            (location / str(level)).remove_tree()
+        if ensure_array(location / str(level), shape, base.dtype):
             finished.clear()
-            create_array(location / str(level), shape, base.dtype)
         blocks = BlockGrid(shape, shard_shape(shape))
         work = _HalveBlock(location, level, method)
         run_blocks(f"pyramid {level}", list(blocks), work, ledger=finished, runner=runner, progress=progress)

@@ -11,7 +11,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 SCAN = "ore"
@@ -20,14 +21,13 @@ RECORDED, WRITES = "recorded", "writes"
 
 def main(place: str, deadly: str | None = None) -> None:
     """Segment the scan at `place`."""
-    _cut_small()
+    cut_small()
     from ps3d_core.params import PredictParams, Resources, SegmentParams
     from ps3d_core.pipeline import segment
     from ps3d_core.plan import SegmentJob
     from ps3d_core.store.layout import Dataset
     from ps3d_core.store.location import Location
 
-    writes = _Writes(int(deadly) if deadly else None)
     _announce_records()
     root = Location.parse(place)
     job = SegmentJob(
@@ -38,11 +38,12 @@ def main(place: str, deadly: str | None = None) -> None:
         resources=Resources(workers=2, memory_gib=0.79),  # just enough for blocks of one shard
         keep_work=True,
     )
-    segment(job)
+    with count_writes(int(deadly) if deadly else None) as writes:
+        segment(job)
     print(WRITES, writes.count)
 
 
-def _cut_small() -> None:
+def cut_small() -> None:
     """Small shards, before any other module takes over their size: many blocks in a small scan."""
     from ps3d_core.store import arrays
 
@@ -56,29 +57,38 @@ def _cut_small() -> None:
     segmentation.WORKER_BYTES, segmentation.library_bytes = 0, lambda: 0
 
 
-class _Writes:
-    """Counts writes to the store, and kills everything at one of them."""
+@contextmanager
+def count_writes(deadly: int | None = None) -> Iterator[Writes]:
+    """Count writes to the store, and kill everything at the one with this number."""
+    from zarr.storage import FsspecStore, LocalStore
+
+    from ps3d_core.store.location import Location
+
+    writes = Writes(deadly)
+    with ExitStack() as stack:
+        for owner, name in ((Location, "write_bytes"), (Location, "upload"), (FsspecStore, "set"), (LocalStore, "set")):
+            stack.callback(setattr, owner, name, getattr(owner, name))
+            setattr(owner, name, writes.watched(getattr(owner, name)))
+        yield writes
+
+
+class Writes:
+    """How many there were so far."""
 
     def __init__(self, deadly: int | None) -> None:
-        from zarr.storage import FsspecStore, LocalStore
-
-        from ps3d_core.store.location import Location
-
         self.count = 0
         self._deadly = deadly
         self._lock = threading.Lock()
-        for owner, name in ((Location, "write_bytes"), (Location, "upload"), (FsspecStore, "set"), (LocalStore, "set")):
-            self._watch(owner, name)
 
-    def _watch(self, owner: type, name: str) -> None:
-        write: Callable[..., Any] = getattr(owner, name)
+    def watched(self, write: Callable[..., Any]) -> Callable[..., Any]:
+        """`write`, counted."""
 
         def counted(target: Any, *args: Any, **kwargs: Any) -> Any:
             if "/.lease/" not in str(target):  # how often a run says that it lives depends on how long it takes
                 self._one()
             return write(target, *args, **kwargs)
 
-        setattr(owner, name, counted)
+        return counted
 
     def _one(self) -> None:
         with self._lock:
@@ -93,8 +103,8 @@ def _announce_records() -> None:
 
     record = Ledger.record
 
-    def recorded(self: Ledger, index: int, content: Any) -> None:
-        record(self, index, content)
+    def recorded(self: Ledger, index: int, *content: Any) -> None:
+        record(self, index, *content)
         # One call, so that lines of several threads do not mix.
         sys.stdout.write(f"{RECORDED} {self.stage}/{self.fingerprint}/{index}.json\n")
         sys.stdout.flush()

@@ -107,7 +107,7 @@ def test_particles_are_the_phantoms(finished):
 
 def test_second_run_evaluates_nothing_and_changes_nothing(finished):
     place, first = finished
-    job = job_in(place)
+    job = job_in(place, keep_work=True)
     before = {name: info["mtime"] for name, info in job.result.root.find().items()}
     assert segment(job) == first
     assert {name: info["mtime"] for name, info in job.result.root.find().items()} == before

@@ -1,0 +1,206 @@
+"""Done means whole: a result that is not what run.json says is made again, and nobody's own work is lost over it."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import zarr
+
+from ps3d_core import stages
+from ps3d_core.errors import InputError
+from ps3d_core.inference import predict, sample
+from ps3d_core.instances import plan as instances
+from ps3d_core.instances import resample
+from ps3d_core.params import PredictParams, Resources, SegmentParams
+from ps3d_core.particles import measure, report, table
+from ps3d_core.pipeline import segment
+from ps3d_core.progress import Noted, Progress
+from ps3d_core.record import read_record
+from ps3d_core.store import ome
+from ps3d_core.store.arrays import create_array
+from ps3d_core.store.ome import create_image, open_image
+from tests.integration.damage_campaign import job_in, make_inputs, result_of
+
+CHUNK = "ore.zarr/0/c/0/0/0"
+
+
+def job_at(place, *, keep_work=False, **changes):
+    return job_in(str(place), keep_work=keep_work, resources=Resources(workers=1, memory_gib=4), **changes)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A finished run without intermediates, and the bytes of its result."""
+    place = tmp_path_factory.mktemp("whole")
+    job = job_at(place)
+    make_inputs(job)
+    segment(job)
+    return place, result_of(job.result)
+
+
+@pytest.fixture
+def job(finished, tmp_path):
+    """The same in a place of its own."""
+    place, _ = finished
+    shutil.copytree(place, tmp_path, dirs_exist_ok=True)
+    return job_at(tmp_path)
+
+
+def test_a_whole_result_is_not_touched(job, finished):
+    before = {name: info["mtime"] for name, info in job.result.root.find(hidden=True).items()}
+    segment(job)
+    assert {name: info["mtime"] for name, info in job.result.root.find(hidden=True).items()} == before
+
+
+def removed(file):
+    file.remove_tree()
+
+
+def cut(file):
+    file.write_bytes(file.read_bytes()[:-20])
+
+
+@pytest.mark.parametrize("damage", [removed, cut])
+@pytest.mark.parametrize("part", ["particles.csv", "particles.parquet", "report.html"])
+def test_a_table_or_report_is_made_again_without_a_network(job, finished, monkeypatch, part, damage):
+    def unexpected(*_args, **_options):
+        raise AssertionError("nothing needs to be predicted, nor labelled")
+
+    for stage in ("predict", "border_core_to_instances", "resample_labels"):
+        monkeypatch.setattr(stages, stage, unexpected)
+    damage(job.result.root / part)
+    segment(job)
+    assert result_of(job.result) == finished[1]
+    kept = [name for name in job.result.root.children() if ".kept-" in name]
+    assert kept == ([] if damage is removed else [f"{part}.kept-1"])
+    assert not job.result.work.exists()
+
+
+@pytest.mark.parametrize("damage", [removed, cut])
+def test_a_label_image_that_lacks_a_chunk_is_made_again(job, finished, damage):
+    damage(job.result.root / CHUNK)
+    segment(job)
+    assert result_of(job.result) == finished[1]
+
+
+def test_labels_that_somebody_corrected_are_kept(job, finished):
+    corrected = zarr.open_array(str(job.result.labels / "0"), mode="r+")
+    corrected[:4] = 7
+    notes = []
+    segment(job, Progress(lambda event: notes.append(event.text) if isinstance(event, Noted) else None))
+    assert result_of(job.result) == finished[1]
+    kept = job.result.root / "ore.zarr.kept-1"
+    assert (open_image(kept)[:4] == 7).all()
+    assert any("not as it was written" in note and str(kept) in note for note in notes)
+
+
+def test_a_table_of_another_measurement_is_no_part_of_the_result(job, finished):
+    for part in (job.result.table_csv, job.result.table_parquet):
+        part.write_text("label,voxels\n1,1\n")
+    segment(job)
+    assert result_of(job.result) == finished[1]
+    assert (job.result.root / "particles.csv.kept-1").read_text() == "label,voxels\n1,1\n"
+
+
+def without_parts(content):
+    return json.dumps({key: value for key, value in json.loads(content).items() if key not in ("parts", "checksum")})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        without_parts,
+        lambda content: content.replace('"particles": ', '"particles": 1'),
+        lambda content: content.replace('"checksum"', '"cheksum"'),
+        lambda content: content[:-100],
+        lambda _: "{}",
+    ],
+)
+def test_a_record_that_says_nothing_reliable_is_no_record(job, finished, change):
+    changed = change(job.result.run.read_text())
+    job.result.run.write_text(changed)
+    (job.result.root / CHUNK).remove_tree()
+    segment(job)
+    assert result_of(job.result) == finished[1]
+    assert read_record(job.result.run).parts
+
+
+def test_what_a_killed_run_left_goes_with_the_next_call(job):
+    (job.result.work / "border-core.zarr" / "zarr.json").write_text("{}")
+    segment(job_at(job.output.parent, keep_work=True))
+    assert job.result.work.exists()
+    segment(job)
+    assert not job.result.work.exists()
+
+
+VERSIONS = [
+    (sample, "VERSION", "intensity"),
+    (predict, "VERSION", "predict"),
+    (instances, "VERSION", "instances"),
+    (resample, "VERSION", "labels"),
+    (ome, "PYRAMID_VERSION", "labels"),
+    (measure, "VERSION", "particles"),
+    (table, "VERSION", "particles"),
+    (report, "VERSION", "report"),
+]
+ORDER = ["intensity", "predict", "instances", "labels", "particles", "report"]
+
+
+def test_a_raised_version_redoes_exactly_its_stage_and_what_follows(job, finished, monkeypatch):
+    job = job_at(job.output.parent, keep_work=True)
+    job.result.root.remove_tree()
+    segment(job)
+    timed, computed = stages._timed, []
+
+    def noted(compute):
+        computed.append(compute)
+        return timed(compute)
+
+    monkeypatch.setattr(stages, "_timed", noted)
+    for module, name, stage in VERSIONS:
+        computed.clear()
+        monkeypatch.setattr(module, name, getattr(module, name) + 1)
+        segment(job)
+        assert len(computed) == len(ORDER) - ORDER.index(stage), stage
+        computed.clear()
+        segment(job)
+        assert not computed
+    for name in ("labels/0/c/0/0/0", "csv/", "parquet/"):
+        assert result_of(job.result)[name] == finished[1][name]
+
+
+@pytest.mark.parametrize("zscore", [None, (5.0, 2.0)])
+@pytest.mark.parametrize("attributes", [{}, {"ps3d": {"minimum": 5, "maximum": 5}}])
+def test_a_scan_of_one_grey_value_is_refused_before_anything_is_written(job, zscore, attributes):
+    image = job.dataset.image("ore")
+    array = create_image(image, (20, 30, 40), "uint16", spacing=0.01, name="ore", overwrite=True, attributes=attributes)
+    array[:] = 5
+    job.output.remove_tree()
+    params = SegmentParams(predict=PredictParams(mirror=False, device="cpu", zscore=zscore))
+    constant = job_at(job.output.parent, params=params)
+    with pytest.raises(InputError, match=r"ore\.zarr: every voxel is 5;"):
+        segment(constant)
+    assert not job.output.exists()
+
+
+def test_a_bare_array_of_one_grey_value_with_one_other_voxel_is_a_scan(job):
+    from ps3d_core.scan.contrast import require_contrast
+
+    place = job.output / "bare.zarr"
+    array = create_array(place, (40, 30, 20), "float32", chunks=(10, 30, 20), shards=(10, 30, 20))
+    array[:] = np.float32(0.5)
+    with pytest.raises(InputError, match=r"bare\.zarr: every voxel is 0\.5"):
+        require_contrast(place)
+    array[39, 29, 19] = 1
+    require_contrast(place)
+
+
+@pytest.mark.parametrize(("store", "damages"), [("folder", 170), ("s3", 30)])
+def test_no_damage_leads_to_another_result(store, damages):
+    campaign = ["-m", "tests.integration.damage_campaign", "--damages", str(damages), "--seed", "7", "--store", store]
+    done = subprocess.run([sys.executable, *campaign], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{damages} same result" in done.stdout or "refused" in done.stdout
