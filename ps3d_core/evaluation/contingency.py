@@ -35,7 +35,7 @@ class Contingency:
 def count_pairs(prediction: Labels, truth: Labels) -> Contingency:
     """Contingency table of two label arrays of one shape.
 
-    Raises `InputError` when the shapes differ, or a label is negative, above 4294967295 or not an integer.
+    Raises `InputError` when the shapes differ, or a label is negative, above 4294967295 or no whole number.
     """
     if prediction.shape != truth.shape:
         raise InputError(

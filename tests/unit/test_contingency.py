@@ -69,7 +69,8 @@ def test_layout_in_memory_does_not_matter():
     ("prediction", "message"),
     [
         (np.zeros((2, 2, 3), np.uint8), "shapes must be the same"),
-        (np.zeros((2, 2, 2), np.float32), "must be integers"),
+        (np.full((2, 2, 2), 0.5, np.float32), "whole numbers"),
+        (np.zeros((2, 2, 2), np.complex64), "must be integers"),
         (np.full((2, 2, 2), -1, np.int8), "limits are 0"),
         (np.full((2, 2, 2), 2**32, np.int64), "limits are 0"),
     ],
