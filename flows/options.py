@@ -57,6 +57,9 @@ def form(function: Callable[P, R]) -> Callable[P, R]:
             error.names = names
             raise
 
+    # Prefect looks types up by their names in the module of the function it is given, which is this one now.
+    worded.__signature__ = inspect.signature(function, eval_str=True)  # type: ignore[attr-defined]
+    worded.__annotations__ = inspect.get_annotations(function, eval_str=True)
     return worded
 
 

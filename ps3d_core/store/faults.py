@@ -59,11 +59,13 @@ def is_of_the_surroundings(error: BaseException | None) -> bool:
 
 
 def unusable_place(error: BaseException) -> InputError | None:
-    """What to tell of a path that the system refuses: permissions, a file among its folders, a folder in its place, a
-    name that is too long.
+    """What to tell of a path that the system refuses: permissions, a file among its folders, a name that is too long.
 
-    None for every other error, and for one that does not say which path it is about.
+    And of a web address that does not answer. None for every other error, and for one that does not say which path it
+    is about.
     """
+    if type(error).__module__.startswith("aiohttp."):  # which is there only with a store on the web
+        return InputError(f"the address cannot be read ({error}); check it, or try again later")
     if not isinstance(error, OSError) or error.errno not in _OF_A_PLACE or not isinstance(error.filename, str | bytes):
         return None
     path, reason = Path(os.fsdecode(error.filename)), (error.strerror or "cannot be used").lower()

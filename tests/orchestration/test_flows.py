@@ -146,7 +146,7 @@ def test_second_run_does_nothing(
 
 def test_a_dataset_without_scans_is_refused(tmp_path: Path) -> None:
     """A mistyped dataset must not look like one where everything is done."""
-    with pytest.raises(InputError, match="nowhere: no scans in images/"):
+    with pytest.raises(InputError, match="nowhere: nothing there"):
         segment_dataset(str(tmp_path / "nowhere"), str(tmp_path / "out"))
 
 

@@ -127,10 +127,12 @@ BAD_INPUTS = (
         a_chunk("bad", "data/images/ore.zarr"),
     ),
     BadInput(
-        "a chunk is damaged, measure", "measure labels.zarr table", a_chunk("bad", "labels.zarr"), leaves_today=True
+        "a chunk is damaged, measure",
+        "measure labels.zarr table",
+        a_chunk("bad", "labels.zarr"),
     ),
     BadInput("a chunk is damaged, evaluate", "evaluate labels.zarr labels.zarr", a_chunk("bad", "labels.zarr")),
-    BadInput("a chunk is damaged, zscore", "zscore data", a_chunk("bad", "data/images/ore.zarr"), leaves_today=True),
+    BadInput("a chunk is damaged, zscore", "zscore data", a_chunk("bad", "data/images/ore.zarr")),
     BadInput(
         "a chunk is damaged, instances",
         "instances border-core.zarr out.zarr",

@@ -332,7 +332,7 @@ def test_a_bug_is_told_each_time_and_then_the_scan_fails(inbox):
 
 def test_a_bad_prefix_model_or_dataset_is_not_the_scans_fault(inbox):
     drop(inbox)
-    with pytest.raises(InputError, match="no bundle"):
+    with pytest.raises(InputError, match="nothing there; give a bundle"):
         process_inbox(InboxJob(inbox, AT_ONCE, model=str(inbox.prefix / "nothing")))
     inbox.dataset.metadata.write_text("{")
     with pytest.raises(InputError, match="not valid JSON"):
