@@ -173,7 +173,8 @@ def _params(args: argparse.Namespace) -> TrainParams:
     if args.fold and "all" in args.fold and len(args.fold) > 1:
         raise InputError("--fold all: is one model of all cases; give either numbers or all")
     if args.patch and len(args.patch) not in (1, 3):
-        raise InputError(f"--patch {' '.join(map(str, args.patch))}: must be one side for all axes; or three, z y x")
+        given = f"--patch {' '.join(map(str, args.patch))}: {len(args.patch)} sides"
+        raise InputError(f"{given}; give one side for all axes, or three, z y x")
     folds = args.fold and ("all" if args.fold == ["all"] else tuple(args.fold))
     return validated(
         TrainParams,

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from ps3d_core.store.layout import Dataset, Result
+from ps3d_core.phantom.params import PhantomParams
+from ps3d_core.phantom.write import write_phantom
+from ps3d_core.store.layout import Result
 from ps3d_core.store.location import Location
 from ps3d_core.training.nnunet.child import TrainingFailedError, run_step
 
@@ -33,12 +35,14 @@ def hostile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("how", ["--direct --runner processes", ""], ids=["worker processes", "Prefect"])
 @pytest.mark.usefixtures("hostile")
-def test_a_run_in_such_a_folder(how: str, dataset: Dataset, tmp_path: Path) -> None:
+def test_a_run_in_such_a_folder(how: str, tmp_path: Path) -> None:
+    params = PhantomParams(shape=(24, 24, 24), particle_size_voxels=8, seed=0)
+    write_phantom(params, Location.parse(tmp_path / "data"), SCAN)
     program = tmp_path / "bin" / "ps3d"
     program.parent.mkdir()
     program.write_text(PROGRAM)
     options = ["--name", SCAN, "--no-tta", "--device", "cpu", "--workers", "1", "--memory", "4", *how.split()]
-    command = [sys.executable, str(program), "segment", str(dataset.root), str(tmp_path / "out"), *options]
+    command = [sys.executable, str(program), "segment", str(tmp_path / "data"), str(tmp_path / "out"), *options]
     own = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_API")}
     environment = {**own, "PYTHONPATH": str(ROOT), "PS3D_HOME": str(tmp_path / "home")}  # a server of its own
     done = subprocess.run(command, env=environment, capture_output=True, text=True)

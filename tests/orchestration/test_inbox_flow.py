@@ -89,7 +89,7 @@ def test_what_is_not_a_scans_fault_fails_the_run(tmp_path: Path) -> None:
     drop(Inbox(Location.parse(tmp_path)).incoming, "ore")
     state = process_inbox(str(tmp_path), AT_ONCE, model=str(tmp_path / "no-model"), return_state=True)
     assert state.is_failed()
-    assert "no bundle.json" in str(state.message)
+    assert "nothing there; give a bundle" in str(state.message)
     assert (tmp_path / "inbox" / "ore" / "scan.json").exists()
 
 

@@ -142,7 +142,7 @@ def test_an_edited_description_is_refused(tmp_path: Path, changes: dict[str, Any
 def test_no_bundle_there(tmp_path: Path) -> None:
     with pytest.raises(InputError) as error:
         load_bundle(str(tmp_path / "nowhere"))
-    assert "bundle.json" in one_line(error)
+    assert "nowhere: nothing there" in one_line(error)
 
 
 def test_a_description_that_is_not_json(tmp_path: Path) -> None:

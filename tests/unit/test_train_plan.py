@@ -158,7 +158,7 @@ def test_data_on_an_object_store_is_copied_once(tmp_path: Path) -> None:
         (["--trainer", "os.system"], "--trainer 'os.system': must be like"),
         (["--learning-rate", "0"], "--learning-rate 0: must be above 0"),
         (["--border-weight", "0"], "--border-weight 0: must be above 0"),
-        (["--start-from", "nowhere"], "no bundle.json in it"),
+        (["--start-from", "nowhere"], "nowhere: nothing there"),
         (["--configuration", "2d"], "--configuration '2d': must be like"),
     ],
 )
