@@ -318,7 +318,7 @@ def test_folders_of_others_are_left_alone(dataset: Dataset) -> None:
 def test_records_are_checked_when_read(dataset: Dataset, damage: dict[str, Any]) -> None:
     of = job(dataset, ("µ",))
     good = plan_preparation(of)
-    record = good.record([good.cases[0].record(Intensity(1, 2), 3)]).model_dump(mode="json")
+    record = good.record([good.cases[0].record(Intensity(1, 2), 3, {})]).model_dump(mode="json")
     if None in damage.get("cases", {}).values():
         damage = {"cases": {name: {**record["cases"]["µ"], "scan": name} for name in damage["cases"]}}
     of.folder.record.write_json({**record, **damage})
