@@ -11,15 +11,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from ps3d_core.errors import InputError
 from ps3d_core.progress import SILENT, Progress
 from ps3d_core.store.claim import Output, check_outputs, fresh_folders, is_given, silent
 from ps3d_core.store.lease import Say, sole_run
 from ps3d_core.store.location import Location
 from ps3d_core.store.ownership import MARK_FILE, WORK_FILES, mark_own, remove_own, work_is_own
+from ps3d_core.store.whole import still_as_written
 from ps3d_core.training.nnunet_dataset import TRAINING_FILES, file_is_own
 from ps3d_core.training.preparation_plan import PreparationJob, PreparationPlan, plan_preparation
 from ps3d_core.training.preparation_record import CaseRecord, PreparationRecord, read_preparation, write_preparation
-from ps3d_core.training.prepared_scan import part_record, prepare_scan
+from ps3d_core.training.prepared_scan import part_ledger, prepare_scan
 
 
 def prepare_training(job: PreparationJob, progress: Progress = SILENT) -> PreparationRecord:
@@ -39,7 +41,10 @@ def prepare_training(job: PreparationJob, progress: Progress = SILENT) -> Prepar
 
 
 def finished_preparation(plan: PreparationPlan) -> PreparationRecord | None:
-    """The record of an earlier run with the same inputs and parameters, if its result is whole."""
+    """The record of an earlier run with the same inputs and parameters, if its result is whole.
+
+    `InputError` when a file is there that is not as it was written: somebody may have corrected it.
+    """
     folder = plan.folder
     if not folder.record.exists():
         return None
@@ -47,9 +52,18 @@ def finished_preparation(plan: PreparationPlan) -> PreparationRecord | None:
     if earlier.cases.keys() != {case.name for case in plan.cases}:
         return None
     found = (earlier.cases[case.name] for case in plan.cases)
-    cases = [case.record(old.intensity, old.particles) for case, old in zip(plan.cases, found, strict=True)]
-    files = [folder.dataset_json, *(file for case in plan.cases for file in plan.expected_files(case.name))]
-    return earlier if earlier == plan.record(cases) and all(file.exists() for file in files) else None
+    cases = [case.record(old.intensity, old.particles, old.files) for case, old in zip(plan.cases, found, strict=True)]
+    if earlier != plan.record(cases) or not folder.dataset_json.exists():
+        return None
+    said = {folder.root / name: digest for case in cases for name, digest in case.files.items()}
+    changed = said.keys() - still_as_written(said)
+    if corrected := sorted(file for file in changed if file.exists()):
+        raise InputError(
+            f"{corrected[0]}: not as it was written; keep it under another name elsewhere, then give the same command "
+            "again"
+        )
+    expected = {file for case in plan.cases for file in plan.expected_files(case.name)}
+    return earlier if not changed and expected <= said.keys() else None
 
 
 @contextmanager
@@ -91,10 +105,14 @@ def begin_preparation(plan: PreparationPlan) -> None:
     folder = plan.folder
     if folder.record.exists():
         for name, case in read_preparation(folder.root).cases.items():
-            image = {"fingerprint": case.image_fingerprint, "intensity": list(case.intensity)}
-            labels = {"fingerprint": case.labels_fingerprint, "particles": case.particles}
-            part_record(plan, name, "image").write_json(image)
-            part_record(plan, name, "labels").write_json(labels)
+            files = {folder.root / path: digest for path, digest in case.files.items()}
+            image = {file: digest for file, digest in files.items() if file == folder.image(name)}
+            labels = {file: digest for file, digest in files.items() if file not in image}
+            if image and labels:
+                found = part_ledger(plan, name, "image", case.image_fingerprint)
+                found.keep({"intensity": list(case.intensity)}, image)
+                found = part_ledger(plan, name, "labels", case.labels_fingerprint)
+                found.keep({"particles": case.particles}, labels)
     folder.record.remove_tree()
     folder.dataset_json.remove_tree()
     for name in plan.dropped:

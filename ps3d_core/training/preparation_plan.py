@@ -6,7 +6,7 @@ border that is to be thicker redoes the labels of every scan and no image.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from typing import Final
@@ -24,6 +24,7 @@ from ps3d_core.params import GIB, PreparationParams, Resources
 from ps3d_core.scan.slabs import deepest_slab
 from ps3d_core.scan.zscore import read_zscore
 from ps3d_core.store.arrays import SHARD
+from ps3d_core.store.digest import Digest
 from ps3d_core.store.identity import content_identity
 from ps3d_core.store.layout import Dataset
 from ps3d_core.store.ledger import fingerprint
@@ -95,7 +96,7 @@ class CasePlan:
         """Units of work of both parts."""
         return BlockGrid(self.network_shape, self.block_shape, self.halo)
 
-    def record(self, intensity: Intensity, particles: int) -> CaseRecord:
+    def record(self, intensity: Intensity, particles: int, files: Mapping[str, Digest]) -> CaseRecord:
         """What ps3d.json says of the finished case."""
         return CaseRecord(
             scan=self.name,
@@ -110,6 +111,7 @@ class CasePlan:
             particles=particles,
             image_fingerprint=self.image_fingerprint,
             labels_fingerprint=self.labels_fingerprint,
+            files=dict(files),
         )
 
 

@@ -15,6 +15,7 @@ from ps3d_core.errors import InputError
 from ps3d_core.geometry.boxes import Shape
 from ps3d_core.invalid import first_problem
 from ps3d_core.network.normalisation import Intensity, Normalisation
+from ps3d_core.store.digest import Digest
 from ps3d_core.store.layout import checked_name
 from ps3d_core.store.ledger import fingerprint
 from ps3d_core.store.location import Location
@@ -45,6 +46,7 @@ class CaseRecord(BaseModel):
     particles: int = Field(ge=1, description="on the network grid")
     image_fingerprint: _Digest = Field(description="everything that decides the image file")
     labels_fingerprint: _Digest = Field(description="everything that decides the label files")
+    files: dict[str, Digest] = Field(default={}, description="what its files are, by their path in the folder")
 
     @property
     def fingerprint(self) -> str:

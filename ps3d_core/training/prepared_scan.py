@@ -9,7 +9,7 @@ number of workers, and are streamed from there, slab by slab. A block votes on i
 neighbours: 3 voxels around hundreds cost little. Votes give ties to the higher label, which is what ParticleSeg3D does
 and its networks have learned from.
 
-The two parts are finished separately: a record in the work folder, written after the files, says so.
+The two parts are finished separately: a ledger in the work folder, written after the files, says so.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from ps3d_core.network.normalisation import Intensity
 from ps3d_core.particles.label_index import as_labels
 from ps3d_core.progress import SILENT, Progress
 from ps3d_core.scan.export import export
-from ps3d_core.store.arrays import create_array, open_array, read_box, write_box
+from ps3d_core.store.arrays import ensure_array, open_array, read_box, write_box
 from ps3d_core.store.ledger import Ledger, Record, fingerprint
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import GROUP_FILE, open_image
@@ -53,26 +53,22 @@ def prepare_scan(plan: PreparationPlan, case: CasePlan, progress: Progress = SIL
     """
     image = _once(plan, case, "image", lambda: _prepare_image(plan, case, progress))
     labels = _once(plan, case, "labels", lambda: _prepare_labels(plan, case, progress))
-    return case.record(Intensity(*image["intensity"]), labels["particles"])
+    written = part_ledger(plan, case.name, "image", case.image_fingerprint).written()
+    written |= part_ledger(plan, case.name, "labels", case.labels_fingerprint).written()
+    files = {Location(url).seen_from(plan.folder.root): digest for url, digest in written.items()}
+    return case.record(Intensity(*image["intensity"]), labels["particles"], files)
 
 
-def part_record(plan: PreparationPlan, case: str, part: str) -> Location:
-    """Where the work folder says that a part of a case is finished."""
-    return plan.folder.work / case / f"{part}.json"
+def part_ledger(plan: PreparationPlan, case: str, part: str, mark: str) -> Ledger:
+    """Where the work folder says that a part of a case is finished, for everything that decides it."""
+    return Ledger(plan.folder.work / case, part, mark)
 
 
 def _once(plan: PreparationPlan, case: CasePlan, part: str, compute: Callable[[], Record]) -> Record:
-    """The kept record of a finished part whose files are there, or compute and keep it."""
-    kept, mark = part_record(plan, case.name, part), getattr(case, f"{part}_fingerprint")
+    """The kept record of a finished part whose files are as they were written, or compute and keep it."""
     files = plan.expected_files(case.name)
     files = files[:1] if part == "image" else files[1:]
-    if kept.exists():
-        record: Record = kept.read_json()
-        if record["fingerprint"] == mark and all(file.exists() for file in files):
-            return record
-        kept.remove_tree()
-    record = {"fingerprint": mark, **compute()}
-    kept.write_json(record)
+    record = part_ledger(plan, case.name, part, getattr(case, f"{part}_fingerprint")).once(compute, files)
     remove_own(_arrays(plan, case, part), WORK_FILES)
     return record
 
@@ -160,9 +156,8 @@ def _run_blocks(
 ) -> None:
     ledger = Ledger(work, "blocks", fingerprint(mark, case.block_shape))
     for array, dtype in arrays.items():
-        if not (array / "zarr.json").exists():
+        if ensure_array(array, case.network_shape, dtype):
             ledger.clear()
-            create_array(array, case.network_shape, dtype, overwrite=True)
     runner = plan.job.resources.blocks_runner()
     run_blocks(title, list(case.blocks), evaluate, ledger=ledger, runner=runner, progress=progress)
 

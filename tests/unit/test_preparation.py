@@ -214,6 +214,20 @@ def test_a_run_does_only_what_is_new(dataset: Dataset) -> None:
     assert len(read_preparation(of.folder.root).cases) == of.folder.dataset_json.read_json()["numTraining"] == 2
 
 
+def test_files_that_somebody_corrected_are_not_written_over(dataset: Dataset) -> None:
+    of = job(dataset, ("µ",))
+    prepare_training(of)
+    file = of.folder.classes("µ")
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-1])
+    with pytest.raises(InputError, match=r"labelsTr/µ\.nii\.gz: not as it was written"):
+        prepare_training(of)
+    assert file.read_bytes() == whole[:-1]
+    file.remove_tree()
+    prepare_training(of)
+    assert file.read_bytes() == whole
+
+
 def test_a_failed_run_keeps_what_is_finished_and_claims_nothing(dataset: Dataset) -> None:
     of = job(dataset)
     prepare_training(of)
@@ -316,7 +330,7 @@ def test_folders_of_others_are_left_alone(dataset: Dataset) -> None:
 def test_records_are_checked_when_read(dataset: Dataset, damage: dict[str, Any]) -> None:
     of = job(dataset, ("µ",))
     good = plan_preparation(of)
-    record = good.record([good.cases[0].record(Intensity(1, 2), 3)]).model_dump(mode="json")
+    record = good.record([good.cases[0].record(Intensity(1, 2), 3, {})]).model_dump(mode="json")
     if None in damage.get("cases", {}).values():
         damage = {"cases": {name: {**record["cases"]["µ"], "scan": name} for name in damage["cases"]}}
     of.folder.record.write_json({**record, **damage})

@@ -214,7 +214,7 @@ def test_a_child_may_have_the_name_of_its_folder(place):
 
 def test_what_says_that_intermediates_are_whole_goes_before_them(place, monkeypatch):
     result = Result(place, "ore")
-    for name in ("border-core.zarr/c/0", "ledger/predict/0/1.json", "stages/predict-0.json"):
+    for name in ("border-core.zarr/c/0", "ledger/predict/0/1.json"):
         (result.work / name).write_text("{}")
     gone = []
     real = Location.remove_tree
