@@ -28,6 +28,7 @@ from ps3d_core.network.bundle import Bundle, load_bundle
 from ps3d_core.network.device import library_bytes
 from ps3d_core.params import BUNDLED, GIB, PredictParams, Resources, SegmentParams
 from ps3d_core.particles import measure, report, table
+from ps3d_core.result import check_result
 from ps3d_core.scan.contrast import require_contrast
 from ps3d_core.scan.reader import scan_dtype
 from ps3d_core.scan.spacing import agreed_spacing
@@ -240,6 +241,7 @@ def plan_segmentation(job: SegmentJob) -> SegmentPlan:
         input_identity=content_identity(image),
         notes=() if is_ours(array) else absences(array),
     )
+    check_result(plan)
     if not job.result.root.exists():  # an earlier run has written its part already
         require_room(job.output, plan.disk_bytes, "give another <output>", "correct the particle size of the scan")
     return plan

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import stat
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -16,7 +15,7 @@ def open_to_read(location: Location) -> BinaryIO:
     """The file at `location`, seekable; only what is read travels. `InputError` when there is none, or no plain one."""
     try:
         if (path := location.local_path) is not None:
-            require_plain(location)
+            location.require_plain()
             return path.open("rb")
         return location.open_reading()
     except (FileNotFoundError, MissingDataError) as error:
@@ -25,20 +24,6 @@ def open_to_read(location: Location) -> BinaryIO:
         raise InputError(f"{location}: a folder where a file is expected; move it elsewhere or rename it") from error
     except PermissionError as error:
         raise InputError(f"{location}: may not be read; ask for the permission or copy the file") from error
-
-
-def require_plain(location: Location) -> None:
-    """Raise `InputError` when a pipe, a socket or a device is there, whose reading may never end or never begin.
-
-    Raises the `OSError` of the system when nothing is there.
-    """
-    path = location.local_path
-    if path is None:
-        return
-    mode = path.stat().st_mode
-    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-        kind = next((name for is_one, name in _SPECIAL if is_one(mode)), "special file")
-        raise InputError(f"{location}: a {kind}, not a file with content of its own; copy the content to a plain file")
 
 
 def size_of(file: BinaryIO) -> int:
@@ -59,11 +44,3 @@ def fill_from(file: BinaryIO, values: npt.NDArray[Any]) -> bool:
             return False
         done += piece
     return True
-
-
-_SPECIAL = (
-    (stat.S_ISFIFO, "pipe"),
-    (stat.S_ISSOCK, "socket"),
-    (stat.S_ISCHR, "device"),
-    (stat.S_ISBLK, "device"),
-)

@@ -14,7 +14,7 @@ import nibabel as nib
 
 from ps3d_core import __version__
 from ps3d_core.errors import Ps3dError
-from ps3d_core.scan.files import open_to_read, require_plain
+from ps3d_core.scan.files import open_to_read
 from ps3d_core.scan.tiff_page import open_tiff, reading
 from ps3d_core.store.location import Location
 from ps3d_core.store.ownership import MARK, is_link, is_own, strangers, zarr_attributes, zarr_is_own
@@ -50,7 +50,7 @@ def tiff_is_marked(file: Location) -> bool:
 def nifti_is_marked(file: Location) -> bool:
     """Whether the NIfTI file, packed or not, was written here; False for what is none or cannot be read."""
     try:
-        require_plain(file)
+        file.require_plain()
         start = file.read_start(_PACKED_START)
         if start.startswith(b"\x1f\x8b"):
             start = zlib.decompressobj(wbits=31).decompress(start, nib.Nifti2Header.sizeof_hdr)

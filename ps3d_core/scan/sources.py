@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ps3d_core.errors import InputError
-from ps3d_core.scan.files import require_plain
 from ps3d_core.scan.nifti import NiftiVolume
 from ps3d_core.scan.nifti_writer import NIFTI_ENDINGS
 from ps3d_core.scan.reader import ScanReader
@@ -36,7 +35,7 @@ def open_scan(source: str | Location, *, allow_gaps: bool = False, series: str |
             return _open_folder(location, allow_gaps=allow_gaps, series=series)
         _refuse_series(location, series)
         return ZarrVolume(location)
-    require_plain(location)
+    location.require_plain()
     _refuse_series(location, series)
     if name.endswith(TIFF_ENDINGS):
         return TiffStack(location)

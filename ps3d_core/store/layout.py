@@ -23,6 +23,7 @@ from ps3d_core.store.ownership import (
     zarr_is_own,
 )
 from ps3d_core.store.publishing import RECEIPT, is_published, withdraw
+from ps3d_core.store.staging import is_unfinished
 
 RUN, WORK, LEASE = "run.json", ".work", ".lease"
 MAX_NAME = 128
@@ -114,6 +115,10 @@ class Dataset:
         image = self.image(name)
         if not image.exists():
             raise MissingDataError(f"scan {name!r}: no image at {image}", "ingest it first (ps3d ingest)")
+        if is_unfinished(image):
+            raise InputError(
+                f"scan {name!r}: its ingest has not ended, or was interrupted, {image}; wait for it, or give it again"
+            )
         return image
 
     def add_scan(self, name: str, spacing: float, particle_size: float, say: Say = lambda text: None) -> None:

@@ -15,6 +15,7 @@ import os
 import posixpath
 import re
 import shutil
+import stat
 import uuid
 import zipfile
 import zlib
@@ -39,6 +40,12 @@ from ps3d_core.store.written import NotingStore, note_write
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _UNREADABLE = (ValueError, LookupError, EOFError, OSError, NotImplementedError, zlib.error, zipfile.BadZipFile)
 _PATTERN = re.compile(r"[*?\[]")
+_SPECIAL = (
+    (stat.S_ISFIFO, "pipe"),
+    (stat.S_ISSOCK, "socket"),
+    (stat.S_ISCHR, "device"),
+    (stat.S_ISBLK, "device"),
+)
 _SAME_STORE: Final = {"s3a": "s3", "local": "file"}
 """Other names that fsspec has for a store."""
 
@@ -135,9 +142,23 @@ class Location:
         modified: datetime = self._fs.modified(self._path)
         return modified.timestamp()
 
+    def require_plain(self) -> None:
+        """Raise `InputError` when a pipe, a socket or a device is there, whose reading may never end or never begin.
+
+        Raises the `OSError` of the system when nothing is there.
+        """
+        path = self.local_path
+        if path is None:
+            return
+        mode = path.stat().st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            kind = next((name for is_one, name in _SPECIAL if is_one(mode)), "special file")
+            raise InputError(f"{self}: a {kind}, not a file with content of its own; copy the content to a plain file")
+
     def read_bytes(self) -> bytes:
         """Content of the file. Raises `MissingDataError` when it is not there."""
         try:
+            self.require_plain()
             return bytes(self._fs.cat_file(self._path))
         except FileNotFoundError as error:
             raise MissingDataError(f"{self}: no such file; check the path or run the step that makes it") from error
@@ -145,6 +166,7 @@ class Location:
     def read_start(self, count: int) -> bytes:
         """The first `count` bytes of the file, or all of them. Raises `MissingDataError` when it is not there."""
         try:
+            self.require_plain()
             return bytes(self._fs.cat_file(self._path, start=0, end=count))
         except FileNotFoundError as error:
             raise MissingDataError(f"{self}: no such file; check the path or run the step that makes it") from error
@@ -298,6 +320,7 @@ class Location:
 
     def _open_reading(self, **options: Any) -> BinaryIO:
         try:
+            self.require_plain()
             return cast(BinaryIO, self._fs.open(self._path, "rb", **options))
         except FileNotFoundError as error:
             raise MissingDataError(f"{self}: no such file; check the path or run the step that makes it") from error

@@ -80,6 +80,7 @@ def _listed(info: Mapping[str, Any]) -> ObjectDigest | None:
 def _read(file: Location) -> ObjectDigest:
     path = file.local_path
     try:
+        file.require_plain()
         opened: Any = file.open_reading() if path is None else path.open("rb")
         with opened as stream:
             md5 = hashlib.file_digest(stream, _new_md5).hexdigest()

@@ -77,7 +77,9 @@ def prepare(place: Path) -> None:
     labels[(z % 12 > 9) | (y % 12 > 9) | (x % 12 > 9)] = 0
     classes = np.where(labels > 0, 2, 0).astype(np.uint8)
     classes[(labels > 0) & (z % 12 % 9 > 1) & (y % 12 % 9 > 1) & (x % 12 % 9 > 1)] = 1
-    for name, values in {"scan": grey, "labels": labels, "classes": classes}.items():
+    arrays = {"scan": grey, "labels": labels, "classes": classes}
+    turned = {f"{name}-turned": np.ascontiguousarray(values[::-1]) for name, values in arrays.items()}
+    for name, values in (arrays | turned).items():
         zarr.create_array(place / f"{name}.zarr", data=values, chunks=(8, 8, 8))
     data = root / "data"
     for name in ("ore", "bare"):
@@ -163,7 +165,21 @@ def kill_at(write: int) -> None:
     sys.addaudithook(heard)
 
 
+def serve() -> None:
+    """Run one command per line of standard input, FOLDER<tab>COMMAND; answer each with its exit status."""
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    print("ready", file=answers)
+    for line in sys.stdin:
+        folder, command = line.rstrip("\n").split("\t")
+        os.chdir(folder)
+        print(run(command), file=answers)
+
+
 if __name__ == "__main__":
+    if sys.argv[1] == "serve":
+        serve()
+        sys.exit()
     if deadly := int(sys.argv[1]):
         kill_at(deadly)
     sys.exit(run(sys.argv[2]))
