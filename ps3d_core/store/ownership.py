@@ -90,10 +90,12 @@ def remove_own(folder: Location, known: re.Pattern[str]) -> None:
 
     The mark goes last, so that an interrupted removal can be repeated.
     """
-    names = [name for name in _files(folder) if known.fullmatch(name) and name != MARK_FILE]
+    files = list(_files(folder))
+    names = [name for name in files if known.fullmatch(name) and name != MARK_FILE]
     if (path := folder.local_path) is None:
         folder.remove_files(names)
-        unmark(folder)
+        if set(files) <= {*names, MARK_FILE}:
+            unmark(folder)
         return
     for name in names:
         (path / name).unlink(missing_ok=True)

@@ -161,13 +161,12 @@ PAIRS = {
 class Server:
     """A process that runs one command after another."""
 
-    def __init__(self, log: Path) -> None:
-        self._log = log
+    def __init__(self) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.integration.writing_commands", "serve"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=log.open("a"),
+            stderr=subprocess.DEVNULL,
             text=True,
             env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"},
         )
@@ -197,9 +196,8 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Server]]:
-    folder = tmp_path_factory.mktemp("servers")
-    servers = [Server(folder / f"{number}.log") for number in range(2)]
+def servers() -> Iterator[list[Server]]:
+    servers = [Server(), Server()]
     yield servers
     for server in servers:
         server.end()
