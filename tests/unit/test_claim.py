@@ -191,12 +191,9 @@ def test_output_appears_whole_or_not_at_all(root):
 def test_what_appears_at_the_place_meanwhile_is_kept(tmp_path):
     root = Location.parse(tmp_path)
     for name, known in (("scan.zarr", ZARR_FILES), ("scan.nii", None)):
-        with (
-            pytest.raises(InputError, match="did not make"),
-            all_or_nothing(Output(root / name, never), known=known) as new,
-        ):
-            new.write_bytes(b"ours")
-            (root / name).write_text("mine")
+        making = all_or_nothing(Output(root / name, never), known=known)
+        with pytest.raises(InputError, match="did not make"):
+            write_while_somebody_else_does(making, root / name)
         assert everything(root) == {name: b"mine"}
         (root / name).remove_tree()
 
