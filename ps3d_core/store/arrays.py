@@ -7,8 +7,9 @@ never silent background. Shards are written whole by one writer: concurrent part
 
 from __future__ import annotations
 
-import uuid
+import json
 from collections.abc import Mapping
+from contextlib import suppress
 from json import JSONDecodeError
 from math import ceil
 from typing import Any, Final, cast
@@ -16,10 +17,13 @@ from typing import Any, Final, cast
 import numpy as np
 import numpy.typing as npt
 import zarr
+from zarr.abc.store import Store
 from zarr.buffer.cpu import NDBuffer
 from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.core.array_spec import ArrayConfigLike
+from zarr.core.buffer import Buffer
 from zarr.errors import ArrayNotFoundError, NodeNotFoundError, NodeTypeValidationError
+from zarr.storage import MemoryStore
 
 from ps3d_core.errors import CorruptDataError, InputError, MissingDataError, Ps3dError
 from ps3d_core.geometry.boxes import Box, Shape
@@ -82,25 +86,8 @@ def create_array(
     `chunks` and `shards` default to `chunk_shape` and `shard_shape`; shards must be whole multiples of chunks. Without
     `sharded`, every chunk is an object of its own.
     """
-    chunks = chunks or chunk_shape(shape)
-    if sharded:
-        shards = shards or shard_shape(shape)
-        if any(s % c for s, c in zip(shards, chunks, strict=True)):
-            raise InputError(f"shards {shards}: must be multiples of the chunks {chunks}; change one of them")
     with writing_to(location):
-        return zarr.create_array(
-            location.zarr_store(),
-            shape=shape,
-            dtype=np.dtype(dtype),
-            chunks=chunks,
-            shards=shards,
-            compressors=[ZstdCodec(level=1), Crc32cCodec()],
-            fill_value=0,
-            dimension_names=AXES,
-            config=_WRITE_ALL,
-            overwrite=overwrite,
-            attributes=dict(attributes or {}),
-        )
+        return _create(location.zarr_store(), shape, dtype, chunks, shards, sharded, overwrite, attributes)
 
 
 def ensure_array(
@@ -117,24 +104,51 @@ def ensure_array(
 
     One whose metadata, attributes aside, are anything else, damaged for instance, goes with all its chunks.
     """
-    file = location / ARRAY_FILE
-    scratch = Location(f"memory://{uuid.uuid4().hex}")
-    try:
-        create_array(scratch, shape, dtype, chunks=chunks, shards=shards, sharded=sharded)
-        wanted = _but_attributes(scratch / ARRAY_FILE)
-    finally:
-        scratch.remove_tree()
-    if file.exists() and _but_attributes(file) == wanted:
-        return False
+    model: dict[str, Buffer] = {}
+    _create(MemoryStore(model), shape, dtype, chunks, shards, sharded)
+    with suppress(MissingDataError):
+        if _but_attributes((location / ARRAY_FILE).read_bytes()) == _but_attributes(model[ARRAY_FILE].to_bytes()):
+            return False
     location.remove_tree()
     create_array(location, shape, dtype, chunks=chunks, shards=shards, sharded=sharded, attributes=attributes)
     return True
 
 
-def _but_attributes(file: Location) -> dict[str, Any] | None:
+def _create(
+    store: Store,
+    shape: Shape,
+    dtype: npt.DTypeLike,
+    chunks: Shape | None,
+    shards: Shape | None,
+    sharded: bool,
+    overwrite: bool = False,
+    attributes: Mapping[str, Any] | None = None,
+) -> zarr.Array[Any]:
+    chunks = chunks or chunk_shape(shape)
+    if sharded:
+        shards = shards or shard_shape(shape)
+        if any(s % c for s, c in zip(shards, chunks, strict=True)):
+            raise InputError(f"shards {shards}: must be multiples of the chunks {chunks}; change one of them")
+    return zarr.create_array(
+        store,
+        shape=shape,
+        dtype=np.dtype(dtype),
+        chunks=chunks,
+        shards=shards,
+        compressors=[ZstdCodec(level=1), Crc32cCodec()],
+        fill_value=0,
+        dimension_names=AXES,
+        config=_WRITE_ALL,
+        overwrite=overwrite,
+        attributes=dict(attributes or {}),
+    )
+
+
+def _but_attributes(text: bytes) -> dict[str, Any] | None:
+    """Metadata of an array without its attributes; None when damaged."""
     try:
-        metadata = file.read_json()
-    except (InputError, MissingDataError):
+        metadata = json.loads(text)
+    except (ValueError, RecursionError):
         return None
     if not isinstance(metadata, dict) or not isinstance(metadata.get("attributes", {}), dict):
         return None

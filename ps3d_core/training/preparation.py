@@ -43,27 +43,28 @@ def prepare_training(job: PreparationJob, progress: Progress = SILENT) -> Prepar
 def finished_preparation(plan: PreparationPlan) -> PreparationRecord | None:
     """The record of an earlier run with the same inputs and parameters, if its result is whole.
 
-    `InputError` when a file is there that is not as it was written: somebody may have corrected it.
+    `InputError` when a file is there that is not as it was written, whatever the parameters: somebody may have
+    corrected it.
     """
     folder = plan.folder
     if not folder.record.exists():
         return None
     earlier = read_preparation(folder.root)
-    if earlier.cases.keys() != {case.name for case in plan.cases}:
-        return None
-    found = (earlier.cases[case.name] for case in plan.cases)
-    cases = [case.record(old.intensity, old.particles, old.files) for case, old in zip(plan.cases, found, strict=True)]
-    if earlier != plan.record(cases) or not folder.dataset_json.exists():
-        return None
-    said = {folder.root / name: digest for case in cases for name, digest in case.files.items()}
+    said = {folder.root / name: digest for case in earlier.cases.values() for name, digest in case.files.items()}
     changed = said.keys() - still_as_written(said)
     if corrected := sorted(file for file in changed if file.exists()):
         raise InputError(
             f"{corrected[0]}: not as it was written; keep it under another name elsewhere, then give the same command "
             "again"
         )
+    if changed or earlier.cases.keys() != {case.name for case in plan.cases}:
+        return None
+    found = (earlier.cases[case.name] for case in plan.cases)
+    cases = [case.record(old.intensity, old.particles, old.files) for case, old in zip(plan.cases, found, strict=True)]
+    if earlier != plan.record(cases) or not folder.dataset_json.exists():
+        return None
     expected = {file for case in plan.cases for file in plan.expected_files(case.name)}
-    return earlier if not changed and expected <= said.keys() else None
+    return earlier if expected <= said.keys() else None
 
 
 @contextmanager
