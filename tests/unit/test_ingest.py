@@ -22,6 +22,7 @@ from ps3d_core.scan.image_writer import write_levels
 from ps3d_core.scan.ingest import ingest
 from ps3d_core.scan.reader import ScanReader
 from ps3d_core.scan.slabs import OVERHEAD, deepest_slab, read_ahead
+from ps3d_core.store import staging
 from ps3d_core.store.arrays import open_array
 from ps3d_core.store.halving import halve
 from ps3d_core.store.layout import Dataset
@@ -357,3 +358,26 @@ def test_full_disk_leaves_nothing(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, ignored)
     assert not (tmp_path / "data").exists()
+
+
+def test_an_ingest_that_was_killed_before_its_entry_is_finished_by_the_next(tmp_path, dataset, monkeypatch):
+    class Killed(BaseException):
+        """Nothing is cleared up after it."""
+
+    def killed(*_args):
+        raise Killed
+
+    folder = str(slices(tmp_path / "scan"))
+    with monkeypatch.context() as patched:
+        patched.setattr(Dataset, "add_scan", killed)
+        patched.setattr(staging, "_take_back", killed)
+        patched.setattr(staging, "remove_own", killed)
+        with pytest.raises(Killed):
+            ingest(folder, dataset, "scan", **SIZES)
+    assert (dataset.image("scan") / "zarr.json").exists()
+    with pytest.raises(InputError, match="its ingest has not ended, or was interrupted"):
+        dataset.require_image("scan")
+    ingest(folder, dataset, "scan", **SIZES)
+    assert np.array_equal(open_image(dataset.require_image("scan"))[:], GREY)
+    assert dataset.scan_info("scan").spacing == SIZES["spacing"]
+    assert (dataset.root / "images").children() == ["scan.zarr"]
