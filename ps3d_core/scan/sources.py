@@ -52,6 +52,10 @@ def open_scan(source: str | Location, *, allow_gaps: bool = False, series: str |
 
 def _open_folder(folder: Location, *, allow_gaps: bool, series: str | None) -> ScanReader:
     names: Sequence[str] = slice_names(folder)
+    if not names and (folder / "images").is_dir():
+        raise InputError(
+            f"{folder}: a dataset, not one volume; give one of its scans, like {folder / 'images' / 'NAME.zarr'}"
+        )
     if not names:
         raise InputError(f"{folder}: no TIFF slices (*.tif, *.tiff) here; give the folder that holds them")
     names = one_series(names, str(folder), series=series, allow_gaps=allow_gaps)

@@ -353,9 +353,10 @@ def _image_attributes(location: Location, group: zarr.Group) -> ImageAttrs:
             return ImageAttrs05.model_validate(attributes["ome"])
         return ImageAttrs04.model_validate(attributes)
     except ValidationError as error:
+        if (other := _other_group(location, {**attributes, **_ome_of(attributes)})) is not None:
+            raise other from error
         raise InputError(
-            _other_group(location, {**attributes, **_ome_of(attributes)})
-            or f"{location}: a Zarr group but not an OME-Zarr 0.4 or 0.5 image ({first_problem(error).text}); "
+            f"{location}: a Zarr group but not an OME-Zarr 0.4 or 0.5 image ({first_problem(error).text}); "
             "give an image, or the array inside the group"
         ) from error
     except UNUSABLE as error:
@@ -367,17 +368,21 @@ def _ome_of(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
     return ome if isinstance(ome, dict) else {}
 
 
-def _other_group(location: Location, attributes: Mapping[str, Any]) -> str | None:
+def _other_group(location: Location, attributes: Mapping[str, Any]) -> InputError | None:
     """What a group is that is no image of a version that is read, and what to give instead."""
     if "plate" in attributes:
-        return f"{location}: a plate of many images; give one of them, {location}/ROW/COLUMN/FIELD"
+        return InputError(f"{location}: a plate of many images; give one of them, {location}/ROW/COLUMN/FIELD")
     if "well" in attributes:
-        return f"{location}: a well of several images; give one of them, {location}/FIELD"
+        return InputError(f"{location}: a well of several images; give one of them, {location}/FIELD")
     if isinstance(names := attributes.get("labels"), list):
-        return f"{location}: a group of label images; give one of them: {', '.join(map(str, names[:8]))[:200]}"
+        return InputError(
+            f"{location}: a group of label images; give one of them: {', '.join(map(str, names[:8]))[:200]}"
+        )
     match attributes.get("multiscales"):
         case [{"version": str(version), "datasets": [{"path": str(path)}, *_]}, *_] if version not in ("0.4", "0.5"):
-            return f"{location}: OME-Zarr {version[:8]!r}; 0.4 and 0.5 are read; give its array, {location}/{path[:80]}"
+            return InputError(
+                f"{location}: OME-Zarr {version[:8]!r}; 0.4 and 0.5 are read; give its array, {location}/{path[:80]}"
+            )
     return None
 
 

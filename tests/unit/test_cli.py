@@ -27,8 +27,11 @@ from ps3d_core.store.arrays import write_box
 from ps3d_core.store.layout import Dataset
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import create_image, image_spacing, is_label_image, open_image
+from ps3d_core.store.publishing import RECEIPT
 
 ROOT = Path(__file__).parents[2]
+
+TABLE = [RECEIPT, "particles.csv", "particles.parquet"]
 
 
 def ps3d(*arguments: str) -> int:
@@ -146,7 +149,7 @@ def test_usage_errors(arguments: list[str], says: str, capsys: pytest.CaptureFix
         (["zscore", "{here}"], "no scans in images/"),
         (["zscore", "{here}", "--name", "a"], "scan 'a': not in"),
         (["model", "info", "{here}"], "no bundle.json"),
-        (["model", "import", "{here}", "{here}/bundle"], "no model of nnU-Net"),
+        (["model", "import", "{here}", "{here}-bundle"], "no model of nnU-Net"),
         (["model", "import", "{here}/model.zip", "{here}/bundle"], "no such file or folder"),
         (
             [
@@ -374,7 +377,11 @@ def test_measure_and_evaluate(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert ps3d("measure", f"{place}/truth.zarr", f"{place}/table") == 0
     assert "2 particles" in capsys.readouterr().out
     assert (tmp_path / "table" / "particles.csv").read_text().count("\n") == 3
-    assert sorted(path.name for path in (tmp_path / "table").iterdir()) == ["particles.csv", "particles.parquet"]
+    assert sorted(path.name for path in (tmp_path / "table").iterdir()) == [
+        RECEIPT,
+        "particles.csv",
+        "particles.parquet",
+    ]
 
     assert ps3d("evaluate", f"{place}/found.zarr", f"{place}/truth.zarr", "--json") == 0
     figures = json.loads(capsys.readouterr().out)
@@ -402,7 +409,7 @@ def test_instances(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert ps3d("instances", f"{place}/bc.zarr", f"{place}/particles.zarr", "--workers", "1", "--memory", "1") == 0
     capsys.readouterr()
     labels_at(place / "mine.zarr", two_cubes())
-    for output, says in (("mine.zarr", "something other"), ("mine.zarr/0", "choose another output or remove it")):
+    for output, says in (("mine.zarr", "something other"), ("mine.zarr/0", "holds what ps3d did not make")):
         assert ps3d("instances", f"{place}/bc.zarr", f"{place}/{output}", "--workers", "1", "--memory", "1") == 2
         assert says in one_line(capsys)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bc.zarr", "mine.zarr", "particles.zarr"]

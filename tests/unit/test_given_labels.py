@@ -16,11 +16,14 @@ from ps3d_core.progress import Noted, Progress
 from ps3d_core.scan.as_image import as_image
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import create_image, image_spacing, open_image
+from ps3d_core.store.publishing import RECEIPT
 from tests.unit.labelled import sums_of, voronoi
 from tests.unit.test_cli import one_line, ps3d
 
 SHAPE = (24, 40, 32)
 LABELS = voronoi(SHAPE, 12, seed=3)
+
+TABLE = [RECEIPT, "particles.csv", "particles.parquet"]
 
 
 @pytest.fixture
@@ -50,7 +53,11 @@ def test_any_format_is_measured_and_evaluated_the_same(given, capsys):
         )
         assert capsys.readouterr().out.startswith(f"{name}: 12 particles")
         tables.append((given / "table" / "particles.csv").read_bytes())
-        assert sorted(path.name for path in (given / "table").iterdir()) == ["particles.csv", "particles.parquet"]
+        assert sorted(path.name for path in (given / "table").iterdir()) == [
+            RECEIPT,
+            "particles.csv",
+            "particles.parquet",
+        ]
         assert ps3d("evaluate", f"{given / name}", f"{given}/bare.zarr", "--json") == 0
         assert json.loads(capsys.readouterr().out)["f1"] == 1
     assert len(set(tables)) == 1

@@ -23,6 +23,7 @@ from ps3d_core.params import InboxParams, SegmentParams
 from ps3d_core.store.lease import sole_run
 from ps3d_core.store.location import Location
 from ps3d_core.store.moving import move_files
+from ps3d_core.store.ownership import mark_own
 
 AT_ONCE = InboxParams(settle_seconds=0)
 LATER = InboxParams(settle_seconds=1000)
@@ -274,6 +275,7 @@ def test_failures_of_one_name_do_not_mix(inbox):
 
 def test_what_a_failed_scan_left_is_removed(inbox):
     def work(scan):
+        mark_own(inbox.dataset.image("ore"))
         (inbox.dataset.image("ore") / "zarr.json").write_text("{}")
         inbox.dataset.add_scan("ore", 0.01, 0.12)
         inbox.dataset.add_scan("other", 0.01, 0.12)
@@ -384,7 +386,7 @@ def test_two_arrivals_of_one_name_one_after_the_other(inbox):
 
 def test_one_that_was_taken_back_makes_room_for_another_of_its_name(inbox):
     def breaks_off(scan):
-        (inbox.result("ore").root / "half").write_text("")
+        (inbox.result("ore").work / "ledger" / "0.json").write_text("")
         raise StoreError("503")
 
     drop(inbox, "a", name="ore")
@@ -392,7 +394,7 @@ def test_one_that_was_taken_back_makes_room_for_another_of_its_name(inbox):
     (inbox.incoming / "a").remove_tree()
     drop(inbox, "b", name="ore")
     assert list(attempt(inbox).done) == ["ore"]
-    assert not (inbox.result("ore").root / "half").exists()
+    assert not inbox.result("ore").work.exists()
 
 
 def test_many_threads_take_each_scan_once(inbox):

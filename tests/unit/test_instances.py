@@ -288,7 +288,7 @@ def test_unusable_parameters(tmp_path):
         ({"min_rel_particle_size": float("nan")}, "0 to 1"),
         ({"block_shape": (0, 4, 4)}, "sides are 1 to 128"),
         ({"block_shape": (150, 4, 4)}, "multiples of 16"),
-        ({"memory_bytes": BASE_BYTES}, "raise --memory"),
+        ({"memory_bytes": BASE_BYTES}, "raise memory"),
     ):
         with pytest.raises(InputError, match=message):
             planned(place, source, **options)

@@ -268,6 +268,6 @@ def test_what_is_at_the_target_is_safe(tmp_path: Path) -> None:
     assert json.loads((target / "bundle.json").read_text())["weights"] == {"0": first.weights[0]}
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.tex").write_text("")
-    with pytest.raises(InputError, match="something else"):
+    with pytest.raises(InputError, match="did not make"):
         import_model(str(source), Location.parse(tmp_path / "thesis"), overwrite=True)
     assert (tmp_path / "thesis" / "chapter.tex").exists()

@@ -68,7 +68,8 @@ def add(dataset: Dataset, name: str, image: Array, labels: Array, particle_voxel
 
 def annotate(dataset: Dataset, name: str, labels: Array) -> None:
     dataset.truth(name).remove_tree()
-    zarr.save_array(str(dataset.truth(name)), labels)
+    whole = {"write_empty_chunks": True}
+    zarr.create_array(str(dataset.truth(name)), data=labels, config=whole)
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ def made(output: Location, scan: str, *, finished: bool, age_days: float) -> Res
     """A result with 30 bytes of intermediates, the last of them so old."""
     result = Result(output, scan)
     (result.work / "ledger" / "predict" / "0.json").write_bytes(b"x" * 10)
-    (result.work / "a.zarr" / "c").write_bytes(b"x" * 20)
+    (result.work / "a.zarr" / "c" / "0").write_bytes(b"x" * 20)
     (result.labels / "zarr.json").write_bytes(b"{}")
     if finished:
         result.run.write_bytes(b"{}")

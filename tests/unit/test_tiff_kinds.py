@@ -174,8 +174,14 @@ def page(width: int, height: int, data: bytes, *, compression: int = 1, bits: in
 PACKED = zlib.compress(bytes(1000))
 ABSURD = {
     "huge": (page(2**31 - 1, 2**31 - 1, b"x" * 16), "truncated"),
-    "huge and packed": (page(2**31 - 1, 2**31 - 1, PACKED, compression=8), "need at least [0-9]+ MiB; cut the scan"),
-    "largest": (page(2**32 - 1, 2**32 - 1, PACKED, compression=8), "need at least [0-9]+ MiB; cut the scan"),
+    "huge and packed": (
+        page(2**31 - 1, 2**31 - 1, PACKED, compression=8),
+        "need at least [0-9]+ MiB; raise --memory, or cut",
+    ),
+    "largest": (
+        page(2**32 - 1, 2**32 - 1, PACKED, compression=8),
+        "need at least [0-9]+ MiB; raise --memory, or cut",
+    ),
     "wide": (page(60000, 60000, PACKED, compression=8), "memory budget 4096 MiB: slices of 60000 x 60000 uint16"),
     "no columns": (page(0, 40, b"x" * 80), "an axis without voxels"),
     "no rows": (page(40, 0, b"x" * 80), "an axis without voxels"),
@@ -202,7 +208,6 @@ def test_absurd_pages_are_refused_in_one_line(tmp_path: Path, kind: str, capsys:
     assert error.count("\n") == 1
     with pytest.raises(InputError, match=says):
         raise InputError(error)
-    assert "--memory" not in error
     assert not (tmp_path / "data").exists()
 
 
@@ -265,10 +270,12 @@ def test_units_of_imagej(tmp_path: Path, unit: str, mm: float | None) -> None:
 
 @pytest.mark.parametrize("ending", [".btf", ".tf8", ".TF2", ".TIF", ".ome.btf"])
 def test_endings(tmp_path: Path, ending: str) -> None:
-    imwrite(tmp_path / f"scan{ending}", GREY, photometric="minisblack", bigtiff=True, metadata={"axes": "ZYX"})
-    assert np.array_equal(read(tmp_path / f"scan{ending}"), GREY)
-    assert np.array_equal(read(tmp_path), GREY)
-    assert main(["export", str(tmp_path), f"{tmp_path}/out{ending}", "--format", "tiff"]) == 0
+    folder = tmp_path / "scan"
+    folder.mkdir()
+    imwrite(folder / f"scan{ending}", GREY, photometric="minisblack", bigtiff=True, metadata={"axes": "ZYX"})
+    assert np.array_equal(read(folder / f"scan{ending}"), GREY)
+    assert np.array_equal(read(folder), GREY)
+    assert main(["export", str(folder), f"{tmp_path}/out{ending}", "--format", "tiff"]) == 0
     with tifffile.TiffFile(tmp_path / f"out{ending}") as tif:
         assert tif.is_bigtiff == (ending != ".TIF")
         assert np.array_equal(tif.asarray(), GREY)
