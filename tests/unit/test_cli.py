@@ -31,8 +31,6 @@ from ps3d_core.store.publishing import RECEIPT
 
 ROOT = Path(__file__).parents[2]
 
-TABLE = [RECEIPT, "particles.csv", "particles.parquet"]
-
 
 def ps3d(*arguments: str) -> int:
     """Exit status of the command, as a shell sees it."""

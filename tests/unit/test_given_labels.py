@@ -23,8 +23,6 @@ from tests.unit.test_cli import one_line, ps3d
 SHAPE = (24, 40, 32)
 LABELS = voronoi(SHAPE, 12, seed=3)
 
-TABLE = [RECEIPT, "particles.csv", "particles.parquet"]
-
 
 @pytest.fixture
 def given(tmp_path):
