@@ -44,8 +44,7 @@ def test_bad_input(
     assert "traceback in" not in err
     assert set(FLAG.findall(errors[0])) <= flags_of(bad.command)
     assert "; " in errors[0]
-    if not bad.leaves_today:
-        assert listing(tmp_path / "here") == before
+    assert listing(tmp_path / "here") == before
 
 
 def flags_of(command: str) -> set[str]:
