@@ -10,10 +10,10 @@ from ps3d_core.errors import Ps3dError
 from ps3d_core.record import read_record
 from ps3d_core.store.claim import Output, check_outputs, fresh_folders, silent, working_in
 from ps3d_core.store.layout import Result
-from ps3d_core.store.lease import Say, forget_ended, sole_run
+from ps3d_core.store.lease import LeaseTakenError, Say, forget_ended, sole_run
 from ps3d_core.store.location import Location
 from ps3d_core.store.ownership import work_is_own, zarr_is_own
-from ps3d_core.store.publishing import adopt, is_published
+from ps3d_core.store.publishing import adopt, is_published, read_receipt
 
 if TYPE_CHECKING:  # it brings torch, which those who look at results do without
     from ps3d_core.plan import SegmentPlan
@@ -23,6 +23,7 @@ def check_result(plan: SegmentPlan) -> None:
     """Raise `InputError` when something that ps3d did not make lies where the result goes, or an input does."""
     inputs = [plan.image, plan.job.dataset.metadata, plan.bundle.location]
     check_outputs(_outputs(plan.job.result), inputs=inputs)
+    read_receipt(plan.job.result.root)
 
 
 @contextmanager
@@ -40,16 +41,21 @@ def result_claimed(plan: SegmentPlan, say: Say = silent) -> Iterator[None]:
     check_result(plan)
     result = plan.job.result
     began = not result.root.exists()
+    noticed = result.lease.exists()
     try:
         with fresh_folders(result.run), sole_run(result.lease, f"scan {plan.job.scan}", say):
             check_result(plan)
             _adopt(result)
             with working_in(result.work, [result.labels], keep=True):
                 yield
+    except LeaseTakenError:
+        raise  # what is there is another run's
     except BaseException:
-        if began and not result.work.exists():
-            result.remove()
-            forget_ended(result.lease)
+        if not result.work.exists():  # nothing that a later run could go on with
+            if began:
+                result.remove()
+            if not noticed:
+                forget_ended(result.lease)
         raise
 
 

@@ -11,7 +11,7 @@ from ps3d_core.store.layout import LEASE, RUN, WORK
 from ps3d_core.store.lease import Say, sole_run
 from ps3d_core.store.location import Location
 from ps3d_core.store.ownership import work_is_own
-from ps3d_core.store.publishing import is_published
+from ps3d_core.store.publishing import is_published, read_receipt
 
 
 @contextmanager
@@ -27,6 +27,7 @@ def table_claimed(output: Location, inputs: Sequence[Location], say: Say = silen
     table = [Output(output / name, is_published) for name in ("particles.csv", "particles.parquet")]
     outputs = [*table, Output(work, work_is_own)]
     check_outputs(outputs, inputs=inputs)
+    read_receipt(output)
     _refuse_result(output)
     with (
         fresh_folders(output / RUN),

@@ -37,7 +37,7 @@ from ps3d_core.store.lease import Say
 from ps3d_core.store.ledger import Ledger, Record, fingerprint
 from ps3d_core.store.location import Location, as_json
 from ps3d_core.store.ome import open_image
-from ps3d_core.store.publishing import adopt, is_published, publish_text
+from ps3d_core.store.publishing import adopt, is_published, publish_text, read_receipt
 from ps3d_core.store.seal import SEAL, sealed, unsealed
 
 VERSION: Final = 1  # of what a block's record says; raise it when that changes
@@ -168,6 +168,7 @@ def zscore_claimed(plan: ZScorePlan, say: Say = silent) -> Iterator[None]:
     """Hold zscore.json and the work folder while the body finds what goes into them."""
     dataset = plan.dataset
     output = Output(dataset.zscore, _is_ours)
+    read_receipt(dataset.root)
     inputs = [scan.image for scan in plan.scans]
     with claimed("z-score", [output], inputs=inputs, say=say), working_in(dataset.zscore_work):
         if dataset.zscore.exists():

@@ -1,21 +1,21 @@
 """Loose files of a result (tables, reports, records), which have no room for a mark of who made them.
 
-What was written is kept beside them, in `RECEIPT`: the SHA-256 of each file, noted before the file appears. So a file
-is known as ps3d's after any crash. One that somebody has changed since is kept under another name before a new one
-takes its place, and one that ps3d never wrote is left alone.
+What was written is kept beside them, in `RECEIPT`: the SHA-256 of each file, noted as pending before the file appears,
+and as written when it has. So a file is known as ps3d's after any crash. One that somebody has changed since is kept
+under another name before a new one takes its place, and one that ps3d never wrote is left alone.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
+import shutil
 from pathlib import Path
 from typing import Final
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from ps3d_core.errors import InputError, MissingDataError
+from ps3d_core.errors import InputError, MissingDataError, NoSpaceError
 from ps3d_core.store.aside import set_aside
 from ps3d_core.store.claim import Output, require_ours
 from ps3d_core.store.location import Location, writing_to
@@ -23,84 +23,67 @@ from ps3d_core.store.ownership import is_link
 
 RECEIPT: Final = ".ps3d-files.json"
 _PIECE: Final = 2**20
-_KEPT: Final = 4  # digests of a file: what lies there after any crash is one of the last
 
-Receipt = dict[str, list[str]]
-_RECEIPT: Final = TypeAdapter(Receipt, config=ConfigDict(strict=True))
+
+class Entry(BaseModel):
+    """What is known of one file: SHA-256 of what lies there, and of what is just about to."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    written: str | None = None
+    pending: str | None = None
+
+
+Receipt = dict[str, Entry]
+_RECEIPT: Final = TypeAdapter(Receipt)
 
 
 def is_published(file: Location) -> bool:
-    """Whether ps3d wrote a file of this name here, whatever has become of it; never true of a link."""
-    return not is_link(file) and file.name in _receipt(file.parent)
+    """Whether ps3d wrote the file that is here, whatever has become of it since; never true of a link."""
+    if is_link(file) or not file.exists():
+        return False
+    entry = read_receipt(file.parent).get(file.name, Entry())
+    # Pending alone says that ps3d was about to write it, and may have been killed before.
+    return entry.written is not None or (entry.pending is not None and _sha256(file) == entry.pending)
 
 
-def publish(file: Location, source: Path) -> Location | None:
-    """Put a copy of the local file `source` at `file`; return where a changed file that lay there is kept, if one did.
+def publish(file: Location, content: bytes | Path) -> Location | None:
+    """Put `content`, or a copy of a local file, at `file`; return where a changed file that lay there is kept, if any.
 
     Raises `InputError` when a file is there that ps3d did not write.
     """
-    folder, digest = file.parent, _sha256(Location.parse(source))
-    receipt = _receipt(folder)
-    kept = None
-    if file.exists() or is_link(file):
-        if not is_published(file):
-            raise InputError(
-                f"{file}: is there already, and ps3d did not make it; move it away or choose another place"
-            )
-        if _sha256(file) not in receipt[file.name]:
-            kept = set_aside(file)
-    receipt[file.name] = [*(one for one in receipt.get(file.name, []) if one != digest), digest][-_KEPT:]
-    (folder / RECEIPT).write_json(receipt)
-    if file.exists() or not _created(file, source):
-        file.upload(source)
+    kept = _out_of_the_way(file)
+    digest = hashlib.sha256(content).hexdigest() if isinstance(content, bytes) else _sha256(Location.parse(content))
+    entry = read_receipt(file.parent).get(file.name, Entry())
+    _note(file, Entry(written=entry.written if file.exists() else None, pending=digest))
+    if file.exists() or not _created(file, content):
+        file.write_bytes(content) if isinstance(content, bytes) else file.upload(content)
+    _note(file, Entry(written=digest))
+    return kept
+
+
+def publish_text(file: Location, text: str) -> Location | None:
+    """Put a UTF-8 text at `file`, as `publish` does."""
+    return publish(file, text.encode("utf-8"))
+
+
+def withdraw(file: Location) -> Location | None:
+    """Remove a published file; return where it is kept when somebody has changed it since. Absence is fine."""
+    kept = _out_of_the_way(file)
+    file.remove_tree()
+    if file.name in read_receipt(file.parent):
+        _note(file, None)
     return kept
 
 
 def adopt(file: Location) -> None:
     """Count a file that is there as published: one of an earlier release, which kept no `RECEIPT`."""
-    receipt = _receipt(file.parent)
-    if file.name not in receipt:
-        (file.parent / RECEIPT).write_json({**receipt, file.name: [_sha256(file)]})
+    if file.name not in read_receipt(file.parent):
+        _note(file, Entry(written=_sha256(file)))
 
 
-def publish_text(file: Location, text: str) -> Location | None:
-    """Put a UTF-8 text at `file`, as `publish` does."""
-    with tempfile.TemporaryDirectory(prefix="ps3d-text-") as folder:
-        source = Path(folder) / "text"
-        source.write_text(text, "utf-8")
-        return publish(file, source)
-
-
-def withdraw(file: Location) -> Location | None:
-    """Remove a published file; return where it is kept when somebody has changed it since. Absence is fine."""
-    if not file.exists():
-        return None
-    require_ours(Output(file, is_published))
-    if _sha256(file) not in _receipt(file.parent)[file.name]:
-        return set_aside(file)
-    file.remove_tree()
-    return None
-
-
-def _created(file: Location, source: Path) -> bool:
-    """Make a new file of a whole copy in one step, if the file system can; nothing is replaced."""
-    if (path := file.local_path) is None:
-        return False
-    temporary = file.parent / f".{file.name}.{os.urandom(16).hex()}.tmp"
-    temporary.upload(source)
-    try:
-        with writing_to(file):
-            os.link(str(temporary), path)
-    except FileExistsError as error:
-        raise InputError(f"{file}: has appeared there meanwhile; move it away or choose another place") from error
-    except OSError:
-        return False
-    finally:
-        temporary.remove_tree()
-    return True
-
-
-def _receipt(folder: Location) -> Receipt:
+def read_receipt(folder: Location) -> Receipt:
+    """What ps3d wrote in `folder`, by name. `InputError` when that cannot be read: it may be somebody's own file."""
     file = folder / RECEIPT
     if not file.exists() and not is_link(file):
         return {}
@@ -110,6 +93,46 @@ def _receipt(folder: Location) -> Receipt:
         raise InputError(
             f"{file}: must say what ps3d wrote in this folder, and cannot be read; restore it, or choose another place"
         ) from error
+
+
+def _out_of_the_way(file: Location) -> Location | None:
+    """Set aside a published file that somebody has changed; return where it is kept, None when it is as it was."""
+    if not file.exists() and not is_link(file):
+        return None
+    require_ours(Output(file, is_published))
+    entry = read_receipt(file.parent)[file.name]
+    return None if _sha256(file) in (entry.written, entry.pending) else set_aside(file)
+
+
+def _note(file: Location, entry: Entry | None) -> None:
+    receipt = read_receipt(file.parent) | ({} if entry is None else {file.name: entry})
+    said = {name: known.model_dump(exclude_none=True) for name, known in receipt.items()}
+    if entry is None:
+        del said[file.name]
+    (file.parent / RECEIPT).write_json(said)
+
+
+def _created(file: Location, content: bytes | Path) -> bool:
+    """Make a new file in one step, if the file system can; nothing is replaced."""
+    if (path := file.local_path) is None:
+        return False
+    temporary = path.with_name(f".{path.name}.{os.urandom(16).hex()}.tmp")
+    try:
+        with writing_to(file):
+            if isinstance(content, bytes):
+                temporary.write_bytes(content)
+            else:
+                shutil.copyfile(content, temporary)
+        os.link(temporary, path)
+    except FileExistsError as error:
+        raise InputError(f"{file}: has appeared there meanwhile; move it away or choose another place") from error
+    except OSError as error:
+        if isinstance(error, NoSpaceError):
+            raise
+        return False  # no links here
+    finally:
+        temporary.unlink(missing_ok=True)
+    return True
 
 
 def _sha256(file: Location) -> str:

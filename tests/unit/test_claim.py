@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import uuid
 
@@ -279,7 +280,23 @@ def test_files_of_others_are_not_published_over(root):
     assert table.read_text() == "ours"
 
 
-@pytest.mark.parametrize("content", ["", "mine", "[]", '{"particles.csv": "no list"}'])
+def test_a_kill_before_a_file_appears_does_not_make_the_users_file_ours(root):
+    table, digest = root / "particles.csv", hashlib.sha256(b"ours").hexdigest()
+    (root / RECEIPT).write_json({"particles.csv": {"pending": digest}})
+    table.write_text("mine")
+    with pytest.raises(InputError, match="did not make"):
+        publish_text(table, "ours")
+    assert table.read_text() == "mine"
+    table.write_text("ours")
+    assert publish_text(table, "new") is None
+    assert table.read_text() == "new"
+    assert withdraw(table) is None
+    table.write_text("mine again")
+    with pytest.raises(InputError, match="did not make"):
+        withdraw(table)
+
+
+@pytest.mark.parametrize("content", ["", "mine", "[]", '{"particles.csv": "no entry"}'])
 def test_an_account_that_cannot_be_read_is_not_written_over(root, content):
     (root / RECEIPT).write_text(content)
     with pytest.raises(InputError, match="cannot be read"):
