@@ -10,9 +10,9 @@ from ps3d_core.errors import Ps3dError
 from ps3d_core.record import read_record
 from ps3d_core.store.claim import Output, check_outputs, fresh_folders, silent, working_in
 from ps3d_core.store.layout import Result
-from ps3d_core.store.lease import LeaseTakenError, Say, forget_ended, sole_run
+from ps3d_core.store.lease import LeaseLostError, LeaseTakenError, Say, forget_ended, holds_lease, sole_run
 from ps3d_core.store.location import Location
-from ps3d_core.store.ownership import work_is_own, zarr_is_own
+from ps3d_core.store.ownership import MARK, is_own, work_is_own, zarr_attributes, zarr_is_own
 from ps3d_core.store.publishing import adopt, is_published, read_receipt
 
 if TYPE_CHECKING:  # it brings torch, which those who look at results do without
@@ -40,22 +40,30 @@ def result_claimed(plan: SegmentPlan, say: Say = silent) -> Iterator[None]:
     """
     check_result(plan)
     result = plan.job.result
-    began = not result.root.exists()
-    noticed = result.lease.exists()
+    began, noticed = not result.root.exists(), result.lease.exists()
     try:
         with fresh_folders(result.run), sole_run(result.lease, f"scan {plan.job.scan}", say):
-            check_result(plan)
-            _adopt(result)
-            with working_in(result.work, [result.labels], keep=True):
-                yield
-    except LeaseTakenError:
+            with _nothing_left(result, began=began):
+                check_result(plan)
+                _adopt(result)
+                with working_in(result.work, [result.labels], keep=True):
+                    yield
+    except (LeaseTakenError, LeaseLostError):
         raise  # what is there is another run's
     except BaseException:
-        if not result.work.exists():  # nothing that a later run could go on with
-            if began:
-                result.remove()
-            if not noticed:
-                forget_ended(result.lease)
+        if not (noticed or result.work.exists()):
+            forget_ended(result.lease)
+        raise
+
+
+@contextmanager
+def _nothing_left(result: Result, *, began: bool) -> Iterator[None]:
+    """Remove a result that the body `began` when it fails with nothing that a later run could go on with."""
+    try:
+        yield
+    except BaseException:
+        if began and not result.work.exists() and holds_lease():
+            result.remove()
         raise
 
 
@@ -65,10 +73,16 @@ def _outputs(result: Result) -> list[Output]:
 
     files = (result.table_parquet, result.table_csv, result.report, result.run)
     return [
-        Output(result.labels, zarr_is_own),
+        Output(result.labels, _labels_are_own),
         Output(result.work, work_is_own),
         *(Output(file, is_ours) for file in files),
     ]
+
+
+def _labels_are_own(labels: Location) -> bool:
+    """Whether the label image was made, or begun, by a segmentation: ps3d makes other Zarrs too."""
+    about = zarr_attributes(labels).get(MARK)
+    return zarr_is_own(labels) and (is_own(labels) or (isinstance(about, dict) and "fingerprint" in about))
 
 
 def _adopt(result: Result) -> None:

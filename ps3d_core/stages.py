@@ -30,7 +30,9 @@ from ps3d_core.progress import SILENT, Progress
 from ps3d_core.record import RunRecord, make_record, read_record, write_record
 from ps3d_core.store.arrays import ensure_array
 from ps3d_core.store.aside import set_aside
+from ps3d_core.store.content import keep_changed, note_content
 from ps3d_core.store.digest import GONE, Digest
+from ps3d_core.store.identity import require_unchanged
 from ps3d_core.store.lease import Say, confirm_lease, is_held, require_lease, sole_run
 from ps3d_core.store.ledger import Ledger
 from ps3d_core.store.location import Location
@@ -146,6 +148,7 @@ def label_scan(plan: SegmentPlan, found: Summary, progress: Progress = SILENT) -
 
     def label() -> Summary:
         labels, resources = plan.job.result.labels, plan.job.resources
+        keep_changed(labels, progress.note)
         _ensure_labels(plan)
         resampling = plan_resampling(
             _network_labels(plan),
@@ -165,6 +168,7 @@ def label_scan(plan: SegmentPlan, found: Summary, progress: Progress = SILENT) -
             progress=progress,
             ledger=Ledger(plan.work, "pyramid", plan.labels_fingerprint),
         )
+        note_content(labels)
         return summary
 
     return _once(plan, "labels", label)
@@ -225,6 +229,7 @@ def report_scan(plan: SegmentPlan, progress: Progress = SILENT) -> Summary:
 def finish_run(plan: SegmentPlan, summaries: dict[str, Summary]) -> RunRecord:
     """Write run.json and, unless the job keeps it, remove the work folder."""
     confirm_lease()  # whoever took over may be at the ledgers
+    require_unchanged({plan.image: plan.input_identity})
     predicted, found, labelled = summaries["predict"], summaries["instances"], summaries["labels"]
     counts = {
         "particles": labelled["particles"],
@@ -350,7 +355,8 @@ def _ensure_labels(plan: SegmentPlan) -> None:
     """Have a label image for this fingerprint, with one level; what another run left there goes."""
     labels, attributes = plan.job.result.labels, {MARK: {"fingerprint": plan.labels_fingerprint}}
     about: dict[str, Any] = {"spacing": plan.spacing, "name": plan.job.scan, "label": True, "attributes": attributes}
-    if is_whole(labels) and zarr_attributes(labels).get(MARK) == attributes[MARK]:
+    made_for = zarr_attributes(labels).get(MARK)
+    if is_whole(labels) and isinstance(made_for, dict) and made_for.get("fingerprint") == plan.labels_fingerprint:
         ensure_array(labels / "0", plan.scale.scan_shape, "uint32")
         # Written anew, because coarser levels are made from what it says.
         write_metadata(labels, [plan.scale.scan_shape], **about)

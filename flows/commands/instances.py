@@ -41,9 +41,10 @@ def run(args: argparse.Namespace) -> None:
     from flows.inputs import array_in
     from flows.terminal import shown
     from ps3d_core.instances.labels import border_core_to_instances
-    from ps3d_core.instances.output import keep_corrected, note_content
     from ps3d_core.params import InstancesParams, Resources
     from ps3d_core.store.claim import Output, claimed, working_in
+    from ps3d_core.store.content import keep_changed, note_content
+    from ps3d_core.store.identity import identities, require_unchanged
     from ps3d_core.store.location import Location
     from ps3d_core.store.ownership import work_is_own, zarr_is_own
 
@@ -57,8 +58,8 @@ def run(args: argparse.Namespace) -> None:
         claimed("instances", claims, inputs=[given], say=progress.note),
         working_in(work, [output]),
     ):
-        if (kept := keep_corrected(output)) is not None:
-            progress.note(f"{output}: not as it was written; kept as {kept}, and made again")
+        keep_changed(output, progress.note)
+        before = identities([given])
         summary = border_core_to_instances(
             array_in(args.border_core, work, progress, memory_bytes=resources.memory_bytes),
             output,
@@ -68,6 +69,7 @@ def run(args: argparse.Namespace) -> None:
             runner=resources.blocks_runner(),
             progress=progress,
         )
+        require_unchanged(before)
         note_content(output)
     print(
         f"{summary.particles} particles from {summary.cores} cores ({summary.small_cores} small ones became border), "

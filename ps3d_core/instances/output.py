@@ -8,7 +8,6 @@ voxel of an older state is taken for a new one.
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from math import ceil
 from typing import Any, Final, cast
 
@@ -19,16 +18,12 @@ from ps3d_core.errors import InputError, MissingDataError
 from ps3d_core.geometry.blocks import BlockGrid
 from ps3d_core.geometry.boxes import Shape
 from ps3d_core.store.arrays import create_array, ensure_array, object_shape, open_array
-from ps3d_core.store.aside import set_aside
+from ps3d_core.store.content import forget_content
 from ps3d_core.store.ledger import Ledger
 from ps3d_core.store.location import Location
-from ps3d_core.store.ownership import zarr_attributes
-from ps3d_core.store.whole import digest_of
 
 RESULT: Final = "ps3d_result"
 LEDGER: Final = "ps3d_ledger"
-CONTENT: Final = "ps3d_content"
-"""Attribute of an output that is finished: the digest of its chunks, by which a correction by hand is known."""
 
 
 def claim_output(location: Location, shape: Shape, result: str, ledger: Ledger) -> zarr.Array[Any]:
@@ -42,7 +37,7 @@ def claim_output(location: Location, shape: Shape, result: str, ledger: Ledger) 
 
     """
     array = _existing(location)
-    attributes: dict[str, Any] = {RESULT: result, LEDGER: ledger.fingerprint, CONTENT: None}
+    attributes: dict[str, Any] = {RESULT: result, LEDGER: ledger.fingerprint}
     if array is None or array.shape != shape:
         ledger.clear()
         # In one step: an array that is left without them would be somebody else's.
@@ -50,20 +45,8 @@ def claim_output(location: Location, shape: Shape, result: str, ledger: Ledger) 
     if array.attrs.get(LEDGER) == ledger.fingerprint and array.attrs.get(RESULT) == result:
         return array
     ledger.clear()
-    return array.update_attributes(attributes)
-
-
-def note_content(location: Location) -> None:
-    """Say of the array at `location` that it is finished as it is."""
-    open_array(location, writable=True).update_attributes({CONTENT: asdict(digest_of(location / "c"))})
-
-
-def keep_corrected(location: Location) -> Location | None:
-    """Set aside a finished output that somebody has changed since; return where it is kept, None for any other."""
-    noted = zarr_attributes(location).get(CONTENT)
-    if noted is None or noted == asdict(digest_of(location / "c")):
-        return None
-    return set_aside(location)
+    forget_content(location)
+    return open_array(location, writable=True).update_attributes(attributes)
 
 
 def refuse_foreign(location: Location) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ps3d_core.errors import CorruptDataError, InputError, MissingDataError
 from ps3d_core.store.faults import unusable_place
-from ps3d_core.store.lease import Say, sole_run
+from ps3d_core.store.lease import Say, holds_lease, sole_run
 from ps3d_core.store.location import Location
 from ps3d_core.store.ownership import (
     WORK_FILES,
@@ -52,7 +52,7 @@ def working_in(work: Location, outputs: Sequence[Location] = (), *, keep: bool =
     try:
         yield
     except BaseException as error:
-        if began and is_given(error):
+        if began and is_given(error) and holds_lease():
             remove_own(work, WORK_FILES)
             for place in made:
                 remove_own(place, ZARR_FILES)
@@ -99,6 +99,7 @@ def check_outputs(outputs: Iterable[Output], *, inputs: Iterable[Location] = ())
     for output in outputs:
         for given in inputs:
             require_apart(output.place, given)
+        _require_outside_zarr(output.place)
         require_ours(output)
 
 
@@ -121,6 +122,15 @@ def require_apart(output: Location, given: Location) -> None:
         raise InputError(f"{output}: lies inside the input {given}; choose a place outside of it")
     if _holds(output, given):
         raise InputError(f"{output}: the input {given} lies inside it; choose another place")
+
+
+def _require_outside_zarr(place: Location) -> None:
+    """Raise `InputError` when `place` would lie inside a Zarr, of which it is no part."""
+    above = place.parent
+    while above.name and above != above.parent:
+        if any((above / file).exists() for file in ("zarr.json", ".zarray", ".zgroup")):
+            raise InputError(f"{place}: lies inside the Zarr {above}; choose a place outside of it")
+        above = above.parent
 
 
 def lease_of(place: Location) -> Location:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ps3d_core.errors import InputError
 from ps3d_core.store.ledger import fingerprint
 from ps3d_core.store.location import Location
 
@@ -17,6 +18,18 @@ def content_identity(location: Location) -> str:
     """
     objects = location.find()
     return fingerprint(sorted((name, info["size"], _version(info)) for name, info in objects.items()))
+
+
+def identities(inputs: Iterable[Location]) -> dict[Location, str]:
+    """What the `inputs` are now, for `require_unchanged`; those on web servers, which list nothing, are left out."""
+    return {place: content_identity(place) for place in inputs if place.scheme not in ("http", "https")}
+
+
+def require_unchanged(before: Mapping[Location, str]) -> None:
+    """Raise `InputError` when an input is no longer what it was: what was made of it would be of two."""
+    for place, identity in before.items():
+        if content_identity(place) != identity:
+            raise InputError(f"{place}: was changed while it was read; give the same command again")
 
 
 def _version(info: Mapping[str, Any]) -> str:

@@ -89,6 +89,8 @@ class Mark:
     number: int
     what: str
     """What is worked on, for messages."""
+    token: str
+    """Of the run itself: somebody may have removed its signs, and numbers began again."""
 
     @property
     def is_overtaken(self) -> bool:
@@ -99,7 +101,10 @@ class Mark:
         return not self._is_last()
 
     def _is_last(self) -> bool:
-        return max(_numbers(self.place), default=0) == self.number
+        if max(_numbers(self.place), default=0) != self.number:
+            return False
+        owner = _read_owner(_file(self.place, self.number))
+        return owner is None or owner.token == self.token
 
 
 class LeaseLostError(Ps3dError):
@@ -270,6 +275,15 @@ def confirm_lease() -> None:
         lease.confirm()
 
 
+def holds_lease() -> bool:
+    """Whether the run that this is part of still has its place, after a look at the store; so does one without any."""
+    try:
+        confirm_lease()
+    except (LeaseLostError, OSError):
+        return False
+    return True
+
+
 def lease_mark() -> Mark | None:
     """What this run holds, to be given to those who work for it in other threads and processes."""
     lease = _held.get()
@@ -294,6 +308,8 @@ def _lost(mark: Mark) -> LeaseLostError:
 
 
 def _take(place: Location, what: str, say: Say, *, tidy: bool) -> _Lease:
+    if (path := place.local_path) is not None and path.is_symlink():
+        raise InputError(f"{place}: is a link; runs say there that they work on {what}; remove it")
     seen = set(_numbers(place))
     last = max(seen, default=0)
     if last:
@@ -310,7 +326,7 @@ def _take(place: Location, what: str, say: Say, *, tidy: bool) -> _Lease:
         # While we looked, others have come and gone and taken their files with them: the number was free, not ours.
         mine.remove_tree()
         raise _taken(None, what)
-    return _Lease(Mark(place, last + 1, what), owner, tidy=tidy)
+    return _Lease(Mark(place, last + 1, what, owner.token), owner, tidy=tidy)
 
 
 def _require_dead(file: Location, what: str, say: Say) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
@@ -24,10 +24,12 @@ _CHUNK: Final = re.compile(r"(.+)/c(?:/\d+)+")
 _NOTHING: Final = Digest.of_objects({})
 
 
-def digest_of(place: Location) -> Digest:
-    """The digest of the file or folder at `place`; one of no objects when nothing is there."""
+def digest_of(place: Location, without: Collection[str] = ()) -> Digest:
+    """The digest of the file or folder at `place`, but for the names `without`; of no objects when nothing is there."""
     found = {
-        name: info for name, info in place.find().items() if not any(part.startswith(".") for part in name.split("/"))
+        name: info
+        for name, info in place.find().items()
+        if name not in without and not any(part.startswith(".") for part in name.split("/"))
     }
 
     def of_one(name: str) -> ObjectDigest:

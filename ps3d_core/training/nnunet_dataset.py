@@ -21,8 +21,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ps3d_core.scan.marks import nifti_is_marked
-from ps3d_core.store.location import Location
+from ps3d_core.store.location import Location, as_json
 from ps3d_core.store.ownership import is_link, is_own, strangers
+from ps3d_core.store.publishing import publish_text
 from ps3d_core.training.preparation_record import FILE, Layout
 
 ENDING: Final = ".nii.gz"
@@ -32,7 +33,7 @@ CLASSES: Final = ("background", "core", "border")
 
 TRAINING_FILES: Final = re.compile(
     r"(imagesTr|labelsTr|labelsTr_instance)/\.?[^/]+\.nii\.gz(\.lease/\d+\.json|\.[0-9a-f]{32}\.ps3d/.*)?"
-    r"|boxesTr/[^/]+\.json|dataset\.json|ps3d\.json|\.ps3d\.json|\.work/.*|\.lease/\d+\.json"
+    r"|boxesTr/[^/]+\.json|dataset\.json(\.kept-\d+)?|ps3d\.json|\.ps3d(-files)?\.json|\.work/.*|\.lease/\d+\.json"
     r"|(.*/)?\.[^/]+\.[0-9a-f]{32}\.tmp"
 )
 """Names below a folder of training data."""
@@ -116,9 +117,8 @@ class TrainingFolder:
 
     def write_dataset_json(self, cases: Sequence[str]) -> None:
         """Tell nnU-Net of these cases."""
-        self.dataset_json.write_json(
-            _dataset_json_v2(self, cases) if self.layout == "nnunet-v2" else _dataset_json_v1(self, cases)
-        )
+        content = _dataset_json_v2(self, cases) if self.layout == "nnunet-v2" else _dataset_json_v1(self, cases)
+        publish_text(self.dataset_json, as_json(content))
 
 
 def _dataset_json_v2(folder: TrainingFolder, cases: Sequence[str]) -> dict[str, Any]:

@@ -14,11 +14,11 @@ from contextlib import contextmanager
 from ps3d_core.errors import InputError
 from ps3d_core.progress import SILENT, Progress
 from ps3d_core.store.claim import Output, check_outputs, fresh_folders, is_given, silent
-from ps3d_core.store.lease import Say, sole_run
-from ps3d_core.store.location import Location
+from ps3d_core.store.lease import Say, holds_lease, sole_run
 from ps3d_core.store.ownership import MARK_FILE, WORK_FILES, mark_own, remove_own, work_is_own
+from ps3d_core.store.publishing import withdraw
 from ps3d_core.store.whole import still_as_written
-from ps3d_core.training.nnunet_dataset import TRAINING_FILES, file_is_own
+from ps3d_core.training.nnunet_dataset import TRAINING_FILES, TrainingFolder, file_is_own
 from ps3d_core.training.preparation_plan import PreparationJob, PreparationPlan, plan_preparation
 from ps3d_core.training.preparation_record import CaseRecord, PreparationRecord, read_preparation, write_preparation
 from ps3d_core.training.prepared_scan import part_ledger, prepare_scan
@@ -76,25 +76,21 @@ def preparation_claimed(plan: PreparationPlan, say: Say = silent) -> Iterator[No
     folder = plan.folder
     inputs = [volume.place for case in plan.cases for volume in (case.scan.image, case.scan.labels)]
     check_outputs([Output(folder.root, folder.is_own), Output(folder.work, work_is_own)], inputs=inputs)
-    with (
-        fresh_folders(folder.root / MARK_FILE),
-        unless_begun(folder.root),
-        sole_run(folder.lease, str(folder.root), say),
-    ):
+    began = not folder.root.exists()
+    with fresh_folders(folder.root / MARK_FILE), sole_run(folder.lease, str(folder.root), say), unless(began, folder):
         mark_own(folder.root)
         mark_own(folder.work)
         yield
 
 
 @contextmanager
-def unless_begun(root: Location) -> Iterator[None]:
-    """Remove what the body made below `root` when it fails because of its input, if nothing was there before."""
-    began = not root.exists()
+def unless(began: bool, folder: TrainingFolder) -> Iterator[None]:
+    """Remove what the body made when it fails because of its input, if nothing was there before it `began`."""
     try:
         yield
     except BaseException as error:
-        if began and is_given(error):
-            remove_own(root, TRAINING_FILES)
+        if began and is_given(error) and holds_lease():
+            remove_own(folder.root, TRAINING_FILES)
         raise
 
 
@@ -115,7 +111,7 @@ def begin_preparation(plan: PreparationPlan) -> None:
                 found = part_ledger(plan, name, "labels", case.labels_fingerprint)
                 found.keep({"particles": case.particles}, labels)
     folder.record.remove_tree()
-    folder.dataset_json.remove_tree()
+    withdraw(folder.dataset_json)
     for name in plan.dropped:
         for file in filter(file_is_own, folder.files(name)):
             file.remove_tree()

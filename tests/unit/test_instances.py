@@ -18,9 +18,10 @@ from ps3d_core.errors import InputError, MissingDataError
 from ps3d_core.geometry.boxes import Box
 from ps3d_core.instances import classes
 from ps3d_core.instances.labels import border_core_to_instances, run_instances
-from ps3d_core.instances.output import claim_output, keep_corrected, note_content
+from ps3d_core.instances.output import claim_output
 from ps3d_core.instances.plan import BASE_BYTES
 from ps3d_core.store.arrays import create_array, open_array, read_box
+from ps3d_core.store.content import keep_changed, note_content
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import create_image
 from tests.unit.instances_runs import MEMORY, blobs, labels_of, planned, stored
@@ -363,11 +364,13 @@ def test_particles_that_somebody_corrected_are_kept(tmp_path):
     output = Location.parse(tmp_path / "particles.zarr")
     array = create_array(output, (4, 4, 4), np.uint32, attributes={"ps3d_result": "a"})
     array[:] = 1
-    assert keep_corrected(output) is None, "not finished"
+    said: list[str] = []
+    keep_changed(output, said.append)  # not finished
     note_content(output)
-    assert keep_corrected(output) is None, "as it was written"
+    keep_changed(output, said.append)  # as it was written
+    assert said == []
     zarr.open_array(tmp_path / "particles.zarr", mode="r+")[0, 0, 0] = 7
-    kept = keep_corrected(output)
-    assert kept is not None
-    assert zarr.open_array(str(kept), mode="r")[0, 0, 0] == 7
+    keep_changed(output, said.append)
+    assert len(said) == 1
+    assert zarr.open_array(tmp_path / "particles.zarr.kept-1", mode="r")[0, 0, 0] == 7
     assert not output.exists()
