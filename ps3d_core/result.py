@@ -42,12 +42,15 @@ def result_claimed(plan: SegmentPlan, say: Say = silent) -> Iterator[None]:
     result = plan.job.result
     began, noticed = not result.root.exists(), result.lease.exists()
     try:
-        with fresh_folders(result.run), sole_run(result.lease, f"scan {plan.job.scan}", say):
-            with _nothing_left(result, began=began):
-                check_result(plan)
-                _adopt(result)
-                with working_in(result.work, [result.labels], keep=True):
-                    yield
+        with (
+            fresh_folders(result.run),
+            sole_run(result.lease, f"scan {plan.job.scan}", say),
+            _nothing_left(result, began=began),
+        ):
+            check_result(plan)
+            _adopt(result)
+            with working_in(result.work, [result.labels], keep=True):
+                yield
     except (LeaseTakenError, LeaseLostError):
         raise  # what is there is another run's
     except BaseException:

@@ -22,6 +22,10 @@ for name in [name for name in os.environ if name.startswith("PREFECT_")]:
     del os.environ[name]
 os.environ["DO_NOT_TRACK"] = "1"
 
+# Programs of the tests (`python -m tests.integration.small_run`) are found from any folder: processes of ps3d do not
+# look for modules where they are started.
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")]))
+
 
 @pytest.fixture(scope="session", autouse=True)
 def own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:

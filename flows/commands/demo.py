@@ -7,6 +7,8 @@ import time
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ps3d_core.phantom.params import PhantomParams
     from ps3d_core.progress import Progress
     from ps3d_core.store.layout import Dataset
@@ -82,30 +84,46 @@ def demo_params() -> PhantomParams:
 
 
 def make_scan(place: Location, data: Dataset, truth: Dataset, progress: Progress) -> None:
-    """The scan with its truth, as slices, and ingested from these. What an earlier demo finished is kept."""
+    """The scan with its truth, as slices, and ingested from these. What an earlier demo finished is kept.
+
+    Raises `InputError` when anything lies in the way that is not an earlier demo's.
+    """
+    from functools import partial
+
+    from ps3d_core.errors import InputError
     from ps3d_core.phantom.write import write_phantom
     from ps3d_core.scan.export import export
     from ps3d_core.scan.ingest import ingest
     from ps3d_core.scan.marks import slices_are_marked
-    from ps3d_core.store.claim import Output, check_outputs
+    from ps3d_core.store.aside import set_aside
+    from ps3d_core.store.claim import Output, check_outputs, claimed
     from ps3d_core.store.ledger import Ledger, fingerprint
-    from ps3d_core.store.ownership import ZARR_FILES, mark_own, remove_own, work_is_own, zarr_is_own
+    from ps3d_core.store.ownership import mark_own, work_is_own, zarr_is_own
+    from ps3d_core.store.whole import digest_of
 
     params, slices, work = demo_params(), place / "slices", place / ".demo"
     scans = [Output(each, zarr_is_own) for each in (truth.image(SCAN), truth.truth(SCAN), data.image(SCAN))]
-    check_outputs([*scans, Output(slices, slices_are_marked), Output(work, work_is_own)])
-    mark_own(work)
-    done = Ledger(work, "demo", fingerprint(params.model_dump()))
-    finished = done.finished()
-    if 0 not in finished:
-        for old in scans:  # of another release
-            remove_own(old.place, ZARR_FILES)
-        write_phantom(params, truth.root, SCAN, spacing=SPACING_MM, progress=progress)
-        done.record(0, {"step": "phantom"})
-    if 1 not in finished:
-        export(truth.image(SCAN), slices, format="tiff", overwrite=True, progress=progress)
-        done.record(1, {"step": "slices"})
-    if 2 not in finished:
-        size = params.particle_size_voxels * SPACING_MM
-        ingest(str(slices), data, SCAN, spacing=SPACING_MM, particle_size=size, overwrite=True, progress=progress)
-        done.record(2, {"step": "ingest"})
+    outputs = [*scans, Output(slices, slices_are_marked)]
+    check_outputs(outputs)
+    with claimed("demo", [Output(work, work_is_own)], say=progress.note):
+        if not work.exists() and (there := [output.place for output in outputs if output.place.exists()]):
+            raise InputError(f"{there[0]}: is there already, and no demo made it", "choose another <workdir>")
+        mark_own(work)
+        mm, size = SPACING_MM, params.particle_size_voxels * SPACING_MM
+        steps: dict[str, tuple[list[Location], Callable[..., object]]] = {
+            "phantom": (
+                [truth.image(SCAN), truth.truth(SCAN)],
+                partial(write_phantom, params, truth.root, SCAN, spacing=mm),
+            ),
+            "slices": ([slices], partial(export, truth.image(SCAN), slices, format="tiff")),
+            "ingest": ([data.image(SCAN)], partial(ingest, str(slices), data, SCAN, spacing=mm, particle_size=size)),
+        }
+        for step, (made, make) in steps.items():
+            done = Ledger(work, step, fingerprint(params.model_dump()))
+            if done.kept() is not None:
+                continue
+            if not (truth.root / f".phantom-{SCAN}").exists():  # else it was interrupted, and goes on
+                for old in made:  # of another release, or changed by hand
+                    set_aside(old)
+            make(progress=progress)
+            done.keep({}, {output: digest_of(output) for output in made})

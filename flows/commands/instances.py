@@ -24,7 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "output",
         metavar="OUTPUT",
-        help="Zarr array of particle ids to make, uint32; an existing array of another origin is refused",
+        help="Zarr array of particle ids to make, uint32; one that ps3d did not make is never replaced",
     )
     parser.add_argument(
         "--min-rel-particle-size",

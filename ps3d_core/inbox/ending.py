@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from ps3d_core.errors import OF_THE_INPUT, InputError, Ps3dError
@@ -76,7 +77,7 @@ def judged(
 
 def succeed(claim: Claim, params: InboxParams) -> None:
     """The results are there: move the source to done/, or mark it as done where it is."""
-    folder = None if params.leave_sources else f"done/{claim.label}"
+    folder = None if params.leave_sources else _free(claim.inbox, f"done/{claim.label}")
     _end(claim, Ending(folder=folder))
 
 
@@ -110,11 +111,15 @@ def _begin(claim: Claim) -> None:
 
 
 def _fail(claim: Claim, reason: str) -> str:
-    folder = f"failed/{claim.label}"
-    if (claim.inbox.prefix / folder).exists():
-        folder = f"{folder}-{claim.digest[:8]}"  # an earlier one of this name stays
+    folder = _free(claim.inbox, f"failed/{claim.label}")
     _end(claim, Ending(folder=folder, reason=reason))
     return folder
+
+
+def _free(inbox: Inbox, folder: str) -> str:
+    """`folder`, or the first of FOLDER-2, FOLDER-3, ... that nothing is at: earlier ones of this name stay."""
+    names = (folder if number == 1 else f"{folder}-{number}" for number in count(1))
+    return next(name for name in names if not (inbox.prefix / name).exists())
 
 
 def _end(claim: Claim, ending: Ending) -> None:

@@ -7,11 +7,12 @@ from contextlib import contextmanager
 
 from ps3d_core.errors import InputError
 from ps3d_core.store.claim import Output, check_outputs, fresh_folders, silent, working_in
+from ps3d_core.store.identity import identities, require_unchanged
 from ps3d_core.store.layout import LEASE, RUN, WORK
 from ps3d_core.store.lease import Say, sole_run
 from ps3d_core.store.location import Location
 from ps3d_core.store.ownership import work_is_own
-from ps3d_core.store.publishing import is_published, read_receipt
+from ps3d_core.store.publishing import is_published, read_receipt, withdraw
 
 
 @contextmanager
@@ -36,7 +37,14 @@ def table_claimed(output: Location, inputs: Sequence[Location], say: Say = silen
         _refuse_result(output)
         check_outputs(outputs)
         with working_in(work):
+            before = identities(inputs)
             yield work
+            try:
+                require_unchanged(before)
+            except InputError:
+                for file in table:
+                    withdraw(file.place)
+                raise
 
 
 def _refuse_result(output: Location) -> None:

@@ -11,7 +11,7 @@ import threading
 from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -23,16 +23,19 @@ from ps3d_core.phantom.render import Phantom
 from ps3d_core.progress import SILENT, Progress
 from ps3d_core.store.arrays import create_array, open_array, read_box, shard_shape, write_box
 from ps3d_core.store.claim import Output, claimed
+from ps3d_core.store.content import keep_changed, note_content, was_changed
 from ps3d_core.store.layout import Dataset
 from ps3d_core.store.ledger import Ledger, Record, fingerprint
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import create_image, is_whole, open_image
 from ps3d_core.store.ownership import (
+    MARK,
     WORK_FILES,
+    is_own,
     mark_own,
-    remove_if_empty,
     remove_own,
     work_is_own,
+    zarr_attributes,
     zarr_is_own,
 )
 from ps3d_core.store.room import require_room
@@ -56,7 +59,7 @@ def write_phantom(
     does nothing. Raises InputError when another scan of this name is there, or anything that ps3d did not make.
     """
     target = Dataset(dataset)
-    image, truth, work = target.image(name), target.truth(name), dataset / ".work" / f"phantom-{name}"
+    image, truth, work = target.image(name), target.truth(name), dataset / f".phantom-{name}"
     outputs = [Output(image, zarr_is_own), Output(truth, zarr_is_own), Output(work, work_is_own)]
     with claimed("phantom", outputs, say=progress.note):
         return _write(params, target, name, spacing, work, runner, progress)
@@ -75,13 +78,15 @@ def _write(
     image, truth = target.image(name), target.truth(name)
     done = work / "phantom.json"
     begun = _ours(done, mark)
-    if image.exists() and not begun:
-        finished = _finished(image, mark)
-        if finished is None:
-            raise InputError(f"{image}: a scan is already there", "remove it", "give another <name>")
-        return finished
-    if truth.exists() and not begun:
-        raise InputError(f"{truth}: labels are already there", "remove them", "give another <name>")
+    for place, what in ((image, "a scan is"), (truth, "labels are")):
+        if place.exists() and not is_own(place) and _made_for(place) != mark:
+            raise InputError(f"{place}: {what} already there", "remove it", "give another <name>")
+    if not begun:
+        whole = not (was_changed(image) or was_changed(truth)) and truth.exists() and name in target.read_metadata()
+        if whole and (particles := _finished(image, mark)) is not None:
+            return particles
+        for place in (image, truth):
+            keep_changed(place, progress.note)
     bytes_per_voxel = 2 * 4 + np.dtype(params.dtype).itemsize  # ids as they are drawn and as they are numbered, values
     require_room(target.root, bytes_per_voxel * prod(params.shape), "give a smaller <shape>")
     grid = BlockGrid(params.shape, shard_shape(params.shape))
@@ -90,10 +95,12 @@ def _write(
         mark_own(work)
         create_array(work / "labels.zarr", params.shape, np.uint32)
         done.write_json({"fingerprint": mark})
-    if not is_whole(image):
-        create_image(image, params.shape, params.dtype, spacing=spacing, name=name)
-    if not is_whole(truth):
-        create_image(truth, params.shape, np.uint32, spacing=spacing, name=name, label=True)
+    about = {MARK: {"phantom": mark}}
+    options: dict[str, Any] = {"spacing": spacing, "name": name, "overwrite": True, "attributes": about}
+    if not (begun and is_whole(image)):
+        create_image(image, params.shape, params.dtype, **options)
+    if not (begun and is_whole(truth)):
+        create_image(truth, params.shape, np.uint32, label=True, **options)
 
     render = _RenderBlock(params, image, work)
     ledger = Ledger(work, "phantom", mark)
@@ -103,9 +110,9 @@ def _write(
     run_blocks("truth", list(grid), _NumberBlock(truth, work), ledger=ledger, runner=runner, progress=progress)
     target.add_scan(name, spacing, params.particle_size_voxels * spacing)
     _finish(image, mark, params, particles)
+    for place in (image, truth):
+        note_content(place)
     remove_own(work, WORK_FILES)
-    if (above := work.parent.local_path) is not None:
-        remove_if_empty(above)
     return particles
 
 
@@ -163,6 +170,12 @@ def _number(grid: BlockGrid, work: Location) -> int:
     dense = np.where(present, np.cumsum(present), 0).astype(np.uint32)
     (work / "dense.npz").write_arrays(dense=dense)
     return int(present.sum())
+
+
+def _made_for(place: Location) -> object:
+    """Fingerprint of the phantom that a Zarr belongs to; None for any other."""
+    about = zarr_attributes(place).get(MARK)
+    return about.get("phantom") if isinstance(about, dict) else None
 
 
 def _note(image: Location) -> Location:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Generator
 from contextlib import ExitStack, closing
+from functools import partial
 from typing import Any, Literal
 
 import numpy.typing as npt
@@ -25,6 +26,7 @@ from ps3d_core.scan.tiff_writer import SLICE_NAME, write_tiff, write_tiff_slices
 from ps3d_core.store.arrays import SHARD
 from ps3d_core.store.claim import Output, claimed, is_empty_folder
 from ps3d_core.store.halving import method_for
+from ps3d_core.store.identity import identities, require_unchanged
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import Spacing, write_metadata
 from ps3d_core.store.ownership import ZARR_FILES, is_own, zarr_is_own
@@ -79,13 +81,15 @@ def export(
     with claimed("export", [output], inputs=[origin], say=progress.note), ExitStack() as stack:
         if target.exists() and not is_empty_folder(target) and not is_own(target) and not overwrite:
             raise InputError(f"{target}: already exists", "replace it with <overwrite>", "choose another destination")
+        before = identities([origin])
         reader = stack.enter_context(open_scan(origin, allow_gaps=allow_gaps, series=series))
         size = given or reader.spacing
         if size and (note := spacing_note(size)) is not None:
             progress.note(note)
         for note in reader.notes:
             progress.note(f"{reader.description}: {note}")
-        with all_or_nothing(output, known=known) as place, progress.stage(title, reader.shape[0], "slices") as stage:
+        making = all_or_nothing(output, known=known, finish=partial(require_unchanged, before))
+        with making as place, progress.stage(title, reader.shape[0], "slices") as stage:
             if format == "zarr":
                 _write_zarr(reader, place, size, target.name, label=label, memory_bytes=memory_bytes, stage=stage)
             else:

@@ -30,6 +30,7 @@ from ps3d_core.scan.sources import open_scan
 from ps3d_core.scan.whole_labels import as_labels
 from ps3d_core.store.claim import Output, claimed
 from ps3d_core.store.halving import method_for
+from ps3d_core.store.identity import identities, require_unchanged
 from ps3d_core.store.layout import Dataset
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import GROUP_FILE, open_image, write_metadata
@@ -88,13 +89,18 @@ def ingest(
             raise InputError(
                 f"scan {name!r}: already in {dataset.root}", "replace it with <overwrite>", "give another <name>"
             )
+        before = identities([origin])
         reader = stack.enter_context(open_scan(origin, allow_gaps=allow_gaps, series=series))
         spacing = _checked_spacing(reader, spacing, progress)
         _check_particle_size(reader.shape, spacing, particle_size)
         _tell(reader, reader.notes, progress)
         content = _Content()
         method = method_for(reader.dtype, label=False)
-        enter = partial(dataset.add_scan, name, spacing, particle_size, progress.note)
+
+        def enter() -> None:
+            require_unchanged(before)
+            dataset.add_scan(name, spacing, particle_size, progress.note)
+
         with (
             all_or_nothing(output, finish=enter) as place,
             progress.stage("ingest", reader.shape[0], "slices") as stage,
@@ -162,6 +168,7 @@ def ingest_labels(
         scan_shape = tuple(open_image(dataset.require_image(name)).shape)
         if (target / GROUP_FILE).exists() and not overwrite:
             raise InputError(f"scan {name!r}: already has labels, {target}", "replace them with <overwrite>")
+        before = identities([origin])
         reader = stack.enter_context(as_labels(open_scan(origin, allow_gaps=allow_gaps, series=series)))
         if reader.shape != scan_shape:
             raise InputError(
@@ -177,7 +184,8 @@ def ingest_labels(
             sizes.add(slab)
 
         method = method_for(reader.dtype, label=True)
-        with all_or_nothing(output) as place, progress.stage("ingest", reader.shape[0], "slices") as stage:
+        making = all_or_nothing(output, finish=partial(require_unchanged, before))
+        with making as place, progress.stage("ingest", reader.shape[0], "slices") as stage:
             shapes = write_levels(reader, place, method=method, memory_bytes=memory_bytes, stage=stage, inspect=look)
             if not sizes.highest:
                 raise InputError(

@@ -31,11 +31,9 @@ def slices_are_marked(folder: Location) -> bool:
     """Whether all that lies in `folder` are TIFF slices that were written here, or a broken-off writing of such."""
     if is_link(folder) or not folder.is_dir() or strangers(folder, SLICE_FILES):
         return False
-    if is_own(folder):
-        return True
-    slices = [folder / name for name in folder.children()]
+    slices = [folder / name for name in folder.children() if not name.startswith(".")]
     with ThreadPoolExecutor(_READERS, "marks") as threads:
-        return bool(slices) and all(threads.map(tiff_is_marked, slices))
+        return (bool(slices) or is_own(folder)) and all(threads.map(tiff_is_marked, slices))
 
 
 def tiff_is_marked(file: Location) -> bool:

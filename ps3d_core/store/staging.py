@@ -23,6 +23,7 @@ from typing import Final
 
 from ps3d_core.errors import InputError
 from ps3d_core.store.claim import Output, fresh_folders, is_empty_folder, require_ours
+from ps3d_core.store.identity import content_identity
 from ps3d_core.store.location import Location, writing_to
 from ps3d_core.store.ownership import ZARR_FILES, is_own, mark_own, remove_own, unmark
 
@@ -74,7 +75,7 @@ def _recover(output: Output, known: re.Pattern[str] | None) -> None:
             stage.remove_tree()
         elif is_own(stage):
             stage.remove_tree()
-    if known is not None and target.local_path is None and is_own(target):
+    if known is not None and target.local_path is None and is_own(target) and output.is_ours(target):
         remove_own(target, known)
 
 
@@ -99,10 +100,13 @@ def _in_place(target: Location, known: re.Pattern[str] | None, finish: Callable[
 def _beside(output: Output, known: re.Pattern[str] | None, finish: Callable[[], None]) -> Iterator[Location]:
     target = output.place
     stage = target.parent / f".{target.name}.{uuid.uuid4().hex}.ps3d"
+    before = _what_is_there(target)
     mark_own(stage)
     try:
         yield stage / "new"
         require_ours(output)
+        if _what_is_there(target) != before:
+            raise InputError(f"{target}: somebody else has written there meanwhile; give the same command again")
         (stage / _WHOLE).write_text(f"{target}\n")
     except BaseException:
         stage.remove_tree()
@@ -168,6 +172,11 @@ def _replace_objects(output: Output, new: Location, known: re.Pattern[str] | Non
     mark_own(target)
     new.copy_files({name: name for name in new.find(hidden=True)}, target)
     unmark(target)
+
+
+def _what_is_there(target: Location) -> str | None:
+    """What tells what lies at `target` from anything else; None when nothing does, or an empty folder."""
+    return content_identity(target) if target.exists() and not is_empty_folder(target) else None
 
 
 def _is_there(target: Location, known: re.Pattern[str] | None) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -115,7 +114,6 @@ def test_a_file_of_the_users_survives_a_kill_and_what_follows(bench: Bench, name
         place = bench.fresh()
         killed = subprocess.run(
             [sys.executable, "-m", "tests.integration.writing_commands", str(deadly), COMMANDS[name]],
-            env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
             capture_output=True,
             text=True,
             check=False,

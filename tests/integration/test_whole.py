@@ -22,6 +22,7 @@ from ps3d_core.record import read_record
 from ps3d_core.store import ome
 from ps3d_core.store.arrays import create_array
 from ps3d_core.store.ome import create_image, open_image
+from ps3d_core.store.ownership import mark_own
 from tests.integration.damage_campaign import job_in, make_inputs, result_of
 
 CHUNK = "ore.zarr/0/c/0/0/0"
@@ -129,6 +130,7 @@ def test_a_record_that_says_nothing_reliable_is_no_record(job, finished, change)
 
 
 def test_what_a_killed_run_left_goes_with_the_next_call(job):
+    mark_own(job.result.work)
     (job.result.work / "border-core.zarr" / "zarr.json").write_text("{}")
     segment(job_at(job.output.parent, keep_work=True))
     assert job.result.work.exists()

@@ -35,7 +35,7 @@ def test_writes_image_truth_and_metadata(tmp_path, rendered, workers):
     info = dataset.scan_info("sand 2.5um")
     assert info.spacing == 0.02
     assert info.particle_size == pytest.approx(0.28)
-    assert not (root / ".work" / "phantom-sand 2.5um").exists()
+    assert not (root / ".phantom-sand 2.5um").exists()
 
 
 def test_a_killed_run_goes_on_and_a_finished_one_does_nothing(tmp_path, rendered, monkeypatch):

@@ -1,0 +1,56 @@
+"""Whether a Zarr that ps3d finished is still what it was: somebody may have corrected it by hand.
+
+The digest of everything below it is kept among its own attributes, so it travels with the Zarr and outlives the run's
+record. What was changed is set aside before something new takes its place.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any, Final
+
+from ps3d_core.store.aside import set_aside
+from ps3d_core.store.lease import Say
+from ps3d_core.store.location import Location
+from ps3d_core.store.ownership import MARK, zarr_attributes
+from ps3d_core.store.whole import digest_of
+
+_METADATA: Final = "zarr.json"
+_CONTENT: Final = "content"
+
+
+def note_content(place: Location) -> None:
+    """Say of the group or array at `place` that it is finished as it is."""
+    _write(place, asdict(digest_of(place, without=(_METADATA,))))
+
+
+def forget_content(place: Location) -> None:
+    """Say of the group or array at `place` that it is in the making again."""
+    if _CONTENT in _about(place):
+        _write(place, None)
+
+
+def was_changed(place: Location) -> bool:
+    """Whether a Zarr that was finished is no longer as it was; False for one that never was, or is not there."""
+    noted = _about(place).get(_CONTENT)
+    return noted is not None and noted != asdict(digest_of(place, without=(_METADATA,)))
+
+
+def keep_changed(place: Location, say: Say) -> None:
+    """Set aside a finished Zarr that was changed since, and say so."""
+    if was_changed(place):
+        say(f"{place}: not as it was written; kept as {set_aside(place)}, and made again")
+
+
+def _about(place: Location) -> dict[str, Any]:
+    about = zarr_attributes(place).get(MARK)
+    return about if isinstance(about, dict) else {}
+
+
+def _write(place: Location, content: dict[str, Any] | None) -> None:
+    metadata = (place / _METADATA).read_json()
+    about = {key: value for key, value in _about(place).items() if key != _CONTENT}
+    if content is not None:
+        about[_CONTENT] = content
+    metadata["attributes"][MARK] = about
+    (place / _METADATA).write_json(metadata)
