@@ -66,14 +66,16 @@ def test_after_kill_9(tmp_path: Path, expected: dict[str, bytes], dies_at: str) 
     assert not (folder / "ps3d.json").exists()
     assert not (folder / "dataset.json").exists()
     visible = contents(folder)
-    files = {name: content for name, content in visible.items() if not name.startswith(".work")}
+    files = {
+        name: content for name, content in visible.items() if not any(part.startswith(".") for part in name.split("/"))
+    }
     assert files.items() <= expected.items()
     before = {name: (folder / name).local_path.stat().st_mtime_ns for name in files}
 
     assert main(arguments) == 0
     assert contents(folder) == expected
     assert {name: (folder / name).local_path.stat().st_mtime_ns for name in before} == before
-    assert not list((tmp_path / "killed").rglob("*.partial"))
+    assert not list((tmp_path / "killed").rglob("*.ps3d"))
 
 
 _RUN = """

@@ -407,7 +407,7 @@ def test_instances(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert ps3d("instances", f"{place}/bc.zarr", f"{place}/particles.zarr", "--workers", "1", "--memory", "1") == 0
     capsys.readouterr()
     labels_at(place / "mine.zarr", two_cubes())
-    for output, says in (("mine.zarr", "something other"), ("mine.zarr/0", "holds what ps3d did not make")):
+    for output, says in (("mine.zarr", "something other"), ("mine.zarr/0", "lies inside the Zarr")):
         assert ps3d("instances", f"{place}/bc.zarr", f"{place}/{output}", "--workers", "1", "--memory", "1") == 2
         assert says in one_line(capsys)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bc.zarr", "mine.zarr", "particles.zarr"]
