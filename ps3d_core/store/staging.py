@@ -70,11 +70,11 @@ def _recover(output: Output, known: re.Pattern[str] | None) -> None:
     target = output.place
     for name in _neighbours(target):
         stage = target.parent / name
+        if not is_own(stage):
+            continue
         if (stage / _WHOLE).exists():
             _put(output, stage, known)
-            stage.remove_tree()
-        elif is_own(stage):
-            stage.remove_tree()
+        stage.remove_tree()
     if known is not None and target.local_path is None and is_own(target) and output.is_ours(target):
         remove_own(target, known)
 
