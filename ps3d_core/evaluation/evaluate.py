@@ -44,7 +44,8 @@ def evaluate(
 
     Blocks finished in `work` are not counted again; without it a temporary folder of this machine serves, which
     workers on other machines cannot see. `block_shape` is chosen to fit `memory_bytes` of all workers together when
-    absent; no figure depends on it. What looks like a mask or a background is noted. Raises `InputError` when the shapes differ or an image holds no labels.
+    absent; no figure depends on it. What looks like a mask or a background is noted. Raises `InputError` when the
+    shapes differ or an image holds no labels.
     """
     arrays = open_image(prediction), open_image(truth)
     if arrays[0].shape != arrays[1].shape:

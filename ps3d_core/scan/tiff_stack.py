@@ -54,8 +54,8 @@ class TiffStack(ScanReader):
             shape = (len(one_by_one), *one_by_one[0].shape) if one_by_one else volume_shape(series, self._name)
             self.shape = scan_shape(shape, self._name)
             self.dtype = kind.dtype
-            self.spacing, doubt = tiff_spacing(self._tif)
-            self.notes = (*kind.notes, *filter(None, (axes_note(series), doubt)))
+            self.spacing, self.spacing_doubt = tiff_spacing(self._tif)
+            self.notes = (*kind.notes, *filter(None, (axes_note(series), self.spacing_doubt)))
             self._offset = None if one_by_one else series.dataoffset
             self._pages: list[TiffPage | TiffFrame] = []
             if self._offset is None:
