@@ -49,7 +49,7 @@ def doubt_about(parts: Iterable[LabelSums], shape: Shape) -> Doubt | None:
     if (problem := strewn.problem()) is not None:
         return Doubt(problem, certain=True)
     if strewn.labels == 1:
-        text = f"one label only, {largest}, in {most / total:.0%} of the volume; a mask has to be split into particles"
+        text = f"one label only, {largest}, in {most / total:.0%} of the volume: a mask, to be split into particles?"
         return Doubt(text, certain=around or most > FILLS * total)  # one particle has room around it
     if most > FILLS * total:
         return Doubt(filling(largest, most / total), certain=around)
