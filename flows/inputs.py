@@ -48,12 +48,12 @@ def spacing_of(source: Location) -> float:
     from ps3d_core.scan.sources import is_zarr, open_scan
 
     if is_zarr(source):
-        spacing = image_spacing(source)
+        spacing, problem = image_spacing(source), "the source does not say its spacing"
     else:
         with open_scan(source) as reader:
-            spacing = reader.spacing
+            spacing, problem = reader.spacing, reader.without_spacing
     if spacing is None:
-        raise InputError(f"{source}: does not say its spacing", "give <spacing> in mm")
+        raise InputError(f"{source}: {problem}", "give <spacing> in mm")
     if max(spacing) > min(spacing) * (1 + SAME):
         raise InputError(f"{source}: spacing {spacing} mm; must be the same along all axes", "give <spacing> in mm")
     return spacing[0]

@@ -7,6 +7,7 @@ than 0") name neither the value nor a remedy.
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import isnan
 from typing import Any, Final, NamedTuple
 
 from pydantic import ValidationError
@@ -61,6 +62,8 @@ def first_problem(error: ValidationError, called: Callable[[str], str] = str) ->
         return Problem(f"{where} is missing", "add it")
     if kind == "extra_forbidden":
         return Problem(f"{where} is not known here", "remove it, or correct its spelling")
+    # Compared with any limit nan is found to be beyond it.
+    kind = "finite_number" if isinstance(value, float) and isnan(value) else kind
     wanted, remedy = _wanted(kind, str(first["msg"]), first.get("ctx", {}))
     # Of a whole object, our own words name the field that is wrong.
     given = f"{where} {_shown(value)}: " if where else "" if kind == "value_error" else f"{_shown(value)}: "

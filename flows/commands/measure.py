@@ -25,6 +25,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--spacing", type=voxel_mm, metavar="MM", help="edge of a voxel, mm (default: what LABELS says)"
     )
+    parser.add_argument(
+        "--any-labels",
+        action="store_true",
+        help="measure labels that hardly are particles, too: a mask, classes, a numbered background",
+    )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -45,7 +50,8 @@ def run(args: argparse.Namespace) -> None:
             image=None if args.image is None else image_in(args.image, work, progress),
             spacing=spacing,
             work=work,
-            foreign=True,
+            foreign=str(given),
+            any_labels=args.any_labels,
             progress=progress,
         )
     size = summary.by_volume

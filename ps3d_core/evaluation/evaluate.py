@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final, cast
 
 import numpy as np
+import numpy.typing as npt
 
 from ps3d_core.blockwise import Runner, run_blocks
 from ps3d_core.errors import InputError
@@ -17,6 +18,7 @@ from ps3d_core.evaluation.metrics import Evaluation, evaluate_contingency
 from ps3d_core.geometry.blocks import Block, BlockGrid, block_shape_for
 from ps3d_core.geometry.boxes import Shape
 from ps3d_core.progress import SILENT, Progress
+from ps3d_core.scan.label_checks import FILLS, filling
 from ps3d_core.store.arrays import read_box
 from ps3d_core.store.granule import reading_granule, require_chunk_fits
 from ps3d_core.store.identity import content_identity
@@ -42,7 +44,8 @@ def evaluate(
 
     Blocks finished in `work` are not counted again; without it a temporary folder of this machine serves, which
     workers on other machines cannot see. `block_shape` is chosen to fit `memory_bytes` of all workers together when
-    absent; no figure depends on it. Raises `InputError` when the shapes differ or an image holds no labels.
+    absent; no figure depends on it. What looks like a mask or a background is noted. Raises `InputError` when the
+    shapes differ or an image holds no labels.
     """
     arrays = open_image(prediction), open_image(truth)
     if arrays[0].shape != arrays[1].shape:
@@ -67,7 +70,22 @@ def evaluate(
         ledger = Ledger(folder, "evaluate", identity)
         run_blocks("evaluate", list(grid), count, ledger=ledger, runner=runner, progress=progress)
         table = merge(count.table(block) for block in grid)
+    for name, labels in (("prediction", table.prediction), ("truth", table.truth)):
+        if (doubt := _doubt_about(labels, table.voxels)) is not None:
+            progress.note(f"{name}: {doubt}")
     return evaluate_contingency(table)
+
+
+def _doubt_about(labels: npt.NDArray[np.int64], voxels: npt.NDArray[np.int64]) -> str | None:
+    """What a person should hear of an image in which nothing but a mask or a background seems to be labelled.
+
+    It is not refused: a prediction may be as bad as that.
+    """
+    present, rows = np.unique(labels, return_inverse=True)
+    sizes = np.where(present > 0, np.bincount(rows, voxels, len(present)), 0)
+    if (largest := sizes.max()) > FILLS * voxels.sum():
+        return filling(int(present[sizes.argmax()]), largest / voxels.sum())
+    return f"one label only, {present[-1]}: a mask?" if np.count_nonzero(sizes) == 1 else None
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from ps3d_core.geometry.boxes import Box, Shape
 from ps3d_core.particles.distribution import SizeDistribution, size_distribution
 from ps3d_core.particles.exact_sums import MAX_VALUES
 from ps3d_core.particles.label_index import Labels, as_labels
-from ps3d_core.particles.plausible import questions_about
+from ps3d_core.particles.plausible import doubt_about
 from ps3d_core.particles.shape import particle_columns
 from ps3d_core.particles.sums import LabelSums, merge
 from ps3d_core.particles.table import arrow_table, write_table
@@ -100,7 +100,8 @@ def measure_particles(
     runner: Runner | None = None,
     memory_bytes: int = 2**31,
     identity: str | None = None,
-    foreign: bool = False,
+    foreign: str | None = None,
+    any_labels: bool = False,
     progress: Progress = SILENT,
 ) -> ParticleSummary:
     """Measure all particles; write particles.parquet and particles.csv below `output`.
@@ -116,7 +117,9 @@ def measure_particles(
         runner: where blocks are evaluated.
         memory_bytes: budget of all workers together.
         identity: what tells the contents of both images from others; worked out from the stores when absent.
-        foreign: somebody gave the labels; they are refused when they are no particles, and notes ask about the rest.
+        foreign: what the labels are called when somebody gave them; they are refused when they are no particles but
+            grey values, a mask, classes or a numbered background, and a note asks where particles may look so, too.
+        any_labels: a note in place of that refusal.
         progress: listener.
 
     Raises `InputError` for images that do not fit together and labels that cannot be, `CorruptDataError` for an
@@ -134,9 +137,14 @@ def measure_particles(
         identity=identity,
     )
     records = measure_blocks(plan, runner=runner, progress=progress)
-    if foreign:
-        for question in questions_about(merged_sums(plan, records), plan.grid.shape, str(labels)):
-            progress.note(question)
+    if foreign is not None and (doubt := doubt_about(merged_sums(plan, records), plan.grid.shape)) is not None:
+        if doubt.certain and not any_labels:
+            raise InputError(
+                f"{foreign}: {doubt.text}",
+                "give one number per particle and 0 for background",
+                "measure them as they are with <any_labels>",
+            )
+        progress.note(f"{foreign}: {doubt.text}")
     totals = _Totals(plan)
     rows = write_table(totals.tables(records), output / "particles.parquet", output / "particles.csv")
     if n_particles is not None and rows != n_particles:

@@ -1,61 +1,72 @@
 """Whether labels that somebody gave are particles at all, by where the voxels of each label lie.
 
-A particle is in one place, the voxels of a grey value are strewn over the scan. Grey values, masks and classes may be
-of the same type as labels and say nothing else in their metadata, and all of them have a table.
+A particle is in one place, the voxels of a grey value are strewn over the scan, and classes lie in one place together.
+Grey values, masks and classes may be of the same type as labels and say nothing else in their metadata, and all of
+them have a table.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import combinations
 from math import prod
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from ps3d_core.errors import InputError
 from ps3d_core.geometry.boxes import Shape
 from ps3d_core.particles.sums import LabelSums
+from ps3d_core.scan.label_checks import FILLS, Strewn, filling
 
-STREWN: Final = 30
-"""A label fills less of its bounding box than one in so many; thin flakes across the diagonal fill more."""
-MANY: Final = 100
-FEW_VOXELS: Final = 2.0
-"""Voxels per label, in the mean, that are not exceeded where nearly each voxel has a value of its own."""
+_MOST_CLASSES: Final = 10
+_SAME_PLACE: Final = 0.5  # intersection over union of boxes
+
+_Box = tuple[npt.NDArray[Any], npt.NDArray[Any]]
 
 
-def questions_about(parts: Iterable[LabelSums], shape: Shape, name: str) -> list[str]:
-    """What to ask a person about the labels of a volume of `shape`, of which `parts` are the sums by rising label.
+class Doubt(NamedTuple):
+    """What speaks against labels being particles."""
 
-    `InputError` when they are no particles but grey values.
-    """
-    labels = voxels = strewn = 0
-    boxes: dict[int, tuple[npt.NDArray[Any], npt.NDArray[Any]]] = {}
-    around: list[int] = []
+    text: str
+    certain: bool
+    """False where particles may look so, too."""
+
+
+def doubt_about(parts: Iterable[LabelSums], shape: Shape) -> Doubt | None:
+    """Why the labels of a volume of `shape` may be no particles; `parts` are their sums by rising label."""
+    strewn, total = Strewn(), prod(shape)
+    boxes: dict[int, _Box] = {}
+    largest, most, around = 0, 0, False
     for part in parts:
         size = np.prod(part.high.astype(np.float64) - part.low + 1, axis=1)
-        labels += len(part.labels)
-        voxels += int(part.voxels.sum())
-        strewn += int(part.voxels[size > STREWN * part.voxels].sum())
-        for row in range(min(3 - len(boxes), len(part.labels))):
+        strewn.add(part.voxels, size)
+        for row in range(min(_MOST_CLASSES + 1 - len(boxes), len(part.labels))):
             boxes[int(part.labels[row])] = part.low[row], part.high[row]
-        everywhere = (size == prod(shape)) & (part.voxels > prod(shape) / 2)
-        around += part.labels[everywhere].tolist()
-    if 2 * strewn > voxels or (labels > MANY and voxels < FEW_VOXELS * labels):
-        raise InputError(
-            f"{name}: {labels} labels of {voxels / labels:.1f} voxels each, strewn over the volume: grey values, not "
-            "particles; give a label image"
-        )
-    if around and labels > 1:
-        return [f"label {around[0]} lies around all others; background has to be 0, is it the background?"]
-    if labels == 2 and set(boxes) == {1, 2} and _overlap(*boxes.values()) > 0.5:
-        return ["labels 1 and 2 only, in the same place: are they border-core classes, for ps3d instances?"]
-    if labels == 1:
-        return [f"one label only, {next(iter(boxes))}; a mask of all particles has to be split into them first"]
-    return []
+        if len(part.labels) and part.voxels.max() > most:
+            row = int(part.voxels.argmax())
+            largest, most, around = int(part.labels[row]), int(part.voxels[row]), bool(size[row] == total)
+    if (problem := strewn.problem()) is not None:
+        return Doubt(problem, certain=True)
+    if strewn.labels == 1:
+        text = f"one label only, {largest}, in {most / total:.0%} of the volume: a mask, to be split into particles?"
+        return Doubt(text, certain=around or most > FILLS * total)  # one particle has room around it
+    if most > FILLS * total:
+        return Doubt(filling(largest, most / total), certain=around)
+    if 1 < len(boxes) <= _MOST_CLASSES and _all_in_one_place(list(boxes.values())):
+        if set(boxes) == {1, 2}:
+            text = "labels 1 and 2 only, in the same place: are they border-core classes, for ps3d instances?"
+        else:
+            text = f"labels {', '.join(map(str, boxes))} only, all in the same place: are they classes?"
+        return Doubt(text, certain=len(boxes) > 2)  # a few crooked neighbours may lie so
+    return None
 
 
-def _overlap(one: tuple[npt.NDArray[Any], npt.NDArray[Any]], other: tuple[npt.NDArray[Any], npt.NDArray[Any]]) -> float:
+def _all_in_one_place(boxes: Sequence[_Box]) -> bool:
+    return all(_overlap(one, other) > _SAME_PLACE for one, other in combinations(boxes, 2))
+
+
+def _overlap(one: _Box, other: _Box) -> float:
     """Intersection over union of two boxes, given by their first and last voxels."""
     sides = np.minimum(one[1], other[1]) - np.maximum(one[0], other[0]) + 1
     common = float(np.prod(np.maximum(sides, 0)))

@@ -6,7 +6,7 @@ import re
 from collections.abc import Generator
 from contextlib import ExitStack, closing
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
@@ -33,6 +33,14 @@ from ps3d_core.store.ownership import ZARR_FILES, is_own, zarr_is_own
 from ps3d_core.store.staging import all_or_nothing
 
 Format = Literal["tiff", "nifti", "zarr"]
+
+_ENDINGS: Final = {
+    "tiff": TIFF_ENDINGS,
+    "nifti": NIFTI_ENDINGS,
+    "zarr": (".zarr",),
+    "picture": (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".jp2"),
+}
+"""What a name that ends so is taken for."""
 
 
 class ExportSummary(BaseModel):
@@ -135,6 +143,13 @@ def _counted(reader: ScanReader, memory_bytes: int, stage: Stage) -> Generator[n
 
 def _check_name(target: Location, form: Format) -> None:
     name = target.name.lower()
+    meant = next((other for other, endings in _ENDINGS.items() if name.endswith(endings)), form)
+    if meant not in (form, "picture"):
+        raise InputError(
+            f"{target}: named like {meant}, to be written as {form}", "correct <format>", "name it otherwise"
+        )
+    if meant == "picture":
+        raise InputError(f"{target}: named like a picture, which is not written; name it like TIFF, NIfTI or a Zarr")
     if form == "nifti" and not name.endswith(NIFTI_ENDINGS):
         raise InputError(f"{target}: a NIfTI file must end in .nii or .nii.gz; name it so")
     if form == "tiff" and name.endswith(TIFF_ENDINGS) and target.local_path is None:

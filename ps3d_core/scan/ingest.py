@@ -94,7 +94,7 @@ def ingest(
         spacing = _checked_spacing(reader, spacing, progress)
         _check_particle_size(reader.shape, spacing, particle_size)
         _tell(reader, reader.notes, progress)
-        content = _Content()
+        content = _Content(str(origin))
         method = method_for(reader.dtype, label=False)
 
         def enter() -> None:
@@ -180,7 +180,10 @@ def ingest_labels(
 
         def look(start: int, slab: npt.NDArray[Any]) -> None:
             if (low := int(slab.min())) < 0:
-                raise InputError(f"slices from {start}: label {low}; must be 0 or above; mend the labels")
+                raise InputError(
+                    f"{origin}: label {low} in slices {start} to {start + len(slab) - 1}; must be 0 or above; mend the "
+                    "labels"
+                )
             sizes.add(slab)
 
         method = method_for(reader.dtype, label=True)
@@ -210,7 +213,8 @@ def ingest_labels(
 class _Content:
     """Digest and range of the voxels, gathered as they stream by in C order."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
+        self._name = name
         self._digest = hashlib.sha256()
         self._minimum: Any = np.inf
         self._maximum: Any = -np.inf
@@ -219,8 +223,8 @@ class _Content:
         low, high = slab.min(), slab.max()
         if not (isfinite(low) and isfinite(high)):
             raise InputError(
-                f"slices {start} to {start + len(slab) - 1}: grey values that are infinite or not a number; replace "
-                "them, for example with the value of air"
+                f"{self._name}: grey values that are infinite or not a number in slices {start} to "
+                f"{start + len(slab) - 1}; replace them, for example with the value of air"
             )
         self._digest.update(slab.data)
         self._minimum, self._maximum = min(self._minimum, low), max(self._maximum, high)
@@ -247,7 +251,7 @@ def _checked_spacing(reader: ScanReader, spacing: float | None, progress: Progre
     if spacing is None:
         if own is None:
             raise InputError(
-                f"{reader.description}: the source does not say its spacing",
+                f"{reader.description}: {reader.without_spacing}",
                 "give <spacing>, the edge of a voxel in mm",
             )
         if max(own) > min(own) * (1 + SAME_SPACING):

@@ -79,8 +79,8 @@ class NiftiVolume(ScanReader):
             self.dtype = np.result_type(self.dtype, np.float32)
             factor, offset = self._scaling
             notes = [f"values are stored in units of {factor:g} above {offset:g}: kept as {self.dtype}"]
-        self.spacing, doubt = _spacing(header, self._lengths)
-        self.notes = tuple(filter(None, (*notes, doubt, _turned(header))))
+        self.spacing, self.spacing_doubt = _spacing(header, self._lengths)
+        self.notes = tuple(filter(None, (*notes, self.spacing_doubt, _turned(header))))
         self._start = self._read_start(header)
         self._slice_bytes = self.shape[1] * self.shape[2] * self._stored.itemsize
         self._check_size()

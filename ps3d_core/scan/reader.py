@@ -25,6 +25,8 @@ class ScanReader(ABC):
     dtype: np.dtype[Any]
     spacing: Spacing | None = None
     """mm per voxel (z, y, x), where the source says so beyond doubt."""
+    spacing_doubt: str | None = None
+    """Why the spacing that the source states is not believed; one of the notes."""
     description: str
     """What was opened, in a few words and without its path: goes into the provenance of the copy."""
     notes: tuple[str, ...] = ()
@@ -41,6 +43,11 @@ class ScanReader(ABC):
     @abstractmethod
     def close(self) -> None:
         """Release files and threads."""
+
+    @property
+    def without_spacing(self) -> str:
+        """What is wrong where a spacing is needed and the source brings none."""
+        return self.spacing_doubt or "the source does not say its spacing"
 
     def __enter__(self) -> Self:
         return self

@@ -5,13 +5,13 @@ names differ in a number or a word (ore1_0000, ore2_0000; _80kV, _140kV). So nam
 numbers, and every way to read them is tried: one number counts the slices, others may tell scans apart, the rest (time
 stamps, positions) change beside it. Where names can be read as one scan and as several, the user is asked.
 
-A scan among others is chosen by a pattern: * stands for anything, ? for one character, # for the digits of a number.
+A scan among others is chosen by a pattern, see `name_patterns`.
 """
 
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain, combinations, pairwise
@@ -19,10 +19,11 @@ from pathlib import PurePosixPath
 from typing import Final
 
 from ps3d_core.errors import InputError
+from ps3d_core.scan.name_patterns import WILD, matches
+from ps3d_core.scan.numberings import unusual_numbering
 
 _DIGITS: Final = re.compile(r"([0-9]+)")
 _WORDS: Final = re.compile(r"([_\-. ]+)")
-_WILD: Final = {"*": ".*", "?": ".", "#": "(?:[0-9]+|#)"}
 _STAMP: Final = 100_000  # numbers from here on that rise with the slices are dates and times
 _DENSE: Final = 0.5  # share of a range that is there when its numbers count slices
 _MOST_LABELS: Final = 5  # numbers in a name that are tried, in every combination, as what tells scans apart
@@ -57,6 +58,21 @@ def one_series(
     if not allow_gaps:
         _check_count(chosen, folder)
     return tuple(chosen)
+
+
+def unread_beside(slices: Sequence[str], others: Iterable[str]) -> list[str]:
+    """Those of the `others` whose names go on where those of the `slices` end, but for the ending, in order.
+
+    A preview or a text beside each slice has a number that a slice has, too, and is none of these.
+    """
+    if len(slices) < 2 or not _is_uniform(slices):
+        return []
+    pattern, known = _pattern(slices).casefold(), {_numbers(name) for name in slices}
+    return [
+        name
+        for name in natural_order(others)
+        if matches(pattern, PurePosixPath(name).stem.casefold()) and _numbers(name) not in known
+    ]
 
 
 def _scans_among(names: Sequence[str]) -> tuple[dict[str, list[str]], bool]:
@@ -124,7 +140,8 @@ def _wholes(rows: Sequence[Row]) -> list[_Reading]:
 def _parted(rows: Sequence[Row], written: Sequence[Sequence[str]]) -> _Reading | None:
     """Rows as several scans, as few as possible; None where they are one scan beyond doubt."""
     whole, changing = _whole(rows), _changing(rows)
-    columns = [column for column in changing if _repeats([texts[column] for texts in written])][:_MOST_LABELS]
+    columns = [column for column in changing if _tells_apart([texts[column] for texts in written], whole)]
+    columns = columns[:_MOST_LABELS]
     rivals: list[_Reading] = []
     explained: list[Sequence[Sequence[int]]] = []
     for labels in chain.from_iterable(combinations(columns, count + 1) for count in range(len(columns))):
@@ -145,7 +162,7 @@ def _read(
 ) -> _Reading | None:
     counter = [row[column] for row in rows]
     counted = [sorted(counter[index] for index in group) for group in groups]
-    if any(len(numbers) < 2 or len(set(numbers)) < len(numbers) for numbers in counted):
+    if any(len(set(numbers)) < len(numbers) for numbers in counted) or _are_single(map(len, groups), len(rows)):
         return None
     steps = {after - before for numbers in counted for before, after in pairwise(numbers)}
     step = steps.pop() if len(steps) == 1 else None
@@ -157,6 +174,8 @@ def _is_rival(parted: _Reading, whole: _Reading | None) -> bool:
     """Whether the rows are as likely several scans as they are one."""
     if whole is None or not _counts(whole):
         return True
+    if min(map(len, parted.groups)) == 1:  # else a number that now and then changes beside the one that counts
+        return parted.density > whole.density
     return parted.step is not None if whole.step == 1 else _counts(parted)
 
 
@@ -179,12 +198,20 @@ def _changing(rows: Sequence[Row]) -> list[int]:
     return [column for column, values in enumerate(zip(*rows, strict=True)) if len(set(values)) > 1]
 
 
-def _repeats(values: Sequence[str]) -> bool:
-    """Whether none of the values is there only once."""
-    seen: defaultdict[str, int] = defaultdict(int)
-    for value in values:
-        seen[value] += 1
-    return min(seen.values()) > 1
+def _tells_apart(values: Sequence[str], whole: _Reading | None) -> bool:
+    """Whether these may be numbers of scans: each is there twice or, where nothing counts all slices, most are.
+
+    What is there once may be a slice that strayed among those of another scan.
+    """
+    times = Counter(values).values()
+    if whole is not None and whole.step == 1:
+        return min(times) > 1
+    return not _are_single(times, len(values))
+
+
+def _are_single(sizes: Iterable[int], rows: int) -> bool:
+    """Whether half of the rows or more are alone in their groups."""
+    return 2 * sum(size == 1 for size in sizes) >= rows
 
 
 def _rises(values: Sequence[int]) -> bool:
@@ -220,6 +247,11 @@ def _check_count(names: Sequence[str], folder: str) -> None:
 
 
 def _several(scans: dict[str, list[str]], names: Sequence[str], folder: str, *, may_be_one: bool) -> InputError:
+    if (numbered := unusual_numbering([PurePosixPath(name).stem.casefold() for name in names])) is not None:
+        return InputError(
+            f"{folder}: {names[0]} to {names[-1]} seem to be numbered {numbered}, which are not read; rename the "
+            "slices with one plain number each, like 0000, 0001, 0002"
+        )
     named = [f"{len(members)} of {pattern}" for pattern, members in scans.items()]
     more = f" and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
     largest = max(scans, key=lambda pattern: len(scans[pattern]))
@@ -227,6 +259,8 @@ def _several(scans: dict[str, list[str]], names: Sequence[str], folder: str, *, 
     if may_be_one:
         all_of_them = _pattern(names) if _is_uniform(names) else "*"
         remedies.append(f'say that they are one scan of {len(names)} slices with <series> "{all_of_them}"')
+    else:
+        remedies.append("rename the slices with one plain number each if they are one scan")
     return InputError(
         f"{folder}: by their names these are slices of {len(scans)} scans: {', '.join(named[:_NAMED])}{more}", *remedies
     )
@@ -234,11 +268,10 @@ def _several(scans: dict[str, list[str]], names: Sequence[str], folder: str, *, 
 
 def _matching(names: Sequence[str], series: str, folder: str) -> list[str]:
     wanted = series.casefold()
-    body = "".join(_WILD.get(character, re.escape(character)) for character in wanted)
-    chosen = [name for name in names if any(re.fullmatch(body, text) for text in _with_and_without_ending(name))]
-    if not chosen and wanted and not set(wanted) & set(_WILD):
+    chosen = [name for name in names if any(matches(wanted, text) for text in _with_and_without_ending(name))]
+    if not chosen and wanted and not set(wanted) & WILD:
         # A word or number of its own: "ore1" is none of ore10, "80kV" none of 180kV.
-        word = re.compile(f"{_edge(wanted[0], '?<!')}{body}{_edge(wanted[-1], '?!')}")
+        word = re.compile(f"{_edge(wanted[0], '?<!')}{re.escape(wanted)}{_edge(wanted[-1], '?!')}")
         chosen = [name for name in names if word.search(PurePosixPath(name).stem.casefold())]
     if not chosen:
         raise InputError(

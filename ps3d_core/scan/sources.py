@@ -8,7 +8,7 @@ from ps3d_core.errors import InputError
 from ps3d_core.scan.nifti import NiftiVolume
 from ps3d_core.scan.nifti_writer import NIFTI_ENDINGS
 from ps3d_core.scan.reader import ScanReader
-from ps3d_core.scan.slice_names import one_series
+from ps3d_core.scan.slice_names import one_series, unread_beside
 from ps3d_core.scan.tiff_slices import TIFF_ENDINGS, TiffSlices, slice_names
 from ps3d_core.scan.tiff_stack import TiffStack
 from ps3d_core.scan.zarr_volume import ZarrVolume
@@ -58,8 +58,15 @@ def _open_folder(folder: Location, *, allow_gaps: bool, series: str | None) -> S
         )
     if not names:
         raise InputError(f"{folder}: no TIFF slices (*.tif, *.tiff) here; give the folder that holds them")
+    others = set(folder.children()) - set(names)
     names = one_series(names, str(folder), series=series, allow_gaps=allow_gaps)
-    return TiffStack(folder / names[0]) if len(names) == 1 else TiffSlices(folder, names)
+    reader = TiffStack(folder / names[0]) if len(names) == 1 else TiffSlices(folder, names)
+    if unread := unread_beside(names, (name for name in others if not name.startswith("."))):
+        reader.notes += (
+            f"{len(unread)} files named like its slices are no TIFF files and not read, {unread[0]} the first; are "
+            "they slices, too?",
+        )
+    return reader
 
 
 def _refuse_series(location: Location, series: str | None) -> None:

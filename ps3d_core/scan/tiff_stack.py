@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from math import prod
 from threading import Lock
 from typing import Any
 
@@ -25,6 +26,7 @@ from ps3d_core.scan.tiff_spacing import tiff_spacing
 from ps3d_core.store.location import Location
 
 WORKERS = 2
+_NAMED = 6
 
 
 class TiffStack(ScanReader):
@@ -54,12 +56,13 @@ class TiffStack(ScanReader):
             shape = (len(one_by_one), *one_by_one[0].shape) if one_by_one else volume_shape(series, self._name)
             self.shape = scan_shape(shape, self._name)
             self.dtype = kind.dtype
-            self.spacing, doubt = tiff_spacing(self._tif)
-            self.notes = (*kind.notes, *filter(None, (axes_note(series), doubt)))
+            self.spacing, self.spacing_doubt = tiff_spacing(self._tif)
+            self.notes = (*kind.notes, *filter(None, (axes_note(series), self.spacing_doubt)))
             self._offset = None if one_by_one else series.dataoffset
             self._pages: list[TiffPage | TiffFrame] = []
             if self._offset is None:
                 self._pages = one_by_one or [page for page in series if page is not None]
+            self._check_promised(size)
         if self._offset is not None:
             if self._offset + series.nbytes > size:
                 raise InputError(
@@ -81,6 +84,19 @@ class TiffStack(ScanReader):
                     f"{self._name}: page {index} of {shape_text(page.shape)}; must be {shape_text(self.shape[1:])}; "
                     "export as a plain multi-page TIFF"
                 )
+
+    def _check_promised(self, size: int) -> None:
+        """Raise `InputError` when the file holds more slices than its description promises."""
+        pages = sum(not (isinstance(page, TiffPage) and page.is_reduced) for page in self._tif.pages)
+        if self._offset is not None and len(self._tif.pages) == 1:  # all slices lie behind the only page
+            bytes_of_slice = prod(self.shape[1:]) * self.dtype.itemsize
+            whole, rest = divmod(size - self._offset, bytes_of_slice)
+            pages = 0 if rest else whole
+        if pages > self.shape[0]:
+            raise InputError(
+                f"{self._name}: {pages} slices where its metadata promise {self.shape[0]}; correct the metadata, or "
+                "export the scan as a plain multi-page TIFF"
+            )
 
     def read(self, start: int, stop: int) -> npt.NDArray[Any]:  # noqa: D102
         slab = np.empty((stop - start, *self.shape[1:]), self.dtype)
@@ -116,6 +132,10 @@ def _kind_of_all(tif: TiffFile, name: str) -> PageKind:
 
 def _unlike(kinds: Sequence[str], name: str) -> InputError:
     shown = ", ".join(sorted(set(kinds)))[:100]
+    if len(set(kinds)) == 1:
+        return InputError(
+            f"{name}: pages of {shown} stored in {len(kinds)} ways; must be alike; export the slices alike"
+        )
     return InputError(f"{name}: pages of {len(kinds)} kinds ({shown}); must be alike; export the slices alike")
 
 
@@ -137,7 +157,11 @@ def _written_one_by_one(tif: TiffFile, name: str) -> list[TiffPage | TiffFrame]:
 def _only_series(tif: TiffFile, name: str) -> TiffPageSeries:
     series = tif.series
     if len(series) != 1:
-        raise _unlike([str(kind_of(one.keyframe, name)) for one in series], name)
+        shapes = ", ".join(shape_text(one.shape) for one in series[:_NAMED])
+        more = f" and {len(series) - _NAMED} more" if len(series) > _NAMED else ""
+        raise InputError(
+            f"{name}: {len(series)} volumes in one file ({shapes}{more}); save the scan as a file of its own"
+        )
     promised = (tif.imagej_metadata or {}).get("images", 1)
     if series[0].kind != "imagej" and isinstance(promised, int) and promised > len(tif.pages):
         raise InputError(f"{name}: truncated, ImageJ metadata promise {promised} slices; restore the file")

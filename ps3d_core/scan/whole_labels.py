@@ -24,7 +24,7 @@ class WholeLabels(ScanReader):
         self._highest = _EXACT[reader.dtype.itemsize]
         self.shape, self.spacing, self.granule = reader.shape, reader.spacing, reader.granule
         self.description, self.is_label = reader.description, reader.is_label
-        self.notes = reader.notes
+        self.notes, self.spacing_doubt = reader.notes, reader.spacing_doubt
 
     def read(self, start: int, stop: int) -> npt.NDArray[Any]:  # noqa: D102
         labels = np.empty((stop - start, *self.shape[1:]), self.dtype)

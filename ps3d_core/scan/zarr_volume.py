@@ -29,7 +29,8 @@ class ZarrVolume(ScanReader):
         try:
             self.spacing = image_spacing(location)
         except InputError as error:  # another may be given, and a copy without any is worth having
-            self.notes += (str(error),)
+            self.spacing_doubt = str(error.args[0])
+            self.notes += (self.spacing_doubt,)
         self.is_label = is_label_image(location)
         self.granule = object_shape(self._array)[0]
         self.description = f"Zarr {location.name} of {self.shape[0]} slices"

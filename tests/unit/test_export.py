@@ -231,15 +231,15 @@ def test_the_source_is_known_by_any_of_its_names(tmp_path, monkeypatch):
     (tmp_path / "cwd").mkdir()
     (tmp_path / "link").symlink_to(slices)
     monkeypatch.chdir(tmp_path / "cwd")
-    for source, destination in (
-        (slices, "../sl"),
-        ("../sl", slices),
-        (slices, tmp_path / "link"),
-        (tmp_path / "link", slices),
-        (tmp_path / "scan.zarr" / "0", "../scan.zarr"),
+    for source, destination, form in (
+        (slices, "../sl", "tiff"),
+        ("../sl", slices, "tiff"),
+        (slices, tmp_path / "link", "tiff"),
+        (tmp_path / "link", slices, "tiff"),
+        (tmp_path / "scan.zarr" / "0", "../scan.zarr", "zarr"),
     ):
         with pytest.raises(InputError, match="the input"):
-            export(source, destination, format="tiff", overwrite=True)
+            export(source, destination, format=form, overwrite=True)
     assert np.array_equal(read(slices), IDS)
 
 
@@ -330,3 +330,21 @@ def test_a_corrupt_source_leaves_nothing_on_a_store():
         with pytest.raises(CorruptDataError):
             export(source, root / name, format=form)
         assert not any("out" in path for path in fsspec.filesystem("memory").find(str(root)))
+
+
+@pytest.mark.parametrize(
+    ("form", "name", "says"),
+    [
+        ("zarr", "x.tif", "named like tiff, to be written as zarr; correct format, or name it otherwise"),
+        ("zarr", "x.nii.gz", "named like nifti, to be written as zarr"),
+        ("tiff", "x.nii", "named like nifti, to be written as tiff"),
+        ("tiff", "x.zarr", "named like zarr, to be written as tiff"),
+        ("nifti", "x.zarr", "named like zarr, to be written as nifti"),
+        ("tiff", "x.jpg", "named like a picture"),
+    ],
+)
+def test_a_name_that_contradicts_its_format_is_refused(tmp_path, form, name, says):
+    tifffile.imwrite(tmp_path / "scan.tif", np.zeros((3, 9, 8), np.uint8), photometric="minisblack")
+    with pytest.raises(InputError, match=says):
+        export(tmp_path / "scan.tif", tmp_path / name, format=form)
+    assert [path.name for path in tmp_path.iterdir()] == ["scan.tif"]

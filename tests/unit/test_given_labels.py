@@ -10,8 +10,7 @@ import pytest
 import tifffile
 import zarr
 
-from ps3d_core.errors import InputError
-from ps3d_core.particles.plausible import questions_about
+from ps3d_core.particles.plausible import doubt_about
 from ps3d_core.progress import Noted, Progress
 from ps3d_core.scan.as_image import as_image
 from ps3d_core.store.location import Location
@@ -132,37 +131,81 @@ def test_a_scan_is_no_label_image(tmp_path, capsys):
         assert "a scan of grey values, its metadata say; give a label image" in one_line(capsys)
 
 
-def questions(labels):
-    return questions_about([sums_of(labels)], labels.shape, "labels")
+def doubt(labels):
+    return doubt_about([sums_of(labels)], labels.shape)
 
 
-def test_particles_raise_no_questions():
+def test_particles_raise_no_doubt():
     for seed in range(5):
         for particles in (3, 12, 200):
-            assert questions(voronoi(SHAPE, particles, seed)) == []
+            assert doubt(voronoi(SHAPE, particles, seed)) is None
     flake = np.zeros((40, 40, 40), np.uint32)
     flake[np.abs(np.indices(flake.shape).sum(0) - 60) < 2] = 1
     flake[0, 0, 0] = 2
-    assert questions(flake) == []
-    assert questions(np.zeros(SHAPE, np.uint32)) == []
+    assert doubt(flake) is None
+    assert doubt(np.zeros(SHAPE, np.uint32)) is None
 
 
 @pytest.mark.parametrize("spread", [40, 400, 4000])
 def test_grey_values_are_no_particles(spread):
     grey = np.random.default_rng(0).normal(20000, spread, SHAPE).astype(np.uint32)
-    with pytest.raises(InputError, match="grey values, not particles"):
-        questions(grey)
-    with pytest.raises(InputError, match="grey values, not particles"):
-        questions(1 + np.arange(grey.size, dtype=np.uint32).reshape(SHAPE))
+    for values in (grey, 1 + np.arange(grey.size, dtype=np.uint32).reshape(SHAPE)):
+        found = doubt(values)
+        assert found is not None
+        assert found.certain
+        assert found.text.endswith("grey values, not particles")
 
 
-def test_masks_classes_and_backgrounds_are_asked_about():
-    assert questions(np.where(LABELS > 0, 255, 0)) == [
-        "one label only, 255; a mask of all particles has to be split into them first"
-    ]
-    assert questions(np.where(LABELS > 0, LABELS % 2 + 1, 0)) == [
-        "labels 1 and 2 only, in the same place: are they border-core classes, for ps3d instances?"
-    ]
-    labels = np.full((40, 40, 40), 999)
-    labels[10:20, 10:20, 10:20] = 4
-    assert questions(labels) == ["label 999 lies around all others; background has to be 0, is it the background?"]
+SOMEWHERE = (slice(10, 20),) * 3
+BACKGROUND = np.full((40, 40, 40), 999)
+BACKGROUND[SOMEWHERE] = 4
+SINGLE = np.where(BACKGROUND == 4, 7, 0)
+LARGE = np.zeros((40, 40, 40), np.int64)
+LARGE[1:39, 1:39, 1:39], LARGE[0, 0, 0] = 3, 1
+NO_PARTICLES = {
+    "one label only, 255, in 60% of the volume": np.where(LABELS > 0, 255, 0),
+    "one label only, 1, in 100% of the volume": np.ones(SHAPE, np.int64),
+    "labels 1, 2, 3 only, all in the same place: are they classes?": np.where(LABELS > 0, LABELS % 3 + 1, 0),
+    "labels 1, 2, 3, 4 only, all in the same place: are they classes?": np.indices(SHAPE).sum(axis=0) // 5 % 4 + 1,
+    "label 999 fills 98% of the volume: background": BACKGROUND,
+}
+PERHAPS = {
+    "one label only, 7, in 2% of the volume": SINGLE,
+    "labels 1 and 2 only, in the same place: are they border-core": np.where(LABELS > 0, LABELS % 2 + 1, 0),
+    "label 3 fills 86% of the volume: background": LARGE,
+}
+
+
+@pytest.mark.parametrize(("says", "labels"), [*NO_PARTICLES.items(), *PERHAPS.items()])
+def test_masks_classes_and_backgrounds_are_named(says, labels):
+    found = doubt(labels)
+    assert found is not None
+    assert found.text.startswith(says)
+    assert found.certain == (says in NO_PARTICLES)
+
+
+def test_measure_refuses_a_mask_unless_told_so(tmp_path, capsys):
+    tifffile.imwrite(tmp_path / "mask.tif", np.where(LABELS > 0, 255, 0).astype(np.uint8), photometric="minisblack")
+    command = ("measure", f"{tmp_path}/mask.tif", f"{tmp_path}/table", "--spacing", "0.01")
+    assert ps3d(*command) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert f"{tmp_path}/mask.tif: one label only, 255" in error
+    assert "--any-labels" in error
+    assert not (tmp_path / "table").exists()
+    assert ps3d(*command, "--any-labels") == 0
+    assert "one label only, 255" in capsys.readouterr().err
+
+
+def test_evaluate_asks_about_masks_and_backgrounds(tmp_path, capsys):
+    values = LABELS.astype(np.uint16)
+    images = {"good": values, "mask": np.where(values > 0, 255, 0), "ground": np.where(values < 9, 999, values)}
+    for name, image in images.items():
+        tifffile.imwrite(tmp_path / f"{name}.tif", image.astype(np.uint16), photometric="minisblack")
+    said = {}
+    for name in images:
+        assert ps3d("evaluate", f"{tmp_path}/{name}.tif", f"{tmp_path}/good.tif") == 0
+        said[name] = capsys.readouterr().err
+    assert "mask" not in said["good"]
+    assert "prediction: label 255 fills 60% of the volume: background" in said["mask"]
+    assert "prediction: label 999 fills" in said["ground"]
+    assert "truth:" not in "".join(said.values())

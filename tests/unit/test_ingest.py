@@ -6,6 +6,7 @@ import signal
 import uuid
 
 import fsspec
+import nibabel as nib
 import numpy as np
 import ome_zarr_models
 import pytest
@@ -27,7 +28,7 @@ from ps3d_core.store.arrays import open_array
 from ps3d_core.store.halving import halve
 from ps3d_core.store.layout import Dataset
 from ps3d_core.store.location import Location
-from ps3d_core.store.ome import image_spacing, open_image
+from ps3d_core.store.ome import create_image, image_spacing, open_image
 from ps3d_core.store.ownership import mark_own
 
 GREY = np.random.default_rng(0).integers(0, 60000, (12, 40, 50)).astype(np.uint16)
@@ -270,6 +271,45 @@ def test_impossible_sizes(tmp_path, dataset, sizes, message):
     assert not dataset.root.exists()
 
 
+def nifti_with_pixdim(path, pixdim):
+    image = nib.Nifti1Image(GREY.T.astype(np.float32), None)
+    image.header["pixdim"][1:4] = pixdim
+    image.header["xyzt_units"] = 2
+    nib.save(image, path)
+
+
+def ome_with(path, **metadata):
+    imwrite(path, GREY, photometric="minisblack", ome=True, metadata={"axes": "ZYX", **metadata})
+
+
+def ome_zarr_with_nan(path):
+    create_image(Location.parse(path), GREY.shape, GREY.dtype, spacing=0.01, name="scan")[:] = GREY
+    text = (path / "zarr.json").read_text()
+    (path / "zarr.json").write_text(text.replace("0.01", "NaN"))
+
+
+UNBELIEVED = {
+    "no z.ome.tif": (lambda path: ome_with(path, PhysicalSizeX=0.5, PhysicalSizeY=0.5), "not three lengths"),
+    "pixels.ome.tif": (
+        lambda path: ome_with(
+            path, **{f"PhysicalSize{a}{u}": v for a in "XYZ" for u, v in (("", 1), ("Unit", "pixel"))}
+        ),
+        "not a unit of length",
+    ),
+    "pixdim.nii": (lambda path: nifti_with_pixdim(path, (0.01, 0.01, -1)), "lengths must be above 0"),
+    "nan.zarr": (ome_zarr_with_nan, "must be finite and above 0"),
+}
+
+
+@pytest.mark.parametrize("name", UNBELIEVED)
+def test_why_a_spacing_is_not_believed_is_said(tmp_path, dataset, name):
+    write, reason = UNBELIEVED[name]
+    write(tmp_path / name)
+    with pytest.raises(InputError, match=f"{reason}.*; give spacing") as caught:
+        ingest(str(tmp_path / name), dataset, "scan", spacing=None, particle_size=0.1)
+    assert "does not say" not in str(caught.value)
+
+
 @pytest.mark.parametrize("name", ["a/b", "", "..", ".hidden", "a\\b", "x" * 200])
 def test_impossible_names(tmp_path, dataset, name):
     with pytest.raises(InputError, match="scan name"):
@@ -281,7 +321,7 @@ def test_impossible_names(tmp_path, dataset, name):
 def test_values_that_are_no_numbers(tmp_path, dataset, value):
     volume = GREY.astype(np.float32)
     volume[5, 6, 7] = value
-    with pytest.raises(InputError, match="slices 0 to 11: grey values that are infinite or not a number"):
+    with pytest.raises(InputError, match=r"/scan: grey values that are infinite or not a number in slices 0 to 11"):
         ingest(str(slices(tmp_path / "scan", volume)), dataset, "scan", **SIZES)
     assert not dataset.root.exists()
 

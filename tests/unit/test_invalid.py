@@ -23,6 +23,12 @@ from ps3d_core.store.layout import ScanInfo
         (PredictParams, {"zscore": (float("nan"), 1)}, "zscore.0 nan: must be a finite number; give one"),
         (PredictParams, {"device": "gpu"}, "device 'gpu': must be 'auto', 'cuda', 'mps' or 'cpu'; choose one of them"),
         (PredictParams, {"mirrored": True}, "mirrored is not known here; remove it, or correct its spelling"),
+        (Resources, {"memory_gib": float("nan")}, "memory_gib nan: must be a finite number; give one"),
+        (
+            PredictParams,
+            {"target_particle_size": float("nan")},
+            "target_particle_size nan: must be a finite number; give one",
+        ),
         (Resources, {"memory_gib": 0.05}, "memory_gib 0.05: must be above 0.1; give more"),
         (TrainParams, {"patch": (1, 64, 64)}, "patch (1, 64, 64): sides must be 8 to 512 voxels; correct it"),
         (TrainParams, {"name": ""}, "name '': must be at least 1 character(s) long; give a longer one"),

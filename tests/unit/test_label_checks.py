@@ -34,6 +34,7 @@ NO_PARTICLES = {
     "border and core": (INSIDE.astype(np.uint8) + CORES).astype(np.uint8),
     "a numbered background": np.where(INSIDE, PARTICLES, 999).astype(np.uint16),
     "one label everywhere": np.ones_like(PARTICLES),
+    "smooth grey values": (127 + 100 * np.sin(np.indices(PARTICLES.shape) / 9).prod(axis=0)).astype(np.uint8),
     "grey values": np.random.default_rng(0).integers(1, 60000, PARTICLES.shape).astype(np.uint16),
 }
 

@@ -15,6 +15,7 @@ from tifffile import imwrite
 
 from flows.cli import main
 from ps3d_core.errors import InputError
+from ps3d_core.scan.name_patterns import matches
 from ps3d_core.scan.slice_names import natural_order, one_series
 from ps3d_core.scan.sources import open_scan
 
@@ -35,6 +36,12 @@ TWO_SCANS = {
     "letters": [f"{s}_{letter}.tif" for s in ("ore", "tin") for letter in "abcdef"],
     "a copy": [*(f"s{i:03d}.tif" for i in N), "s003 (1).tif"],
     "a preview": [*(f"s_rec{i:03d}.tif" for i in N), "s_rec_spr.tif"],
+    "a stray voltage": [*(f"s_{i:03d}_80kV.tif" for i in N), "s_010_140kV.tif"],
+    "a stray word and number": [*(f"{i:03d}_e100.tif" for i in N), "007_e200.tif"],
+    "a stray beside a gap": [*(f"ore1_{i:03d}.tif" for i in N if i != 9), "ore2_000.tif"],
+    "a stray at the end, beside a gap": [*(f"ore1_{i:03d}.tif" for i in N if i != 9), "ore2_011.tif"],
+    "a stray beyond the end": [*(f"ore1_{i:03d}.tif" for i in N), "ore2_015.tif"],
+    "a stray with its time": [*(f"a1_{i:03d}_{101500 + 13 * i}.tif" for i in N), "a2_003_191500.tif"],
     "an overview": [*(f"s{i}.tif" for i in N), "overview.tif"],
 }
 
@@ -55,6 +62,31 @@ def test_two_scans_are_refused_and_the_one_advised_is_one(kind: str, allow_gaps:
     assert list(chosen) == [name for name in natural_order(names) if name in chosen]
 
 
+@pytest.mark.parametrize("numbers", [(3, 5, 7), (3, 3, 3)])
+def test_strays_of_several_scans(numbers: tuple[int, ...]) -> None:
+    names = [*(f"ore1_{i:03d}.tif" for i in N), *(f"ore{s}_{i:03d}.tif" for s, i in enumerate(numbers, 2))]
+    with pytest.raises(InputError, match=r"slices of 4 scans: 12 of ore1_#, 1 of ore2_003,.*series \"ore1_#\""):
+        one_series(names, "folder", allow_gaps=True)
+
+
+UNUSUAL = {
+    "decimals": [f"z{i // 10}.{i % 10}.tif" for i in range(24)],
+    "signs": [f"z{i}.tif" for i in range(-12, 12)],
+    "signs and zeros": [f"z{i:+04d}.tif" for i in range(-12, 12)],
+    "hexadecimal": [f"s{i:02x}.tif" for i in range(24)],
+    "hexadecimal and a word": [f"s{i:03x}_rec.tif" for i in range(200)],
+}
+
+
+@pytest.mark.parametrize("kind", UNUSUAL)
+@pytest.mark.parametrize("series", [None, "*"])
+def test_numbers_that_are_not_read_are_named_and_no_part_is_advised(kind: str, series: str | None) -> None:
+    with pytest.raises(InputError, match="rename the slices with one plain number each, like 0000") as caught:
+        one_series(UNUSUAL[kind], "folder", series=series)
+    assert kind.split()[0] in str(caught.value)
+    assert "series" not in str(caught.value)
+
+
 ONE_SCAN = {
     "counter beside a time": [f"s{i:03d}_{101500 + 13 * i}.tif" for i in N],
     "counter beside a falling position": [f"s{i:03d}_z{900 - i}.tif" for i in N],
@@ -64,6 +96,7 @@ ONE_SCAN = {
         for i in N
     ],
     "temperatures": [f"s{i:03d}_{t}.tif" for i, t in enumerate([21, 22, 21, 23, 22, 22, 21, 23, 21, 22, 23, 21])],
+    "one other temperature": [f"s{i:03d}_{21 + (i == 7)}.tif" for i in N],
     "no zero padding": [f"z{i}.tif" for i in range(5, 120)],
     "constant number": [f"Ore2.5um_{i:04d}.tif" for i in N],
     "a constant number and letters": [f"Ore2.5um_{letter}.tif" for letter in "abcdef"],
@@ -107,6 +140,19 @@ def test_patterns_that_choose_none_or_two(series: str) -> None:
     names = [f"ore{s}_{i:04d}.tif" for s in (1, 10) for i in N]
     with pytest.raises(InputError, match=r"none of 24 slices|slices of 2 scans"):
         one_series(names, "folder", series=series)
+
+
+@pytest.mark.parametrize("series", ["*" * 40 + "x", "*?" * 12 + "x", "*#" * 12 + "x", "*a" * 30 + "x"])
+def test_no_pattern_takes_long(series: str) -> None:
+    names = [f"{'a1' * 30}_{i:04d}.tif" for i in N]
+    with pytest.raises(InputError, match="none of 12 slices is called"):
+        one_series(names, "folder", series=series)
+
+
+@given(st.text("a1#*?", max_size=6), st.text("a1#2", max_size=6))
+def test_patterns_match_as_regular_expressions_do(pattern: str, text: str) -> None:
+    words = {"*": ".*", "?": ".", "#": "[0-9#]+"}
+    assert matches(pattern, text) == bool(re.fullmatch("".join(words.get(c, c) for c in pattern), text))
 
 
 def test_what_can_be_read_both_ways_is_one_when_the_user_says_so() -> None:
@@ -160,3 +206,17 @@ def test_a_scan_in_several_files_is_not_halved(tmp_path: Path) -> None:
     imwrite(tmp_path / "part1.tif", GREY[0])
     with pytest.raises(InputError, match=r"part2\.tif: 6 pages in one slice; must be 1; move it elsewhere"):
         open_scan(str(tmp_path))
+
+
+def test_slices_of_another_kind_are_said(tmp_path: Path) -> None:
+    for index, values in enumerate(GREY[:8]):
+        imwrite(tmp_path / f"s{index:03d}.tif", values)
+        (tmp_path / f"s{index:03d}.txt").touch()
+    (tmp_path / "about-2026.txt").touch()
+    with open_scan(str(tmp_path)) as reader:
+        assert reader.notes == ()
+    for index in range(8, 12):
+        (tmp_path / f"s{index:03d}.bmp").touch()
+    with open_scan(str(tmp_path)) as reader:
+        (note,) = reader.notes
+    assert note.startswith("4 files named like its slices are no TIFF files and not read, s008.bmp the first")

@@ -14,7 +14,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import tifffile
-from tifffile import imwrite
+from tifffile import TiffFile, TiffWriter, imwrite
 
 from flows.cli import main
 from ps3d_core.errors import InputError
@@ -135,7 +135,7 @@ def test_one_page_among_many_that_is_not_like_the_others(
         for index, values in enumerate(GREY):
             kept = {"photometric": "minisblack"} | (options if index == at else {})
             tif.write(change(values) if index == at else values, contiguous=False, metadata=None, **kept)
-    with pytest.raises(InputError, match=r"pages of 2 kinds .* must be alike|RGB"):
+    with pytest.raises(InputError, match=r"pages of .* must be alike|RGB"):
         read(tmp_path / "scan.tif")
 
 
@@ -301,3 +301,48 @@ def test_what_is_no_plain_file_is_refused_at_once(tmp_path: Path, name: str, kin
         (tmp_path / name).symlink_to("/dev/zero")
     with pytest.raises(InputError, match=f"a {kind}, not a file with content of its own"):
         read(tmp_path / name.split("/")[0])
+
+
+def edited(path: Path, *changes: tuple[bytes, bytes]) -> Path:
+    """`path`, with its bytes changed."""
+    content = path.read_bytes()
+    for before, after in changes:
+        assert before in content
+        content = content.replace(before, after)
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_ome_that_promises_half_of_the_slices(tmp_path: Path, compression: str | None) -> None:
+    volume = np.arange(24 * 9 * 8, dtype=np.uint16).reshape(24, 9, 8)
+    imwrite(tmp_path / "a.ome.tif", volume, ome=True, metadata={"axes": "ZYX"}, compression=compression)
+    path = edited(tmp_path / "a.ome.tif", (b'SizeZ="24"', b'SizeZ="12"'))
+    with pytest.raises(InputError, match="24 slices where its metadata promise 12"):
+        open_scan(str(path))
+
+
+@pytest.mark.parametrize("single_page", [False, True])
+def test_imagej_that_promises_half_of_the_slices(tmp_path: Path, single_page: bool) -> None:
+    volume = np.arange(24 * 9 * 8, dtype=np.uint16).reshape(24, 9, 8)
+    imwrite(tmp_path / "a.tif", volume, imagej=True, metadata={"axes": "ZYX"})
+    if single_page:
+        with TiffFile(tmp_path / "a.tif") as tif:
+            page, order = tif.pages.first, tif.byteorder
+        content = bytearray((tmp_path / "a.tif").read_bytes()[: page.dataoffsets[0] + volume.nbytes])
+        struct.pack_into(f"{order}I", content, page.offset + 2 + 12 * len(page.tags), 0)  # no page after it
+        (tmp_path / "a.tif").write_bytes(content)
+        with open_scan(str(tmp_path / "a.tif")) as reader:
+            assert np.array_equal(reader.read(0, 24), volume)
+    path = edited(tmp_path / "a.tif", (b"images=24", b"images=12"), (b"slices=24", b"slices=12"))
+    with pytest.raises(InputError, match="24 slices where its metadata promise 12"):
+        open_scan(str(path))
+
+
+@pytest.mark.parametrize("ome", [False, True])
+def test_two_volumes_in_one_file(tmp_path: Path, ome: bool) -> None:
+    with TiffWriter(tmp_path / "two.tif", ome=ome) as writer:
+        for _ in range(2):
+            writer.write(np.zeros((5, 9, 8), np.uint16), photometric="minisblack")
+    with pytest.raises(InputError, match=r"2 volumes in one file \(5 x 9 x 8, 5 x 9 x 8\); save the scan as a file"):
+        open_scan(str(tmp_path / "two.tif"))
