@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import bz2
 import gzip
 import lzma
@@ -17,6 +18,7 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numcodecs import LZ4, Blosc, Zstd
+from zarr.core.sync import sync
 
 from ps3d_core.errors import CorruptDataError, InputError, MissingDataError
 from ps3d_core.geometry.boxes import Box
@@ -449,6 +451,22 @@ def test_a_chunk_that_was_cut_off_is_found(root, name):
         (place / "0.0.0").write_bytes(content[:kept])
         with pytest.raises(CorruptDataError, match="a chunk cannot be decoded"):
             voxels_of(place)
+
+
+@pytest.mark.parametrize("shards", [None, (16, 16, 16)])
+def test_when_a_chunk_cannot_be_decoded_the_others_are_not_left_behind(tmp_path, shards):
+    place = foreign(
+        Location.parse(tmp_path / "scan"), np.tile(VOXELS, (4, 2, 2)), chunks=(8, 8, 8), shards=shards, zarr_format=3
+    )
+    first = place / "c" / "0" / "0" / "0"
+    first.write_bytes(first.read_bytes()[: 2**7 if shards is None else -5])
+
+    async def others():
+        return asyncio.all_tasks() - {asyncio.current_task()}
+
+    with pytest.raises(CorruptDataError):
+        voxels_of(place)
+    assert not sync(others())
 
 
 def test_a_bomb_in_a_shard_is_not_unpacked(tmp_path):
