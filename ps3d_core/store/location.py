@@ -238,7 +238,9 @@ class Location:
         """Content of the file as JSON; `InputError` when it is not JSON."""
         text = self.read_bytes()
         try:
-            return json.loads(text)
+            return from_json(text)
+        except InputError as error:
+            raise error.about(str(self)) from None
         except RecursionError as error:
             raise InputError(f"{self}: not valid JSON (nested too deep); mend or remove the file") from error
         except ValueError as error:
@@ -441,6 +443,20 @@ def _create(path: Path, data: bytes) -> bool:
                 return False
             except FileNotFoundError:
                 continue  # somebody who ended has just removed the folder
+
+
+def from_json(text: bytes) -> Any:
+    """What JSON says. `InputError` where it says two things of one key; the errors of `json.loads` for no JSON."""
+    return json.loads(text, object_pairs_hook=_of_one_meaning)
+
+
+def _of_one_meaning(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in members if keys.count(key) > 1)
+        raise InputError(f"{twice!r} is given twice; keep the one that is right")
+    return members
 
 
 def as_json(value: Any) -> str:

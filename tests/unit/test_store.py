@@ -145,6 +145,12 @@ def test_json_that_is_nested_too_deeply_is_refused(place):
         (place / "a.json").read_json()
 
 
+def test_what_json_says_twice_is_refused(place):
+    (place / "metadata.json").write_bytes(b'{"ore": {"spacing": 1}, "ore": {"spacing": 2}}')
+    with pytest.raises(InputError, match=r"metadata\.json: 'ore' is given twice; keep the one that is right"):
+        Dataset(place).read_metadata()
+
+
 def test_array_round_trip_in_whole_shards(place):
     data = np.random.default_rng(0).integers(0, 2**16, (70, 40, 33)).astype(np.uint16)
     array = create_array(place / "a.zarr", data.shape, data.dtype, chunks=(16, 16, 16), shards=(32, 32, 32))
