@@ -107,7 +107,7 @@ def test_a_mistake_reads_well_and_leaves_nothing(
     before = listing(here)
     status = main(shlex.split(command))
     out, err = capfd.readouterr()
-    assert (status, out) == (1 if "s3://" in command else 2, "")
+    assert (status, out) == (2, "")
     assert err.startswith("ps3d: error: ")
     assert err.count("\n") == 1
     assert words.format(here=here) in err
