@@ -63,7 +63,7 @@ MISTAKES = (
         "{here}/data: a dataset, not one volume; give one of its scans, like {here}/data/images/NAME.zarr",
     ),
     ("measure labels.zarr notes.txt", "{here}/notes.txt: a file, where a folder is needed"),
-    ("evaluate labels.zarr other.zarr", "prediction of (24, 40, 32) voxels, truth of (23, 40, 32): the shapes must"),
+    ("evaluate labels.zarr other.zarr", "labels.zarr of (24, 40, 32) voxels, {here}/other.zarr of (23, 40, 32): the"),
     ("export labels.zarr out --format jpeg", "--format jpeg: must be one of tiff, nifti, zarr"),
     ("export labels.zarr out --format nifti", "a NIfTI file must end in .nii or .nii.gz; name it so"),
     ("export labels.zarr one.tif --format tiff", "is there already, and holds what ps3d did not make; move it away"),
