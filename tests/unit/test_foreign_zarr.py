@@ -114,6 +114,18 @@ def test_chunks_beyond_the_shape_are_said(root):
         assert reader.notes == ("36 chunks lie beyond its shape, (24, 16, 32), and are not read",)
 
 
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_chunks_of_another_shape_than_the_metadata_say_are_refused(root, zarr_format):
+    place = foreign(root / "scan", chunks=(8, 16, 16), zarr_format=zarr_format)
+    if zarr_format == 2:
+        mended(place / ".zarray", chunks=[8, 32, 8])
+    else:
+        grid = {"name": "regular", "configuration": {"chunk_shape": [8, 32, 8]}}
+        mended(place / "zarr.json", chunk_grid=grid)
+    with pytest.raises(InputError, match=r"12 of 24 chunks are absent while 6 lie .* not of \(8, 32, 8\) voxels"):
+        open_scan(place)
+
+
 # --- arrays of this project that another program wrote to ---
 
 
