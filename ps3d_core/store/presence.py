@@ -69,8 +69,8 @@ async def _absent_of_others(array: zarr.Array[Any], grid: Index) -> tuple[str, .
     if there < prod(grid) and beyond:
         raise InputError(
             f"{array_name(array)}: {prod(grid) - there} of {prod(grid)} chunks are absent while {beyond} lie beyond "
-            f"its shape, {array.shape}: its chunks are not of {array.chunks} voxels, or its shape is another; correct the "
-            "metadata, or remove those beyond if they are left over"
+            f"its shape, {array.shape}: its chunks are not of {array.chunks} voxels, or its shape is another; correct "
+            "the metadata, or remove those beyond if they are left over"
         )
     total, value = prod(grid), 0 if array.fill_value is None else array.fill_value
     notes = []

@@ -56,6 +56,7 @@ MISTAKES = (
     ("segment data results --name ore --fold 7", "fold 7: model ps3d bundled phantom model has folds [0]; choose"),
     ("segment data results --name ore --batch-size 9999", "--batch-size 9999: must be at most 256; give less"),
     ("segment data results --name ore --zscore 1 0", "--zscore 0: must be above 0; give more"),
+    ("segment data results --name ore --zscore 1e300 1e-300", "--zscore 1e+300: must be at most 1e+30; give less"),
     ("segment data ftp://host/results --name ore", "ftp://: this store is not supported; give a folder, s3://"),
     ("segment data results --name slag", "did you mean"),
     (
