@@ -115,6 +115,23 @@ def test_chunks_beyond_the_shape_are_said(root):
 
 
 @pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize(
+    ("attributes", "told"),
+    [
+        ({"scale_factor": 0.5, "add_offset": -1000}, "scale_factor 0.5 and add_offset -1000"),
+        ({"scale_factor": 1.0, "add_offset": 3}, "add_offset 3"),
+        ({"scale_factor": 1.0, "add_offset": 0.0, "units": "HU"}, None),
+    ],
+)
+def test_factor_and_offset_are_said_and_not_applied(root, zarr_format, attributes, told):
+    place = foreign(root / "scan", zarr_format=zarr_format, attributes=attributes)
+    with open_scan(place) as reader:
+        notes = f"its attributes say {told}, which are not applied: voxels are taken as they are stored"
+        assert reader.notes == ((notes,) if told else ())
+        np.testing.assert_array_equal(reader.read(0, 24), VOXELS)
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
 def test_chunks_of_another_shape_than_the_metadata_say_are_refused(root, zarr_format):
     place = foreign(root / "scan", chunks=(8, 16, 16), zarr_format=zarr_format)
     if zarr_format == 2:
