@@ -68,7 +68,8 @@ class Volumes:
     def as_given(self, message: str) -> str:
         """The message about what was given, which may be told of its copy, or of an array in the copy."""
         for copy, given in self._given.items():
-            message = re.sub(rf"{re.escape(str(copy))}(/\d+)?(?!\w)", lambda _, name=str(given): name, message)
+            name = str(given).replace("\\", r"\\")
+            message = re.sub(rf"{re.escape(str(copy))}(/\d+)?(?!\w)", name, message)
         return message
 
 

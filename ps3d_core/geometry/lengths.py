@@ -71,7 +71,7 @@ def doubt_of_bare_edge(text: str, side: float) -> str | None:
 
 def _comma_hint(text: str) -> str:
     """What to add for somebody who wrote a comma for the decimal point, may be nothing."""
-    return f"; decimals are written {text.replace(',', '.')}" if _COMMA.fullmatch(text.strip()) else ""
+    return f", decimals are written {text.replace(',', '.')}" if _COMMA.fullmatch(text.strip()) else ""
 
 
 def _in_mm(texts: Sequence[str], bare: str) -> list[float]:
@@ -83,5 +83,5 @@ def _length(text: str) -> tuple[Decimal, str]:
     part = _LENGTH.fullmatch(text.strip())
     number = Decimal(part["number"]) if part else Decimal(0)
     if part is None or part["unit"] not in _MM_PER_UNIT or not 0 < float(number * _SMALLEST_UNIT) < inf:
-        raise InputError(f"{text}: must be a length in mm above 0, like 0.0125 or 12.5um{_comma_hint(text)}")
+        raise InputError(f"{text}: must be a length in mm above 0; give one like 0.0125 or 12.5um{_comma_hint(text)}")
     return number, part["unit"]

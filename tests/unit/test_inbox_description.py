@@ -76,7 +76,7 @@ def test_a_byte_order_mark_does_no_harm():
         ({"spacing": "0.01"}, "spacing '0.01': must be a number of mm, or a text with its unit, like \"12.5um\""),
         ({"spacing": 12.5}, "spacing 12.5: a voxel of 12.5 mm; is 12.5um meant? write the unit: 12.5um or 12.5mm"),
         ({"spacing": 1e-5}, "is 10um meant?"),
-        ({"spacing": "12.5 inches"}, "must be a length in mm above 0, like 0.0125 or 12.5um"),
+        ({"spacing": "12.5 inches"}, "must be a length in mm above 0; give one like 0.0125"),
         ({"spacing": "0,0125mm"}, "decimals are written 0.0125mm"),
         ({"spacing": "2000mm"}, "must be below 1000"),
         ({"particle_size": "300"}, "particle_size '300': must be a number of mm, or a text with its unit"),
