@@ -108,7 +108,10 @@ async def _left_out(array: zarr.Array[Any], grid: Index) -> int:
 
     total, places = 0, iter(np.ndindex(grid))
     while some := list(islice(places, 64 * AT_ONCE)):
-        total += sum(await gather(*map(left_out, some)))
+        for count in await gather(*map(left_out, some), return_exceptions=True):  # not before all have ended
+            if isinstance(count, BaseException):
+                raise count
+            total += count
     return total
 
 
