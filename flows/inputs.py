@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from ps3d_core.errors import InputError
+from ps3d_core.errors import InputError, Ps3dError
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import image_levels, image_spacing, is_scan
 
@@ -23,24 +26,51 @@ def existing(text: str) -> Location:
     return location
 
 
-def image_in(text: str, work: Location, progress: Progress, *, memory_bytes: int = MEMORY) -> Location:
-    """The Zarr given, or a copy below `work` of a scan of another format: TIFF or NIfTI."""
-    from ps3d_core.scan.as_image import as_image
-
-    return as_image(existing(text), work, memory_bytes=memory_bytes, progress=progress)
-
-
-def labels_in(text: str, work: Location, progress: Progress, *, memory_bytes: int = MEMORY) -> Location:
-    """The same for a label image; `InputError` for a scan, whose grey values are no labels."""
-    image = image_in(text, work, progress, memory_bytes=memory_bytes)
-    if is_scan(image):
-        raise InputError(f"{image}: a scan of grey values, its metadata say; give a label image")
-    return image
+@contextmanager
+def volumes_in(work: Location, progress: Progress, *, memory_bytes: int = MEMORY) -> Iterator[Volumes]:
+    """The volumes that a command is given, in a block whose errors name them as they were given."""
+    volumes = Volumes(work, progress, memory_bytes)
+    try:
+        yield volumes
+    except Ps3dError as error:
+        error.args = tuple(volumes.as_given(str(text)) for text in error.args)
+        raise
 
 
-def array_in(text: str, work: Location, progress: Progress, *, memory_bytes: int) -> Location:
-    """The location of a Zarr array: the one given, or the full resolution of the image given."""
-    return image_levels(labels_in(text, work, progress, memory_bytes=memory_bytes))[0]
+class Volumes:
+    """Volumes as Zarr: those given, or copies below a work folder of scans of other formats, TIFF or NIfTI."""
+
+    def __init__(self, work: Location, progress: Progress, memory_bytes: int) -> None:
+        self._work, self._progress, self._memory_bytes = work, progress, memory_bytes
+        self._given: dict[Location, Location] = {}
+
+    def image(self, text: str) -> Location:
+        """Any volume."""
+        from ps3d_core.scan.as_image import as_image
+
+        given = existing(text)
+        image = as_image(given, self._work, memory_bytes=self._memory_bytes, progress=self._progress)
+        if image != given:
+            self._given[image] = given
+        return image
+
+    def labels(self, text: str) -> Location:
+        """A label image; `InputError` for a scan, whose grey values are no labels."""
+        image = self.image(text)
+        if is_scan(image):
+            raise InputError(f"{image}: a scan of grey values, its metadata say; give a label image")
+        return image
+
+    def array(self, text: str) -> Location:
+        """The Zarr array of labels: the one given, or the full resolution of the image given."""
+        return image_levels(self.labels(text))[0]
+
+    def as_given(self, message: str) -> str:
+        """The message about what was given, which may be told of its copy, or of an array in the copy."""
+        for copy, given in self._given.items():
+            name = str(given).replace("\\", r"\\")
+            message = re.sub(rf"{re.escape(str(copy))}(/\d+)?(?!\w)", name, message)
+        return message
 
 
 def spacing_of(source: Location) -> float:

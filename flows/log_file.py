@@ -1,4 +1,7 @@
-"""The log of a command: what libraries and Prefect have to say goes to a file, not to the terminal."""
+"""The log of a command: what libraries and Prefect have to say goes to a file, not to the terminal.
+
+But for a store that does not answer: somebody is waiting for it.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,18 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from math import inf
 from pathlib import Path
 from typing import Final
 
 from flows.home import home_folder
-from ps3d_core.printable import without_keys
+from flows.streams import say
+from ps3d_core.printable import printable, without_keys
 
 KEPT: Final = 50
 CHATTY: Final = ("httpx", "httpcore")  # a record for every request
+OF_STORES: Final = "ps3d.store"
+WARN_EVERY_SECONDS: Final = 60.0
 logger = logging.getLogger("ps3d")
 
 _handlers: list[logging.Handler] = []
@@ -36,7 +43,8 @@ def log_file(command: str) -> Iterator[Path]:
     handler = logging.FileHandler(path, delay=True, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(_WithoutKeys("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     level = logging.getLogger().level
-    _handlers.append(handler)
+    handlers = [handler, _Warnings()]
+    _handlers.extend(handlers)
     attach()
     logging.captureWarnings(True)
     # A log that cannot be written, say on a full disk, is not worth a traceback on the terminal.
@@ -47,11 +55,27 @@ def log_file(command: str) -> Iterator[Path]:
     finally:
         logging.raiseExceptions = complains
         logging.captureWarnings(False)
-        _handlers.remove(handler)
         logging.getLogger().setLevel(level)
-        logging.getLogger().removeHandler(handler)
+        for each in handlers:
+            _handlers.remove(each)
+            logging.getLogger().removeHandler(each)
         with suppress(OSError):
             handler.close()
+
+
+class _Warnings(logging.Handler):
+    """What stores warn of goes to the terminal too, whatever the command is at; one line for all that is waiting."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.addFilter(logging.Filter(OF_STORES))
+        self._last = -inf
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Say it, if nothing was said lately."""
+        if record.created - self._last >= WARN_EVERY_SECONDS:
+            self._last = record.created
+            say(printable(without_keys(record.getMessage())))
 
 
 class _WithoutKeys(logging.Formatter):

@@ -75,8 +75,8 @@ class NoSpaceError(StoreError):
     """A store has no room left for what is to be written."""
 
 
-OF_THE_INPUT: Final = (InputError, MissingDataError, CorruptDataError)
-"""What lies with the one who gave the input: it cannot be used, is damaged, or is not there."""
+OF_THE_INPUT: Final = (InputError, MissingDataError, CorruptDataError, AccessDeniedError)
+"""What lies with the one who gave the input: it cannot be used, is damaged, is not there or not theirs to use."""
 
 
 def worded(error: BaseException, wording: Wording) -> str:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 import psutil
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, PositiveFloat, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from ps3d_core.blockwise import Runner
 from ps3d_core.network.normalisation import Normalisation
@@ -16,6 +16,12 @@ GIB = 2**30
 LEADER_BYTES = 540 * 2**20
 BUNDLED: Final = "bundled"
 """Name of the model that comes with the package."""
+MAX_GREY: Final = 1e30
+"""Of grey values; single precision holds their squares no more."""
+MeanAndStd = tuple[
+    Annotated[float, Field(allow_inf_nan=False, ge=-MAX_GREY, le=MAX_GREY)],
+    Annotated[float, Field(allow_inf_nan=False, gt=0, le=MAX_GREY)],
+]
 _CLASS_NAME = r"^[A-Za-z_]\w{0,99}$"
 
 
@@ -41,7 +47,7 @@ class PredictParams(_Params):
     target_particle_size: float | None = Field(
         default=None, gt=1, le=512, description="diameter of the mean particle on the network grid, voxels"
     )
-    zscore: tuple[FiniteFloat, PositiveFloat] | None = Field(
+    zscore: MeanAndStd | None = Field(
         default=None, description="mean and standard deviation of grey values, instead of the bundle's normalisation"
     )
     allow_absurd: bool = Field(default=False, description="run even when a length of the scan looks mistyped")
@@ -71,7 +77,7 @@ class PreparationParams(_Params):
         default=60, gt=1, le=512, description="diameter of the mean particle on the network grid, voxels"
     )
     border_thickness: float = Field(default=3, ge=1, le=15, description="border class of a particle, voxels")
-    zscore: tuple[FiniteFloat, PositiveFloat] | None = Field(
+    zscore: MeanAndStd | None = Field(
         default=None, description="mean and standard deviation of grey values; the dataset's zscore.json when absent"
     )
     per_scan: bool = Field(default=False, description="grey values are measured on each scan, instead of a z-score")
@@ -99,7 +105,7 @@ class ImportParams(_Params):
     border_thickness: float = Field(
         default=3, gt=0, le=50, description="border class in training, voxels; ParticleSeg3D's default"
     )
-    zscore: tuple[FiniteFloat, PositiveFloat] | None = Field(
+    zscore: MeanAndStd | None = Field(
         default=None, description="mean and standard deviation of grey values, instead of what the plan says"
     )
     per_scan: bool = Field(default=False, description="mean and standard deviation of each scan, likewise")

@@ -28,15 +28,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Evaluate one pair of label images."""
-    from flows.inputs import labels_in
+    from flows.inputs import volumes_in
     from flows.terminal import shown
     from ps3d_core.evaluation.evaluate import evaluate
     from ps3d_core.store.location import Location
 
     with shown() as progress, TemporaryDirectory(prefix="ps3d-evaluate-") as folder:
         work = Location.parse(folder)
-        pair = [labels_in(text, work, progress) for text in (args.prediction, args.truth)]
-        evaluation = evaluate(pair[0], pair[1], work=work, progress=progress)
+        with volumes_in(work, progress) as volumes:
+            prediction, truth = volumes.labels(args.prediction), volumes.labels(args.truth)
+            evaluation = evaluate(prediction, truth, work=work, progress=progress)
     if args.json:
         print(evaluation.model_dump_json(indent=2))
     else:

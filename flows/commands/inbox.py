@@ -23,9 +23,10 @@ EXAMPLES = """\
 
 A scan is a folder of TIFF slices with a file scan.json in it, or NAME.tif, .nii or .nii.gz with NAME.json beside it:
   {"name": "ore-7", "spacing": 0.0125, "particle_size": 0.3, "slices": 1000}
-Lengths are in mm. With "slices", a folder is taken as soon as so many are there; without, when nothing has changed for
---settle seconds. Results come to PREFIX/results/NAME/, sources move to PREFIX/done/NAME/, and what cannot be processed
-to PREFIX/failed/NAME/ with the reason in reason.txt. Any number of these commands may run at the same time."""
+Lengths are in mm, or texts like "12.5um". With "slices", a folder is taken as soon as so many are there; without, when
+nothing has changed for --settle seconds. Results come to PREFIX/results/NAME/, sources move to PREFIX/done/NAME/, and
+what cannot be processed to PREFIX/failed/NAME/ with the reason in reason.txt. Any number of these commands may run at
+the same time."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

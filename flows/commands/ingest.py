@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 
 from flows.arguments import add_memory, length_mm, memory_bytes, voxel_mm
 
@@ -87,7 +88,7 @@ def _ingest_labels(args: argparse.Namespace) -> None:
     shape = shape_text(summary.shape)
     print(f"{summary.name}: labels up to {summary.highest}, {shape} voxels, in {duration(summary.seconds)}")
     print(f"  labels  {summary.labels}")
-    print(f"  next    ps3d prepare-training {args.dataset} TRAINING")
+    print(f"  next    {shlex.join(('ps3d', 'prepare-training', args.dataset, 'TRAINING'))}")
 
 
 def _ingest_scan(args: argparse.Namespace) -> None:
@@ -113,4 +114,4 @@ def _ingest_scan(args: argparse.Namespace) -> None:
     shape = shape_text(summary.shape)
     print(f"{summary.name}: {shape} voxels of {summary.spacing:g} mm, {summary.dtype}, in {duration(summary.seconds)}")
     print(f"  image   {summary.image}")
-    print(f"  next    ps3d segment {args.dataset} RESULTS --name {summary.name}")
+    print(f"  next    {shlex.join(('ps3d', 'segment', args.dataset, 'RESULTS', '--name', summary.name))}")

@@ -38,7 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Make the particles."""
-    from flows.inputs import array_in
+    from flows.inputs import volumes_in
     from flows.terminal import shown
     from ps3d_core.instances.labels import border_core_to_instances
     from ps3d_core.params import InstancesParams, Resources
@@ -57,11 +57,12 @@ def run(args: argparse.Namespace) -> None:
         shown() as progress,
         claimed("instances", claims, inputs=[given], say=progress.note),
         working_in(work, [output]),
+        volumes_in(work, progress, memory_bytes=resources.memory_bytes) as volumes,
     ):
         keep_changed(output, progress.note)
         before = identities([given])
         summary = border_core_to_instances(
-            array_in(args.border_core, work, progress, memory_bytes=resources.memory_bytes),
+            volumes.array(args.border_core),
             output,
             work,
             memory_bytes=resources.memory_bytes,

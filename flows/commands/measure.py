@@ -34,7 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Measure all labels."""
-    from flows.inputs import existing, image_in, labels_in, spacing_of
+    from flows.inputs import existing, spacing_of, volumes_in
     from flows.terminal import shown
     from ps3d_core.particles.claim import table_claimed
     from ps3d_core.particles.measure import measure_particles
@@ -43,11 +43,15 @@ def run(args: argparse.Namespace) -> None:
     given, output = existing(args.labels), Location.parse(args.output)
     grey = None if args.image is None else existing(args.image)
     spacing = args.spacing or spacing_of(given)
-    with shown() as progress, table_claimed(output, [given, *([grey] if grey else [])], progress.note) as work:
+    with (
+        shown() as progress,
+        table_claimed(output, [given, *([grey] if grey else [])], progress.note) as work,
+        volumes_in(work, progress) as volumes,
+    ):
         summary = measure_particles(
-            labels_in(args.labels, work, progress),
+            volumes.labels(args.labels),
             output,
-            image=None if args.image is None else image_in(args.image, work, progress),
+            image=None if args.image is None else volumes.image(args.image),
             spacing=spacing,
             work=work,
             foreign=str(given),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from typing import TYPE_CHECKING
 
 from flows.arguments import add_resources, positive, validated
@@ -136,7 +137,7 @@ def print_results(plan: PreparationPlan, record: PreparationRecord) -> None:
         print(f"  more    {folder.root / 'labelsTr_instance'} (instance labels), {folder.root / 'boxesTr'} (boxes)")
     print(f"  about   {folder.record}, {folder.dataset_json}")
     if folder.layout == "nnunet-v2":
-        print(f"  next    ps3d train {folder.root} BUNDLE")
+        print(f"  next    {shlex.join(('ps3d', 'train', str(folder.root), 'BUNDLE'))}")
     else:
         print(f"  next    nnU-Net 1: put {folder.full_name} into nnUNet_raw_data, then nnUNet_plan_and_preprocess")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from typing import TYPE_CHECKING
 
 from flows.arguments import not_negative, positive, validated
@@ -159,7 +160,7 @@ def print_result(args: argparse.Namespace, result: Trained) -> None:
         )
     print(f"  model   {result.bundle}")
     print(f"  about   ps3d model info {args.bundle}")
-    print(f"  next    ps3d segment DATA RESULTS --model {args.bundle}")
+    print(f"  next    {shlex.join(('ps3d', 'segment', 'DATA', 'RESULTS', '--model', args.bundle))}")
 
 
 def _fold(text: str) -> int | str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from typing import TYPE_CHECKING
 
 from flows.arguments import add_resources, not_negative, positive, validated
@@ -51,7 +52,7 @@ def run(args: argparse.Namespace) -> None:
     for line in lines_of(record):
         print(line)
     print(f"  z-score {dataset.zscore}")
-    print(f"  use     ps3d segment {args.dataset} RESULTS --zscore {record.mean:.10g} {record.std:.10g}")
+    print(f"  use     ps3d segment {shlex.quote(args.dataset)} RESULTS --zscore {record.mean:.10g} {record.std:.10g}")
 
 
 def lines_of(record: ZScoreRecord) -> list[str]:

@@ -11,7 +11,6 @@ import argparse
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
-from flows.arguments import edges_mm
 from flows.cli import run_alone
 
 if TYPE_CHECKING:
@@ -61,6 +60,7 @@ class Conversion:
         from flows.inputs import existing
         from flows.terminal import shown
         from ps3d_core.geometry.boxes import shape_text
+        from ps3d_core.geometry.lengths import edges_mm
         from ps3d_core.scan.export import export
         from ps3d_core.store.location import Location
 

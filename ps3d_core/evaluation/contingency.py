@@ -32,17 +32,17 @@ class Contingency:
     voxels: Integers
 
 
-def count_pairs(prediction: Labels, truth: Labels) -> Contingency:
-    """Contingency table of two label arrays of one shape.
+def count_pairs(prediction: Labels, truth: Labels, names: tuple[str, str] = ("prediction", "truth")) -> Contingency:
+    """Contingency table of two label arrays of one shape, which errors call by their `names`.
 
     Raises `InputError` when the shapes differ, or a label is negative, above 4294967295 or no whole number.
     """
     if prediction.shape != truth.shape:
         raise InputError(
-            f"prediction of {prediction.shape} voxels, truth of {truth.shape}: "
+            f"{names[0]} of {prediction.shape} voxels, {names[1]} of {truth.shape}: "
             "the shapes must be the same; give two label images of one scan"
         )
-    pairs = as_labels(prediction, "prediction"), as_labels(truth, "truth")
+    pairs = as_labels(prediction, names[0]), as_labels(truth, names[1])
     keys, lengths = _runs(pairs[0].reshape(-1), pairs[1].reshape(-1))
     return _table(keys, lengths)
 

@@ -50,7 +50,7 @@ def evaluate(
     arrays = open_image(prediction), open_image(truth)
     if arrays[0].shape != arrays[1].shape:
         raise InputError(
-            f"prediction of {arrays[0].shape} voxels, truth of {arrays[1].shape}: "
+            f"{prediction} of {arrays[0].shape} voxels, {truth} of {arrays[1].shape}: "
             "the shapes must be the same; give two label images of one scan"
         )
     for array in arrays:
@@ -96,7 +96,7 @@ class _CountBlock:
 
     def __call__(self, block: Block) -> Record:
         prediction, truth = (read_box(open_image(image), block.core) for image in (self.prediction, self.truth))
-        table = count_pairs(prediction, truth)
+        table = count_pairs(prediction, truth, (str(self.prediction), str(self.truth)))
         self._file(block).write_arrays(prediction=table.prediction, truth=table.truth, voxels=table.voxels)
         return {"pairs": len(table.voxels)}
 

@@ -7,18 +7,30 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Self
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, PositiveFloat, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    PositiveFloat,
+    ValidationError,
+    model_validator,
+)
 
 from ps3d_core.errors import InputError
+from ps3d_core.geometry.lengths import doubt_of_bare_edge, has_unit, length_mm
 from ps3d_core.invalid import first_problem
 from ps3d_core.params import BUNDLED, InstancesParams, PredictParams, SegmentParams
 from ps3d_core.store.layout import USABLE, is_usable
+from ps3d_core.store.location import from_json
 
 FILE: Final = "scan.json"
 MAX_BYTES: Final = 64 * 1024
 EXAMPLE: Final = '{"name": "ore-7", "spacing": 0.0125, "particle_size": 0.3}'
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _SHOWN = 60
+_MAX_SPACING: Final = 1000.0  # mm
 _OTHER_NAMES: Final = {"fold": "folds", "tta": "mirror"}
 
 Fold = Annotated[int, Field(ge=0, le=99)]
@@ -56,12 +68,32 @@ class ScanSettings(_Strict):
         )
 
 
+def _edge(given: Any) -> Any:
+    """The edge of a voxel in mm, if `given` is a text; a number that no scanner has lacks its unit."""
+    is_number = isinstance(given, float | int) and not isinstance(given, bool) and 0 < given < _MAX_SPACING
+    if is_number and (doubt := doubt_of_bare_edge(f"{given:g}", given)) is not None:
+        raise ValueError(doubt)
+    return _length(given)
+
+
+def _length(given: Any) -> Any:
+    """A length in mm, if `given` is a text, which has its unit then."""
+    if not isinstance(given, str):
+        return given
+    try:
+        if has_unit(given):
+            return length_mm(given)
+    except InputError as error:
+        raise ValueError(str(error).removeprefix(f"{given}: ")) from error
+    raise ValueError('must be a number of mm, or a text with its unit, like "12.5um"')
+
+
 class ScanDescription(_Strict):
-    """Content of scan.json. Lengths in mm."""
+    """Content of scan.json. Lengths in mm; those that were texts had a unit, like "12.5um"."""
 
     name: str
-    spacing: float = Field(gt=0, lt=1000)
-    particle_size: float = Field(gt=0, lt=1e6)
+    spacing: Annotated[float, BeforeValidator(_edge)] = Field(gt=0, lt=_MAX_SPACING)
+    particle_size: Annotated[float, BeforeValidator(_length)] = Field(gt=0, lt=1e6)
     slices: int | None = Field(default=None, ge=2, le=1_000_000)
     model: str | None = None
     settings: ScanSettings = ScanSettings()
@@ -84,10 +116,15 @@ def read_description(content: bytes, file: str) -> ScanDescription:
     """
     if len(content) > MAX_BYTES:
         raise InputError(f"{file}: more than {MAX_BYTES} bytes; must be a few fields like {EXAMPLE}")
+    text = content.removeprefix(_BYTE_ORDER_MARK)
     try:
-        return ScanDescription.model_validate_json(content.removeprefix(_BYTE_ORDER_MARK))
+        description = ScanDescription.model_validate_json(text)
+        from_json(text)  # which minds what is said twice
     except ValidationError as error:
         raise InputError(f"{file}: {_what_is_wrong(error)}") from None
+    except InputError as error:
+        raise error.about(file) from None
+    return description
 
 
 def read_name(content: bytes) -> str | None:

@@ -62,8 +62,9 @@ def judged(
         _forgive(claim)
         raise
     except Exception as error:
-        bad = isinstance(error, OF_THE_INPUT)
-        if not bad and (isinstance(error, excused) or is_of_the_surroundings(error)):
+        blameless = is_of_the_surroundings(error)
+        bad = isinstance(error, OF_THE_INPUT) and not blameless
+        if blameless or (isinstance(error, excused) and not bad):
             _forgive(claim)
         elif bad or claim.attempt >= params.attempts:
             reason = reason_of(error)

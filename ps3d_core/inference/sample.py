@@ -22,6 +22,8 @@ from ps3d_core.store.arrays import array_name, object_shape, read_box
 VERSION: Final = 1
 """Raise when a change of the code changes what is sampled: finished work of older code is then redone."""
 
+FARTHEST: Final = 1e6
+"""Normalised grey values beyond are those of another scan than mean and standard deviation; sums of them overflow."""
 SAMPLES = 384
 SAMPLE_SIDE = 16
 REQUESTS_AT_ONCE = 8
@@ -73,22 +75,35 @@ class PaddedView:
     def read(self, box: Box) -> F32:
         """Normalised values of `box` (padded grid); axes thinner than a patch continue by reflection.
 
-        `InputError` when some are not finite: a network would spread a single one over its whole patch.
+        `InputError` when some are not finite, or too far out: a network would spread a single one over its whole patch.
         """
         indices = [self.grid.reflected(a, s, e) for a, (s, e) in enumerate(zip(box.start, box.stop, strict=True))]
         low = [int(i.min()) for i in indices]
         high = [int(i.max()) + 1 for i in indices]
         unique = Box((low[0], low[1], low[2]), (high[0], high[1], high[2]))
         values = self.view.read(unique)
-        if not np.isfinite(values).all():
+        extremes = np.array([values.min(), values.max()])  # NaN if there is one
+        if not np.isfinite(extremes).all():
             raise InputError(
                 f"{self.view.origin(unique)}: grey values that are infinite, not a number, or too large; replace them, "
                 "for example with the value of air"
             )
+        self._require_near(extremes, unique)
         for axis, (index, start) in enumerate(zip(indices, low, strict=True)):
             if values.shape[axis] != len(index) or (np.diff(index) != 1).any():
                 values = values.take(index - start, axis=axis)
         return self.intensity.normalise(values)
+
+    def _require_near(self, extremes: F32, box: Box) -> None:
+        with np.errstate(all="ignore"):
+            farthest = np.abs(self.intensity.normalise(extremes)).max()
+        if not farthest <= FARTHEST:
+            offset, scale, *_ = self.intensity
+            raise InputError(
+                f"{self.view.origin(box)}: grey values of {extremes[0]:g} to {extremes[1]:g} are up to {farthest:.3g} "
+                f"standard deviations of {scale:g} from a mean of {offset:g} (limit {FARTHEST:g})",
+                "give mean and standard deviation of such scans as <zscore>",
+            )
 
 
 def scan_intensity(view: NetworkView, normalisation: Normalisation) -> Intensity:

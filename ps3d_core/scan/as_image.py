@@ -12,6 +12,7 @@ from ps3d_core.store.identity import content_identity
 from ps3d_core.store.ledger import fingerprint
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import GROUP_FILE, open_image, write_metadata
+from ps3d_core.store.packing import packing_notes
 from ps3d_core.store.presence import absences
 
 
@@ -26,7 +27,7 @@ def as_image(
     if is_zarr(source):
         array = open_image(source)
         require_chunk_fits(array, memory_bytes)
-        for note in absences(array):
+        for note in absences(array) + packing_notes(array):
             progress.note(f"{source.name}: {note}")
         return source
     copy = work / f"copy-{fingerprint(source.url, content_identity(source))[:16]}.zarr"

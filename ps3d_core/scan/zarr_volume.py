@@ -14,6 +14,7 @@ from ps3d_core.store.arrays import object_shape, read_box
 from ps3d_core.store.granule import require_chunk_fits
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import image_spacing, is_label_image, open_image
+from ps3d_core.store.packing import packing_notes
 from ps3d_core.store.presence import absences
 
 
@@ -25,7 +26,7 @@ class ZarrVolume(ScanReader):
         self.shape = scan_shape(self._array.shape, str(location))
         self.dtype = scan_dtype(self._array.dtype, str(location))
         require_chunk_fits(self._array, DEFAULT_MEMORY)
-        self.notes = absences(self._array)
+        self.notes = absences(self._array) + packing_notes(self._array)
         try:
             self.spacing = image_spacing(location)
         except InputError as error:  # another may be given, and a copy without any is worth having

@@ -11,6 +11,7 @@ kind, but needs Python 3.12.)
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from functools import cached_property
 from math import prod
@@ -18,11 +19,13 @@ from typing import Any, Final
 
 import zarr
 from zarr.abc.codec import Codec, SupportsSyncCodec
+from zarr.abc.store import ByteGetter
 from zarr.codecs import TransposeCodec
 from zarr.codecs._v2 import V2Codec
 from zarr.core.array_spec import ArraySpec
 from zarr.core.buffer import Buffer, NDBuffer
-from zarr.core.codec_pipeline import BatchedCodecPipeline
+from zarr.core.codec_pipeline import BatchedCodecPipeline, batched
+from zarr.core.indexing import SelectorTuple
 from zarr.registry import register_pipeline
 
 from ps3d_core.store.unpacking import COMPRESSORS, DAMAGED, unpacked_bytes
@@ -45,7 +48,34 @@ def use_one_core() -> None:
 
 
 class BoundedPipeline(BatchedCodecPipeline):
-    """Zarr's own way, after a look at what the bytes of each chunk unpack to: `ValueError` for too much."""
+    """Zarr's own way, after a look at what the bytes of each chunk unpack to: `ValueError` for too much.
+
+    A read ends when all of it has ended. Zarr raises the first failure and leaves the other chunks to go on, into an
+    array that nobody waits for, and with complaints when the process ends before them.
+    """
+
+    async def read(
+        self,
+        batch_info: Iterable[tuple[ByteGetter, ArraySpec, SelectorTuple, SelectorTuple, bool]],
+        out: NDBuffer,
+        drop_axes: tuple[int, ...] = (),
+    ) -> None:
+        """The chunks into `out`; raises the first failure, after which no chunk is begun and those begun are over."""
+        failures: list[Exception] = []
+        turn = asyncio.Semaphore(zarr.config.get("async.concurrency"))
+
+        async def read_some(some: Any) -> None:
+            async with turn:
+                if failures:
+                    return
+                try:
+                    await self.read_batch(some, out, drop_axes)
+                except Exception as error:  # whatever a store or a codec raises
+                    failures.append(error)
+
+        await asyncio.gather(*map(read_some, batched(batch_info, self.batch_size)))
+        if failures:
+            raise failures[0]
 
     async def decode_batch(
         self, chunk_bytes_and_specs: Iterable[tuple[Buffer | None, ArraySpec]]

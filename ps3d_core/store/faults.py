@@ -66,9 +66,13 @@ def unusable_place(error: BaseException) -> InputError | None:
     """
     if type(error).__module__.startswith("aiohttp."):  # which is there only with a store on the web
         return InputError(f"the address cannot be read ({error}); check it, or try again later")
-    if not isinstance(error, OSError) or error.errno not in _OF_A_PLACE or not isinstance(error.filename, str | bytes):
+    if not isinstance(error, OSError) or not isinstance(error.filename, str | bytes):
         return None
     path, reason = Path(os.fsdecode(error.filename)), (error.strerror or "cannot be used").lower()
+    if error.errno == errno.ENOENT and path.parts[:2] == ("/", "proc"):
+        return InputError(f"{path}: the system shows processes there and keeps no files; give another place")
+    if error.errno not in _OF_A_PLACE:
+        return None
     if error.errno == errno.ENOTDIR:
         file = next((parent for parent in path.parents if parent.is_file()), None)
         if file is not None:

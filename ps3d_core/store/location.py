@@ -8,7 +8,6 @@ reader never sees half a file.
 from __future__ import annotations
 
 import errno
-import inspect
 import io
 import json
 import os
@@ -46,8 +45,14 @@ _SPECIAL = (
     (stat.S_ISCHR, "device"),
     (stat.S_ISBLK, "device"),
 )
-_SAME_STORE: Final = {"s3a": "s3", "local": "file"}
+_SAME_STORE: Final = {"s3a": "s3", "local": "file", "gcs": "gs", "az": "abfs"}
 """Other names that fsspec has for a store."""
+_OBJECTS: Final = ("s3", "gs", "abfs")
+_WEB: Final = ("http", "https")
+_STORES: Final = ("file", "memory", *_OBJECTS, *_WEB)
+"""What keeps files under URLs that say all there is to say: no archives, wrappers, nor hosts that want a login."""
+_FILE_URL: Final = re.compile(r"(file|local):(//(localhost)?(?=/)|(?=/[^/]))", re.IGNORECASE)
+"""What stands before the absolute path in all ways that a `file` URL is written."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -65,15 +70,21 @@ class Location:
         if isinstance(text, Location):
             return text
         raw = os.fspath(text)
-        scheme, separator, path = raw.partition("://")
-        scheme = _SAME_STORE.get(scheme.lower(), scheme.lower()) if separator else "file"
+        if "\0" in raw:
+            raise InputError(f"{raw!r}: has a NUL in it, which no name may have; give another")
+        scheme, separator, path = _FILE_URL.sub("", raw, count=1).partition("://")
+        if not separator:
+            return cls(_absolute(scheme, raw))
+        scheme = _SAME_STORE.get(scheme.lower(), scheme.lower())
         if scheme == "file":
-            return cls(_absolute(path if separator else raw, raw))
-        if scheme not in fsspec.available_protocols():
-            raise InputError(f"{raw}: unknown store {scheme}://; give a folder, s3://bucket/prefix or memory://name")
-        if scheme in ("http", "https"):
-            return cls(f"{scheme}://{path.rstrip('/')}")
-        return cls(f"{scheme}://{_without_dots(path.rstrip('/'), raw)}")
+            return cls(_absolute(path, raw))
+        if scheme not in _STORES:
+            raise InputError(
+                f"{scheme}://: this store is not supported; give a folder, s3://bucket/prefix or memory://name"
+            )
+        if scheme in _WEB:
+            return cls(f"{scheme}://{_with_host(path, raw)}")
+        return cls(f"{scheme}://{_without_dots(path, raw, has_buckets=scheme in _OBJECTS)}")
 
     def __truediv__(self, name: str) -> Location:
         return Location(f"{self.url.rstrip('/')}/{name}")
@@ -205,7 +216,7 @@ class Location:
 
     def open_streaming(self) -> BinaryIO:
         """A stream to read once from front to back, also from web servers that cannot send parts. Close it."""
-        return self._open_reading(**({"block_size": 0} if self.scheme in ("http", "https") else {}))
+        return self._open_reading(**({"block_size": 0} if self.scheme in _WEB else {}))
 
     def upload(self, source: Path) -> None:
         """Replace the file with a copy of the local file `source`, whole or not at all, in little memory."""
@@ -227,7 +238,9 @@ class Location:
         """Content of the file as JSON; `InputError` when it is not JSON."""
         text = self.read_bytes()
         try:
-            return json.loads(text)
+            return from_json(text)
+        except InputError as error:
+            raise error.about(str(self)) from None
         except RecursionError as error:
             raise InputError(f"{self}: not valid JSON (nested too deep); mend or remove the file") from error
         except ValueError as error:
@@ -357,22 +370,37 @@ def _absolute(path: str, raw: str) -> str:
         parts = Path(path).expanduser().absolute().parts
     except RuntimeError as error:
         raise InputError(f"{raw}: no such user on this machine; give the whole path") from error
+    except FileNotFoundError as error:
+        raise InputError(f"{raw}: the current folder was removed; go to another, or give the whole path") from error
     if ".." in parts:
         after = len(parts) - parts[::-1].index("..")
         parts = (os.path.realpath(Path(*parts[:after])), *parts[after:])
     return Path(*parts).as_posix()
 
 
-def _without_dots(path: str, raw: str) -> str:
-    """The path in a URL. Object stores have no folders to go up in, and may take the dots for names."""
+def _with_host(path: str, raw: str) -> str:
+    if path.startswith("/") or not path:
+        raise InputError(f"{raw}: names no host; give https://host/path")
+    return path.rstrip("/")
+
+
+def _without_dots(path: str, raw: str, *, has_buckets: bool) -> str:
+    """The path in a URL. Object stores have no folders to go up in, and may take the dots for names.
+
+    Empty parts go too: some servers take them for names, and others for nothing.
+    """
+    if has_buckets and path.partition("/")[0] in ("", ".", ".."):
+        raise InputError(f"{raw}: names no bucket; give {raw.partition('://')[0]}://bucket/prefix")
     kept: list[str] = []
     for part in path.split("/"):
         if part == "..":
             if len(kept) < 2:
                 raise InputError(f"{raw}: leads out of its bucket; give the URL of the place itself")
             kept.pop()
-        elif part != ".":
+        elif part not in ("", "."):
             kept.append(part)
+    if not kept:
+        raise InputError(f"{raw}: names no place; give {raw.partition('://')[0]}://name")
     return "/".join(kept)
 
 
@@ -418,6 +446,20 @@ def _create(path: Path, data: bytes) -> bool:
                 continue  # somebody who ended has just removed the folder
 
 
+def from_json(text: bytes) -> Any:
+    """What JSON says. `InputError` where it says two things of one key; the errors of `json.loads` for no JSON."""
+    return json.loads(text, object_pairs_hook=_of_one_meaning)
+
+
+def _of_one_meaning(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in members if keys.count(key) > 1)
+        raise InputError(f"{twice!r} is given twice; keep the one that is right")
+    return members
+
+
 def as_json(value: Any) -> str:
     """`value` as JSON that people can read, as all JSON files here are written."""
     return json.dumps(value, indent=2) + "\n"
@@ -426,8 +468,6 @@ def as_json(value: Any) -> str:
 def _connected(scheme: str, *, asynchronous: bool) -> fsspec.AbstractFileSystem:
     if scheme != "s3":
         try:
-            if not _opens_by_url(fsspec.get_filesystem_class(scheme)):
-                raise InputError(f"{scheme}://: this store is not supported; give a folder or s3://bucket/prefix")
             return _filesystem(scheme, asynchronous)
         except ImportError as error:
             raise InputError(
@@ -438,13 +478,6 @@ def _connected(scheme: str, *, asynchronous: bool) -> fsspec.AbstractFileSystem:
 
     account = (os.environ.get("AWS_ENDPOINT_URL"), os.environ.get("AWS_ACCESS_KEY_ID"))
     return _s3(asynchronous, account, read_timeout(), os.getpid())
-
-
-def _opens_by_url(kind: type[fsspec.AbstractFileSystem]) -> bool:
-    """Whether URLs say all that the store has to be told; others want a host or an account of their own."""
-    wanted = inspect.signature(kind.__init__).parameters.values()
-    named = [each for each in wanted if each.kind is each.POSITIONAL_OR_KEYWORD and each.name != "self"]
-    return all(each.default is not each.empty for each in named)
 
 
 @cache

@@ -19,7 +19,7 @@ from zarr.abc.store import SuffixByteRequest
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 
-from ps3d_core.errors import MissingDataError
+from ps3d_core.errors import InputError, MissingDataError
 from ps3d_core.store.arrays import array_name, is_ours, object_shape
 from ps3d_core.store.guarded import EMPTIED, all_absent, chunk_form, form_of
 from ps3d_core.store.volume import Volume
@@ -34,7 +34,8 @@ Index = tuple[int, ...]
 def absences(array: zarr.Array[Any]) -> tuple[str, ...]:
     """Notes about absent chunks of an array that was opened for reading; none when all are there.
 
-    `InputError` when not one chunk is there, `MissingDataError` when one is lost that this project wrote.
+    `InputError` when not one chunk is there, or when they are others than the metadata say; `MissingDataError` when one
+    is lost that this project wrote.
     """
     array = array.stored if isinstance(array, Volume) else array
     grid = tuple(ceil(n / side) for n, side in zip(array.shape, array.shards or array.chunks, strict=True))
@@ -65,6 +66,12 @@ async def _absent_of_others(array: zarr.Array[Any], grid: Index) -> tuple[str, .
             others.add(found)
     if not there:
         raise all_absent(array_name(array), form, others)
+    if there < prod(grid) and beyond:
+        raise InputError(
+            f"{array_name(array)}: {prod(grid) - there} of {prod(grid)} chunks are absent while {beyond} lie beyond "
+            f"its shape, {array.shape}: its chunks are not of {array.chunks} voxels, or its shape is another; correct "
+            "the metadata, or remove those beyond if they are left over"
+        )
     total, value = prod(grid), 0 if array.fill_value is None else array.fill_value
     notes = []
     if there < total:
@@ -101,7 +108,10 @@ async def _left_out(array: zarr.Array[Any], grid: Index) -> int:
 
     total, places = 0, iter(np.ndindex(grid))
     while some := list(islice(places, 64 * AT_ONCE)):
-        total += sum(await gather(*map(left_out, some)))
+        for count in await gather(*map(left_out, some), return_exceptions=True):  # not before all have ended
+            if isinstance(count, BaseException):
+                raise count
+            total += count
     return total
 
 

@@ -19,6 +19,7 @@ import time
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import aiohttp
 import fsspec
@@ -38,7 +39,10 @@ GIVE_UP_SECONDS: Final = 300.0
 """A request that has failed for so long is not repeated, however few attempts that were."""
 CONNECT_SECONDS: Final = 10.0
 READ_SECONDS: Final = 60.0
+WARN_SECONDS: Final = 3.0
+"""Of failing, after which somebody who waits should hear of it."""
 TIMEOUT_VARIABLE: Final = "PS3D_S3_TIMEOUT"
+ENDPOINT_VARIABLES: Final = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 CONNECTIONS: Final = 32
 
 _FAULTS: Final = (
@@ -72,8 +76,9 @@ def connect(*, asynchronous: bool, read_seconds: float) -> fsspec.AbstractFileSy
     """A filesystem for s3://, configured by the standard AWS variables.
 
     A request fails when the server is silent for `read_seconds`. What fails for a passing reason is repeated; at last
-    `StoreError`. `AccessDeniedError` and `NoSpaceError` at once.
+    `StoreError`. `AccessDeniedError` and `NoSpaceError` at once. `InputError` when the endpoint is no URL.
     """
+    _check_endpoint()
     session = AioSession()
     session.register("creating-client-class.s3", _make_persistent)
     filesystem = fsspec.filesystem(
@@ -104,6 +109,20 @@ def read_timeout() -> float:
     if not 0 < seconds <= 3600:
         raise InputError(f"{TIMEOUT_VARIABLE}={text}: must be seconds, above 0 and up to 3600; unset it for 60")
     return seconds
+
+
+def _check_endpoint() -> None:
+    for variable in ENDPOINT_VARIABLES:
+        if (text := os.environ.get(variable)) and not _is_endpoint(text):
+            raise InputError(f"{variable}={text}: must be the URL of a server, like https://s3.example.org; correct it")
+
+
+def _is_endpoint(text: str) -> bool:
+    try:
+        url = urlsplit(text)
+        return url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
+    except ValueError:  # a port that is none, half a bracket
+        return False
 
 
 class _PersistentClient(AioBaseClient):  # type: ignore[misc]
@@ -142,7 +161,10 @@ class _PersistentClient(AioBaseClient):  # type: ignore[misc]
                         f"{_reason(error)}; check AWS_ENDPOINT_URL and the store, then give the same command again"
                     ) from error
                 wait = random.uniform(0, min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2 ** (attempt - 1)))  # noqa: S311
-                logger.info("%s: %s: %s; again in %.1f s", place, operation_name, _reason(error), wait)
+                reason = _reason(error)
+                logger.info("%s: %s: %s; again in %.1f s", place, operation_name, reason, wait)
+                if seconds > WARN_SECONDS:
+                    logger.warning("%s: the store does not answer as it should (%s); trying again", place, reason)
             await asyncio.sleep(wait)
         raise AssertionError("ATTEMPTS is at least 1")
 

@@ -10,6 +10,7 @@ import pytest
 from aiobotocore.client import AioBaseClient
 from botocore.exceptions import ClientError
 
+from flows.log_file import log_file
 from ps3d_core.errors import AccessDeniedError, CorruptDataError, InputError, MissingDataError, StoreError
 from ps3d_core.geometry.boxes import Box
 from ps3d_core.store import s3
@@ -208,6 +209,27 @@ def test_timeouts_are_checked(monkeypatch, seconds):
     monkeypatch.setenv(s3.TIMEOUT_VARIABLE, seconds)
     with pytest.raises(InputError, match=f"{s3.TIMEOUT_VARIABLE}={seconds}: must be seconds"):
         Location.parse("s3://bucket/file").read_bytes()
+
+
+@pytest.mark.parametrize("url", ["notaurl", "s3.example.org:443", "https://", "http://host:port", "ftp://host"])
+@pytest.mark.parametrize("variable", s3.ENDPOINT_VARIABLES)
+def test_endpoints_are_checked(monkeypatch, variable, url):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://localhost:1")
+    monkeypatch.setenv(variable, url)
+    with pytest.raises(InputError, match=f"{variable}={url}: must be the URL of a server"):
+        s3.connect(asynchronous=False, read_seconds=1)
+
+
+def test_a_store_that_does_not_answer_is_told_of(monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("PS3D_HOME", str(tmp_path))
+    monkeypatch.setattr(s3, "ATTEMPTS", 4)
+    monkeypatch.setattr(s3, "WARN_SECONDS", 0.0)
+    for name, value in {"ENDPOINT_URL": "http://127.0.0.1:9", "ACCESS_KEY_ID": "me", "SECRET_ACCESS_KEY": "x"}.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    with log_file("test"), pytest.raises(StoreError, match="failed 4 times"):
+        Location.parse("s3://bucket/file").read_bytes()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("s3://bucket/file: the store does not answer as it should (")
 
 
 def test_library_logs_keep_quiet_about_keys(through_proxy, caplog):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -494,6 +495,14 @@ def test_micrometres_taken_for_mm(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "is 12.5um meant" in one_line(capsys)
     assert ps3d(*arguments, "--spacing", "12.5mm") == 0
     assert "are micrometres meant?" in capsys.readouterr().err
+
+
+def test_the_next_command_can_be_pasted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    imwrite(tmp_path / "scan.tif", two_cubes().astype(np.uint16), photometric="minisblack")
+    lengths = ("--spacing", "0.01", "--particle-size", "0.1")
+    assert ps3d("ingest", f"{tmp_path}/scan.tif", f"{tmp_path}/my data", "--name", "ore $a", *lengths) == 0
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert shlex.split(line)[1:] == ["ps3d", "segment", f"{tmp_path}/my data", "RESULTS", "--name", "ore $a"]
 
 
 def test_another_spacing_for_the_same_voxels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import bz2
 import gzip
 import lzma
@@ -17,6 +18,7 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numcodecs import LZ4, Blosc, Zstd
+from zarr.core.sync import sync
 
 from ps3d_core.errors import CorruptDataError, InputError, MissingDataError
 from ps3d_core.geometry.boxes import Box
@@ -110,6 +112,35 @@ def test_chunks_beyond_the_shape_are_said(root):
     mended(place / ".zarray", shape=[24, 16, 32])
     with open_scan(place) as reader:
         assert reader.notes == ("36 chunks lie beyond its shape, (24, 16, 32), and are not read",)
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize(
+    ("attributes", "told"),
+    [
+        ({"scale_factor": 0.5, "add_offset": -1000}, "scale_factor 0.5 and add_offset -1000"),
+        ({"scale_factor": 1.0, "add_offset": 3}, "add_offset 3"),
+        ({"scale_factor": 1.0, "add_offset": 0.0, "units": "HU"}, None),
+    ],
+)
+def test_factor_and_offset_are_said_and_not_applied(root, zarr_format, attributes, told):
+    place = foreign(root / "scan", zarr_format=zarr_format, attributes=attributes)
+    with open_scan(place) as reader:
+        notes = f"its attributes say {told}, which are not applied: voxels are taken as they are stored"
+        assert reader.notes == ((notes,) if told else ())
+        np.testing.assert_array_equal(reader.read(0, 24), VOXELS)
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_chunks_of_another_shape_than_the_metadata_say_are_refused(root, zarr_format):
+    place = foreign(root / "scan", chunks=(8, 16, 16), zarr_format=zarr_format)
+    if zarr_format == 2:
+        mended(place / ".zarray", chunks=[8, 32, 8])
+    else:
+        grid = {"name": "regular", "configuration": {"chunk_shape": [8, 32, 8]}}
+        mended(place / "zarr.json", chunk_grid=grid)
+    with pytest.raises(InputError, match=r"12 of 24 chunks are absent while 6 lie .* not of \(8, 32, 8\) voxels"):
+        open_scan(place)
 
 
 # --- arrays of this project that another program wrote to ---
@@ -449,6 +480,22 @@ def test_a_chunk_that_was_cut_off_is_found(root, name):
         (place / "0.0.0").write_bytes(content[:kept])
         with pytest.raises(CorruptDataError, match="a chunk cannot be decoded"):
             voxels_of(place)
+
+
+@pytest.mark.parametrize("shards", [None, (16, 16, 16)])
+def test_when_a_chunk_cannot_be_decoded_the_others_are_not_left_behind(tmp_path, shards):
+    place = foreign(
+        Location.parse(tmp_path / "scan"), np.tile(VOXELS, (4, 2, 2)), chunks=(8, 8, 8), shards=shards, zarr_format=3
+    )
+    first = place / "c" / "0" / "0" / "0"
+    first.write_bytes(first.read_bytes()[: 2**7 if shards is None else -5])
+
+    async def others():
+        return asyncio.all_tasks() - {asyncio.current_task()}
+
+    with pytest.raises(CorruptDataError):
+        voxels_of(place)
+    assert not sync(others())
 
 
 def test_a_bomb_in_a_shard_is_not_unpacked(tmp_path):

@@ -118,6 +118,22 @@ def test_labels_that_are_not_whole_are_named(given, capsys):
         assert "value 2.5: labels are whole numbers" in capsys.readouterr().err.splitlines()[-1]
 
 
+def test_errors_name_what_was_given_and_not_its_copy(tmp_path, capsys):
+    values = LABELS.astype(np.float32)
+    values[3, 3, 3] = 2.5
+    tifffile.imwrite(tmp_path / "grey.tif", values)
+    tifffile.imwrite(tmp_path / "classes.tif", np.full(SHAPE, 7, np.uint8))
+    for command, name in (
+        (["measure", f"{tmp_path}/grey.tif", f"{tmp_path}/t", "--spacing", "1"], "grey.tif"),
+        (["evaluate", f"{tmp_path}/grey.tif", f"{tmp_path}/grey.tif"], "grey.tif"),
+        (["instances", f"{tmp_path}/classes.tif", f"{tmp_path}/p", "--workers", "1", "--memory", "1"], "classes.tif"),
+    ):
+        assert ps3d(*command) == 2
+        line = capsys.readouterr().err.splitlines()[-1]
+        assert f"{tmp_path}/{name}" in line
+        assert "copy-" not in line
+
+
 def test_a_scan_is_no_label_image(tmp_path, capsys):
     scan = Location.parse(tmp_path / "ore.zarr")
     array = create_image(scan, SHAPE, np.uint16, spacing=0.01, name="ore", attributes={"ps3d": {"ingested": "today"}})

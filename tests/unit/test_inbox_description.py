@@ -51,6 +51,19 @@ def test_what_it_says():
     assert params.instances.min_rel_particle_size == 0.1
 
 
+@pytest.mark.parametrize(("spacing", "mm"), [(1, 1), ("12.5um", 0.0125), ("12.5 mm", 12.5), ("12.5µm", 0.0125)])
+def test_lengths_may_have_units(spacing, mm):
+    described = read(spacing=spacing, particle_size="300um")
+    assert (described.spacing, described.particle_size) == (mm, 0.3)
+
+
+@pytest.mark.parametrize("more", ['"name": "other"', '"settings": {"mirror": true, "mirror": false}'])
+def test_what_is_said_twice_is_refused(more):
+    content = f"{json.dumps(GOOD)[:-1]}, {more}}}".encode()
+    with pytest.raises(InputError, match=r"scan\.json: '(name|mirror)' is given twice; keep the one that is right"):
+        read_description(content, "scan.json")
+
+
 def test_a_byte_order_mark_does_no_harm():
     content = b"\xef\xbb\xbf" + json.dumps(GOOD).encode()
     assert read_description(content, "scan.json").name == read_name(content) == GOOD["name"]
@@ -60,7 +73,13 @@ def test_a_byte_order_mark_does_no_harm():
     ("changes", "says"),
     [
         ({"spacing": None}, "spacing is missing; add it"),
-        ({"spacing": "0.01"}, "spacing '0.01': "),
+        ({"spacing": "0.01"}, "spacing '0.01': must be a number of mm, or a text with its unit, like \"12.5um\""),
+        ({"spacing": 12.5}, "spacing 12.5: a voxel of 12.5 mm; is 12.5um meant? write the unit: 12.5um or 12.5mm"),
+        ({"spacing": 1e-5}, "is 10um meant?"),
+        ({"spacing": "12.5 inches"}, "must be a length in mm above 0; give one like 0.0125"),
+        ({"spacing": "0,0125mm"}, "decimals are written 0.0125mm"),
+        ({"spacing": "2000mm"}, "must be below 1000"),
+        ({"particle_size": "300"}, "particle_size '300': must be a number of mm, or a text with its unit"),
         ({"spacing": True}, "spacing True: "),
         ({"spacing": -1}, "spacing -1: must be above 0; give more"),
         ({"spacing": float("nan")}, "spacing nan"),

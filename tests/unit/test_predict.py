@@ -300,6 +300,13 @@ def test_grey_values_that_no_network_can_use_are_bad_input(make, value, shape):
     assert 0 <= first <= 17 <= last < 20
 
 
+@pytest.mark.parametrize(("mean", "std"), [(1e30, 1.0), (0.0, 1e-30), (0.0, 1e-300)])
+def test_a_z_score_of_another_scan_is_bad_input(make, mean, std):
+    _, prediction = make((20, 20, 20), (20, 20, 20))
+    with pytest.raises(InputError, match=r"standard deviations of .* from a mean of .* give mean and .* as zscore"):
+        predict(replace(prediction, intensity=Intensity(mean, std)))
+
+
 def test_a_model_that_overflows_is_an_error_not_background():
     accumulator = RollingAccumulator(Box.of((4, 4, 4)), torch.ones(4, 4, 4), z=0)
     accumulator.add((0, 0, 0), torch.full((3, 4, 4, 4), torch.nan))

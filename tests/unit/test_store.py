@@ -77,15 +77,52 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
     assert file.parent.children() == ["f.txt"]
 
 
-def test_unknown_scheme_is_refused():
-    with pytest.raises(InputError, match="unknown store gopher://"):
-        Location.parse("gopher://host/x")
+@pytest.mark.parametrize("scheme", ["gopher", "dir", "hf", "zip", "ftp", "ADL"])
+def test_stores_that_are_not_supported_are_refused(scheme):
+    with pytest.raises(InputError, match=f"{scheme.lower()}://: this store is not supported; give a folder"):
+        Location.parse(f"{scheme}://host/x")
 
 
-@pytest.mark.parametrize("text", ["", "file://"])
-def test_nothing_is_no_place(text):
-    with pytest.raises(InputError, match="names no place; give a folder"):
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "names no place; give a folder"),
+        ("file://", "names no place; give a folder"),
+        ("memory://", "names no place; give memory://name"),
+        ("s3://", "s3://: names no bucket; give s3://bucket/prefix"),
+        ("s3:///v.zarr", "names no bucket"),
+        ("gs://../x", "names no bucket"),
+        ("https://", "names no host"),
+        ("a\0b", "has a NUL in it"),
+        ("s3://b/a\0b", "has a NUL in it"),
+    ],
+)
+def test_nothing_is_no_place(text, problem):
+    with pytest.raises(InputError, match=problem):
         Location.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        ("file:/a/b", "/a/b"),
+        ("file:///a/b", "/a/b"),
+        ("FILE://localhost/a/b", "/a/b"),
+        ("local:/a/b", "/a/b"),
+        ("s3a://b//v.zarr/", "s3://b/v.zarr"),
+        ("gcs://b/a//./c", "gs://b/a/c"),
+        ("memory:///x//y", "memory://x/y"),
+    ],
+)
+def test_one_place_has_one_url(text, url):
+    assert Location.parse(text).url == url
+
+
+def test_a_path_from_a_folder_that_is_gone(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tmp_path.rmdir()
+    with pytest.raises(InputError, match="x: the current folder was removed"):
+        Location.parse("x")
 
 
 def test_the_folder_of_nobody_is_refused():
@@ -95,10 +132,10 @@ def test_the_folder_of_nobody_is_refused():
 
 def test_a_store_whose_package_is_missing_is_refused(monkeypatch):
     known = {"class": "no_such_package.FileSystem", "err": "Please install no_such_package"}
-    monkeypatch.setitem(known_implementations, "rare", known)
-    place = Location.parse("rare://bucket/x")
+    monkeypatch.setitem(known_implementations, "gs", known)
+    place = Location.parse("gs://bucket/x")
     for look in (place.exists, place.zarr_store):
-        with pytest.raises(InputError, match=r"rare://: .* missing .*no_such_package.*; install it"):
+        with pytest.raises(InputError, match=r"gs://: .* missing .*no_such_package.*; install it"):
             look()
 
 
@@ -106,6 +143,12 @@ def test_json_that_is_nested_too_deeply_is_refused(place):
     (place / "a.json").write_bytes(b"[" * 100_000)
     with pytest.raises(InputError, match=r"a\.json: not valid JSON"):
         (place / "a.json").read_json()
+
+
+def test_what_json_says_twice_is_refused(place):
+    (place / "metadata.json").write_bytes(b'{"ore": {"spacing": 1}, "ore": {"spacing": 2}}')
+    with pytest.raises(InputError, match=r"metadata\.json: 'ore' is given twice; keep the one that is right"):
+        Dataset(place).read_metadata()
 
 
 def test_array_round_trip_in_whole_shards(place):
