@@ -65,7 +65,7 @@ def test_work_goes_where_a_queue_is(name: str) -> None:
         ("deployments: [", "cannot be read"),
         (
             "name: x\ndefinitions: {work_pools: {}}\ndeployments: [{name: a}]",
-            "deployments / 0 / entrypoint: Field required",
+            "deployments.0.entrypoint is missing; add it",
         ),
     ],
 )
