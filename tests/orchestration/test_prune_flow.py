@@ -13,6 +13,7 @@ from ps3d_core.params import RetentionParams
 from ps3d_core.store.layout import Result
 from ps3d_core.store.lease import sole_run
 from ps3d_core.store.location import Location
+from ps3d_core.store.ownership import mark_own
 
 pytestmark = pytest.mark.usefixtures("server")
 
@@ -30,7 +31,8 @@ def shown_by(flow_run: UUID | None) -> tuple[str, str]:
 def test_dry_run_then_real(tmp_path: Path) -> None:
     output = Location.parse(tmp_path)
     for scan in (NASTY, "running"):
-        (Result(output, scan).work / "a").write_bytes(b"x" * 2_000_000)
+        mark_own(Result(output, scan).work)
+        (Result(output, scan).work / "a.npz").write_bytes(b"x" * 2_000_000)
     with sole_run(Result(output, "running").lease, "scan running"):
         dry = prune_work(str(output), NOW, return_state=True)
         assert dry.result() == 2_000_000
