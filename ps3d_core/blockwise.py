@@ -156,7 +156,7 @@ def _serve_one_core() -> None:
 
 
 def _start_dask(runner: Runner) -> _Workers:
-    client = _dask_client(n_workers=runner.workers, threads_per_worker=1, dashboard_address=None)
+    client = _dask_client(n_workers=runner.workers, threads_per_worker=1, dashboard_address="127.0.0.1:0")
     client.register_worker_callbacks(_serve_one_core)
     return _Workers(client.get_executor(pure=False), client.close)
 
