@@ -139,7 +139,7 @@ class Location:
         Files whose own name begins with a dot are left out unless `hidden`.
         """
         root = self._path.rstrip("/")
-        found = self._fs.find(self._path, detail=True, refresh=True)
+        found = self._found()
         names = {str(path).removeprefix(root).lstrip("/"): dict(info) for path, info in found.items()}
         return {
             name: info
@@ -147,6 +147,15 @@ class Location:
             # Object stores may list an emptied folder, or one that a client made, as if it were a file.
             if info.get("type") != "directory" and (hidden or not posixpath.basename(name).startswith("."))
         }
+
+    def _found(self) -> dict[str, dict[str, Any]]:
+        while True:
+            try:
+                return cast(dict[str, dict[str, Any]], self._fs.find(self._path, detail=True, refresh=True))
+            except RuntimeError:
+                # The memory store is a dictionary, which other threads may change while it is listed.
+                if self.scheme != "memory":
+                    raise
 
     def changed(self) -> float:
         """When the file was last written, seconds since 1970 by the clock of the store."""

@@ -138,7 +138,7 @@ def test_usage_errors(arguments: list[str], says: str, capsys: pytest.CaptureFix
         ),
         (["segment", "{here}", "{here}/out", "--name", "a", "--zscore", "100", "0"], "--zscore"),
         (["segment", "{here}", "{here}/out", "--name", "a", "--zscore", "nan", "1"], "--zscore"),
-        (["segment", "nostore://x", "{here}/out", "--name", "a"], "unknown store nostore"),
+        (["segment", "nostore://x", "{here}/out", "--name", "a"], "nostore://: this store is not supported"),
         (["ingest", "{here}/no.tif", "{here}/d", "--name", "n", "--particle-size", "1"], "no such file"),
         (["export", "{here}/no.zarr", "{here}/x", "--format", "tiff"], "no such file"),
         (["measure", "{here}/no.zarr", "{here}/x"], "nothing there"),
