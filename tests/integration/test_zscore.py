@@ -57,7 +57,7 @@ def test_after_kill_9(tmp_path: Path) -> None:
     command = [sys.executable, "-c", _RUN.format(root=str(tmp_path), die_after=9)]
     assert subprocess.run(command, capture_output=True, text=True).returncode == -9
     assert not dataset.zscore.exists()
-    assert len(list((tmp_path / ".zscore").rglob("*.json"))) == 9
+    assert len(list((tmp_path / ".zscore").rglob("[0-9]*.json"))) == 9
 
     command = [sys.executable, "-c", _RUN.format(root=str(tmp_path), die_after=0)]
     done = subprocess.run(command, capture_output=True, text=True)

@@ -218,7 +218,7 @@ def test_a_second_stack_is_refused(up: Up, tmp_path: Path) -> None:
         other = Up(tmp_path, "--s3-port", str(port))
         _, err = other.process.communicate()
     assert other.process.returncode == 2
-    assert err.startswith(f"ps3d: error: port {port}: cannot be used (address already in use); stop what uses it or ")
+    assert err.startswith(f"ps3d: error: port {port}: cannot be used (address already in use); stop what uses it, or ")
     assert err.count("\n") == 1
 
 
