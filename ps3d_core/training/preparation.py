@@ -77,15 +77,19 @@ def preparation_claimed(plan: PreparationPlan, say: Say = silent) -> Iterator[No
     inputs = [volume.place for case in plan.cases for volume in (case.scan.image, case.scan.labels)]
     check_outputs([Output(folder.root, folder.is_own), Output(folder.work, work_is_own)], inputs=inputs)
     began = not folder.root.exists()
-    with fresh_folders(folder.root / MARK_FILE), sole_run(folder.lease, str(folder.root), say), unless(began, folder):
+    with (
+        fresh_folders(folder.root / MARK_FILE),
+        sole_run(folder.lease, str(folder.root), say),
+        _nothing_left(folder, began=began),
+    ):
         mark_own(folder.root)
         mark_own(folder.work)
         yield
 
 
 @contextmanager
-def unless(began: bool, folder: TrainingFolder) -> Iterator[None]:
-    """Remove what the body made when it fails because of its input, if nothing was there before it `began`."""
+def _nothing_left(folder: TrainingFolder, *, began: bool) -> Iterator[None]:
+    """Remove training data that the body `began` when it fails because of what it was given."""
     try:
         yield
     except BaseException as error:
