@@ -37,7 +37,7 @@ from ps3d_core.store.lease import Say, confirm_lease, is_held, require_lease, so
 from ps3d_core.store.ledger import Ledger
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import build_pyramid, create_image, is_whole, open_image, write_metadata
-from ps3d_core.store.ownership import MARK, zarr_attributes
+from ps3d_core.store.ownership import MARK, remove_unfinished, zarr_attributes
 from ps3d_core.store.publishing import withdraw
 from ps3d_core.store.whole import digest_of
 from ps3d_core.store.written import Written
@@ -247,6 +247,8 @@ def finish_run(plan: SegmentPlan, summaries: dict[str, Summary]) -> RunRecord:
     record = make_record(plan, counts, seconds, _parts(plan), summaries)
     confirm_lease()
     write_record(plan.job.result.run, record)
+    for place in (*plan.job.result.parts.values(), plan.job.result.run):
+        remove_unfinished(place)
     if not plan.job.keep_work:
         plan.job.result.remove_work()
     # As it will be read: JSON knows no tuples.

@@ -12,7 +12,7 @@ from typing import Any, Final
 from ps3d_core.store.aside import set_aside
 from ps3d_core.store.lease import Say
 from ps3d_core.store.location import Location
-from ps3d_core.store.ownership import MARK, zarr_attributes
+from ps3d_core.store.ownership import MARK, remove_unfinished, zarr_attributes
 from ps3d_core.store.whole import digest_of
 
 _METADATA: Final = "zarr.json"
@@ -20,7 +20,8 @@ _CONTENT: Final = "content"
 
 
 def note_content(place: Location) -> None:
-    """Say of the group or array at `place` that it is finished as it is."""
+    """Say of the group or array at `place` that it is finished as it is; what killed processes left in it goes."""
+    remove_unfinished(place)
     _write(place, asdict(digest_of(place, without=(_METADATA,))))
 
 

@@ -14,6 +14,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import suppress
+from glob import escape
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,6 +34,7 @@ ZARR_FILES: Final = re.compile(rf"(?:\d+/)?(?:{_ZARR}|{_TEMPORARY})|{re.escape(M
 """Names below a Zarr that ps3d writes: an array, or an image with its levels."""
 WORK_FILES: Final = re.compile(rf"(?:[^/]+/)*(?:{_ZARR}|[\w-]+\.(?:json|npz)|{_TEMPORARY}|{re.escape(MARK_FILE)})")
 """Names below a folder of intermediates."""
+_UNFINISHED: Final = re.compile(rf"(?:.*/)?(?:zarr|\d+)\.[0-9a-f]{{32}}\.partial|(?:.*/)?{_TEMPORARY}")
 
 
 def mark_own(folder: Location) -> None:
@@ -105,6 +107,18 @@ def remove_own(folder: Location, known: re.Pattern[str]) -> None:
     if path.is_dir() and set(os.listdir(path)) <= {MARK_FILE}:
         (path / MARK_FILE).unlink(missing_ok=True)
         remove_if_empty(path)
+
+
+def remove_unfinished(place: Location) -> None:
+    """Remove what killed processes left of files at and below `place`, where nobody writes now.
+
+    Only on a folder: an object is on its store as a whole or not at all.
+    """
+    if (path := place.local_path) is None:
+        return
+    begun = [file for file in path.parent.glob(f".{escape(path.name)}.*.tmp") if _UNFINISHED.fullmatch(file.name)]
+    for file in (*begun, *(path / name for name in _files(place) if _UNFINISHED.fullmatch(name))):
+        file.unlink(missing_ok=True)
 
 
 def remove_if_empty(path: Path) -> None:

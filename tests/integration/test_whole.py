@@ -56,6 +56,24 @@ def test_a_whole_result_is_not_touched(job, finished):
     assert {name: info["mtime"] for name, info in job.result.root.find(hidden=True).items()} == before
 
 
+def test_what_killed_processes_left_of_single_files_is_no_part_of_a_result(job, finished, monkeypatch):
+    unfinished = [f"{CHUNK}.{'a' * 32}.partial", f"ore.zarr/0/zarr.{'b' * 32}.partial", f".run.json.{'c' * 32}.tmp"]
+
+    def killed_before(build_pyramid):
+        def build(*args, **options):
+            for name in unfinished:
+                (job.result.root / name).write_bytes(b"begun")
+            build_pyramid(*args, **options)
+
+        return build
+
+    monkeypatch.setattr(stages, "build_pyramid", killed_before(stages.build_pyramid))
+    job.result.remove()
+    segment(job)
+    assert result_of(job.result) == finished[1]
+    assert not set(unfinished) & set(job.result.root.find(hidden=True))
+
+
 def removed(file):
     file.remove_tree()
 
