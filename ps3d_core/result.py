@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from ps3d_core.errors import Ps3dError
 from ps3d_core.record import read_record
-from ps3d_core.store.claim import Output, check_outputs, fresh_folders, silent, working_in
+from ps3d_core.store.claim import Output, check_outputs, fresh_folders, silent, taken_back, working_in
 from ps3d_core.store.layout import Result
-from ps3d_core.store.lease import LeaseLostError, LeaseTakenError, Say, forget_ended, holds_lease, sole_run
+from ps3d_core.store.lease import LeaseLostError, LeaseTakenError, Say, forget_ended, sole_run
 from ps3d_core.store.location import Location
 from ps3d_core.store.ownership import MARK, is_own, work_is_own, zarr_attributes, zarr_is_own
 from ps3d_core.store.publishing import adopt, is_published, read_receipt
@@ -40,33 +40,30 @@ def result_claimed(plan: SegmentPlan, say: Say = silent) -> Iterator[None]:
     """
     check_result(plan)
     result = plan.job.result
-    began, noticed = not result.root.exists(), result.lease.exists()
+    began = not result.root.exists()
+    with (
+        fresh_folders(result.run),
+        _lease_forgotten(result),
+        sole_run(result.lease, f"scan {plan.job.scan}", say),
+        taken_back(result.remove, began=began),
+    ):
+        check_result(plan)
+        _adopt(result)
+        with working_in(result.work, [result.labels], keep=True):
+            yield
+
+
+@contextmanager
+def _lease_forgotten(result: Result) -> Iterator[None]:
+    """Remove what tells of the lease when the body fails with nothing that a later run could go on with."""
+    noticed = result.lease.exists()
     try:
-        with (
-            fresh_folders(result.run),
-            sole_run(result.lease, f"scan {plan.job.scan}", say),
-            _nothing_left(result, began=began),
-        ):
-            check_result(plan)
-            _adopt(result)
-            with working_in(result.work, [result.labels], keep=True):
-                yield
+        yield
     except (LeaseTakenError, LeaseLostError):
         raise  # what is there is another run's
     except BaseException:
         if not (noticed or result.work.exists()):
             forget_ended(result.lease)
-        raise
-
-
-@contextmanager
-def _nothing_left(result: Result, *, began: bool) -> Iterator[None]:
-    """Remove a result that the body `began` when it fails with nothing that a later run could go on with."""
-    try:
-        yield
-    except BaseException:
-        if began and not result.work.exists() and holds_lease():
-            result.remove()
         raise
 
 

@@ -49,16 +49,30 @@ def working_in(work: Location, outputs: Sequence[Location] = (), *, keep: bool =
     made = [place for place in outputs if not place.exists()]
     began = not work.exists() or is_empty_folder(work)
     mark_own(work)
+
+    def undo() -> None:
+        remove_own(work, WORK_FILES)
+        for place in made:
+            remove_own(place, ZARR_FILES)
+
+    with taken_back(undo, began=began):
+        yield
+    if not keep:
+        remove_own(work, WORK_FILES)
+
+
+@contextmanager
+def taken_back(undo: Callable[[], None], *, began: bool) -> Iterator[None]:
+    """Call `undo` when the body, which `began` an output, fails because of what it was given and has its lease still.
+
+    When it fails otherwise, what there is so far is for the next run to go on with.
+    """
     try:
         yield
     except BaseException as error:
         if began and is_given(error) and holds_lease():
-            remove_own(work, WORK_FILES)
-            for place in made:
-                remove_own(place, ZARR_FILES)
+            undo()
         raise
-    if not keep:
-        remove_own(work, WORK_FILES)
 
 
 def is_given(error: BaseException) -> bool:

@@ -13,12 +13,12 @@ from contextlib import contextmanager
 
 from ps3d_core.errors import InputError
 from ps3d_core.progress import SILENT, Progress
-from ps3d_core.store.claim import Output, check_outputs, fresh_folders, is_given, silent
-from ps3d_core.store.lease import Say, holds_lease, sole_run
+from ps3d_core.store.claim import Output, check_outputs, fresh_folders, silent, taken_back
+from ps3d_core.store.lease import Say, sole_run
 from ps3d_core.store.ownership import MARK_FILE, WORK_FILES, mark_own, remove_own, work_is_own
 from ps3d_core.store.publishing import withdraw
 from ps3d_core.store.whole import still_as_written
-from ps3d_core.training.nnunet_dataset import TRAINING_FILES, TrainingFolder, file_is_own
+from ps3d_core.training.nnunet_dataset import TRAINING_FILES, file_is_own
 from ps3d_core.training.preparation_plan import PreparationJob, PreparationPlan, plan_preparation
 from ps3d_core.training.preparation_record import CaseRecord, PreparationRecord, read_preparation, write_preparation
 from ps3d_core.training.prepared_scan import part_ledger, prepare_scan
@@ -80,22 +80,11 @@ def preparation_claimed(plan: PreparationPlan, say: Say = silent) -> Iterator[No
     with (
         fresh_folders(folder.root / MARK_FILE),
         sole_run(folder.lease, str(folder.root), say),
-        _nothing_left(folder, began=began),
+        taken_back(lambda: remove_own(folder.root, TRAINING_FILES), began=began),
     ):
         mark_own(folder.root)
         mark_own(folder.work)
         yield
-
-
-@contextmanager
-def _nothing_left(folder: TrainingFolder, *, began: bool) -> Iterator[None]:
-    """Remove training data that the body `began` when it fails because of what it was given."""
-    try:
-        yield
-    except BaseException as error:
-        if began and is_given(error) and holds_lease():
-            remove_own(folder.root, TRAINING_FILES)
-        raise
 
 
 def begin_preparation(plan: PreparationPlan) -> None:

@@ -113,6 +113,8 @@ BAD_INPUTS = (
     BadInput("spacing of another scan", "segment data results", metadata(spacing=0.02, particle_size=0.1)),
     BadInput("tiny particles", "segment data results --direct", metadata(spacing=0.01, particle_size=1e-300)),
     BadInput("particles mistyped", "segment data results --direct", metadata(spacing=0.01, particle_size=0.0001)),
+    BadInput("grey values far from the z-score", "segment data results --direct --zscore 0 1e-38"),
+    BadInput("a chunk is damaged, segment", "segment data results --direct", a_chunk("bad", "data/images/ore.zarr")),
     BadInput("huge particles", "segment data results --direct", metadata(spacing=0.01, particle_size=99999)),
     BadInput(
         "a chunk is missing, export",
