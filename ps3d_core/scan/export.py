@@ -24,7 +24,7 @@ from ps3d_core.scan.sources import open_scan
 from ps3d_core.scan.tiff_slices import BIG_TIFF_ENDINGS, TIFF_ENDINGS
 from ps3d_core.scan.tiff_writer import SLICE_NAME, write_tiff, write_tiff_slices
 from ps3d_core.store.arrays import SHARD
-from ps3d_core.store.claim import Output, claimed, is_empty_folder
+from ps3d_core.store.claim import Output, claimed, holds_no_file
 from ps3d_core.store.halving import method_for
 from ps3d_core.store.identity import identities, require_unchanged
 from ps3d_core.store.location import Location
@@ -87,7 +87,7 @@ def export(
     if given is not None and not all(0 < side < 1000 for side in given):
         raise InputError(f"spacing {spacing}: must be above 0 and below 1000 mm; give the edge of a voxel in mm")
     with claimed("export", [output], inputs=[origin], say=progress.note), ExitStack() as stack:
-        if target.exists() and not is_empty_folder(target) and not is_own(target) and not overwrite:
+        if target.exists() and not holds_no_file(target) and not is_own(target) and not overwrite:
             raise InputError(f"{target}: already exists", "replace it with <overwrite>", "choose another destination")
         before = identities([origin])
         reader = stack.enter_context(open_scan(origin, allow_gaps=allow_gaps, series=series))

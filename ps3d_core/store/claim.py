@@ -20,6 +20,7 @@ from ps3d_core.store.location import Location
 from ps3d_core.store.ownership import (
     WORK_FILES,
     ZARR_FILES,
+    files_below,
     is_link,
     mark_own,
     remove_if_empty,
@@ -47,7 +48,7 @@ def working_in(work: Location, outputs: Sequence[Location] = (), *, keep: bool =
     """
     require_ours(Output(work, work_is_own))
     made = [place for place in outputs if not place.exists()]
-    began = not work.exists() or is_empty_folder(work)
+    began = not work.exists() or holds_no_file(work)
     mark_own(work)
 
     def undo() -> None:
@@ -122,7 +123,7 @@ def require_ours(output: Output) -> None:
     place = output.place
     if is_link(place):
         raise InputError(f"{place}: is a link; give the place that it leads to, or another")
-    if place.exists() and not is_empty_folder(place) and not output.is_ours(place):
+    if place.exists() and not holds_no_file(place) and not output.is_ours(place):
         raise InputError(
             f"{place}: is there already, and holds what ps3d did not make; move it away or choose another place"
         )
@@ -165,10 +166,10 @@ def fresh_folders(place: Location) -> Iterator[None]:
         raise
 
 
-def is_empty_folder(place: Location) -> bool:
-    """Whether a folder without anything in it is at `place`."""
+def holds_no_file(place: Location) -> bool:
+    """Whether a folder is at `place`, and no file anywhere below it: nothing that anybody could miss."""
     path = place.local_path
-    return path is not None and path.is_dir() and not any(path.iterdir())
+    return path is not None and path.is_dir() and not any(files_below(place))
 
 
 def _holds(outer: Location, inner: Location) -> bool:

@@ -84,7 +84,7 @@ def zarr_attributes(place: Location) -> dict[str, Any]:
 
 def strangers(folder: Location, known: re.Pattern[str]) -> list[str]:
     """Names of files below `folder`, relative to it, that are not of a `known` form; sorted."""
-    return sorted(name for name in _files(folder) if not known.fullmatch(name))
+    return sorted(name for name in files_below(folder) if not known.fullmatch(name))
 
 
 def remove_own(folder: Location, known: re.Pattern[str]) -> None:
@@ -92,7 +92,7 @@ def remove_own(folder: Location, known: re.Pattern[str]) -> None:
 
     The mark goes last, so that an interrupted removal can be repeated.
     """
-    files = list(_files(folder))
+    files = list(files_below(folder))
     names = [name for name in files if known.fullmatch(name) and name != MARK_FILE]
     if (path := folder.local_path) is None:
         folder.remove_files(names)
@@ -117,7 +117,7 @@ def remove_unfinished(place: Location) -> None:
     if (path := place.local_path) is None:
         return
     begun = [file for file in path.parent.glob(f".{escape(path.name)}.*.tmp") if _UNFINISHED.fullmatch(file.name)]
-    for file in (*begun, *(path / name for name in _files(place) if _UNFINISHED.fullmatch(name))):
+    for file in (*begun, *(path / name for name in files_below(place) if _UNFINISHED.fullmatch(name))):
         file.unlink(missing_ok=True)
 
 
@@ -133,7 +133,7 @@ def is_link(place: Location) -> bool:
     return path is not None and path.is_symlink()
 
 
-def _files(folder: Location) -> Iterator[str]:
+def files_below(folder: Location) -> Iterator[str]:
     """All files below `folder`, links among them, by their relative names."""
     if (path := folder.local_path) is None:
         yield from folder.find(hidden=True)

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Final
 
 from ps3d_core.errors import InputError
-from ps3d_core.store.claim import Output, fresh_folders, is_empty_folder, require_ours
+from ps3d_core.store.claim import Output, fresh_folders, holds_no_file, require_ours
 from ps3d_core.store.identity import content_identity
 from ps3d_core.store.location import Location, writing_to
 from ps3d_core.store.ownership import ZARR_FILES, is_own, mark_own, remove_own, unmark
@@ -129,7 +129,7 @@ def _put(output: Output, stage: Location, known: re.Pattern[str] | None) -> None
     if here is None or there is None or aside is None:
         _replace_objects(output, new, known)
         return
-    if there.exists() and not is_empty_folder(target):
+    if there.exists():
         require_ours(output)
         there.rename(aside)
     _move(here, there)
@@ -176,7 +176,7 @@ def _replace_objects(output: Output, new: Location, known: re.Pattern[str] | Non
 
 def _what_is_there(target: Location) -> str | None:
     """What tells what lies at `target` from anything else; None when nothing does, or an empty folder."""
-    return content_identity(target) if target.exists() and not is_empty_folder(target) else None
+    return content_identity(target) if target.exists() and not holds_no_file(target) else None
 
 
 def _is_there(target: Location, known: re.Pattern[str] | None) -> bool:

@@ -155,8 +155,13 @@ class Campaign:
 
     def _put(self, files: Files) -> None:
         """Have exactly these files there; what an object store lists as the same stays."""
+        from ps3d_core.store.ownership import remove_if_empty
+
         there = self._root.find(hidden=True)
         self._root.remove_files([name for name in there if name not in files])
+        if (path := self._root.local_path) is not None:
+            for folder, _, _ in os.walk(path, topdown=False):
+                remove_if_empty(Path(folder))
         with ThreadPoolExecutor(8) as pool:
             for name, content in files.items():
                 listed = str(there.get(name, {}).get("ETag", "")).strip('"')

@@ -99,7 +99,11 @@ def test_links_do_not_hide_that_they_are_the_same(tmp_path):
 
 def test_what_is_not_ours_is_refused_and_an_empty_folder_is_not(tmp_path):
     (tmp_path / "empty").mkdir()
-    check_outputs([Output(Location.parse(tmp_path / "empty"), never), Output(Location.parse(tmp_path / "none"), never)])
+    (tmp_path / "folders" / "0" / "c").mkdir(parents=True)  # what a kill leaves of a Zarr that is being removed
+    check_outputs([Output(Location.parse(tmp_path / name), never) for name in ("empty", "folders", "none")])
+    with all_or_nothing(Output(Location.parse(tmp_path / "folders"), never)) as place:
+        zarr_at(place)
+    assert (tmp_path / "folders" / "zarr.json").exists()
     (tmp_path / "file").write_text("mine")
     (tmp_path / "link").symlink_to(tmp_path / "none")
     for name, says in (("file", "did not make"), ("link", "is a link")):
