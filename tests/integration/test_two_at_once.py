@@ -17,10 +17,7 @@ import pytest
 import zarr
 
 from ps3d_core.scan.sources import open_scan
-from tests.integration.writing_commands import SIZES, TINY, prepare
-
-ROUNDS = int(os.environ.get("PS3D_ROUNDS", "1"))
-"""Of every pair; more find rarer races."""
+from tests.integration.writing_commands import ROUNDS, SIZES, TINY, prepare
 
 
 class Pair(NamedTuple):

@@ -22,6 +22,8 @@ from flows.cli import main as ps3d
 from flows.cli import run_alone
 from flows.reference import conversions, train_preprocess
 
+ROUNDS = int(os.environ.get("PS3D_ROUNDS", "1"))
+"""How often tests of races and kills try; more find rarer ones."""
 SIZES = "--spacing 0.01 --particle-size 0.1"
 TINY = "--no-tta --direct --workers 1 --memory 4 --device cpu"
 
