@@ -105,7 +105,10 @@ def test_a_label_image_that_lacks_a_chunk_is_made_again(job, finished, damage):
     assert result_of(job.result) == finished[1]
 
 
-def test_labels_that_somebody_corrected_are_kept(job, finished):
+@pytest.mark.parametrize("recorded", [True, False])
+def test_labels_that_somebody_corrected_are_kept(job, finished, recorded):
+    if not recorded:
+        job.result.run.remove_tree()
     corrected = zarr.open_array(str(job.result.labels / "0"), mode="r+")
     corrected[:4] = 7
     notes = []

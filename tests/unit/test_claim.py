@@ -9,8 +9,8 @@ import uuid
 import pytest
 
 from ps3d_core.errors import CorruptDataError, InputError
-from ps3d_core.store import staging
-from ps3d_core.store.claim import Output, check_outputs, claimed, lease_of, require_apart, working_in
+from ps3d_core.store import claim, staging
+from ps3d_core.store.claim import Output, check_outputs, claimed, lease_of, require_apart, taken_back, working_in
 from ps3d_core.store.lease import LeaseTakenError
 from ps3d_core.store.location import Location
 from ps3d_core.store.ownership import (
@@ -313,3 +313,20 @@ def test_names_of_work_are_those_that_are_written():
         assert WORK_FILES.fullmatch(name), name
     for name in ("thesis.docx", "a/b.zarr/c/0/1/x", "notes"):
         assert not WORK_FILES.fullmatch(name), name
+
+
+@pytest.mark.parametrize(
+    ("began", "error", "held", "undone"),
+    [
+        (True, InputError("bad"), True, True),
+        (True, InputError("bad"), False, False),  # another run went on with it
+        (False, InputError("bad"), True, False),
+        (True, Stopped(), True, False),
+    ],
+)
+def test_only_what_the_body_began_and_holds_is_taken_back(monkeypatch, began, error, held, undone):
+    monkeypatch.setattr(claim, "holds_lease", lambda: held)
+    calls = []
+    with pytest.raises(type(error)), taken_back(lambda: calls.append(1), began=began):
+        raise error
+    assert calls == [1] * undone

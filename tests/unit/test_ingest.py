@@ -421,3 +421,16 @@ def test_an_ingest_that_was_killed_before_its_entry_is_finished_by_the_next(tmp_
     assert np.array_equal(open_image(dataset.require_image("scan"))[:], GREY)
     assert dataset.scan_info("scan").spacing == SIZES["spacing"]
     assert (dataset.root / "images").children() == ["scan.zarr"]
+
+
+def test_a_source_that_changes_while_it_is_read_is_refused_and_nothing_stays(tmp_path):
+    source, dataset = tmp_path / "slices", Dataset(Location.parse(tmp_path / "data"))
+    slices(source)
+
+    def changes(event):
+        if isinstance(event, StageAdvanced):
+            imwrite(source / "slice_3.tif", GREY[0])
+
+    with pytest.raises(InputError, match="was changed while it was read; give the same command again"):
+        ingest(str(source), dataset, "ore", progress=Progress(changes), **SIZES)
+    assert not (tmp_path / "data").exists()

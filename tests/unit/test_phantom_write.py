@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import zarr
 
 from ps3d_core.blockwise import Runner
 from ps3d_core.errors import InputError
@@ -7,7 +8,8 @@ from ps3d_core.phantom import Phantom, PhantomParams
 from ps3d_core.phantom.write import write_phantom
 from ps3d_core.store.layout import Dataset
 from ps3d_core.store.location import Location
-from ps3d_core.store.ome import image_spacing, open_image
+from ps3d_core.store.ome import create_image, image_spacing, open_image
+from tests.integration.writing_commands import contents
 
 PARAMS = PhantomParams(shape=(20, 140, 150), particle_size_voxels=14.0, seed=6, dtype="uint16", fov_radius_voxels=80.0)
 
@@ -61,3 +63,19 @@ def test_a_killed_run_goes_on_and_a_finished_one_does_nothing(tmp_path, rendered
     assert len(calls) == 5
     with pytest.raises(InputError, match="already there"):
         write_phantom(PARAMS.model_copy(update={"seed": 7}), root, "a")
+
+
+@pytest.mark.parametrize("which", ["image", "truth"])
+@pytest.mark.parametrize("of_ps3d", [True, False])
+def test_a_scan_or_labels_of_others_are_refused_and_stay(tmp_path, which, of_ps3d):
+    dataset = Dataset(Location.parse(tmp_path / "data"))
+    place = getattr(dataset, which)("a")
+    if of_ps3d:
+        array = create_image(place, (4, 5, 6), "uint16", spacing=0.01, name="a", attributes={"ps3d": {"source": "x"}})
+    else:
+        array = zarr.create_array(place.local_path, shape=(4, 5, 6), dtype="uint16")
+    array[:] = 7
+    before = contents(tmp_path)
+    with pytest.raises(InputError, match=r"already there|is there already"):
+        write_phantom(PARAMS, dataset.root, "a")
+    assert contents(tmp_path) == before
