@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import Annotated, Final, Literal
 
 import psutil
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from ps3d_core.blockwise import Runner
 from ps3d_core.network.normalisation import Normalisation
@@ -22,7 +23,25 @@ MeanAndStd = tuple[
     Annotated[float, Field(allow_inf_nan=False, ge=-MAX_GREY, le=MAX_GREY)],
     Annotated[float, Field(allow_inf_nan=False, gt=0, le=MAX_GREY)],
 ]
-_CLASS_NAME = r"^[A-Za-z_]\w{0,99}$"
+
+
+def _spelt(pattern: str, words: str) -> AfterValidator:
+    """Require a text that is like `pattern` as a whole; `words` say what that is to somebody who gave another one."""
+
+    def check(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(f"must be {words}; correct it")
+        return text
+
+    return AfterValidator(check)
+
+
+_ClassName = Annotated[str, _spelt(r"[A-Za-z_]\w{0,99}", "the name of a class: letters, digits and _")]
+_DatasetName = Annotated[
+    str, _spelt(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", "1 to 64 letters, digits, - or _, the first no - or _")
+]
+_Checksum = Annotated[str, _spelt(r"[0-9a-fA-F]{64}", "64 hexadecimal digits, as sha256sum prints them")]
+_Configuration = Annotated[str, _spelt(r"3d_\w{1,60}", "a 3-D configuration, like 3d_fullres")]
 
 
 class _Params(BaseModel):
@@ -82,9 +101,8 @@ class PreparationParams(_Params):
     )
     per_scan: bool = Field(default=False, description="grey values are measured on each scan, instead of a z-score")
     dataset_id: int = Field(default=500, ge=1, le=999, description="nnU-Net's number of the dataset")
-    dataset_name: str = Field(
+    dataset_name: _DatasetName = Field(
         default="ParticleSeg3D",
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$",
         description="nnU-Net's name of the dataset: letters, digits, - and _",
     )
     nnunet_v1: bool = Field(default=False, description="lay the folder out for nnU-Net 1")
@@ -113,7 +131,7 @@ class ImportParams(_Params):
     folds: tuple[int, ...] | None = Field(default=None, description="folds to take; all when absent")
     checkpoint: Literal["best", "final"] | None = Field(default=None, description="which weights of each fold")
     configuration: str | None = Field(default=None, description="name in the plan of nnU-Net 2")
-    sha256: str | None = Field(default=None, pattern=r"^[0-9a-fA-F]{64}$", description="checksum of an archive")
+    sha256: _Checksum | None = Field(default=None, description="checksum of an archive")
     half_precision: bool = Field(default=False, description="store weights as float16")
 
 
@@ -128,9 +146,9 @@ class TrainParams(_Params):
     folds: tuple[int, ...] | Literal["all"] | None = Field(
         default=None, description='of the cross-validation, every one when absent; "all" trains on all cases'
     )
-    trainer: str = Field(default="nnUNetTrainer", pattern=_CLASS_NAME, description="nnU-Net's class of that name")
-    planner: str = Field(default="ExperimentPlanner", pattern=_CLASS_NAME, description="nnU-Net's class of that name")
-    configuration: str = Field(default="3d_fullres", pattern=r"^3d_\w{1,60}$", description="name in nnU-Net's plan")
+    trainer: _ClassName = Field(default="nnUNetTrainer", description="nnU-Net's class of that name")
+    planner: _ClassName = Field(default="ExperimentPlanner", description="nnU-Net's class of that name")
+    configuration: _Configuration = Field(default="3d_fullres", description="name in nnU-Net's plan")
     epochs: int | None = Field(
         default=None, ge=1, le=100_000, description="rounds of training; 1000 is nnU-Net's choice"
     )
