@@ -155,11 +155,11 @@ def test_data_on_an_object_store_is_copied_once(tmp_path: Path) -> None:
         (["--patch", "4"], "--patch (4, 4, 4): sides must be 8 to 512 voxels"),
         (["--patch", "32", "32"], "give one side for all axes"),
         (["--fold", "all", "1"], "either numbers or all"),
-        (["--trainer", "os.system"], "--trainer 'os.system': must be like"),
+        (["--trainer", "os.system"], "--trainer 'os.system': must be the name of a class"),
         (["--learning-rate", "0"], "--learning-rate 0: must be above 0"),
         (["--border-weight", "0"], "--border-weight 0: must be above 0"),
         (["--start-from", "nowhere"], "nowhere: nothing there"),
-        (["--configuration", "2d"], "--configuration '2d': must be like"),
+        (["--configuration", "2d"], "--configuration '2d': must be a 3-D configuration"),
     ],
 )
 def test_values_that_cannot_be(tmp_path: Path, flags: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
