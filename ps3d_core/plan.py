@@ -14,6 +14,9 @@ from typing import Final
 
 import numpy as np
 
+from ps3d_core.border_core import plan as instances
+from ps3d_core.border_core import resample
+from ps3d_core.border_core.plan import BYTES_PER_VOXEL, HALO, largest_block
 from ps3d_core.duration import duration_text
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.boxes import shape_text
@@ -21,9 +24,6 @@ from ps3d_core.geometry.scale import Scale, particle_scale
 from ps3d_core.inference import predict, sample
 from ps3d_core.inference.plan import PredictionPlan, plan_prediction, walk_axis
 from ps3d_core.inference.sample import NetworkView
-from ps3d_core.instances import plan as instances
-from ps3d_core.instances import resample
-from ps3d_core.instances.plan import BYTES_PER_VOXEL, HALO, largest_block
 from ps3d_core.network.bundle import Bundle, load_bundle
 from ps3d_core.network.device import library_bytes
 from ps3d_core.params import BUNDLED, GIB, PredictParams, Resources, SegmentParams

@@ -15,13 +15,13 @@ from dataclasses import asdict
 from typing import Any, NamedTuple
 
 from ps3d_core import __version__
+from ps3d_core.border_core.labels import border_core_to_instances
+from ps3d_core.border_core.output import ensure_output
+from ps3d_core.border_core.resample import plan_resampling, resample_labels
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.boxes import shape_text
 from ps3d_core.inference.predict import Prediction, predict
 from ps3d_core.inference.sample import NetworkView, scan_intensity
-from ps3d_core.instances.labels import border_core_to_instances
-from ps3d_core.instances.output import ensure_output
-from ps3d_core.instances.resample import plan_resampling, resample_labels
 from ps3d_core.network.normalisation import Intensity
 from ps3d_core.particles.measure import measure_particles
 from ps3d_core.particles.report import write_report

@@ -28,9 +28,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Evaluate one pair of label images."""
-    from flows.inputs import volumes_in
     from flows.terminal import shown
     from ps3d_core.evaluation.evaluate import evaluate
+    from ps3d_core.scan.given import volumes_in
     from ps3d_core.store.location import Location
 
     with shown() as progress, TemporaryDirectory(prefix="ps3d-evaluate-") as folder:

@@ -34,10 +34,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Measure all labels."""
-    from flows.inputs import existing, spacing_of, volumes_in
     from flows.terminal import shown
     from ps3d_core.particles.claim import table_claimed
     from ps3d_core.particles.measure import measure_particles
+    from ps3d_core.scan.given import existing, spacing_of, volumes_in
     from ps3d_core.store.location import Location
 
     given, output = existing(args.labels), Location.parse(args.output)

@@ -57,11 +57,11 @@ class Conversion:
 
     def run(self, args: argparse.Namespace) -> None:
         """Convert."""
-        from flows.inputs import existing
         from flows.terminal import shown
         from ps3d_core.geometry.boxes import shape_text
         from ps3d_core.geometry.lengths import edges_mm
         from ps3d_core.scan.export import export
+        from ps3d_core.scan.given import existing
         from ps3d_core.store.location import Location
 
         source, output = existing(args.input), Location.parse(args.output)

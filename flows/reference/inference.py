@@ -125,11 +125,11 @@ def _target(asked: float | None, dataset: Dataset, name: str) -> float | None:
 def _model(args: argparse.Namespace) -> str:
     """The bundle to use: the one given, or the one made of the folder given."""
     from flows.home import home_folder
-    from flows.inputs import existing
     from ps3d_core.errors import InputError
     from ps3d_core.network.bundle import INFO_NAME
     from ps3d_core.network.nnunet.importing import import_model
     from ps3d_core.params import BUNDLED
+    from ps3d_core.scan.given import existing
     from ps3d_core.store.identity import content_identity
     from ps3d_core.store.ledger import fingerprint
     from ps3d_core.store.location import Location

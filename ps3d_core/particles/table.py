@@ -92,16 +92,23 @@ def write_table(tables: Iterable[pa.Table], parquet: Location, csv: Location) ->
     return rows
 
 
-def read_columns(parquet: Location, names: Sequence[str]) -> Columns:
-    """Columns of a particle table as arrays; "no value" becomes NaN. `CorruptDataError` if it is not our table."""
+def read_table(parquet: Location, names: Sequence[str] | None = None) -> pa.Table:
+    """A particle table, or the columns `names` of it. `CorruptDataError` if it is not our table."""
+    wanted = list(SCHEMA.names if names is None else names)
     try:
         with parquet.open_reading() as stream:
-            table = pq.read_table(stream, columns=list(names))
+            table = pq.read_table(stream, columns=wanted)
     except pa.ArrowInvalid as error:
         raise CorruptDataError(f"{parquet}: not a Parquet file ({error}); measure again") from error
-    missing = sorted(set(names) - set(table.column_names))
+    missing = sorted(set(wanted) - set(table.column_names))
     if missing:
         raise CorruptDataError(f"{parquet}: no column {missing[0]!r}; it is no particle table, measure again")
+    return table
+
+
+def read_columns(parquet: Location, names: Sequence[str]) -> Columns:
+    """Columns of a particle table as arrays; "no value" becomes NaN. `CorruptDataError` if it is not our table."""
+    table = read_table(parquet, names)
     return {name: _array(table.column(name)) for name in names}
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from uuid import uuid4
+
 from ps3d_core.progress import SILENT, Progress
 from ps3d_core.scan.image_writer import write_levels
 from ps3d_core.scan.slabs import DEFAULT_MEMORY
-from ps3d_core.scan.sources import is_zarr, open_scan
+from ps3d_core.scan.sources import Source, is_zarr, open_scan, place_of
 from ps3d_core.store.granule import require_chunk_fits
 from ps3d_core.store.halving import method_for
 from ps3d_core.store.identity import content_identity
@@ -17,27 +19,30 @@ from ps3d_core.store.presence import absences
 
 
 def as_image(
-    source: Location, work: Location, *, memory_bytes: int = DEFAULT_MEMORY, progress: Progress = SILENT
+    source: Source, work: Location, *, memory_bytes: int = DEFAULT_MEMORY, progress: Progress = SILENT
 ) -> Location:
-    """`source` itself when a Zarr lies there, else an OME-Zarr copy below `work`, same dtype, axes and spacing.
+    """Where `source` lies when it is a Zarr on a store, else an OME-Zarr copy below `work`, same dtype and spacing.
 
     `source` is anything that `open_scan` reads; what a person should hear of it is noted. A copy that an earlier call
     left whole is used again, unless the source has changed since. `InputError` names what is wrong with the source.
     """
-    if is_zarr(source):
-        array = open_image(source)
+    place = place_of(source)
+    if place is not None and is_zarr(place):
+        array = open_image(place)
         require_chunk_fits(array, memory_bytes)
         for note in absences(array) + packing_notes(array):
-            progress.note(f"{source.name}: {note}")
-        return source
-    copy = work / f"copy-{fingerprint(source.url, content_identity(source))[:16]}.zarr"
+            progress.note(f"{place.name}: {note}")
+        return place
+    identity = uuid4().hex if place is None else fingerprint(place.url, content_identity(place))
+    copy = work / f"copy-{identity[:16]}.zarr"
     if (copy / GROUP_FILE).exists():  # written last
         return copy
     with open_scan(source) as reader:
         for note in reader.notes:
             progress.note(f"{reader.description}: {note}")
         method = method_for(reader.dtype, label=True)
-        with progress.stage(f"read {source.name}", reader.shape[0], "slices") as stage:
+        name = "array" if place is None else place.name
+        with progress.stage(f"read {name}", reader.shape[0], "slices") as stage:
             shapes = write_levels(reader, copy, method=method, memory_bytes=memory_bytes, stage=stage)
-        write_metadata(copy, shapes, spacing=reader.spacing, name=source.name, method=method)
+        write_metadata(copy, shapes, spacing=reader.spacing, name=name, method=method)
     return copy

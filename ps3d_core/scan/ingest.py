@@ -25,8 +25,8 @@ from ps3d_core.scan.image_writer import write_levels
 from ps3d_core.scan.label_checks import LabelSizes
 from ps3d_core.scan.plausible import spacing_note
 from ps3d_core.scan.reader import ScanReader
-from ps3d_core.scan.slabs import DEFAULT_MEMORY
-from ps3d_core.scan.sources import open_scan
+from ps3d_core.scan.slabs import DEFAULT_MEMORY, read_ahead
+from ps3d_core.scan.sources import Source, open_scan, place_of
 from ps3d_core.scan.whole_labels import as_labels
 from ps3d_core.store.claim import Output, claimed
 from ps3d_core.store.halving import method_for
@@ -34,7 +34,7 @@ from ps3d_core.store.identity import identities, require_unchanged
 from ps3d_core.store.layout import Dataset
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import GROUP_FILE, open_image, write_metadata
-from ps3d_core.store.ownership import MARK, zarr_is_own
+from ps3d_core.store.ownership import MARK, zarr_attributes, zarr_is_own
 from ps3d_core.store.staging import all_or_nothing, is_unfinished
 
 LEAST_VOXELS = 2.0  # a particle of fewer voxels across cannot be told from noise
@@ -60,7 +60,7 @@ class IngestSummary(BaseModel):
 
 
 def ingest(
-    source: str | Location,
+    source: Source,
     dataset: Dataset,
     name: str,
     *,
@@ -72,7 +72,7 @@ def ingest(
     memory_bytes: int = DEFAULT_MEMORY,
     progress: Progress = SILENT,
 ) -> IngestSummary:
-    """Copy the scan at `source` (see `open_scan`) into `dataset` under `name`, in the scanner's dtype.
+    """Copy the scan `source` (see `open_scan`) into `dataset` under `name`, in the scanner's dtype.
 
     `series` chooses one scan of several in a folder. `spacing` and `particle_size` (mean diameter) are in mm; a
     spacing of None is taken from the source where it says one. `memory_bytes` bounds what is held at once; less memory
@@ -80,21 +80,22 @@ def ingest(
     names what is wrong; nothing is left of a failed ingest, and what a killed one left is taken up by the next.
     """
     started = time.perf_counter()
-    origin, target = Location.parse(source), dataset.image(name)
+    origin, target = place_of(source), dataset.image(name)
+    inputs = [] if origin is None else [origin]
     output = Output(target, zarr_is_own)
-    with claimed("ingest", [output], inputs=[origin], say=progress.note), ExitStack() as stack:
+    with claimed("ingest", [output], inputs=inputs, say=progress.note), ExitStack() as stack:
         entered = name in dataset.read_metadata()  # a damaged metadata.json is better found now
         begun = is_unfinished(target) and not entered
         if (target / GROUP_FILE).exists() and not (overwrite or begun):
             raise InputError(
                 f"scan {name!r}: already in {dataset.root}", "replace it with <overwrite>", "give another <name>"
             )
-        before = identities([origin])
-        reader = stack.enter_context(open_scan(origin, allow_gaps=allow_gaps, series=series))
+        before = identities(inputs)
+        reader = stack.enter_context(open_scan(source, allow_gaps=allow_gaps, series=series))
         spacing = _checked_spacing(reader, spacing, progress)
         _check_particle_size(reader.shape, spacing, particle_size)
         _tell(reader, reader.notes, progress)
-        content = _Content(str(origin))
+        content = _Content(str(origin or reader.description))
         method = method_for(reader.dtype, label=False)
 
         def enter() -> None:
@@ -129,6 +130,18 @@ def ingest(
             seconds=time.perf_counter() - started,
             **content.summary(),
         )
+
+
+def same_voxels(source: Source, image: Location) -> bool:
+    """Whether `source` has the dtype, shape and voxels of what was ingested as `image`. Reads all of the source."""
+    about, array = zarr_attributes(image).get(MARK), open_image(image)
+    with open_scan(source) as reader:
+        if not isinstance(about, dict) or (reader.shape, reader.dtype) != (array.shape, array.dtype):
+            return False
+        content = _Content(reader.description)
+        for _ in read_ahead(reader, max(1, reader.granule), content.add):
+            pass
+    return bool(content.summary()["sha256"] == about.get("sha256"))
 
 
 class LabelsSummary(BaseModel):

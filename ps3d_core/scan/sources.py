@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from typing import cast
 
 from ps3d_core.errors import InputError
+from ps3d_core.scan.array_volume import ArrayLike, ArrayVolume, folder_of, is_array
 from ps3d_core.scan.nifti import NiftiVolume
 from ps3d_core.scan.nifti_writer import NIFTI_ENDINGS
 from ps3d_core.scan.reader import ScanReader
@@ -17,16 +20,21 @@ from ps3d_core.store.location import Location
 ZARR_FILES = {"zarr.json", ".zarray", ".zgroup"}
 """Of which a folder that is a Zarr, of version 3 or 2, has one at its top."""
 
+Source = str | os.PathLike[str] | Location | ArrayLike
+"""What names a volume: a path, a URL, or an array of this process."""
 _PAIR_ENDINGS = (".hdr", ".img", ".hdr.gz", ".img.gz")
 
 
-def open_scan(source: str | Location, *, allow_gaps: bool = False, series: str | None = None) -> ScanReader:
-    """A reader for a folder of TIFF slices, a multi-page TIFF, a NIfTI file, a Zarr array or an OME-Zarr image.
+def open_scan(source: Source, *, allow_gaps: bool = False, series: str | None = None) -> ScanReader:
+    """Open a folder of TIFF slices, a multi-page TIFF, a NIfTI file, a Zarr array or an OME-Zarr image for reading.
 
-    `source` is a path or any fsspec URL. Of a folder with several scans, `series` chooses one, see `one_series`.
-    `allow_gaps` accepts slices whose numbering leaves some out. `InputError` names what is wrong with the source.
+    `source` is a path, any fsspec URL, or an array (NumPy, Zarr, Dask). Of a folder with several scans, `series`
+    chooses one, see `one_series`. `allow_gaps` accepts slices whose numbering leaves some out. `InputError` names what
+    is wrong with the source.
     """
-    location = Location.parse(source)
+    location = place_of(source)
+    if location is None:
+        return ArrayVolume(cast(ArrayLike, source))
     name = location.name.lower()
     if not location.exists():
         raise InputError(f"{location}: no such file or folder; check the path")
@@ -48,6 +56,11 @@ def open_scan(source: str | Location, *, allow_gaps: bool = False, series: str |
     raise InputError(
         f"{location}: unknown kind of file; give a folder of TIFF slices, a TIFF, .nii or .nii.gz file, or a Zarr"
     )
+
+
+def place_of(source: Source) -> Location | None:
+    """Where a volume lies; None for an array that is in memory, or may be computed."""
+    return folder_of(source) if is_array(source) else Location.parse(cast(str, source))
 
 
 def _open_folder(folder: Location, *, allow_gaps: bool, series: str | None) -> ScanReader:

@@ -14,11 +14,11 @@ from typing import Final
 import numpy as np
 from pydantic import ValidationError
 
+from ps3d_core.border_core.plan import BASE_BYTES, largest_block
 from ps3d_core.duration import duration_text
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.blocks import BlockGrid
 from ps3d_core.geometry.boxes import Shape, shape_text
-from ps3d_core.instances.plan import BASE_BYTES, largest_block
 from ps3d_core.network.normalisation import Intensity, Normalisation, PerScan, ZScore
 from ps3d_core.params import GIB, PreparationParams, Resources
 from ps3d_core.scan.slabs import deepest_slab

@@ -22,11 +22,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ps3d_core.blockwise import run_blocks
+from ps3d_core.border_core.vote import LabelVote
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.blocks import Block
 from ps3d_core.geometry.boxes import Shape
 from ps3d_core.inference.sample import NetworkView, scan_intensity
-from ps3d_core.instances.vote import LabelVote
 from ps3d_core.network.normalisation import Intensity
 from ps3d_core.particles.label_index import as_labels
 from ps3d_core.progress import SILENT, Progress

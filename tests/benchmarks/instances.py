@@ -25,10 +25,10 @@ import psutil
 from scipy.spatial import cKDTree
 
 from ps3d_core.blockwise import Runner
+from ps3d_core.border_core.labels import run_instances
+from ps3d_core.border_core.plan import plan_instances
 from ps3d_core.geometry.blocks import BlockGrid
 from ps3d_core.geometry.boxes import Box, Shape
-from ps3d_core.instances.labels import run_instances
-from ps3d_core.instances.plan import plan_instances
 from ps3d_core.progress import Progress, StageFinished
 from ps3d_core.store.arrays import create_array, write_box
 from ps3d_core.store.location import Location

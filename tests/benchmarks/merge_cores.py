@@ -16,13 +16,13 @@ from collections.abc import Sequence
 import numpy as np
 from instances import GRAIN, PeakMemory, grains
 
+from ps3d_core.border_core.classes import CORE
+from ps3d_core.border_core.components import find_components
+from ps3d_core.border_core.cores import merge_cores
+from ps3d_core.border_core.pieces import measure_pieces
+from ps3d_core.border_core.plan import InstancesPlan, plan_instances
+from ps3d_core.border_core.seams import block_faces
 from ps3d_core.geometry.boxes import Box
-from ps3d_core.instances.classes import CORE
-from ps3d_core.instances.components import find_components
-from ps3d_core.instances.cores import merge_cores
-from ps3d_core.instances.pieces import measure_pieces
-from ps3d_core.instances.plan import InstancesPlan, plan_instances
-from ps3d_core.instances.seams import block_faces
 from ps3d_core.store.arrays import create_array
 from ps3d_core.store.location import Location
 

@@ -25,9 +25,9 @@ from instances import PeakMemory
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
+from ps3d_core.border_core.vote import vote_labels
 from ps3d_core.geometry.blocks import BlockGrid
 from ps3d_core.geometry.boxes import Box
-from ps3d_core.instances.vote import vote_labels
 from ps3d_core.params import PreparationParams, Resources
 from ps3d_core.progress import Progress, StageFinished
 from ps3d_core.store.arrays import write_box

@@ -279,7 +279,7 @@ def _die_while_writing(place: str, write: int) -> None:
 def _forget_tables() -> None:
     """Tables that earlier runs of this process read: another process would have to read them itself."""
     for name, module in list(sys.modules.items()):
-        if name.startswith("ps3d_core.instances"):
+        if name.startswith("ps3d_core.border_core"):
             for member in vars(module).values():
                 if hasattr(member, "cache_clear"):
                     member.cache_clear()

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
+from ps3d_core.border_core.labels import run_instances
+from ps3d_core.border_core.plan import plan_instances
+from ps3d_core.border_core.resample import plan_resampling, resample_labels
 from ps3d_core.evaluation.evaluate import evaluate
 from ps3d_core.geometry.boxes import Box
-from ps3d_core.instances.labels import run_instances
-from ps3d_core.instances.plan import plan_instances
-from ps3d_core.instances.resample import plan_resampling, resample_labels
 from ps3d_core.particles.measure import measure_particles
 from ps3d_core.particles.table import read_columns
 from ps3d_core.store.arrays import create_array, open_array, read_box, write_box

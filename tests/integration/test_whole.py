@@ -10,10 +10,10 @@ import pytest
 import zarr
 
 from ps3d_core import stages
+from ps3d_core.border_core import plan as instances
+from ps3d_core.border_core import resample
 from ps3d_core.errors import InputError
 from ps3d_core.inference import predict, sample
-from ps3d_core.instances import plan as instances
-from ps3d_core.instances import resample
 from ps3d_core.params import PredictParams, Resources, SegmentParams
 from ps3d_core.particles import measure, report, table
 from ps3d_core.pipeline import segment

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ps3d_core.instances.vote import vote_labels
+from ps3d_core.border_core.vote import vote_labels
 from ps3d_core.training.targets import border_core
 
 DATA = Path(__file__).parent / "data"

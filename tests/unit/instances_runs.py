@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from ps3d_core.blockwise import Runner
+from ps3d_core.border_core.labels import run_instances
+from ps3d_core.border_core.plan import plan_instances
 from ps3d_core.geometry.boxes import Box
-from ps3d_core.instances.labels import run_instances
-from ps3d_core.instances.plan import plan_instances
 from ps3d_core.store.arrays import create_array, open_array, read_box, write_box
 
 MEMORY = 8 * 2**30

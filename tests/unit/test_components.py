@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 
+from ps3d_core.border_core.components import find_components, write_labels
+from ps3d_core.border_core.pieces import measure_pieces
+from ps3d_core.border_core.seams import block_faces
+from ps3d_core.border_core.unionfind import flatten, join, least_into_roots, sum_into_roots
+from ps3d_core.border_core.voxel_counts import count_voxels
 from ps3d_core.geometry.blocks import BlockGrid
-from ps3d_core.instances.components import find_components, write_labels
-from ps3d_core.instances.pieces import measure_pieces
-from ps3d_core.instances.seams import block_faces
-from ps3d_core.instances.unionfind import flatten, join, least_into_roots, sum_into_roots
-from ps3d_core.instances.voxel_counts import count_voxels
 
 sides = st.tuples(*[st.integers(1, 9)] * 3)
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 
-from ps3d_core.instances.growth import FRONT, PENDING, grow, mark_pending
+from ps3d_core.border_core.growth import FRONT, PENDING, grow, mark_pending
 
 LABELS = np.array([0, 1, 7, 2**31, 2**32 - 1], np.uint32)
 

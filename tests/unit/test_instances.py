@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from ps3d_core.blockwise import Runner
+from ps3d_core.border_core import classes
+from ps3d_core.border_core.labels import border_core_to_instances, run_instances
+from ps3d_core.border_core.output import claim_output
+from ps3d_core.border_core.plan import BASE_BYTES
 from ps3d_core.errors import InputError, MissingDataError
 from ps3d_core.geometry.boxes import Box
-from ps3d_core.instances import classes
-from ps3d_core.instances.labels import border_core_to_instances, run_instances
-from ps3d_core.instances.output import claim_output
-from ps3d_core.instances.plan import BASE_BYTES
 from ps3d_core.store.arrays import create_array, open_array, read_box
 from ps3d_core.store.content import keep_changed, note_content
 from ps3d_core.store.location import Location

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ps3d_core.border_core.cores import label_cores
+from ps3d_core.border_core.labels import run_instances
+from ps3d_core.border_core.pieces import MAX_IDS, check_ids, serial_offsets
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.boxes import Box
-from ps3d_core.instances.cores import label_cores
-from ps3d_core.instances.labels import run_instances
-from ps3d_core.instances.pieces import MAX_IDS, check_ids, serial_offsets
 from ps3d_core.progress import Progress, StageAdvanced, StageStarted
 from ps3d_core.store.arrays import create_array, open_array, read_box
 from ps3d_core.store.location import Location
@@ -178,9 +178,9 @@ def test_a_changed_input_is_noticed(tmp_path, particles):
 
 
 def test_stages_out_of_order_say_so(tmp_path, particles):
+    from ps3d_core.border_core.cores import merge_cores
+    from ps3d_core.border_core.rounds import grow_cores
     from ps3d_core.errors import MissingDataError
-    from ps3d_core.instances.cores import merge_cores
-    from ps3d_core.instances.rounds import grow_cores
 
     plan = plan_for(Location.parse(tmp_path), particles)
     with pytest.raises(MissingDataError, match="finish that stage first"):
@@ -212,7 +212,7 @@ def test_killed(tmp_path, particles, expected, stage):
 _KILLED = """
 import os, signal, sys
 from ps3d_core.blockwise import Runner
-from ps3d_core.instances.labels import run_instances
+from ps3d_core.border_core.labels import run_instances
 from ps3d_core.progress import Progress, StageAdvanced
 from ps3d_core.store.location import Location
 from tests.unit.instances_runs import planned

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from ps3d_core.blockwise import Runner
+from ps3d_core.border_core.resample import plan_resampling, resample_labels
+from ps3d_core.border_core.vote import LabelVote, vote_labels
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.boxes import Box
-from ps3d_core.instances.resample import plan_resampling, resample_labels
-from ps3d_core.instances.vote import LabelVote, vote_labels
 from ps3d_core.progress import Progress, StageStarted
 from ps3d_core.store.arrays import create_array, open_array, read_box, write_box
 from ps3d_core.store.location import Location

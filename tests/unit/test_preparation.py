@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 
 from flows.cli import main
 from flows.reference import conversions, train_preprocess
+from ps3d_core.border_core.vote import vote_labels
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.blocks import BlockGrid
 from ps3d_core.geometry.resample import resample_image
 from ps3d_core.inference.sample import NetworkView, sample_blocks
-from ps3d_core.instances.vote import vote_labels
 from ps3d_core.network.normalisation import Intensity, PerScan, ZScore
 from ps3d_core.params import PreparationParams, Resources
 from ps3d_core.progress import Event, Progress, StageStarted

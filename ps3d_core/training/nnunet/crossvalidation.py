@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import Final
 
+from ps3d_core.border_core.labels import border_core_to_instances
 from ps3d_core.evaluation.evaluate import evaluate
 from ps3d_core.evaluation.metrics import Evaluation
-from ps3d_core.instances.labels import border_core_to_instances
 from ps3d_core.network.bundle import Bundle, Fact
 from ps3d_core.params import PredictParams, SegmentParams
 from ps3d_core.pipeline import segment

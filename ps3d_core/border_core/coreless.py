@@ -13,10 +13,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ps3d_core.instances.pieces import merge_pieces
-from ps3d_core.instances.plan import InstancesPlan
-from ps3d_core.instances.rounds import read_grown
-from ps3d_core.instances.seams import Labels
+from ps3d_core.border_core.pieces import merge_pieces
+from ps3d_core.border_core.plan import InstancesPlan
+from ps3d_core.border_core.rounds import read_grown
+from ps3d_core.border_core.seams import Labels
 from ps3d_core.progress import SILENT, Progress
 from ps3d_core.store.ledger import Record
 from ps3d_core.store.location import Location

@@ -17,13 +17,13 @@ import numpy as np
 import numpy.typing as npt
 
 from ps3d_core.blockwise import Runner, run_blocks
+from ps3d_core.border_core.output import claim_output, output_blocks
+from ps3d_core.border_core.plan import BASE_BYTES, largest_block
+from ps3d_core.border_core.vote import Labels, LabelVote
+from ps3d_core.border_core.voxel_counts import count_voxels
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.blocks import Block, BlockGrid
 from ps3d_core.geometry.boxes import Shape
-from ps3d_core.instances.output import claim_output, output_blocks
-from ps3d_core.instances.plan import BASE_BYTES, largest_block
-from ps3d_core.instances.vote import Labels, LabelVote
-from ps3d_core.instances.voxel_counts import count_voxels
 from ps3d_core.progress import SILENT, Progress
 from ps3d_core.store.arrays import open_array, read_box, write_box
 from ps3d_core.store.identity import content_identity

@@ -23,18 +23,18 @@ from functools import cache
 import numpy as np
 
 from ps3d_core.blockwise import Runner, run_blocks
+from ps3d_core.border_core.classes import read_classes
+from ps3d_core.border_core.components import find_components, write_labels
+from ps3d_core.border_core.cores import core_numbers
+from ps3d_core.border_core.growth import PENDING, Labels, States, count_states, grow, mark_pending
+from ps3d_core.border_core.pieces import check_ids, measure_pieces, number_labels
+from ps3d_core.border_core.plan import InstancesPlan, ensure_labels
+from ps3d_core.border_core.seams import block_faces
+from ps3d_core.border_core.voxel_counts import count_voxels
 from ps3d_core.errors import MissingDataError
 from ps3d_core.geometry.blocks import Block, BlockGrid
 from ps3d_core.geometry.boxes import Box
 from ps3d_core.geometry.crop import crop_in_place
-from ps3d_core.instances.classes import read_classes
-from ps3d_core.instances.components import find_components, write_labels
-from ps3d_core.instances.cores import core_numbers
-from ps3d_core.instances.growth import PENDING, Labels, States, count_states, grow, mark_pending
-from ps3d_core.instances.pieces import check_ids, measure_pieces, number_labels
-from ps3d_core.instances.plan import InstancesPlan, ensure_labels
-from ps3d_core.instances.seams import block_faces
-from ps3d_core.instances.voxel_counts import count_voxels
 from ps3d_core.progress import SILENT, Progress
 from ps3d_core.store.arrays import open_array, read_box, write_box
 from ps3d_core.store.ledger import Ledger, Record

@@ -19,10 +19,10 @@ from typing import Final, cast
 
 import numpy as np
 
+from ps3d_core.border_core.output import refuse_foreign
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.blocks import BlockGrid, block_shape_for
 from ps3d_core.geometry.boxes import Shape, shape_text
-from ps3d_core.instances.output import refuse_foreign
 from ps3d_core.params import GIB
 from ps3d_core.store.arrays import SHARD, ensure_array, shard_shape
 from ps3d_core.store.granule import require_chunk_fits

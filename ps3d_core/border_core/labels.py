@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ps3d_core.blockwise import Runner
+from ps3d_core.border_core.coreless import merge_coreless
+from ps3d_core.border_core.cores import label_cores, merge_cores
+from ps3d_core.border_core.plan import InstancesPlan, plan_instances
+from ps3d_core.border_core.prune import prune_labels
+from ps3d_core.border_core.rounds import grow_cores
 from ps3d_core.geometry.boxes import Shape
-from ps3d_core.instances.coreless import merge_coreless
-from ps3d_core.instances.cores import label_cores, merge_cores
-from ps3d_core.instances.plan import InstancesPlan, plan_instances
-from ps3d_core.instances.prune import prune_labels
-from ps3d_core.instances.rounds import grow_cores
 from ps3d_core.progress import SILENT, Progress
 from ps3d_core.store.ledger import Record
 from ps3d_core.store.location import Location

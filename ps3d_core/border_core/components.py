@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from ps3d_core.border_core.classes import Classes
+from ps3d_core.border_core.unionfind import flatten, join
 from ps3d_core.geometry.boxes import Shape
-from ps3d_core.instances.classes import Classes
-from ps3d_core.instances.unionfind import flatten, join
 
 Labels = npt.NDArray[np.uint32]
 Runs = npt.NDArray[np.int32]

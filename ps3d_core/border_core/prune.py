@@ -16,15 +16,15 @@ import numpy.typing as npt
 from numba import njit
 
 from ps3d_core.blockwise import Runner, run_blocks
+from ps3d_core.border_core.coreless import coreless_numbers
+from ps3d_core.border_core.cores import core_numbers
+from ps3d_core.border_core.output import claim_output, output_blocks
+from ps3d_core.border_core.pieces import check_ids, number_labels
+from ps3d_core.border_core.plan import InstancesPlan
+from ps3d_core.border_core.rounds import Grown, GrownLabels, read_grown
+from ps3d_core.border_core.seams import Labels
 from ps3d_core.geometry.blocks import Block
 from ps3d_core.geometry.boxes import Box
-from ps3d_core.instances.coreless import coreless_numbers
-from ps3d_core.instances.cores import core_numbers
-from ps3d_core.instances.output import claim_output, output_blocks
-from ps3d_core.instances.pieces import check_ids, number_labels
-from ps3d_core.instances.plan import InstancesPlan
-from ps3d_core.instances.rounds import Grown, GrownLabels, read_grown
-from ps3d_core.instances.seams import Labels
 from ps3d_core.progress import SILENT, Progress
 from ps3d_core.store.arrays import object_shape, open_array, write_box
 from ps3d_core.store.ledger import Ledger, Record, fingerprint

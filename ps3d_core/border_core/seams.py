@@ -21,9 +21,9 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from ps3d_core.border_core.components import Components, write_labels
+from ps3d_core.border_core.unionfind import join
 from ps3d_core.geometry.blocks import Block, BlockGrid
-from ps3d_core.instances.components import Components, write_labels
-from ps3d_core.instances.unionfind import join
 
 Labels = npt.NDArray[np.uint32]
 Faces = dict[str, npt.NDArray[Any]]

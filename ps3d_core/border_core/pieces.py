@@ -19,12 +19,12 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from ps3d_core.border_core.components import Components
+from ps3d_core.border_core.seams import Faces, Labels, SeamSweep
+from ps3d_core.border_core.unionfind import flatten, least_into_roots, sum_into_roots
 from ps3d_core.errors import InputError, MissingDataError
 from ps3d_core.geometry.blocks import BlockGrid
 from ps3d_core.geometry.boxes import Box, Shape
-from ps3d_core.instances.components import Components
-from ps3d_core.instances.seams import Faces, Labels, SeamSweep
-from ps3d_core.instances.unionfind import flatten, least_into_roots, sum_into_roots
 from ps3d_core.store.ledger import Ledger
 from ps3d_core.store.location import Location
 

@@ -1,26 +1,25 @@
-"""Checks of what several commands are given, before any work."""
+"""Volumes as people give them: checked before any work, and brought to a form that is computed on."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from ps3d_core.errors import InputError, Ps3dError
+from ps3d_core.progress import Progress
+from ps3d_core.scan.as_image import as_image
+from ps3d_core.scan.sources import Source, is_zarr, open_scan, place_of
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import image_levels, image_spacing, is_scan
-
-if TYPE_CHECKING:
-    from ps3d_core.progress import Progress
 
 SAME = 0.01
 MEMORY = 2**31  # as measure and evaluate use at most
 
 
-def existing(text: str) -> Location:
+def existing(place: str | Location) -> Location:
     """The location; `InputError` when nothing is there."""
-    location = Location.parse(text)
+    location = Location.parse(place)
     if not location.exists():
         raise InputError(f"{location}: nothing there; check the path")
     return location
@@ -42,48 +41,47 @@ class Volumes:
 
     def __init__(self, work: Location, progress: Progress, memory_bytes: int) -> None:
         self._work, self._progress, self._memory_bytes = work, progress, memory_bytes
-        self._given: dict[Location, Location] = {}
+        self._given: dict[Location, str] = {}
 
-    def image(self, text: str) -> Location:
+    def image(self, source: Source) -> Location:
         """Any volume."""
-        from ps3d_core.scan.as_image import as_image
-
-        given = existing(text)
-        image = as_image(given, self._work, memory_bytes=self._memory_bytes, progress=self._progress)
+        if (given := place_of(source)) is not None:
+            existing(given)
+        image = as_image(source, self._work, memory_bytes=self._memory_bytes, progress=self._progress)
         if image != given:
-            self._given[image] = given
+            self._given[image] = str(given or "array")
         return image
 
-    def labels(self, text: str) -> Location:
+    def labels(self, source: Source) -> Location:
         """A label image; `InputError` for a scan, whose grey values are no labels."""
-        image = self.image(text)
+        image = self.image(source)
         if is_scan(image):
             raise InputError(f"{image}: a scan of grey values, its metadata say; give a label image")
         return image
 
-    def array(self, text: str) -> Location:
+    def array(self, source: Source) -> Location:
         """The Zarr array of labels: the one given, or the full resolution of the image given."""
-        return image_levels(self.labels(text))[0]
+        return image_levels(self.labels(source))[0]
 
     def as_given(self, message: str) -> str:
         """The message about what was given, which may be told of its copy, or of an array in the copy."""
         for copy, given in self._given.items():
-            name = str(given).replace("\\", r"\\")
+            name = given.replace("\\", r"\\")
             message = re.sub(rf"{re.escape(str(copy))}(/\d+)?(?!\w)", name, message)
         return message
 
 
-def spacing_of(source: Location) -> float:
+def spacing_of(source: Source) -> float:
     """Spacing (mm) that the metadata of an image of any format say, equal along all axes."""
-    from ps3d_core.scan.sources import is_zarr, open_scan
-
-    if is_zarr(source):
-        spacing, problem = image_spacing(source), "the source does not say its spacing"
+    place = place_of(source)
+    name = "array" if place is None else str(place)
+    if place is not None and is_zarr(place):
+        spacing, problem = image_spacing(place), "the source does not say its spacing"
     else:
         with open_scan(source) as reader:
             spacing, problem = reader.spacing, reader.without_spacing
     if spacing is None:
-        raise InputError(f"{source}: {problem}", "give <spacing> in mm")
+        raise InputError(f"{name}: {problem}", "give <spacing> in mm")
     if max(spacing) > min(spacing) * (1 + SAME):
-        raise InputError(f"{source}: spacing {spacing} mm; must be the same along all axes", "give <spacing> in mm")
+        raise InputError(f"{name}: spacing {spacing} mm; must be the same along all axes", "give <spacing> in mm")
     return spacing[0]

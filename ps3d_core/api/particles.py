@@ -1,0 +1,105 @@
+"""Single steps on arrays, paths and URLs: particles from border-core labels, their table, how well they agree."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+import zarr
+
+from ps3d_core.api.places import fresh_place, remove_with, temporary
+from ps3d_core.border_core.labels import border_core_to_instances
+from ps3d_core.evaluation.evaluate import evaluate as evaluate_images
+from ps3d_core.evaluation.metrics import Evaluation
+from ps3d_core.params import InstancesParams, Resources
+from ps3d_core.particles.measure import measure_particles
+from ps3d_core.particles.table import read_table
+from ps3d_core.progress import SILENT, Progress
+from ps3d_core.scan.given import spacing_of, volumes_in
+from ps3d_core.scan.sources import Source
+from ps3d_core.store.arrays import open_array
+
+
+def instances(
+    border_core: Source,
+    *,
+    min_rel_particle_size: float = 0.005,
+    resources: Resources | None = None,
+    progress: Progress = SILENT,
+) -> zarr.Array[Any]:
+    """Turn border-core labels (z, y, x) of 0 background, 1 core, 2 border into particles.
+
+    Every connected core becomes a particle and grows through the border voxels around it; particles with fewer voxels
+    than `min_rel_particle_size` of the mean are dropped. Returns ids 1..N, uint32, in a temporary folder that goes with
+    the array; `array[...]` is all of it in memory. `InputError` for other values and for what is no volume.
+    """
+    params = InstancesParams(min_rel_particle_size=min_rel_particle_size)
+    resources = resources or Resources()
+    place = fresh_place(in_memory=False)
+    with temporary() as work, volumes_in(work, progress, memory_bytes=resources.memory_bytes) as volumes:
+        border_core_to_instances(
+            volumes.array(border_core),
+            place / "particles.zarr",
+            work,
+            memory_bytes=resources.memory_bytes,
+            min_rel_particle_size=params.min_rel_particle_size,
+            runner=resources.blocks_runner(),
+            progress=progress,
+        )
+        particles = open_array(place / "particles.zarr")
+        remove_with(particles, place)
+        return particles
+
+
+def measure(
+    labels: Source,
+    *,
+    spacing: float | None = None,
+    image: Source | None = None,
+    any_labels: bool = False,
+    resources: Resources | None = None,
+    progress: Progress = SILENT,
+) -> pa.Table:
+    """Measure the particles of a label image (z, y, x): one row per label, in order of the labels.
+
+    Args:
+        labels: whole numbers, 0 is background.
+        spacing: edge of a voxel, mm; what `labels` say of themselves when absent.
+        image: grey values of the same shape, for their mean, deviation and range in every particle.
+        any_labels: measure what hardly can be particles, too: a mask, classes, a numbered background.
+        resources: memory, workers and runner; the whole machine when absent.
+        progress: is told how the work goes on.
+
+    Returns:
+        The table of `particles.parquet`; the metadata of its fields have unit and meaning.
+
+    Raises:
+        InputError: for what are no labels, and where no spacing is known.
+
+    """
+    resources = resources or Resources()
+    spacing = spacing or spacing_of(labels)
+    with temporary() as work, volumes_in(work, progress, memory_bytes=resources.memory_bytes) as volumes:
+        measure_particles(
+            volumes.labels(labels),
+            work / "table",
+            image=None if image is None else volumes.image(image),
+            spacing=spacing,
+            work=work,
+            runner=resources.blocks_runner(),
+            memory_bytes=resources.memory_bytes,
+            foreign="labels",
+            any_labels=any_labels,
+            progress=progress,
+        )
+        return read_table(work / "table" / "particles.parquet")
+
+
+def evaluate(labels: Source, truth: Source, *, progress: Progress = SILENT) -> Evaluation:
+    """Compare two label images (z, y, x) of one shape; 0 is background.
+
+    Particles match when their intersection over union exceeds a threshold. `InputError` when the shapes differ or an
+    image holds no labels.
+    """
+    with temporary() as work, volumes_in(work, progress) as volumes:
+        return evaluate_images(volumes.labels(labels), volumes.labels(truth), work=work, progress=progress)
