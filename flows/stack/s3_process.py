@@ -67,6 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         private_folder(args.folder)
         data.mkdir(exist_ok=True)
         os.chdir(args.folder)  # where SeaweedFS looks for its settings
+        for log in Path().glob("weed.*"):  # a new one for each start, beside what it prints
+            log.unlink()
         _write_secrets()
         command = [weed, *_arguments(data, args.port, args.bind)]
     except (InputError, OSError) as error:
@@ -80,7 +82,8 @@ def _environment(folder: Path) -> dict[str, str]:
     if missing := [name for name in _KEYS if not os.environ.get(name)]:
         raise InputError(f"{' and '.join(missing)}: not set; without keys the server would serve everybody; set them")
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("WEED_", "S3_"))}
-    return inherited | {"HOME": str(folder.absolute())}  # a user's own ~/.seaweedfs is for other servers
+    own = str(folder.absolute())
+    return inherited | {"HOME": own, "TMPDIR": own}  # a user's ~/.seaweedfs is for other servers, and logs go to TMPDIR
 
 
 def _arguments(data: Path, port: int, bind: str) -> list[str]:
