@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import runpy
+import shlex
 import stat
 import subprocess
 import sys
@@ -29,6 +30,8 @@ COMMANDS += [
     for service in SERVICES.values()
     if service.get("healthcheck", {}).get("test", [""])[1:2] == ["python"]
 ]
+README = (ROOT / "infra/README.md").read_text()
+COMMANDS += [shlex.split(line) for line in re.findall(r"^    (python -P -m .*)$", README, re.MULTILINE)]
 EXAMPLE = (ROOT / "infra/env.example").read_text()
 
 
@@ -111,7 +114,7 @@ def test_secrets_are_made_once_and_for_one_reader(tmp_path: Path) -> None:
 
 def test_prefects_variables_are_settings_of_prefect() -> None:
     names = {name for service in SERVICES.values() for name in service["environment"] if name.startswith("PREFECT_")}
-    names |= set(re.findall(r"\b(PREFECT_\w+)=", DOCKERFILE))
+    names |= set(re.findall(r"\b(PREFECT_\w+)=", DOCKERFILE + README))
     code = "from prefect.settings import Settings\nfrom prefect.settings.legacy import _get_settings_fields\n"
     code += "print(*_get_settings_fields(Settings))"
     known = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
