@@ -34,6 +34,8 @@ _GRPC: Final = ("master", "volume", "filer", "s3", "admin", "worker", "client", 
 _WEB: Final = ("master", "volume", "filer", "admin", "client")
 _SETTINGS, _CERTIFICATE, _KEY = "security.toml", "certificate.pem", "certificate.key"
 _YEARS: Final = 10
+_LOGS: Final = ("-logdir=.", "-log_max_files=3", "-log_max_size_mb=10")
+"""Of what it does not print; in /tmp, for ever, if it is not told."""
 
 
 def program() -> str:
@@ -67,8 +69,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         private_folder(args.folder)
         data.mkdir(exist_ok=True)
         os.chdir(args.folder)  # where SeaweedFS looks for its settings
-        for log in Path().glob("weed.*"):  # a new one for each start, beside what it prints
-            log.unlink()
         _write_secrets()
         command = [weed, *_arguments(data, args.port, args.bind)]
     except (InputError, OSError) as error:
@@ -82,8 +82,7 @@ def _environment(folder: Path) -> dict[str, str]:
     if missing := [name for name in _KEYS if not os.environ.get(name)]:
         raise InputError(f"{' and '.join(missing)}: not set; without keys the server would serve everybody; set them")
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("WEED_", "S3_"))}
-    own = str(folder.absolute())
-    return inherited | {"HOME": own, "TMPDIR": own}  # a user's ~/.seaweedfs is for other servers, and logs go to TMPDIR
+    return inherited | {"HOME": str(folder.absolute())}  # a user's own ~/.seaweedfs is for other servers
 
 
 def _arguments(data: Path, port: int, bind: str) -> list[str]:
@@ -104,7 +103,7 @@ def _arguments(data: Path, port: int, bind: str) -> list[str]:
         "master.telemetry": "false",
         **dict(zip(_INNER_PORTS, _free_ports(bind, len(_INNER_PORTS)), strict=True)),
     }
-    return ["mini", *(f"-{name}={value}" for name, value in given.items())]
+    return [*_LOGS, "mini", *(f"-{name}={value}" for name, value in given.items())]
 
 
 def _write_secrets() -> None:
