@@ -141,12 +141,11 @@ def client_variables(url: str) -> dict[str, str]:
 
     Others are reached with what the user configured.
     """
-    variables = {"PREFECT_API_URL": url}
-    if url == running_url():
-        variables["PREFECT_UI_URL"] = local_ui()
-        if (key := kept_key(server_folder())) is not None:
-            variables["PREFECT_API_AUTH_STRING"] = key
-    return variables
+    if url != running_url():
+        return {"PREFECT_API_URL": url}
+    key = kept_key(server_folder())
+    ours = {"PREFECT_API_URL": url, "PREFECT_UI_URL": local_ui()}
+    return ours if key is None else ours | {"PREFECT_API_AUTH_STRING": key}
 
 
 @contextmanager
