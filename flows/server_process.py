@@ -39,7 +39,7 @@ def main(folder: Path, port: int) -> None:
 
 
 def _put_door(folder: Path) -> None:
-    """Let what Prefect serves, and what it asks of itself, go through the door; serve its second look on demand only."""
+    """Let what Prefect serves, and what it asks of itself, go through the door; serve its second look on demand."""
     import prefect
     from prefect.server.api import server
     from prefect.settings import get_current_settings
