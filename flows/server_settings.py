@@ -78,7 +78,7 @@ def api_url(port: int) -> str:
 
 def ui_url(port: int) -> str:
     """The address of the pages of a server on this port: what the operator says of a proxy in front, else its own."""
-    return os.environ.get("PREFECT_UI_URL") or f"http://127.0.0.1:{port}{_ui_path()}".rstrip("/")
+    return (os.environ.get("PREFECT_UI_URL") or f"http://127.0.0.1:{port}{_ui_path()}").rstrip("/")
 
 
 def _ui_path() -> str:
