@@ -143,9 +143,12 @@ def client_variables(url: str) -> dict[str, str]:
     """
     if url != running_url():
         return {"PREFECT_API_URL": url}
-    key = kept_key(server_folder())
-    ours = {"PREFECT_API_URL": url, "PREFECT_UI_URL": local_ui()}
-    return ours if key is None else ours | {"PREFECT_API_AUTH_STRING": key}
+    ours = {"PREFECT_API_URL": url}
+    if (ui := local_ui()) != url.removesuffix("/api"):  # where Prefect would look for it
+        ours["PREFECT_UI_URL"] = ui
+    if (key := kept_key(server_folder())) is not None:
+        ours["PREFECT_API_AUTH_STRING"] = key
+    return ours
 
 
 @contextmanager

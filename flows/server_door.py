@@ -51,7 +51,7 @@ def _headers(api: str) -> dict[str, str]:
         "connect-src": f"'self'{others}",
         "font-src": "'self' data:",
         "img-src": "'self' data: blob:",
-        "script-src": "'self'",
+        "script-src": "'self' 'unsafe-eval'",  # the picture of a run is drawn by programs that the page writes
         "style-src": "'self' 'unsafe-inline'",
         "worker-src": "'self' blob:",
         "object-src": "'none'",

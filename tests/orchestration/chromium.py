@@ -46,7 +46,10 @@ class Page:
         while True:
             message = json.loads(self._connection.recv(timeout=60))
             if message.get("method") == "Log.entryAdded":
-                self.complaints.append(message["params"]["entry"]["text"])
+                entry = message["params"]["entry"]
+                self.complaints.append(f"{entry['text']} {entry.get('url', '')}")
+            if message.get("method") == "Runtime.exceptionThrown":
+                self.complaints.append(json.dumps(message["params"]["exceptionDetails"]))
             if message.get("id") == self._last:
                 assert "error" not in message, message["error"]
                 result: dict[str, Any] = message["result"]
