@@ -56,13 +56,14 @@ def listening(processes: Sequence[psutil.Process]) -> list[tuple[str, int]]:
 
 def open_sockets(processes: Sequence[psutil.Process]) -> list[str]:
     """Unix sockets of these programs to which others could connect."""
-    names = {
-        str(connection.laddr)
-        for process in processes
-        for connection in asked(lambda process=process: process.net_connections("unix")) or []
-        if connection.laddr
-    }
-    return sorted(name for name in names if not name.startswith("/") or _open_to_others(Path(name)))
+    names = {name for process in processes for name in asked(lambda process=process: _sockets_of(process)) or []}
+    return sorted(name for name in names if name.startswith("@") or _open_to_others(Path(name)))
+
+
+def _sockets_of(process: psutil.Process) -> list[str]:
+    """Names of the sockets of a program; those without a file begin with @."""
+    named = [str(connection.laddr) for connection in process.net_connections("unix") if connection.laddr]
+    return [name if name.startswith("@") else os.path.join(process.cwd(), name) for name in named]
 
 
 def _open_to_others(path: Path) -> bool:
