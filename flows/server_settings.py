@@ -31,11 +31,24 @@ _DROPPED: Final = ("PREFECT_SERVER_API_HOST", "PREFECT_SERVER_API_PORT")
 
 def server_environment(folder: Path, port: int, key: str) -> dict[str, str]:
     """The environment of a server with its files in `folder`, on this port of 127.0.0.1, that asks for `key`."""
-    foreign = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
-    kept = {
-        name: value for name, value in os.environ.items() if name.startswith(_KEPT) and name not in _DROPPED and value
-    }
+    foreign = {name: value for name, value in os.environ.items() if not name.upper().startswith("PREFECT_")}
+    operators = {name: value for name, value in os.environ.items() if name.startswith(_KEPT) and value}
+    for name in _DROPPED:
+        operators.pop(name, None)
     paths = [str(Path(__file__).parents[1]), foreign.get("PYTHONPATH", "")]
+    fixed = {
+        "PYTHONPATH": os.pathsep.join(path for path in paths if path),
+        "DO_NOT_TRACK": "1",
+        "PREFECT_HOME": str(folder),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_API_BASE_PATH": api_path(),
+        "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",
+        OPERATORS: key,
+    }
+    return foreign | _unless_told(folder, port) | operators | fixed | database_settings()
+
+
+def _unless_told(folder: Path, port: int) -> dict[str, str]:
     # Of the names that a setting has these are the ones that Prefect reads last, so that any of the operator's counts.
     ours = {
         "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"http://127.0.0.1:{port}",
@@ -49,21 +62,7 @@ def server_environment(folder: Path, port: int, key: str) -> dict[str, str]:
     }
     if (base := _ui_path()) != "/":  # written into the pages, which other servers of this installation share
         ours["PREFECT_UI_STATIC_DIRECTORY"] = str(folder / f"pages{base.replace('/', '-')}")
-    return (
-        foreign
-        | ours
-        | kept
-        | {
-            "PYTHONPATH": os.pathsep.join(path for path in paths if path),
-            "DO_NOT_TRACK": "1",
-            "PREFECT_HOME": str(folder),
-            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-            "PREFECT_SERVER_API_BASE_PATH": api_path(),
-            "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",
-            OPERATORS: key,
-            **database_settings(),
-        }
-    )
+    return ours
 
 
 def api_path() -> str:
