@@ -9,3 +9,5 @@ share_heaps()
 # None of the processes that it starts takes modules from the folder where the user happens to be: a folder flows/ or a
 # tasks.py of theirs would stand in for ours, a random.py for Python's.
 os.environ["PYTHONSAFEPATH"] = "1"
+# Prefect reports to its makers that it was imported, and says so on a terminal; nothing leaves the machine.
+os.environ.setdefault("DO_NOT_TRACK", "1")

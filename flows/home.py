@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flows.private import private_folder
 from ps3d_core.errors import InputError
 
 if TYPE_CHECKING:
@@ -15,13 +16,18 @@ VARIABLE = "PS3D_HOME"
 
 
 def home_folder(*parts: str) -> Path:
-    """A folder below $PS3D_HOME (default ~/.ps3d), made when it is not there.
+    """A folder below $PS3D_HOME (default ~/.ps3d), made when it is not there; nobody but its owner can look into it.
 
     Raises `InputError` where it cannot be made.
     """
-    folder = Path(os.environ.get(VARIABLE) or Path.home() / ".ps3d").absolute().joinpath(*parts)
+    home = Path(os.environ.get(VARIABLE) or Path.home() / ".ps3d").absolute()
+    folder = home.joinpath(*parts)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        # The home itself may be a folder of the user's that was there before: what is ours in it is shut.
+        home.parent.mkdir(parents=True, exist_ok=True)
+        home.mkdir(mode=0o700, exist_ok=True)
+        for number in range(1, len(parts) + 1):
+            private_folder(home.joinpath(*parts[:number]))
     except OSError as error:
         raise InputError(f"{folder}: cannot be made ({error.strerror}); set {VARIABLE} to a writable folder") from error
     return folder

@@ -11,6 +11,8 @@ Who uses it is a matter of file locks, which the kernel releases however a proce
 The server itself watches users.lock and leaves when nobody holds it (see `server_process`), so neither Ctrl-C nor
 kill -9 leaves one behind. Prefect's own ephemeral server is never used: it forgets its history and prints tracebacks
 when a short command ends.
+
+The server asks for a key (see `server_key`). Clients are given it together with its address, and with no other one.
 """
 
 from __future__ import annotations
@@ -25,18 +27,21 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from http import HTTPStatus
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 import psutil
 
 from flows.home import home_folder
 from flows.locks import exclusive, is_locked, shared
 from flows.log_file import attach
+from flows.server_key import kept_key, key_to_serve_with, password_file, write_environment
+from flows.server_settings import api_url, server_environment
 from ps3d_core.errors import InputError, Ps3dError
 
 PREFERRED_PORT = 4210
-DATABASE_VARIABLE = "PS3D_DATABASE_URL"
 START_SECONDS = 300.0
 STOP_SECONDS = 20.0
 LAUNCHES = 3
@@ -59,13 +64,16 @@ class Api(NamedTuple):
     """A Prefect API that answers."""
 
     url: str
+    ui: str
+    """Address of its pages, without a slash at the end."""
     local: bool
     """True for the server that ps3d runs on this machine."""
 
     @property
-    def ui(self) -> str:
-        """Address of the UI of a self-hosted server."""
-        return self.url.removesuffix("/api")
+    def pages(self) -> str:
+        """One line with the address of the first page and, for our own server, how to log in."""
+        login = f" (log in with the line in {password_file(server_folder())})" if self.local else ""
+        return f"{first_page(self.ui)}{login}"
 
     def how_to_see(self, flow_run_id: object) -> str:
         """One line that says where the page of a finished flow run is."""
@@ -77,38 +85,70 @@ class Api(NamedTuple):
 def api() -> Iterator[Api]:
     """The Prefect API for the flows run inside: $PREFECT_API_URL or the active profile's, else the local server.
 
-    Raises `InputError` when a configured API does not answer.
+    Raises `InputError` when a configured API does not answer, or asks for another key.
     """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     if (configured := configured_url()) is not None:
-        with using(configured):
-            _check(configured)
-            yield Api(configured, local=False)
+        with configured_api(configured) as connected:
+            yield connected
         return
     with local_server() as url, using(url):
-        yield Api(url, local=True)
+        yield Api(url, local_ui(), local=True)
+
+
+@contextmanager
+def configured_api(url: str) -> Iterator[Api]:
+    """The API that the user configured. Raises `InputError` when it does not answer, or asks for another key."""
+    with using(url):
+        from prefect.settings import get_current_settings
+
+        _check(url)
+        yield Api(url, get_current_settings().ui_url or url.removesuffix("/api"), local=False)
 
 
 @contextmanager
 def using(url: str) -> Iterator[None]:
-    """Make `url` the API of all that runs inside, in this process and its children; send what is queued at the end."""
-    before = os.environ.get("PREFECT_API_URL")
-    os.environ["PREFECT_API_URL"] = url
-    from prefect.settings import PREFECT_API_URL, temporary_settings
+    """Make `url` the API of all that runs inside, in this process and its children; send what is queued at the end.
+
+    Raises `InputError` when the API asks for another key.
+    """
+    variables = client_variables(url)
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ |= variables
+    from prefect import settings
 
     attach()
     try:
-        with temporary_settings({PREFECT_API_URL: url}):
+        with (
+            _refusal_in_one_line(url),
+            settings.temporary_settings({getattr(settings, name): value for name, value in variables.items()}),
+        ):
             try:
                 yield
             finally:
                 _send_the_rest()
     finally:
-        if before is None:
-            del os.environ["PREFECT_API_URL"]
-        else:
-            os.environ["PREFECT_API_URL"] = before
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def client_variables(url: str) -> dict[str, str]:
+    """The variables with which Prefect's clients reach the API at `url`: with our key when, and only when, it is ours.
+
+    Others are reached with what the user configured.
+    """
+    if url != running_url():
+        return {"PREFECT_API_URL": url}
+    ours = {"PREFECT_API_URL": url}
+    if (ui := local_ui()) != url.removesuffix("/api"):  # where Prefect would look for it
+        ours["PREFECT_UI_URL"] = ui
+    if (key := kept_key(server_folder())) is not None:
+        ours["PREFECT_API_AUTH_STRING"] = key
+    return ours
 
 
 @contextmanager
@@ -131,7 +171,7 @@ def revive(url: str) -> None:
 
     Raises `Ps3dError` when it does not start there.
     """
-    folder, port = server_folder(), int(url.removesuffix("/api").rpartition(":")[2])
+    folder, port = server_folder(), urlsplit(url).port
     with exclusive(folder / "gate.lock"):
         if running_url() != url and _start(folder, port) != url:
             raise Ps3dError(f"the local Prefect server does not come back at {url}; see {folder / 'server.log'}")
@@ -139,17 +179,34 @@ def revive(url: str) -> None:
 
 def running_url() -> str | None:
     """Address of the API of the local server, None when none runs."""
+    said = _said_by_server()
+    return None if said is None else said["url"]
+
+
+def local_ui() -> str:
+    """Address of the pages of the local server, without a slash at the end. Raises `Ps3dError` when none runs."""
+    if (said := _said_by_server()) is None:
+        raise Ps3dError("the local Prefect server does not run", "start it with ps3d up")
+    return said["ui"]
+
+
+def first_page(ui: str) -> str:
+    """Where to look first. Unlike the bare address it is always in the first of Prefect's two looks, as all links."""
+    return f"{ui}/dashboard"
+
+
+def _said_by_server() -> dict[str, str] | None:
     folder = server_folder()
     if not is_locked(folder / "server.lock"):
         return None
     try:
         server = json.loads((folder / "server.json").read_text())
-        url, host = str(server["url"]), str(server["host"])
+        said, host = {name: str(server[name]) for name in ("url", "ui")}, str(server["host"])
     except (OSError, ValueError, KeyError):
         return None  # it holds the lock but has not said its address yet
     if host != socket.gethostname():
         raise InputError(f"{folder}: in use by a server on {host}; set PS3D_HOME to a folder of this machine")
-    return url
+    return said
 
 
 def configured_url() -> str | None:
@@ -191,64 +248,57 @@ def _check(url: str) -> None:
                 "unset the variable to use a local one",
                 "run without Prefect by <direct>",
             ) from problem
+        client.read_flows(limit=1)  # health is told to everybody
+
+
+@contextmanager
+def _refusal_in_one_line(url: str) -> Iterator[None]:
+    from prefect.exceptions import PrefectHTTPStatusError
+
+    try:
+        yield
+    except PrefectHTTPStatusError as error:
+        if error.response.status_code not in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+            raise
+        if url == running_url():
+            file = password_file(server_folder())
+            raise InputError(f"{url}: not served with the key in {file}", "end what uses that server") from error
+        told = "set" if {"PREFECT_API_AUTH_STRING", "PREFECT_API_KEY"} & os.environ.keys() else "not set"
+        raise InputError(
+            f"PREFECT_API_URL {url}: refused (status {error.response.status_code}; PREFECT_API_AUTH_STRING is {told})",
+            "set PREFECT_API_AUTH_STRING to the user:password of that server",
+            "unset PREFECT_API_URL to use a local one",
+            "run without Prefect by <direct>",
+        ) from error
 
 
 def _start(folder: Path, wanted: int | None = None) -> str:
+    key = key_to_serve_with(folder)
     for _ in range(LAUNCHES):
         port = wanted or _free_port()
-        process = _launch(folder, port)
+        process = _launch(folder, port, key)
         _children.append(process)
-        url = f"http://127.0.0.1:{port}/api"
+        url = api_url(port)
         # The import takes about as long as the server's start, and the caller needs it anyway.
         import prefect  # noqa: F401
 
         if _answers(url, port, process):
+            write_environment(folder, client_variables(url))
             return url
     log = folder / "server.log"
     raise Ps3dError("the local Prefect server does not start", f"see {log}", "run without Prefect by <direct>")
 
 
-def _launch(folder: Path, port: int) -> subprocess.Popen[bytes]:
+def _launch(folder: Path, port: int, key: str) -> subprocess.Popen[bytes]:
     with (folder / "server.log").open("wb") as log:
         return subprocess.Popen(  # noqa: S603
             [sys.executable, "-P", "-m", "flows.server_process", str(folder), str(port)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env=_server_environment(folder),
+            env=server_environment(folder, port, key),
             start_new_session=True,
         )
-
-
-def _server_environment(folder: Path) -> dict[str, str]:
-    # The server is ours: settings meant for the user's own servers (a database, a port) must not reach it.
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
-    paths = [str(Path(__file__).parents[1]), inherited.get("PYTHONPATH", "")]
-    return inherited | {
-        "PYTHONPATH": os.pathsep.join(path for path in paths if path),
-        "DO_NOT_TRACK": "1",
-        "PREFECT_HOME": str(folder),
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",
-        "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
-        "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",  # an inbox alone makes a run per minute
-        "PREFECT_SERVER_UI_API_URL": "/api",  # else the UI looks for the server at Prefect's usual port
-        "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
-        **database_settings(),
-    }
-
-
-def database_settings() -> dict[str, str]:
-    """Prefect's setting for the database in $PS3D_DATABASE_URL; none for SQLite in the server's folder."""
-    database = os.environ.get(DATABASE_VARIABLE)
-    if not database:
-        return {}
-    if not database.startswith("postgresql+asyncpg://"):
-        raise InputError(
-            f"{DATABASE_VARIABLE} {database.partition(':')[0]}:...: must begin with postgresql+asyncpg://; give it as "
-            "postgresql+asyncpg://user:password@host:5432/database, or unset it to use SQLite"
-        )
-    return {"PREFECT_SERVER_DATABASE_CONNECTION_URL": database}
 
 
 def _answers(url: str, port: int, process: subprocess.Popen[bytes]) -> bool:

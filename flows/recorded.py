@@ -18,7 +18,7 @@ def recorded(progress: Progress) -> Iterator[Api]:
     if configured_url() is None and running_url() is None:
         progress.note("Prefect    starting the local server ...")
     with api() as connected:
-        progress.note(f"Prefect    {connected.ui}")
+        progress.note(f"Prefect    {connected.pages}")
         # Imports Prefect, whose settings the connection has made.
         from tasks.progress import also_shown_to
 

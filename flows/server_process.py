@@ -14,8 +14,11 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 from flows.locks import exclusive_if_free
+from flows.server_door import Door
+from flows.server_settings import api_url, ui_url
 
 LOOK_EVERY_SECONDS = 0.25
 SHUTDOWN_SECONDS = 15.0
@@ -26,12 +29,30 @@ def main(folder: Path, port: int) -> None:
     with exclusive_if_free(folder / "server.lock") as alone:
         if not alone:
             sys.exit("another server uses this folder")
-        address = {"url": f"http://127.0.0.1:{port}/api", "host": socket.gethostname(), "pid": os.getpid()}
+        address = {"url": api_url(port), "ui": ui_url(port), "host": socket.gethostname(), "pid": os.getpid()}
         (folder / "server.json").write_text(json.dumps(address))
         threading.Thread(target=_leave_when_unused, args=(folder,), daemon=True).start()
         os.chdir(folder)  # a prefect.toml or .env of the user's folder is not for this server
+        _put_door(folder)
         sys.argv = ["prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
         runpy.run_module("prefect", run_name="__main__", alter_sys=True)
+
+
+def _put_door(folder: Path) -> None:
+    """Let what Prefect serves, and what it asks of itself, go through the door; serve its second look on demand."""
+    import prefect
+    from prefect.server.api import server
+    from prefect.settings import get_current_settings
+
+    pages = get_current_settings().server.ui
+    if not pages.v2_enabled:
+        prefect.__ui_v2_static_path__ = folder / "none"  # else every page of the first one advertises it
+    create = server.create_app
+
+    def create_with_door(*args: Any, **options: Any) -> Door:
+        return Door(create(*args, **options), str(pages.api_url))
+
+    server.create_app = create_with_door  # type: ignore[assignment]  # all that is asked of it is to be ASGI
 
 
 def _leave_when_unused(folder: Path) -> None:

@@ -156,9 +156,19 @@ def _serve_one_core() -> None:
 
 
 def _start_dask(runner: Runner) -> _Workers:
-    client = _dask_client(n_workers=runner.workers, threads_per_worker=1, dashboard_address="127.0.0.1:0")
+    # Whoever reaches a scheduler may run programs as its user, so it asks for a certificate made for this cluster. Its
+    # pages, and those of the workers, ask for nothing and are not served.
+    client = _dask_client(
+        n_workers=runner.workers, threads_per_worker=1, dashboard_address="127.0.0.1:0", security=True
+    )
+    client.cluster.loop.add_callback(client.cluster.scheduler.http_server.stop)
+    client.register_worker_callbacks(_shut_pages)
     client.register_worker_callbacks(_serve_one_core)
     return _Workers(client.get_executor(pure=False), client.close)
+
+
+def _shut_pages(dask_worker: Any) -> None:
+    dask_worker.loop.add_callback(dask_worker.http_server.stop)
 
 
 def _dask_client(**where: Any) -> Any:

@@ -19,7 +19,13 @@ EXAMPLES = """\
 
 Everything listens on 127.0.0.1 only. History, the S3 server's data and its keys are kept in ~/.ps3d
 (PS3D_HOME changes the place) and are there again after a restart; interrupted runs continue.
-The Prefect server uses PostgreSQL when PS3D_DATABASE_URL is set, like postgresql+asyncpg://user:password@host/name."""
+The Prefect server uses PostgreSQL when PS3D_DATABASE_URL is set, like postgresql+asyncpg://user:password@host/name.
+
+Nobody gets in without a key. The one of the Prefect server is made at its first start and kept in
+~/.ps3d/prefect/password, which only you can read: its pages ask for it. A shell that sources
+~/.ps3d/prefect/env beside it can use `prefect` with this server. Of your own settings in the environment
+it takes over PREFECT_SERVER_API_AUTH_STRING (a key of your own, user:password), those of CORS, CSRF and
+base path, PREFECT_UI_ and PREFECT_SERVER_UI_, and those that say how long runs are kept."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -55,7 +61,15 @@ def _say(line: str) -> None:
 
 
 def _addresses(stack: Stack) -> list[str]:
-    lines = ["", f"Prefect UI   {stack.state.ui}"]
+    from flows.local_server import server_folder
+    from flows.server_key import environment_file, password_file
+
+    server = server_folder()
+    lines = [
+        "",
+        f"Prefect UI   {stack.ui}",
+        f"log in       with the line in {password_file(server)} (only you can read it)",
+    ]
     if stack.s3 is not None:
         lines += [
             f"S3 endpoint  {stack.s3.endpoint}, bucket {stack.store.removeprefix('s3://')}",
@@ -67,6 +81,11 @@ def _addresses(stack: Stack) -> list[str]:
     if workers and not any(name.startswith("gpu") for name in workers):
         lines.append("             none for the pool gpu (no CUDA device): its runs wait")
     lines.append("")
+    lines += [
+        "Use the server from another terminal, with prefect or any client of its API (ps3d needs no more):",
+        f"  . {environment_file(server)}",
+        "",
+    ]
     if stack.s3 is not None:
         lines += [
             "Use the bucket from another terminal, with ps3d or any S3 client:",

@@ -27,6 +27,8 @@ from prefect.flows import load_flow_from_entrypoint
 from prefect.workers.process import ProcessWorker
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from flows.local_server import configured_api, configured_url
+from flows.options import of_command
 from ps3d_core import __version__
 from ps3d_core.errors import InputError
 from ps3d_core.invalid import first_problem
@@ -225,9 +227,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--reset", action="store_true", help="undo what was changed in the UI")
     args = parser.parse_args(arguments)
     try:
-        written = bootstrap(read_file(args.store, args.file), reset=args.reset)
+        content = read_file(args.store, args.file)
+        if (url := configured_url()) is None:
+            raise InputError("PREFECT_API_URL is not set; set it to the API of your server, like http://host:4200/api")
+        with configured_api(url):
+            written = bootstrap(content, reset=args.reset)
     except InputError as error:
-        print(f"bootstrap: error: {error}", file=sys.stderr)
+        print(f"bootstrap: error: {error.worded(of_command(parser).get)}", file=sys.stderr)
         return 2
     print("\n".join(written) or "nothing to do")
     return 0

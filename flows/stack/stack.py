@@ -14,7 +14,16 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
-from flows.local_server import local_server, revive, running_url, server_folder, using
+from flows.local_server import (
+    client_variables,
+    first_page,
+    local_server,
+    local_ui,
+    revive,
+    running_url,
+    server_folder,
+    using,
+)
 from flows.locks import exclusive_if_free, is_locked
 from flows.stack import s3_server
 from flows.stack.children import LOOK_EVERY_SECONDS, Child, Say, stop_all
@@ -41,6 +50,7 @@ class Stack:
     """The running parts."""
 
     url: str
+    ui: str
     store: str
     s3: s3_server.S3Server | None
     say: Say
@@ -54,7 +64,7 @@ class Stack:
         """As it is at this moment."""
         return StackState(
             pid=os.getpid(),
-            ui=self.url.removesuffix("/api"),
+            ui=self.ui,
             store=self.store,
             s3=self.s3.endpoint if self.s3 else None,
             s3_environment=str(self.s3.environment_file) if self.s3 else None,
@@ -115,7 +125,7 @@ def running(options: StackOptions, say: Say) -> Iterator[Stack]:
             if s3_ready is not None:
                 s3_ready.result()
         leave.enter_context(using(url))
-        stack = Stack(url, store, s3, say, children)
+        stack = Stack(url, first_page(local_ui()), store, s3, say, children)
         _register(stack)
         _start_workers(stack, options.workers)
         stack.ready = True
@@ -150,7 +160,9 @@ def _start_workers(stack: Stack, count: int) -> None:
         return
     stack.say("starting the workers ...")
     s3: Mapping[str, str] = stack.s3.environment if stack.s3 else {}
-    stack.children += [worker(pool, number, api=stack.url, s3=s3, folder=stack_folder()) for pool, number in pools]
+    stack.children += [
+        worker(pool, number, api=client_variables(stack.url), s3=s3, folder=stack_folder()) for pool, number in pools
+    ]
     check: Callable[[], None] = stack.watch
     check()
     await_online({worker_name(pool, number): pool for pool, number in pools}, check)

@@ -21,8 +21,11 @@ RUNS_AT_ONCE = 8
 """More than the queues let through, so that a full queue does not keep the others waiting."""
 
 
-def worker(pool: str, number: int, *, api: str, s3: Mapping[str, str], folder: Path) -> Child:
-    """The program of one worker, not yet started. `s3` are the variables with which its runs reach the store."""
+def worker(pool: str, number: int, *, api: Mapping[str, str], s3: Mapping[str, str], folder: Path) -> Child:
+    """The program of one worker, not yet started.
+
+    `api` and `s3` are the variables with which it and its runs reach the server and the store.
+    """
     name = worker_name(pool, number)
     command = [sys.executable, "-P", "-m", "prefect", "worker", "start", "--pool", pool, "--type", "process"]
     command += ["--name", name, "--limit", str(RUNS_AT_ONCE), "--no-create-pool-if-not-found"]
@@ -70,7 +73,7 @@ def await_online(names: Mapping[str, str], goes_on: Callable[[], None]) -> None:
     raise Ps3dError(f"workers {', '.join(sorted(names))} do not report to the server; see their logs")
 
 
-def _environment(api: str, s3: Mapping[str, str], folder: Path) -> dict[str, str]:
+def _environment(api: Mapping[str, str], s3: Mapping[str, str], folder: Path) -> dict[str, str]:
     # Settings meant for the user's own servers must not reach the workers, nor their flow runs.
     own = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     if s3:
@@ -78,8 +81,8 @@ def _environment(api: str, s3: Mapping[str, str], folder: Path) -> dict[str, str
     return own | {
         **QUIET,
         **s3,
+        **api,
         "PREFECT_HOME": str(folder),  # nor does a profile
-        "PREFECT_API_URL": api,
         "PREFECT_WORKER_QUERY_SECONDS": str(POLL_SECONDS),
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "INFO",
         "PYTHONPATH": os.pathsep.join(dict.fromkeys([str(Path(__file__).parents[2]), *filter(None, sys.path)])),

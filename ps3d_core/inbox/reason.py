@@ -10,7 +10,13 @@ from ps3d_core.inbox.description import in_description
 from ps3d_core.printable import printable, without_keys
 
 LONGEST: Final = 1000
-_SECRETS: Final = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "PREFECT_API_KEY")
+_SECRETS: Final = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "PREFECT_API_AUTH_STRING",
+    "PREFECT_API_KEY",
+)
 
 
 def reason_of(error: BaseException) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shlex
 import signal
 import socket
 import subprocess
@@ -17,9 +18,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import psutil
+from prefect import settings
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import temporary_settings
 
 from flows.stack.guard import VARIABLE
 from ps3d_core.inbox.layout import Inbox
@@ -82,12 +84,21 @@ class Up:
     @property
     def keys(self) -> dict[str, str]:
         """The variables with which S3 clients reach its bucket."""
-        lines = (self.home / "s3" / "env").read_text().splitlines()
-        return dict(line.removeprefix("export ").split("=", 1) for line in lines)
+        return exported(self.home / "s3" / "env")
+
+    @property
+    def first_page(self) -> str:
+        """The address that it prints for a browser."""
+        return next(line.split()[-1] for line in self.lines if line.startswith("Prefect UI"))
 
     @property
     def ui(self) -> str:
-        return next(line.split()[-1] for line in self.lines if line.startswith("Prefect UI"))
+        return self.first_page.removesuffix("/dashboard")
+
+    @property
+    def api(self) -> dict[str, str]:
+        """The variables with which Prefect's clients reach its server."""
+        return exported(self.home / "prefect" / "env")
 
     def family(self) -> list[psutil.Process]:
         """All processes below it."""
@@ -101,8 +112,14 @@ class Up:
 
     @contextmanager
     def client(self) -> Iterator[SyncPrefectClient]:
-        with temporary_settings({PREFECT_API_URL: f"{self.ui}/api"}), get_client(sync_client=True) as client:
+        with self.connected(), get_client(sync_client=True) as client:
             yield client
+
+    @contextmanager
+    def connected(self) -> Iterator[None]:
+        """Within it, Prefect's clients reach its server."""
+        with temporary_settings({getattr(settings, name): value for name, value in self.api.items()}):
+            yield
 
     def run(self, deployment: str, **parameters: Any) -> FlowRun:
         """Start a run of a deployment with its defaults and these parameters."""
@@ -131,6 +148,12 @@ class Up:
         """kill -9."""
         with self.process:
             self.process.kill()
+
+
+def exported(file: Path) -> dict[str, str]:
+    """The variables of a file for shells."""
+    lines = (shlex.split(line)[1] for line in file.read_text().splitlines())
+    return dict(line.split("=", 1) for line in lines)
 
 
 def drop_scan() -> None:

@@ -15,7 +15,6 @@ from typing import Any
 import psutil
 import pytest
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterParentFlowRunId
-from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.commands import demo
 from flows.stack.bootstrap import bootstrap, read_file
@@ -196,7 +195,7 @@ def test_bootstrap_again_changes_nothing(up: Up) -> None:
     assert {item["name"] for item in before} > {"cpu", "gpu", "segment", "process-inbox", "segment-scan", "prune-work"}
     content = read_file(STORE)
     changed = content.deployments[0].model_copy(update={"tags": ["other"]})
-    with temporary_settings({PREFECT_API_URL: f"{up.ui}/api"}):
+    with up.connected():
         assert bootstrap(content) == []
         assert everything() == before
         # And what has changed is written, in its place.
@@ -209,7 +208,7 @@ def test_a_second_stack_is_refused(up: Up, tmp_path: Path) -> None:
     same = Up(up.home)
     out, err = same.process.communicate()
     assert (same.process.returncode, out) == (2, "")
-    assert f"ps3d up runs already (process {up.process.pid}, {up.ui})" in err
+    assert f"ps3d up runs already (process {up.process.pid}, {up.first_page})" in err
 
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

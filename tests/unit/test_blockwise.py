@@ -1,8 +1,13 @@
 """What worker processes take of the machine they share."""
 
+import socket
+import ssl
 import threading
+import urllib.request
 
 import numpy as np
+import psutil
+import pytest
 
 from ps3d_core.blockwise import Runner, run_blocks, stop_workers
 from ps3d_core.geometry.blocks import BlockGrid
@@ -35,3 +40,29 @@ class _ReadMany:
     def __call__(self, block):
         read_box(open_array(self.place), Box.of(SHAPE))
         return {"threads": [thread.name for thread in threading.enumerate()]}
+
+
+def test_the_ports_of_a_local_dask_cluster_let_nobody_else_in():
+    runner = Runner(kind="dask", workers=1)
+    with runner.executor() as executor:
+        assert executor.submit(sum, [1, 2]).result() == 3
+        family = [psutil.Process(), *psutil.Process().children(recursive=True)]
+        ports = {c.laddr.port for p in family for c in p.net_connections("tcp") if c.status == psutil.CONN_LISTEN}
+        assert ports
+        for port in ports:
+            with pytest.raises(OSError, match=r"reset by peer|closed connection"):
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=30)
+            with pytest.raises(OSError, match=r"alert|reset by peer|EOF"):
+                _say_without_certificate(port)
+    stop_workers(runner)
+
+
+def _say_without_certificate(port):
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=30) as plain,
+        context.wrap_socket(plain) as connection,
+    ):
+        connection.sendall(b"\0" * 64)
+        connection.recv(1)
