@@ -58,16 +58,24 @@ def _put_door(folder: Path) -> None:
 def _leave_when_unused(folder: Path) -> None:
     while True:
         time.sleep(LOOK_EVERY_SECONDS)
-        # Holding the gate until the process has ended makes a newcomer wait and then start a server of its own.
-        with exclusive_if_free(folder / "gate.lock") as gate_is_ours:
-            if not gate_is_ours:
-                continue
-            with exclusive_if_free(folder / "users.lock") as unused:
-                if not unused:
+        try:
+            # Holding the gate until the process has ended makes a newcomer wait and then start a server of its own.
+            with exclusive_if_free(folder / "gate.lock") as gate_is_ours:
+                if not gate_is_ours:
                     continue
-                os.kill(os.getpid(), signal.SIGTERM)
-                time.sleep(SHUTDOWN_SECONDS)
-                os._exit(1)
+                with exclusive_if_free(folder / "users.lock") as unused:
+                    if not unused:
+                        continue
+                    _leave()
+        except OSError:
+            if not folder.exists():  # nobody will ever find this server again
+                _leave()
+
+
+def _leave() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(SHUTDOWN_SECONDS)
+    os._exit(1)
 
 
 if __name__ == "__main__":

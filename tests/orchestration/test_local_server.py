@@ -81,6 +81,15 @@ def test_server_is_shared_and_outlives_the_kill_of_whoever_started_it(tmp_path: 
     assert (tmp_path / "prefect" / "prefect.db").exists()
 
 
+def test_a_server_whose_folder_is_gone_leaves(tmp_path: Path) -> None:
+    user, url = start_user(tmp_path / "home")
+    (tmp_path / "home").rename(tmp_path / "elsewhere")
+    kill(user)
+    wait_until(lambda: not is_locked(tmp_path / "elsewhere" / "prefect" / "server.lock"))
+    with pytest.raises(OSError, match="refused"):
+        urllib.request.urlopen(f"{url}/health")
+
+
 def test_status_lists_the_runs(server: Api, capsys: pytest.CaptureFixture[str]) -> None:
     from prefect import flow
 
