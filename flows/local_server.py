@@ -20,11 +20,13 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,6 +35,7 @@ import psutil
 from flows.home import home_folder
 from flows.locks import exclusive, is_locked, shared
 from flows.log_file import attach
+from flows.server_pace import CALM
 from ps3d_core.errors import InputError, Ps3dError
 
 PREFERRED_PORT = 4210
@@ -86,6 +89,8 @@ def api() -> Iterator[Api]:
             _check(configured)
             yield Api(configured, local=False)
         return
+    # The import takes about as long as the server's start, and whoever comes in by this door needs it anyway.
+    threading.Thread(target=import_module, args=("prefect",), daemon=True).start()
     with local_server() as url, using(url):
         yield Api(url, local=True)
 
@@ -199,9 +204,6 @@ def _start(folder: Path, wanted: int | None = None) -> str:
         process = _launch(folder, port)
         _children.append(process)
         url = f"http://127.0.0.1:{port}/api"
-        # The import takes about as long as the server's start, and the caller needs it anyway.
-        import prefect  # noqa: F401
-
         if _answers(url, port, process):
             return url
     log = folder / "server.log"
@@ -209,7 +211,7 @@ def _start(folder: Path, wanted: int | None = None) -> str:
 
 
 def _launch(folder: Path, port: int) -> subprocess.Popen[bytes]:
-    with (folder / "server.log").open("wb") as log:
+    with (folder / "server.log").open("ab") as log:
         return subprocess.Popen(  # noqa: S603
             [sys.executable, "-P", "-m", "flows.server_process", str(folder), str(port)],
             stdin=subprocess.DEVNULL,
@@ -234,6 +236,7 @@ def _server_environment(folder: Path) -> dict[str, str]:
         "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",  # an inbox alone makes a run per minute
         "PREFECT_SERVER_UI_API_URL": "/api",  # else the UI looks for the server at Prefect's usual port
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+        **CALM,
         **database_settings(),
     }
 
