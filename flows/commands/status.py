@@ -129,7 +129,7 @@ def _report(
         if stack is None
         else {"pid": stack.pid, "ready": stack.ready, "ui": stack.ui, "store": stack.store},
         "parts": [asdict(finding) for finding in findings],
-        **asdict(history),
+        "history": asdict(history),
     }
 
 

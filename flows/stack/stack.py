@@ -25,6 +25,7 @@ from flows.log_file import logger, open_log, rotate
 from flows.prefect_api import NoAnswerError, PrefectApi, connect
 from flows.stack import s3_server
 from flows.stack.children import FORGET_SECONDS, LOOK_EVERY_SECONDS, RESTARTS, Child, Say, stop_all
+from flows.stack.gpu_pool import pause_while_empty
 from flows.stack.recovery import Workers, settle
 from flows.stack.state import Service, StackState, heartbeat_file, running_stack, stack_folder, write_state
 from flows.stack.workers import await_online, client_environment, has_gpu, worker, worker_name
@@ -107,11 +108,13 @@ class Stack:
         self._a_worker_ended = True
 
     def settle(self, workers: Workers) -> bool:
-        """Give runs whose process is gone the state that is true; return whether the server was there to do so."""
+        """Let the server show what is true of runs and pools; return whether it was there to do so."""
         self._settled = time.monotonic()
         try:
             for name in settle(self.api, workers):
                 self.say(f"run {name!r} was interrupted and continues")
+            if workers is not Workers.NONE:
+                pause_while_empty(self.api, stack_folder() / "gpu-paused")
         except NoAnswerError as error:
             logger.warning("runs are not looked at: %s", error)
             return False
@@ -169,6 +172,7 @@ def running(options: StackOptions, say: Say) -> Iterator[Stack]:
         _register(stack)
         stack.settle(Workers.NONE)
         _start_workers(stack, options.workers)
+        stack.settle(Workers.LIVE)
         stack.ready = True
         stack.watch()
         yield stack
@@ -195,6 +199,9 @@ def _register(stack: Stack) -> None:
         command, env=dict(stack.environment), cwd=stack_folder(), capture_output=True, text=True, check=False
     )
     logger.info("%s: status %s\n%s%s", " ".join(command), done.returncode, done.stdout, done.stderr)
+    for line in done.stdout.splitlines():
+        if "left out" in line:
+            stack.say(line)
     if done.returncode:
         problem = (done.stderr.splitlines() or ["no reason given"])[-1]
         raise Ps3dError(f"the deployments cannot be registered: {problem}; see {open_log()}")
