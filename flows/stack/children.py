@@ -94,6 +94,8 @@ class Child:
             self.after_end()
         if self._process is None and now >= self._not_before:
             self.start()
+            if self.ends:
+                say(f"{self.name}: started again")
 
     def ask_to_stop(self) -> None:
         """Let go of it; returns at once."""

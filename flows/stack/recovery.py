@@ -58,8 +58,9 @@ def settle(api: PrefectApi, workers: Workers = Workers.LIVE) -> list[str]:
         if _is_below(run) and _has_ended(api, _above(api, run)):
             _end_below(api, run)
             _set_state(api, "flow_runs", run, _final(run))
-    if workers is not Workers.LIVE:
-        for run_id in at_work.left_behind(api.url):  # these had told how they ended
+    unfinished = {run["id"] for run in runs}
+    for run_id in at_work.left_behind(api.url):
+        if run_id not in unfinished:  # it had told how it ended, or its worker did
             at_work.forget(run_id)
     _end_tasks_of_the_past(api, workers)
     return continued
