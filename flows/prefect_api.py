@@ -28,6 +28,10 @@ class NoAnswerError(Ps3dError):
     """The API did not answer in time, or with an error."""
 
 
+class NotThereError(NoAnswerError):
+    """The API answered that there is no such thing."""
+
+
 @dataclass
 class PrefectApi:
     """A Prefect API at `url`; `key` is what it asks for, as user:password."""
@@ -40,7 +44,7 @@ class PrefectApi:
     _token: str | None = None
 
     def get(self, path: str) -> Any:
-        """What is at `path`. Raises `NoAnswerError`."""
+        """What is at `path`. Raises `NoAnswerError`, and of this `NotThereError` when nothing is."""
         return self._ask("GET", path)
 
     def post(self, path: str, body: Mapping[str, Any]) -> Any:
@@ -65,7 +69,8 @@ class PrefectApi:
             return self._answer(method, path, body)
         except urllib.error.HTTPError as error:
             if error.code != HTTPStatus.FORBIDDEN or body is None:
-                raise NoAnswerError(f"{self.url}{path}: {error}") from error
+                kind = NotThereError if error.code == HTTPStatus.NOT_FOUND else NoAnswerError
+                raise kind(f"{self.url}{path}: {error}") from error
         except (OSError, ValueError) as error:
             raise NoAnswerError(f"{self.url}: {_reason(error)}") from error
         # It may want a token besides the key, so that no page of a browser can ask in the user's name.

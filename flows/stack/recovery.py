@@ -16,7 +16,7 @@ from enum import Enum
 from typing import Any, Final
 
 from flows import at_work
-from flows.prefect_api import NoAnswerError, PrefectApi
+from flows.prefect_api import NoAnswerError, NotThereError, PrefectApi
 
 UNFINISHED: Final = ("RUNNING", "PENDING", "CANCELLING")
 FINAL: Final = ("COMPLETED", "FAILED", "CANCELLED", "CRASHED")
@@ -55,7 +55,7 @@ def settle(api: PrefectApi, workers: Workers = Workers.LIVE) -> list[str]:
     dead = [run for run in runs if not _is_below(run) and _is_dead(api, run, workers)]
     continued = [run["name"] for run in dead if _end_or_continue(api, run)]
     for run in runs:
-        if _is_below(run) and _has_ended(api, _above(api, run)):
+        if _is_below(run) and _has_ended(api, _above(api, run), workers):
             _end_below(api, run)
             _set_state(api, "flow_runs", run, _final(run))
     unfinished = {run["id"] for run in runs}
@@ -83,12 +83,13 @@ def _is_below(run: Run) -> bool:
 
 def _is_dead(api: PrefectApi, run: Run, workers: Workers) -> bool:
     pool = run["work_pool_name"]
+    lives = at_work.lives(run["id"])
+    if lives is None and run["state_type"] == "PENDING" and _age(run) > PENDING_AT_MOST:
+        return True
     if pool and workers is Workers.LIVE:
         return False  # the worker will say so
-    if (lives := at_work.lives(run["id"])) is not None:
+    if lives is not None:
         return not lives
-    if run["state_type"] == "PENDING" and _age(run) > PENDING_AT_MOST:
-        return True
     return bool(pool) and workers is Workers.NONE and not _elsewhere(api, pool)
 
 
@@ -120,26 +121,32 @@ def _end_below(api: PrefectApi, run: Run) -> None:
         _set_state(api, "task_runs", task, _final(task))
 
 
-def _above(api: PrefectApi, run: Run) -> Run:
-    task = api.get(f"/task_runs/{run['parent_task_run_id']}")
-    above: Run = api.get(f"/flow_runs/{task['flow_run_id']}")
+def _above(api: PrefectApi, run: Run) -> Run | None:
+    """The run that `run` is below; None when the server was killed before it knew."""
+    try:
+        task = api.get(f"/task_runs/{run['parent_task_run_id']}")
+        above: Run = api.get(f"/flow_runs/{task['flow_run_id']}")
+    except NotThereError:
+        return None
     return above
 
 
-def _has_ended(api: PrefectApi, run: Run) -> bool:
+def _has_ended(api: PrefectApi, run: Run | None, workers: Workers) -> bool:
     """Whether nobody works on what is below `run` any more."""
+    if run is None:
+        return workers is Workers.NONE
     if _is_below(run) and run["state_type"] not in FINAL:
-        return _has_ended(api, _above(api, run))
+        return _has_ended(api, _above(api, run), workers)
     return run["state_type"] in (*FINAL, "SCHEDULED")
 
 
 def _end_tasks_of_the_past(api: PrefectApi, workers: Workers) -> None:
     """Tasks of runs that have ended: the news of their end was lost, with their process or with the server's."""
     until = datetime.now(UTC) - (LATE_NEWS if workers is Workers.LIVE else timedelta())
-    for state in FINAL:
-        ended = _in_state([state]) | {"end_time": {"before_": until.isoformat()}}
+    for states in (("COMPLETED",), ("FAILED", "CANCELLED", "CRASHED")):
+        ended = _in_state(states) | {"end_time": {"before_": until.isoformat()}}
         for task in list(api.all("/task_runs/filter", {"flow_runs": ended, "task_runs": _in_state(OF_TASKS)})):
-            _set_state(api, "task_runs", task, _NOT_HEARD if state == "COMPLETED" else _final(task))
+            _set_state(api, "task_runs", task, _NOT_HEARD if "COMPLETED" in states else _final(task))
 
 
 def _in_state(types: Sequence[str]) -> dict[str, Any]:

@@ -24,8 +24,7 @@ from ps3d_core.store.location import Location
 from tests.orchestration.stack_process import ROOT, Up, gone, variable_of, wait_until
 
 SCAN = "ore"
-SLOW = {"params": {"predict": {"device": "cpu"}}, "resources": {"workers": 1, "memory_gib": 4}}
-UNFINISHED = ("RUNNING", "PENDING", "CANCELLING")
+SLOW = {"params": {"predict": {"device": "cpu", "mirror": False}}, "resources": {"workers": 1, "memory_gib": 4}}
 
 
 @pytest.fixture
@@ -117,7 +116,7 @@ def below_nothing(up: Up) -> list[FlowRun]:
 def segment_alone(home: Path) -> str:
     """Name of the run of `ps3d segment` that was killed in the middle of its work."""
     place = home.parent / "alone"
-    command = [sys.executable, "-m", "flows.cli", "segment", str(home.parent / "data"), str(place), "--device", "cpu"]
+    command = [sys.executable, "-m", "flows.cli", "segment", str(home.parent / "data"), str(place), "--no-tta"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     with subprocess.Popen(command, cwd=ROOT, env=environment | {"PS3D_HOME": str(home)}) as process:
         wait_until((Location.parse(place) / SCAN / ".work").find)
