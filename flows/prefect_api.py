@@ -11,7 +11,7 @@ import os
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Final
@@ -47,7 +47,7 @@ class PrefectApi:
         """What is at `path`. Raises `NoAnswerError`, and of this `NotThereError` when nothing is."""
         return self._ask("GET", path)
 
-    def post(self, path: str, body: Mapping[str, Any]) -> Any:
+    def post(self, path: str, body: Mapping[str, Any] | Sequence[Any]) -> Any:
         """The answer to `body`. Raises `NoAnswerError`."""
         return self._ask("POST", path, body)
 
@@ -64,7 +64,7 @@ class PrefectApi:
             if len(page) < PAGE:
                 return
 
-    def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+    def _ask(self, method: str, path: str, body: Mapping[str, Any] | Sequence[Any] | None = None) -> Any:
         try:
             return self._answer(method, path, body)
         except urllib.error.HTTPError as error:
@@ -80,7 +80,7 @@ class PrefectApi:
         except (OSError, ValueError) as error:
             raise NoAnswerError(f"{self.url}{path}: {_reason(error)}") from error
 
-    def _answer(self, method: str, path: str, body: Mapping[str, Any] | None) -> Any:
+    def _answer(self, method: str, path: str, body: Mapping[str, Any] | Sequence[Any] | None) -> Any:
         headers = {"Content-Type": "application/json"}
         if self.key is not None:
             headers["Authorization"] = f"Basic {base64.b64encode(self.key.encode()).decode()}"

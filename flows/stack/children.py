@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from flows import heartbeat
 from flows.log_file import rotate
 from flows.stack import guard
 from flows.stack.leftovers import end_processes_of
@@ -68,13 +69,17 @@ class Child:
         """Start the program; its output goes to its log, which only its owner may read."""
         self._token = uuid.uuid4().hex
         self.log.touch(mode=0o600)
+        environment = dict(self.environment)
+        if self.service is not None and self.service.kind == "heartbeat":
+            environment[heartbeat.VARIABLE] = self.service.where
+            Path(self.service.where).touch()
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603
                 [sys.executable, "-I", "-S", guard.__file__, self._token, *self.command],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
-                env=dict(self.environment),
+                env=environment,
                 cwd=self.folder,
                 start_new_session=True,
             )

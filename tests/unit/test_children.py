@@ -15,6 +15,7 @@ import pytest
 from flows.stack import children
 from flows.stack.children import Child, stop_all
 from flows.stack.guard import VARIABLE
+from flows.stack.state import Service
 from ps3d_core.errors import Ps3dError
 
 # Says its process number, starts another process in a session of its own, and ignores requests to end.
@@ -103,6 +104,15 @@ def test_output_is_for_its_owner_only(tmp_path: Path) -> None:
     it.start()
     it.await_end()
     assert (tmp_path / "log").stat().st_mode & 0o077 == 0
+
+
+def test_a_child_is_given_the_file_of_its_heartbeat(tmp_path: Path) -> None:
+    beats = tmp_path / "beats"
+    it = child(tmp_path, "from flows.heartbeat import beat; import pathlib; pathlib.Path('beats').unlink(); beat()")
+    it.service = Service("heartbeat", str(beats))
+    it.start()
+    it.await_end()
+    assert beats.exists()
 
 
 def test_a_log_that_has_become_long_is_put_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
