@@ -107,12 +107,12 @@ class Stack:
         """Have the runs of a worker that ended looked at."""
         self._a_worker_ended = True
 
-    def settle(self, workers: Workers) -> bool:
+    def settle(self, workers: Workers, when: str = "continues") -> bool:
         """Let the server show what is true of runs and pools; return whether it was there to do so."""
         self._settled = time.monotonic()
         try:
             for name in settle(self.api, workers):
-                self.say(f"run {name!r} was interrupted and continues")
+                self.say(f"run {name!r} was interrupted and {when}")
             if workers is not Workers.NONE:
                 pause_while_empty(self.api, stack_folder() / "gpu-paused")
         except NoAnswerError as error:
@@ -168,7 +168,7 @@ def running(options: StackOptions, say: Say) -> Iterator[Stack]:
         s3_variables: Mapping[str, str] = s3.environment if s3 else {}
         environment = client_environment({"PREFECT_API_URL": url}, s3_variables, stack_folder())
         stack = Stack(url, store, s3, say, environment, children)
-        stopped.append(partial(stack.settle, Workers.NONE))
+        stopped.append(partial(stack.settle, Workers.NONE, "continues with the next start"))
         _register(stack)
         stack.settle(Workers.NONE)
         _start_workers(stack, options.workers)
