@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from prefect.flows import load_flow_from_entrypoint
 
+from flows.at_work import at_work
 from flows.stack.bootstrap import Deployment, bootstrap, read_file
 from ps3d_core.errors import InputError
 
@@ -40,6 +41,7 @@ def test_defaults_fit_and_every_field_is_explained(name: str) -> None:
     flow = flow_of(deployment)
     schema = flow.parameters.model_dump()
     assert flow.name == name.removesuffix("-gpu")
+    assert at_work in flow.on_running_hooks  # else a run whose process is killed would be shown as running for ever
     assert len(flow.description) > 40
     assert set(schema["required"]) <= set(deployment.parameters)
     flow.validate_parameters(deployment.parameters)
