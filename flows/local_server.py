@@ -20,11 +20,10 @@ import os
 import socket
 import subprocess
 import sys
-import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -90,8 +89,7 @@ def api() -> Iterator[Api]:
             yield Api(configured, local=False)
         return
     # The import takes about as long as the server's start, and whoever comes in by this door needs it anyway.
-    threading.Thread(target=import_module, args=("prefect",), daemon=True).start()
-    with local_server() as url, using(url):
+    with local_server(meanwhile=lambda: import_module("prefect")) as url, using(url):
         yield Api(url, local=True)
 
 
@@ -117,16 +115,17 @@ def using(url: str) -> Iterator[None]:
 
 
 @contextmanager
-def local_server(port: int | None = None) -> Iterator[str]:
+def local_server(port: int | None = None, *, meanwhile: Callable[[], object] = lambda: None) -> Iterator[str]:
     """Address of the local server's API. Starts it when nobody runs it; the last user's leaving stops it.
 
-    On `port`, or on the usual one or any other that is free. One that runs already is used wherever it listens.
+    On `port`, or on the usual one or any other that is free. One that runs already is used wherever it listens. While
+    it starts, `meanwhile` is done.
     """
     folder = server_folder()
     with ExitStack() as leave, ExitStack() as use:
         with exclusive(folder / "gate.lock"):
             use.enter_context(shared(folder / "users.lock"))
-            url = running_url() or _start(folder, port)
+            url = running_url() or _start(folder, port, meanwhile)
         leave.callback(_await_end, folder)  # after Ctrl-C as well: "stopped" has to be true when it is said
         yield url
 
@@ -198,12 +197,13 @@ def _check(url: str) -> None:
             ) from problem
 
 
-def _start(folder: Path, wanted: int | None = None) -> str:
+def _start(folder: Path, wanted: int | None = None, meanwhile: Callable[[], object] = lambda: None) -> str:
     for _ in range(LAUNCHES):
         port = wanted or _free_port()
         process = _launch(folder, port)
         _children.append(process)
         url = f"http://127.0.0.1:{port}/api"
+        meanwhile()
         if _answers(url, port, process):
             return url
     log = folder / "server.log"

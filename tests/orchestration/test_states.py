@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
+from http import HTTPStatus
 from pathlib import Path
 
 import psutil
@@ -21,7 +22,7 @@ from ps3d_core.phantom.params import PhantomParams
 from ps3d_core.phantom.write import write_phantom
 from ps3d_core.store.layout import Result
 from ps3d_core.store.location import Location
-from tests.orchestration.stack_process import ROOT, Up, gone, variable_of, wait_until
+from tests.orchestration.stack_process import ROOT, Up, gone, status_of, variable_of, wait_until
 
 SCAN = "ore"
 SLOW = {"params": {"predict": {"device": "cpu", "mirror": False}}, "resources": {"workers": 1, "memory_gib": 4}}
@@ -96,6 +97,7 @@ def test_no_state_lies_after_kills_and_restarts(home: Path, stacks: list[Up]) ->
     # The server is killed: it comes back, and the run goes on or crashes; then all of the stack is.
     _, process = segmenting(up, "server")
     up.one("flows.server_process").kill()
+    wait_until(lambda: answers(up))
     interrupted, _ = segmenting(up, "interrupted")
     family = up.family()
     up.kill()
@@ -106,6 +108,13 @@ def test_no_state_lies_after_kills_and_restarts(home: Path, stacks: list[Up]) ->
     assert Result(Location.parse(home.parent / "interrupted"), SCAN).run.exists()
     assert up.stop()[0] == 0
     assert shown_at_work(home) == []
+
+
+def answers(up: Up) -> bool:
+    try:
+        return status_of(f"{up.ui}/api/health") == HTTPStatus.OK
+    except OSError:
+        return False
 
 
 def below_nothing(up: Up) -> list[FlowRun]:
