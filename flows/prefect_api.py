@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import time
 import urllib.error
 import urllib.request
 import uuid
@@ -20,6 +21,7 @@ from urllib.parse import urlsplit
 from ps3d_core.errors import Ps3dError
 
 ANSWER_SECONDS: Final = 3.0
+BUSY_SECONDS: Final = 0.3
 PAGE: Final = 200
 """The most that Prefect answers at a time."""
 
@@ -66,19 +68,30 @@ class PrefectApi:
 
     def _ask(self, method: str, path: str, body: Mapping[str, Any] | Sequence[Any] | None = None) -> Any:
         try:
-            return self._answer(method, path, body)
+            try:
+                return self._patiently(method, path, body)
+            except urllib.error.HTTPError as error:
+                if error.code != HTTPStatus.FORBIDDEN or body is None:
+                    raise
+            # It wants a token besides the key, so that no page of a browser can ask in the user's name.
+            self._token = self.get(f"/csrf-token?client={self._client}")["token"]
+            return self._patiently(method, path, body)
         except urllib.error.HTTPError as error:
-            if error.code != HTTPStatus.FORBIDDEN or body is None:
-                kind = NotThereError if error.code == HTTPStatus.NOT_FOUND else NoAnswerError
-                raise kind(f"{self.url}{path}: {error}") from error
+            kind = NotThereError if error.code == HTTPStatus.NOT_FOUND else NoAnswerError
+            raise kind(f"{self.url}{path}: {error}") from error
         except (OSError, ValueError) as error:
             raise NoAnswerError(f"{self.url}: {_reason(error)}") from error
-        # It may want a token besides the key, so that no page of a browser can ask in the user's name.
-        self._token = self.get(f"/csrf-token?client={self._client}")["token"]
-        try:
-            return self._answer(method, path, body)
-        except (OSError, ValueError) as error:
-            raise NoAnswerError(f"{self.url}{path}: {_reason(error)}") from error
+
+    def _patiently(self, method: str, path: str, body: Mapping[str, Any] | Sequence[Any] | None) -> Any:
+        """The answer of a server that says for a moment that it is busy, as Prefect does while SQLite is."""
+        give_up = time.monotonic() + self.seconds
+        while True:
+            try:
+                return self._answer(method, path, body)
+            except urllib.error.HTTPError as error:
+                if error.code != HTTPStatus.SERVICE_UNAVAILABLE or time.monotonic() > give_up:
+                    raise
+                time.sleep(BUSY_SECONDS)
 
     def _answer(self, method: str, path: str, body: Mapping[str, Any] | Sequence[Any] | None) -> Any:
         headers = {"Content-Type": "application/json"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import socket
 import threading
@@ -19,11 +20,16 @@ KEY, TOKEN = "user:password", "token"
 class Guarded(BaseHTTPRequestHandler):
     """An API with a key and, for what may change something, a token for each client; answers pages of 200 numbers."""
 
+    times = itertools.count()
+
     def do_GET(self) -> None:
         self._answer({"token": TOKEN} if self.path.startswith("/api/csrf-token?client=") else {"path": self.path})
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if body.get("busy") and next(self.times) < 2:
+            self.send_error(503)
+            return
         if self.headers["Prefect-Csrf-Token"] != TOKEN:
             self.send_error(403)
             return
@@ -53,6 +59,10 @@ def test_key_token_and_pages(url: str) -> None:
     api = PrefectApi(url, KEY)
     assert api.get("/health") == {"path": "/api/health"}
     assert [item["number"] for item in api.all("/things/filter", {})] == list(range(450))
+
+
+def test_a_busy_server_is_asked_again(url: str) -> None:
+    assert PrefectApi(url, KEY).post("/things/filter", {"busy": True}) == [{"number": 0}]
 
 
 def test_the_wrong_key_is_said(url: str) -> None:
