@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 if TYPE_CHECKING:
     from flows.prefect_api import PrefectApi
@@ -98,7 +99,7 @@ def _pids_of_server() -> list[int | None]:
 
 def _read(api: PrefectApi, history: History) -> str:
     for pool in api.all("/work_pools/filter", {}):
-        workers = api.post(f"/work_pools/{pool['name']}/workers/filter", {})
+        workers = api.post(f"/work_pools/{quote(pool['name'])}/workers/filter", {})
         online = [worker["name"] for worker in workers if worker["status"] == "ONLINE"]
         history.pools.append({"name": pool["name"], "workers": online, "paused": pool["is_paused"]})
     for deployment in api.all("/deployments/filter", {}):

@@ -14,6 +14,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Any, Final
+from urllib.parse import quote
 
 from flows import at_work
 from flows.prefect_api import NoAnswerError, NotThereError, PrefectApi
@@ -95,7 +96,7 @@ def _is_dead(api: PrefectApi, run: Run, workers: Workers) -> bool:
 
 def _elsewhere(api: PrefectApi, pool: str) -> bool:
     """Whether another machine has workers for the pool."""
-    workers = api.post(f"/work_pools/{pool}/workers/filter", {})
+    workers = api.post(f"/work_pools/{quote(pool)}/workers/filter", {})
     here = f"@{socket.gethostname()}"
     return any(worker["status"] == "ONLINE" and not worker["name"].endswith(here) for worker in workers)
 

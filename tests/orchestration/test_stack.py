@@ -177,7 +177,6 @@ def test_killed_s3_server_comes_back_with_its_data(up: Up) -> None:
     assert Result(Location.parse(f"{STORE}/results"), SCAN).run.read_json()["scan"] == SCAN
     done = status_command(up)
     assert re.search(r"S3 server +well; .*, started again 1 times", done.stdout)
-    assert "process-inbox every 60" in done.stdout
     assert f"Completed  segment {SCAN}" in done.stdout
 
 
@@ -195,14 +194,12 @@ def test_status_names_each_part_that_is_frozen(up: Up) -> None:
     well = json.loads(wait_until(lambda: (done := status_command(up, "--json")).returncode == 0 and done.stdout))
     assert well["well"]
     assert {"cpu", "gpu"} == {pool["name"] for pool in well["history"]["pools"]}
-    parts = {part.name: part for part in running_stack_of(up).parts}
     frozen = {
         "Prefect server": up.one("flows.server_process"),
         "supervisor": psutil.Process(up.process.pid),
-        "S3 server": psutil.Process(parts["S3 server"].pid).children(recursive=True)[-1],
-        "worker cpu-1": worker_of(up),
+        **{part.name: psutil.Process(part.pid).children()[0] for part in running_stack_of(up).parts},
     }
-    assert set(frozen) == {part["part"] for part in well["parts"]}
+    assert set(frozen) == {part["part"] for part in well["parts"]} >= {"S3 server", "worker cpu-1"}
     for part, process in frozen.items():
         process.suspend()
         try:
