@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from prefect import flow
 from prefect.logging import get_run_logger
 
+from flows.at_work import at_work
 from flows.options import form
 from flows.places import place
 from ps3d_core.params import Resources, ZScoreParams
@@ -15,7 +16,7 @@ from ps3d_core.store.layout import Dataset
 from tasks.zscore import finish_zscore, plan_zscore, read_scan
 
 
-@flow(name="estimate-zscore", flow_run_name="z-score {dataset}")
+@flow(name="estimate-zscore", flow_run_name="z-score {dataset}", on_running=[at_work])
 @form
 def estimate_zscore(
     dataset: str,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from prefect import flow
 
+from flows.at_work import at_work
 from flows.options import form
 from flows.places import place
 from ps3d_core.scan.ingest import IngestSummary
@@ -11,7 +12,7 @@ from ps3d_core.store.layout import Dataset
 from tasks.ingest import ingest
 
 
-@flow(name="ingest-scan", flow_run_name="ingest {name}")
+@flow(name="ingest-scan", flow_run_name="ingest {name}", on_running=[at_work])
 @form
 def ingest_scan(
     source: str,

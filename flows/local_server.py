@@ -25,9 +25,10 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from http import HTTPStatus
+from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -93,7 +94,8 @@ def api() -> Iterator[Api]:
         with configured_api(configured) as connected:
             yield connected
         return
-    with local_server() as url, using(url):
+    # The import takes about as long as the server's start, and whoever comes in by this door needs it anyway.
+    with local_server(meanwhile=lambda: import_module("prefect")) as url, using(url):
         yield Api(url, local_ui(), local=True)
 
 
@@ -152,16 +154,17 @@ def client_variables(url: str) -> dict[str, str]:
 
 
 @contextmanager
-def local_server(port: int | None = None) -> Iterator[str]:
+def local_server(port: int | None = None, *, meanwhile: Callable[[], object] = lambda: None) -> Iterator[str]:
     """Address of the local server's API. Starts it when nobody runs it; the last user's leaving stops it.
 
-    On `port`, or on the usual one or any other that is free. One that runs already is used wherever it listens.
+    On `port`, or on the usual one or any other that is free. One that runs already is used wherever it listens. While
+    it starts, `meanwhile` is done.
     """
     folder = server_folder()
     with ExitStack() as leave, ExitStack() as use:
         with exclusive(folder / "gate.lock"):
             use.enter_context(shared(folder / "users.lock"))
-            url = running_url() or _start(folder, port)
+            url = running_url() or _start(folder, port, meanwhile)
         leave.callback(_await_end, folder)  # after Ctrl-C as well: "stopped" has to be true when it is said
         yield url
 
@@ -272,16 +275,14 @@ def _refusal_in_one_line(url: str) -> Iterator[None]:
         ) from error
 
 
-def _start(folder: Path, wanted: int | None = None) -> str:
+def _start(folder: Path, wanted: int | None = None, meanwhile: Callable[[], object] = lambda: None) -> str:
     key = key_to_serve_with(folder)
     for _ in range(LAUNCHES):
         port = wanted or _free_port()
         process = _launch(folder, port, key)
         _children.append(process)
         url = api_url(port)
-        # The import takes about as long as the server's start, and the caller needs it anyway.
-        import prefect  # noqa: F401
-
+        meanwhile()
         if _answers(url, port, process):
             write_environment(folder, client_variables(url))
             return url
@@ -290,7 +291,7 @@ def _start(folder: Path, wanted: int | None = None) -> str:
 
 
 def _launch(folder: Path, port: int, key: str) -> subprocess.Popen[bytes]:
-    with (folder / "server.log").open("wb") as log:
+    with (folder / "server.log").open("ab") as log:
         return subprocess.Popen(  # noqa: S603
             [sys.executable, "-P", "-m", "flows.server_process", str(folder), str(port)],
             stdin=subprocess.DEVNULL,

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import pairwise
 from math import inf
 from pathlib import Path
 from typing import Final
@@ -20,6 +22,8 @@ from flows.streams import say
 from ps3d_core.printable import printable, without_keys
 
 KEPT: Final = 50
+ROTATE_BYTES: Final = 10_000_000
+ROTATED_KEPT: Final = 3
 CHATTY: Final = ("httpx", "httpcore")  # a record for every request
 OF_STORES: Final = "ps3d.store"
 WARN_EVERY_SECONDS: Final = 60.0
@@ -61,6 +65,29 @@ def log_file(command: str) -> Iterator[Path]:
             logging.getLogger().removeHandler(each)
         with suppress(OSError):
             handler.close()
+
+
+def open_log() -> Path | None:
+    """The file of the command that runs in this process, None when none does."""
+    files = [handler.baseFilename for handler in _handlers if isinstance(handler, logging.FileHandler)]
+    return Path(files[-1]) if files else None
+
+
+def rotate(path: Path) -> None:
+    """Put what a program has written into its log aside when it is much: NAME.1 is the latest part, NAME.3 the oldest.
+
+    The program goes on writing to the same file, which it has to have opened for appending. What cannot be done now, on
+    a full disk, is done the next time.
+    """
+    with suppress(OSError):
+        if path.stat().st_size < ROTATE_BYTES:
+            return
+        parts = [path.with_name(f"{path.name}.{number}") for number in range(1, ROTATED_KEPT + 1)]
+        for newer, older in reversed(list(pairwise(parts))):
+            if newer.exists():
+                newer.replace(older)
+        shutil.copy(path, parts[0])  # with its mode: others may not read it either
+        os.truncate(path, 0)
 
 
 class _Warnings(logging.Handler):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from prefect import flow
 from prefect.logging import get_run_logger
 
+from flows.at_work import at_work
 from flows.options import form
 from flows.places import place
 from ps3d_core.params import PreparationParams, Resources
@@ -17,7 +18,7 @@ from ps3d_core.training.preparation_record import PreparationRecord
 from tasks.prepare_training import finish_preparation, plan_preparation, prepare_scan
 
 
-@flow(name="prepare-training-data", flow_run_name="training data of {dataset}")
+@flow(name="prepare-training-data", flow_run_name="training data of {dataset}", on_running=[at_work])
 @form
 def prepare_training_data(
     dataset: str,

@@ -6,6 +6,7 @@ from prefect import flow
 from prefect.logging import get_run_logger
 from prefect.states import Completed
 
+from flows.at_work import at_work
 from flows.ingest_scan import ingest_scan
 from flows.options import form
 from flows.places import place
@@ -21,7 +22,7 @@ IDLE = "Idle"
 """The state of a run that found nothing to do."""
 
 
-@flow(name="process-inbox", flow_run_name="inbox {prefix}")
+@flow(name="process-inbox", flow_run_name="inbox {prefix}", on_running=[at_work])
 @form
 def process_inbox(
     prefix: str,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from prefect import flow
 
+from flows.at_work import at_work
 from flows.failures import Failures
 from flows.options import form
 from flows.places import place
@@ -11,7 +12,7 @@ from ps3d_core.params import RetentionParams
 from tasks.prune import expired, find_leftovers, remove_leftover
 
 
-@flow(name="prune-work", flow_run_name="prune {output}")
+@flow(name="prune-work", flow_run_name="prune {output}", on_running=[at_work])
 @form
 def prune_work(output: str, params: RetentionParams | None = None, dry_run: bool = True) -> int:
     """Free the space of intermediates (.work folders) that nobody needs any more.

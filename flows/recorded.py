@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from flows.local_server import Api, api, configured_url, running_url
+from flows.prefect_api import connect
+from flows.stack.recovery import settle_left_behind
 
 if TYPE_CHECKING:
     from ps3d_core.progress import Progress
@@ -19,6 +21,7 @@ def recorded(progress: Progress) -> Iterator[Api]:
         progress.note("Prefect    starting the local server ...")
     with api() as connected:
         progress.note(f"Prefect    {connected.pages}")
+        settle_left_behind(connect(connected.url))
         # Imports Prefect, whose settings the connection has made.
         from tasks.progress import also_shown_to
 

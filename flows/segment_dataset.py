@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from prefect import flow
 
+from flows.at_work import at_work
 from flows.failures import Failures
 from flows.options import form
 from flows.places import place
@@ -15,7 +16,7 @@ from ps3d_core.record import RunRecord
 from ps3d_core.store.layout import Dataset
 
 
-@flow(name="segment-dataset", flow_run_name="segment {dataset}")
+@flow(name="segment-dataset", flow_run_name="segment {dataset}", on_running=[at_work])
 @form
 def segment_dataset(
     dataset: str,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from prefect import flow
 from prefect.logging import get_run_logger
 
+from flows.at_work import at_work
 from flows.options import form
 from flows.places import place
 from ps3d_core.params import BUNDLED, Resources, SegmentParams
@@ -26,7 +27,7 @@ from tasks.segment import (
 )
 
 
-@flow(name="segment-scan", flow_run_name="segment {scan}")
+@flow(name="segment-scan", flow_run_name="segment {scan}", on_running=[at_work])
 @form
 def segment_scan(
     dataset: str,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from flows.server_key import OPERATORS
+from flows.server_pace import CALM
 from ps3d_core.errors import InputError
 
 DATABASE_VARIABLE: Final = "PS3D_DATABASE_URL"
@@ -50,7 +51,7 @@ def server_environment(folder: Path, port: int, key: str) -> dict[str, str]:
 
 def _unless_told(folder: Path, port: int) -> dict[str, str]:
     # Of the names that a setting has these are the ones that Prefect reads last, so that any of the operator's counts.
-    ours = {
+    ours = CALM | {
         "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"http://127.0.0.1:{port}",
         "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "true",
         "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from prefect import flow
 from prefect.logging import get_run_logger
 
+from flows.at_work import at_work
 from flows.home import training_folder
 from flows.options import form
 from flows.places import place
@@ -15,7 +16,7 @@ from ps3d_core.training.nnunet.plan import TrainJob, finished_training
 from tasks.train import pack, plan_training, prepare, publish, train_fold, validate_fold
 
 
-@flow(name="train-model", flow_run_name="train {bundle}")
+@flow(name="train-model", flow_run_name="train {bundle}", on_running=[at_work])
 @form
 def train_model(
     data: str,

@@ -14,6 +14,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -92,6 +93,8 @@ class Deployment(_Entry):
     entrypoint: str
     description: str = ""
     """What is to be said besides the flow's own description."""
+    needs: str | None = None
+    """A Python module that it cannot run without and that is not always installed."""
     tags: list[str] = []
     work_pool: PlaceOfWork
     parameters: dict[str, Any] = {}
@@ -130,7 +133,10 @@ def bootstrap(content: PrefectFile, *, reset: bool = False) -> list[str]:
         for name, pool in content.definitions.work_pools.items():
             written += _ensure_pool(client, name, pool, reset=reset)
         for deployment in content.deployments:
-            written += _ensure_deployment(client, deployment, reset=reset)
+            if deployment.needs and find_spec(deployment.needs) is None:
+                written.append(f"deployment {deployment.name}: left out, {deployment.needs} is not installed")
+            else:
+                written += _ensure_deployment(client, deployment, reset=reset)
     return written
 
 

@@ -14,7 +14,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from flows import heartbeat
+from flows.log_file import rotate
 from flows.stack import guard
+from flows.stack.leftovers import end_processes_of
+from flows.stack.state import PartState, Service
 from ps3d_core.errors import Ps3dError
 
 LOOK_EVERY_SECONDS = 0.5
@@ -38,6 +42,8 @@ class Child:
     folder: Path
     after_end: Callable[[], object] = lambda: None
     """Called when it has ended by itself, before it is started again."""
+    service: Service | None = None
+    """How `ps3d status` finds out whether it does its work."""
     ends: list[float] = field(default_factory=list)
     _process: subprocess.Popen[bytes] | None = None
     _token: str = ""
@@ -53,23 +59,34 @@ class Child:
         """How often it has been started again."""
         return len(self.ends)
 
+    @property
+    def state(self) -> PartState:
+        """As it is at this moment."""
+        pid = self._process.pid if self._process is not None and self.alive else None
+        return PartState(self.name, pid, self.restarts, str(self.log), self.service)
+
     def start(self) -> None:
         """Start the program; its output goes to its log, which only its owner may read."""
         self._token = uuid.uuid4().hex
         self.log.touch(mode=0o600)
+        environment = dict(self.environment)
+        if self.service is not None and self.service.kind == "heartbeat":
+            environment[heartbeat.VARIABLE] = self.service.where
+            Path(self.service.where).touch()
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603
-                [sys.executable, "-P", "-m", "flows.stack.guard", self._token, *self.command],
+                [sys.executable, "-I", "-S", guard.__file__, self._token, *self.command],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
-                env=dict(self.environment),
+                env=environment,
                 cwd=self.folder,
                 start_new_session=True,
             )
 
     def watch(self, say: Say) -> None:
         """Start it again when it has ended; `Ps3dError` when that has been tried often enough."""
+        rotate(self.log)
         now = time.monotonic()
         if self._process is not None and not self.alive:
             status = self._reap()
@@ -82,6 +99,8 @@ class Child:
             self.after_end()
         if self._process is None and now >= self._not_before:
             self.start()
+            if self.ends:
+                say(f"{self.name}: started again")
 
     def ask_to_stop(self) -> None:
         """Let go of it; returns at once."""
@@ -105,7 +124,7 @@ class Child:
         if process.stdin is not None:
             process.stdin.close()
         status = process.wait()
-        guard.end_processes_of(self._token)  # in case it was the guard that was killed
+        end_processes_of(self._token)  # in case it was the guard that was killed
         return status
 
 

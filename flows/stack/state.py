@@ -4,36 +4,47 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import asdict, dataclass
 from pathlib import Path
-
-from pydantic import BaseModel, ConfigDict, ValidationError
+from typing import Any, Literal
 
 from flows.home import home_folder
 from flows.locks import is_locked
 
 
-class PartState(BaseModel):
+@dataclass(frozen=True, slots=True)
+class Service:
+    """How to find out whether a part does its work; `flows.stack.checks` does."""
+
+    kind: Literal["s3", "worker", "heartbeat"]
+    where: str
+    """Endpoint of an S3 server; pool and name of a worker, as in cpu/worker-1; file that is touched again and again."""
+
+
+@dataclass(frozen=True, slots=True)
+class PartState:
     """One part of the stack."""
 
-    model_config = ConfigDict(frozen=True)
-
     name: str
-    alive: bool
+    pid: int | None
+    """The process above all that belongs to it; None while it does not run."""
     restarts: int
     log: str
+    service: Service | None
 
 
-class StackState(BaseModel):
+@dataclass(frozen=True, slots=True)
+class StackState:
     """Addresses and parts; never a key."""
 
-    model_config = ConfigDict(frozen=True)
-
     pid: int
+    api: str
     ui: str
     store: str
     s3: str | None
     s3_environment: str | None
     ready: bool
+    log: str
     parts: list[PartState]
 
 
@@ -42,11 +53,16 @@ def stack_folder() -> Path:
     return home_folder("stack")
 
 
+def heartbeat_file() -> Path:
+    """The file that the stack touches every time it has looked after its parts."""
+    return stack_folder() / "heartbeat"
+
+
 def write_state(state: StackState) -> None:
     """Replace stack.json."""
     path = stack_folder() / "stack.json"
     temporary = path.with_suffix(f".{os.getpid()}")
-    temporary.write_text(state.model_dump_json(indent=2))
+    temporary.write_text(json.dumps(asdict(state), indent=2))
     temporary.replace(path)
 
 
@@ -55,6 +71,11 @@ def running_stack() -> StackState | None:
     if not is_locked(stack_folder() / "stack.lock"):
         return None
     try:
-        return StackState.model_validate(json.loads((stack_folder() / "stack.json").read_text()))
-    except (OSError, ValueError, ValidationError):
+        said = json.loads((stack_folder() / "stack.json").read_text())
+        return StackState(**said | {"parts": [_part(part) for part in said["parts"]]})
+    except (OSError, ValueError, TypeError, KeyError):
         return None  # it has not said anything yet
+
+
+def _part(said: dict[str, Any]) -> PartState:
+    return PartState(**said | {"service": Service(**said["service"]) if said["service"] else None})

@@ -23,7 +23,7 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.settings import temporary_settings
 
-from flows.stack.guard import VARIABLE
+from flows.stack import guard
 from ps3d_core.inbox.layout import Inbox
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import open_image
@@ -107,7 +107,7 @@ class Up:
     def one(self, *words: str) -> psutil.Process:
         """The process below it whose command has all these words and that no guard is."""
         commands = {process: asked(process.cmdline) or [] for process in self.family()}
-        (found,) = [p for p, line in commands.items() if set(words) <= set(line) and "flows.stack.guard" not in line]
+        (found,) = [p for p, line in commands.items() if set(words) <= set(line) and guard.__file__ not in line]
         return found
 
     @contextmanager
@@ -183,7 +183,7 @@ def gone(family: list[psutil.Process]) -> bool:
 
 def children_of_stacks() -> set[int]:
     """Processes that guards are above, of any stack on this machine."""
-    return {process.pid for process in psutil.process_iter() if variable_of(process, VARIABLE) is not None}
+    return {process.pid for process in psutil.process_iter() if variable_of(process, guard.VARIABLE) is not None}
 
 
 def asked(question: Callable[[], T]) -> T | None:

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from prefect.flows import load_flow_from_entrypoint
 
-from flows.stack.bootstrap import Deployment, read_file
+from flows.at_work import at_work
+from flows.stack.bootstrap import Deployment, bootstrap, read_file
 from ps3d_core.errors import InputError
 
 DEPLOYMENTS = {deployment.name: deployment for deployment in read_file("s3://bucket/x/").deployments}
@@ -40,6 +41,7 @@ def test_defaults_fit_and_every_field_is_explained(name: str) -> None:
     flow = flow_of(deployment)
     schema = flow.parameters.model_dump()
     assert flow.name == name.removesuffix("-gpu")
+    assert at_work in flow.on_running_hooks  # else a run whose process is killed would be shown as running for ever
     assert len(flow.description) > 40
     assert set(schema["required"]) <= set(deployment.parameters)
     flow.validate_parameters(deployment.parameters)
@@ -79,3 +81,14 @@ def test_a_bad_file_is_named(tmp_path: Path, text: str, message: str) -> None:
 def test_a_store_is_text_whatever_is_in_it() -> None:
     store = '/data/a "b" {{ $X }}'
     assert read_file(store).deployments[0].parameters["prefix"] == store
+
+
+@pytest.mark.usefixtures("server")
+def test_what_cannot_run_here_is_left_out() -> None:
+    content = read_file("s3://scans")
+    training = DEPLOYMENTS["train-model"]
+    assert training.needs == "nnunetv2"
+    nowhere = training.model_copy(update={"needs": "no_such_module"})
+    pools = content.definitions.model_copy(update={"work_pools": {}})
+    content = content.model_copy(update={"deployments": [nowhere], "definitions": pools})
+    assert bootstrap(content) == ["deployment train-model: left out, no_such_module is not installed"]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from http.client import HTTPException
 from pathlib import Path
@@ -18,6 +20,8 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterParentFlo
 
 from flows.commands import demo
 from flows.stack.bootstrap import bootstrap, read_file
+from flows.stack.checks import ANSWER_SECONDS
+from flows.stack.state import StackState, running_stack
 from ps3d_core.phantom.params import PhantomParams
 from ps3d_core.phantom.write import write_phantom
 from ps3d_core.progress import SILENT
@@ -170,16 +174,54 @@ def test_killed_s3_server_comes_back_with_its_data(up: Up) -> None:
     server.kill()
     wait_until(lambda: gone([server]))
     assert Result(Location.parse(f"{STORE}/results"), SCAN).run.read_json()["scan"] == SCAN
-    status = subprocess.run(
-        [sys.executable, "-m", "flows.cli", "status"],
+    done = status_command(up)
+    assert re.search(r"S3 server +well; .*, started again 1 times", done.stdout)
+    assert f"Completed  segment {SCAN}" in done.stdout
+
+
+def status_command(up: Up, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "flows.cli", "status", *arguments],
         cwd=ROOT,
         env={"PS3D_HOME": str(up.home), "PATH": "", "HOME": str(up.home)},
         capture_output=True,
         text=True,
-    ).stdout
-    assert "S3 server     running, started again 1 times" in status
-    assert "process-inbox every 0:01:00" in status
-    assert f"Completed  segment {SCAN}" in status
+    )
+
+
+def test_status_names_each_part_that_is_frozen(up: Up) -> None:
+    well = json.loads(wait_until(lambda: (done := status_command(up, "--json")).returncode == 0 and done.stdout))
+    assert well["well"]
+    assert {"cpu", "gpu"} == {pool["name"] for pool in well["history"]["pools"]}
+    frozen = {
+        "Prefect server": up.one("flows.server_process"),
+        "supervisor": psutil.Process(up.process.pid),
+        **{part.name: psutil.Process(part.pid).children()[0] for part in running_stack_of(up).parts},
+    }
+    assert set(frozen) == {part["part"] for part in well["parts"]} >= {"S3 server", "worker cpu-1"}
+    for part, process in frozen.items():
+        process.suspend()
+        try:
+            began = time.monotonic()
+            done = status_command(up)
+            seconds = time.monotonic() - began
+        finally:
+            process.resume()
+        log = next(found["log"] for found in well["parts"] if found["part"] == part)
+        assert done.returncode == 1
+        assert f"{part}: process {process.pid} was stopped by a signal" in done.stderr
+        assert f"(log: {log})" in done.stderr
+        assert Path(log).exists()
+        assert seconds < ANSWER_SECONDS + 10, part  # 5 on a machine that has nothing else to do
+    wait_until(lambda: status_command(up).returncode == 0)
+
+
+def running_stack_of(up: Up) -> StackState:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PS3D_HOME", str(up.home))
+        found = running_stack()
+    assert found is not None
+    return found
 
 
 def test_bootstrap_again_changes_nothing(up: Up) -> None:

@@ -15,6 +15,7 @@ import pytest
 from flows.stack import children
 from flows.stack.children import Child, stop_all
 from flows.stack.guard import VARIABLE
+from flows.stack.state import Service
 from ps3d_core.errors import Ps3dError
 
 # Says its process number, starts another process in a session of its own, and ignores requests to end.
@@ -64,7 +65,8 @@ def test_what_ends_is_started_again_until_it_is_hopeless(tmp_path: Path, monkeyp
 
     with pytest.raises(Ps3dError, match=rf"thing: ended 5 times; see {tmp_path / 'log'}; everything is stopped"):
         wait_until(watch)
-    assert len(said) == len(ends) == children.RESTARTS
+    assert len(ends) == children.RESTARTS
+    assert said[1::2] == ["thing: started again"] * children.RESTARTS
     assert said[0] == f"thing: ended with status 3; starting it again in 0.001 s (log: {tmp_path / 'log'})"
     assert (tmp_path / "log").read_text() == "started\n" * 5
     assert not it.alive
@@ -102,3 +104,30 @@ def test_output_is_for_its_owner_only(tmp_path: Path) -> None:
     it.start()
     it.await_end()
     assert (tmp_path / "log").stat().st_mode & 0o077 == 0
+
+
+def test_a_child_is_given_the_file_of_its_heartbeat(tmp_path: Path) -> None:
+    beats = tmp_path / "beats"
+    it = child(tmp_path, "from flows.heartbeat import beat; import pathlib; pathlib.Path('beats').unlink(); beat()")
+    it.service = Service("heartbeat", str(beats))
+    it.start()
+    it.await_end()
+    assert beats.exists()
+
+
+def test_a_log_that_has_become_long_is_put_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flows.log_file.ROTATE_BYTES", 1000)
+    it = child(tmp_path, "import sys, time\nfor n in range(600): print(f'{n:099d}', flush=True); time.sleep(0.01)")
+    it.start()
+    parts = [tmp_path / f"log.{number}" for number in (1, 2, 3)]
+
+    def rotated() -> bool:
+        it.watch(print)
+        return all(part.exists() for part in parts)
+
+    wait_until(rotated)
+    stop_all([it])
+    assert {part.stat().st_mode & 0o777 for part in [tmp_path / "log", *parts]} == {0o600}
+    lines = "".join(path.read_text() for path in [*reversed(parts), tmp_path / "log"]).splitlines()
+    assert [int(line) for line in lines] == sorted(map(int, lines))  # whole lines, in their order
+    assert not (tmp_path / "log.4").exists()

@@ -1,0 +1,65 @@
+"""Parts of a stack are asked all at once; those that are frozen, dead or silent are named."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from threading import Event
+
+from flows.prefect_api import PrefectApi
+from flows.stack.checks import Check, Finding, checks_of, examine
+from flows.stack.state import PartState, Service, StackState, heartbeat_file
+from ps3d_core.errors import Ps3dError
+
+
+def well() -> str:
+    return "fine"
+
+
+def refuses() -> str:
+    raise Ps3dError("in two\n words")
+
+
+def test_nobody_waits_for_who_is_silent() -> None:
+    never = Event()
+    checks = [
+        Check("silent", "a.log", [], lambda: str(never.wait())),
+        Check("well", "b.log", [os.getpid()], well, restarts=2),
+        Check("refuses", "c.log", [], refuses),
+        Check("ended", "d.log", [None], well),
+    ]
+    began = time.monotonic()
+    found = examine(checks, seconds=0.3)
+    assert time.monotonic() - began < 3
+    never.set()
+    assert found == [
+        Finding("silent", "a.log", "no answer within 0.3 s"),
+        Finding("well", "b.log", None, "fine", restarts=2),
+        Finding("refuses", "c.log", "in two words"),
+        Finding("ended", "d.log", "its process has ended; the supervisor starts it again"),
+    ]
+
+
+def test_a_stopped_process_is_named_with_what_helps() -> None:
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]) as process:
+        process.send_signal(signal.SIGSTOP)
+        os.waitpid(process.pid, os.WUNTRACED)
+        (found,) = examine([Check("part", "log", [process.pid], well)])
+        process.kill()
+    assert found.problem == f"process {process.pid} was stopped by a signal; kill -CONT {process.pid} lets it go on"
+
+
+def test_an_old_heartbeat_is_that_of_a_frozen_part(tmp_path: Path) -> None:
+    beats = tmp_path / "beats"
+    beats.touch()
+    heartbeat_file().touch()
+    part = PartState("watcher", os.getpid(), 0, "watcher.log", Service("heartbeat", str(beats)))
+    stack = StackState(os.getpid(), "http://x/api", "http://x", "/store", None, None, True, "up.log", [part])
+    checks = checks_of(stack, PrefectApi(stack.api))
+    assert [(finding.part, finding.problem) for finding in examine(checks)] == [("supervisor", None), ("watcher", None)]
+    os.utime(beats, (time.time() - 100, time.time() - 100))
+    assert examine(checks)[1].problem == "its last heartbeat is 100 s old"
