@@ -14,6 +14,7 @@ from pathlib import Path
 
 from flows.local_server import QUIET
 from flows.prefect_api import NoAnswerError, PrefectApi
+from flows.private import private_folder
 from flows.stack.children import Child
 from flows.stack.state import Service
 from ps3d_core.errors import Ps3dError
@@ -83,6 +84,8 @@ def client_environment(api: Mapping[str, str], s3: Mapping[str, str], folder: Pa
     """
     # Settings meant for the user's own servers must not reach the workers, nor their flow runs.
     own = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    temporary = folder / "tmp"  # Prefect keeps runs in a folder there whose name is known: in /tmp, to anybody
+    private_folder(temporary)
     if s3:
         own = {name: value for name, value in own.items() if not name.startswith("AWS_")}
     return own | {
@@ -90,6 +93,7 @@ def client_environment(api: Mapping[str, str], s3: Mapping[str, str], folder: Pa
         **s3,
         **api,
         "PREFECT_HOME": str(folder),  # nor does a profile
+        "TMPDIR": str(temporary),
         "PREFECT_WORKER_HEARTBEAT_SECONDS": str(HEARTBEAT_SECONDS),
         "PREFECT_WORKER_QUERY_SECONDS": str(POLL_SECONDS),
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "INFO",
