@@ -141,7 +141,8 @@ def _register(stack: Stack) -> None:
 
 
 def _start_workers(stack: Stack, count: int) -> None:
-    from flows.stack.workers import await_online, has_gpu, worker, worker_name
+    from flows.stack.watcher import watcher
+    from flows.stack.workers import await_online, client_environment, has_gpu, worker, worker_name
 
     pools = [(POOL_CPU, number) for number in range(1, count + 1)]
     if count and has_gpu():
@@ -151,6 +152,7 @@ def _start_workers(stack: Stack, count: int) -> None:
     stack.say("starting the workers ...")
     s3: Mapping[str, str] = stack.s3.environment if stack.s3 else {}
     stack.children += [worker(pool, number, api=stack.url, s3=s3, folder=stack_folder()) for pool, number in pools]
+    stack.children.append(watcher(client_environment(stack.url, s3, stack_folder()), stack_folder()))
     check: Callable[[], None] = stack.watch
     check()
     await_online({worker_name(pool, number): pool for pool, number in pools}, check)

@@ -29,7 +29,7 @@ def worker(pool: str, number: int, *, api: str, s3: Mapping[str, str], folder: P
     return Child(
         f"worker {pool}-{number}",
         command,
-        _environment(api, s3, folder),
+        client_environment(api, s3, folder),
         log=folder / f"worker-{pool}-{number}.log",
         folder=folder,
         after_end=recovery.continue_dead_runs,
@@ -70,7 +70,8 @@ def await_online(names: Mapping[str, str], goes_on: Callable[[], None]) -> None:
     raise Ps3dError(f"workers {', '.join(sorted(names))} do not report to the server; see their logs")
 
 
-def _environment(api: str, s3: Mapping[str, str], folder: Path) -> dict[str, str]:
+def client_environment(api: str, s3: Mapping[str, str], folder: Path) -> dict[str, str]:
+    """The variables of a program that works for the server at `api` and reaches the store with those in `s3`."""
     # Settings meant for the user's own servers must not reach the workers, nor their flow runs.
     own = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     if s3:
