@@ -176,5 +176,6 @@ def _try_again_later(error: Exception) -> None:
     state: State[None] = AwaitingRetry(scheduled_time=now("UTC") + timedelta(seconds=delay), message=reason)
     with get_client(sync_client=True) as client:
         client.set_flow_run_state(UUID(this_run.id), state, force=True)
-        client.update_flow_run(UUID(this_run.id), infrastructure_pid="")  # there is no process to cancel from now on
+        # There is no process from now on: who cancels the run need not wait for one to end.
+        client.request("PATCH", "/flow_runs/{id}", path_params={"id": this_run.id}, json={"infrastructure_pid": None})
     raise Abort(reason) from error

@@ -157,3 +157,24 @@ def test_a_failed_run_that_is_retried_takes_the_scan_out_of_failed(up: Up, inbox
     wait_until(lambda: "modelled" in inbox.done.children())
     others = [up.end_of(other).state_name for other in runs_of(up, "modelled") if other.id != run.id]
     assert set(others) <= {"Gone"}, "nobody else did it"
+
+
+def test_what_is_not_the_scans_fault_is_waited_for_without_a_place(up: Up, inbox: Inbox) -> None:
+    metadata = inbox.dataset.metadata
+    before = metadata.read_bytes() if metadata.exists() else b"{}"
+    metadata.write_text("{")
+    try:
+        drop(inbox.incoming, "patient")
+        wait_until(lambda: [run.state_name for run in runs_of(up, "patient")] == ["AwaitingRetry"])
+        [run] = runs_of(up, "patient")
+        assert "metadata.json: not valid JSON" in str(run.state and run.state.message)
+        assert run.infrastructure_pid is None
+        with up.client() as client:
+            client.set_flow_run_state(run.id, Cancelling())
+            assert client.read_flow_run(run.id).state_type == StateType.CANCELLED, "there is no process to wait for"
+    finally:
+        metadata.write_bytes(before)
+    with up.client() as client:
+        client.set_flow_run_state(run.id, AwaitingRetry(message="asked for by hand"))
+    assert up.end_of(run).state_name == "Completed"
+    assert "patient" in inbox.done.children()
