@@ -41,13 +41,19 @@ def ps3d_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"ps3d {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     groups: dict[str, argparse._SubParsersAction[_Parser]] = {}
+    whole: dict[str, _Parser] = {}
     for name, command in COMMANDS.items():
         group, _, last = name.rpartition(" ")
+        if group in whole:  # a command by itself, whose first argument may be a word instead
+            own = _described(_Parser, f"ps3d {name}", command.PURPOSE, command.EXAMPLES)
+            whole[group].words[last] = own
+            _configure(own, name, command)
+            continue
         if group and group not in groups:
             members = [last for each in COMMANDS for first, _, last in [each.rpartition(" ")] if first == group]
             parent = _add(commands, group, f"{group}s: {', '.join(members)}", "")
             groups[group] = parent.add_subparsers(title="commands", metavar="COMMAND", required=True)
-        own = _add(groups[group] if group else commands, last, command.PURPOSE, command.EXAMPLES)
+        own = whole[name] = _add(groups[group] if group else commands, last, command.PURPOSE, command.EXAMPLES)
         _configure(own, name, command)
     return parser
 
@@ -62,12 +68,19 @@ def parser_of(name: str, command: Command) -> argparse.ArgumentParser:
 class _Parser(argparse.ArgumentParser):
     """Usage errors in one line, like all other errors, with what was probably meant."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.words: dict[str, _Parser] = {}
+        """First arguments that are commands below this one."""
+
     def error(self, message: str) -> NoReturn:
         complain(f"{_in_our_words(message, self._option_string_actions)} see {self.prog} --help")
         sys.exit(USAGE)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
         """Refuse what is left over here, where the options are known, not in the parser of all commands."""
+        if args and args[0] in self.words:
+            return self.words[args[0]].parse_known_args(args[1:], namespace)
         found, unknown = super().parse_known_args(args, namespace)
         if unknown:
             self.error(f"unrecognized arguments: {' '.join(unknown)}")

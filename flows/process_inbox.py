@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from prefect import flow
 from prefect.logging import get_run_logger
+from prefect.settings import get_current_settings
 from prefect.states import Completed
 
 from flows.at_work import at_work
-from flows.ingest_scan import ingest_scan
+from flows.dispatch import dispatch as start_runs
 from flows.options import form
 from flows.places import place
-from ps3d_core.inbox.claim import Claim, accept, claimed, ingested
-from ps3d_core.inbox.ending import judged, succeed
+from flows.prefect_api import PrefectApi
+from flows.process_scan import processed
+from ps3d_core.inbox.claim import Claim, claimed
 from ps3d_core.inbox.layout import Inbox
-from ps3d_core.inbox.process import InboxJob, Poll
+from ps3d_core.inbox.looking import Look
+from ps3d_core.inbox.process import InboxJob, Poll, settled
 from ps3d_core.params import BUNDLED, InboxParams, Resources, SegmentParams
 from ps3d_core.record import RunRecord
-from tasks.inbox import OF_PREFECT, look_into, show_poll, tell, tell_failed, tell_segmented
+from tasks.inbox import look_into, show_poll
 
 IDLE = "Idle"
 """The state of a run that found nothing to do."""
@@ -30,6 +35,7 @@ def process_inbox(
     model: str = BUNDLED,
     segmentation: SegmentParams | None = None,
     resources: Resources | None = None,
+    dispatch: bool = False,
 ) -> Poll:
     """Take every complete scan from `prefix`/inbox/ through ingest, segmentation and measurement, in order of arrival.
 
@@ -42,6 +48,7 @@ def process_inbox(
         model: For scans that name none: bundled, or folder or URL of a model.
         segmentation: Settings for scans that bring none.
         resources: What the run may use; the whole machine it runs on when left out.
+        dispatch: Process nothing in this run, but start one of the deployment process-scan for each scan.
 
     """
     job = InboxJob(
@@ -51,13 +58,17 @@ def process_inbox(
         segmentation or SegmentParams(),
         resources or Resources(),
     )
+    if dispatch:
+        given = {"params": params, "segmentation": segmentation, "resources": resources}
+        options = {name: value.model_dump(mode="json") for name, value in given.items() if value is not None}
+        return _dispatched(job, {"model": model, **options})
     poll = Poll()
     for seen in poll.complete(look_into(job)):
         if not poll.has_room(job.params):
             break
         with poll.collected(seen.label), claimed(job.inbox, seen, job.params, get_run_logger().info) as claim:
             if claim is not None:
-                poll.done[claim.label] = process_scan(claim.label, claim, job)
+                poll.done[claim.label] = claimed_scan(claim.label, claim, job)
     show_poll(job, poll)
     poll.raise_any()
     # A state with a message for the UI; who calls the flow gets the poll in it. Of the polls of a week, hundreds have
@@ -65,27 +76,23 @@ def process_inbox(
     return Completed(name=IDLE if poll.is_idle else "Completed", message=str(poll), data=poll)  # type: ignore[return-value]
 
 
-@flow(name="process-scan", flow_run_name="scan {label}", validate_parameters=False)
-def process_scan(label: str, claim: Claim, job: InboxJob) -> RunRecord:
+@flow(name="claimed-scan", flow_run_name="scan {label}", validate_parameters=False)
+def claimed_scan(label: str, claim: Claim, job: InboxJob) -> RunRecord:
     """One scan that was taken from the inbox, `label` being its name."""
-    from flows.segment_scan import segment_scan  # brings torch, which a look into an empty inbox does without
+    return processed(claim, job)
 
-    with judged(claim, job.params, lambda reason: tell_failed(claim, reason), excused=OF_PREFECT):
-        tell("scan.received", claim, attempt=claim.attempt)
-        scan = accept(claim, job.model, job.segmentation)
-        if not scan.ingested:
-            ingest_scan(
-                scan.source,
-                str(job.inbox.dataset.root),
-                scan.name,
-                spacing=scan.spacing,
-                particle_size=scan.particle_size,
-                overwrite=True,
-            )
-            ingested(claim)
-        record = segment_scan(
-            str(job.inbox.dataset.root), scan.name, str(job.inbox.results), scan.model, scan.params, job.resources
-        )
-        tell_segmented(claim, record)
-        succeed(claim, job.params)
-        return record
+
+def _dispatched(job: InboxJob, options: dict[str, Any]) -> Poll:
+    """Start a run for each complete scan; nothing is processed here."""
+    poll = Poll()
+    seen = settled(job, Look(job.inbox, job.params), get_run_logger().info)
+    poll.complete(seen)
+    settings = get_current_settings().api
+    key = None if settings.auth_string is None else settings.auth_string.get_secret_value()
+    api = PrefectApi(str(settings.url), key)
+    said = start_runs(job.inbox, seen, job.params, options, api)
+    show_poll(job, poll)
+    for line in said:
+        get_run_logger().info("%s", line)
+    message = f"{len(said)} started" if said else "nothing to start"
+    return Completed(name="Completed" if said else IDLE, message=message, data=poll)  # type: ignore[return-value]

@@ -217,6 +217,13 @@ class InboxParams(_Params):
     attempts: int = Field(
         default=3, ge=1, le=20, description="a scan whose worker died or broke so often is moved to failed/"
     )
+    pool: Literal["auto", "cpu", "gpu"] = Field(
+        default="auto",
+        description="work pool for scans that name none; auto is gpu while a worker of that pool is online, else cpu",
+    )
+    waiting_hours: float = Field(
+        default=4, gt=0, le=8760, description="say (event scan.waiting) when something waits in the inbox for so long"
+    )
 
 
 class Resources(_Params):

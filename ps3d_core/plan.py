@@ -261,7 +261,7 @@ def _check_folds(job: SegmentJob, bundle: Bundle) -> None:
     wrong = sorted(set(job.params.predict.folds or ()) - set(bundle.folds))
     if wrong:
         raise InputError(
-            f"fold {wrong[0]}: model {bundle.info.name} has folds {list(bundle.folds)}; choose among these"
+            f"fold {wrong[0]}: model {bundle.info.name!r} has folds {list(bundle.folds)}; choose among these"
         )
 
 

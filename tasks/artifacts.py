@@ -81,8 +81,8 @@ def _how_to_open(folder: Location) -> str:
     if folder.local_path is not None:
         return "These are files of the machine that ran this: open the report in a browser there."
     if folder.scheme == "s3":
-        fetch = code(f"aws s3 cp --recursive {quote(str(folder))} .")
-        return f"These are objects in S3: fetch them with any S3 client, for example {fetch}, and open the report."
+        fetch = code(f"ps3d fetch {quote(str(folder))} .")
+        return f"These are objects in S3: copy them with {fetch}, or any S3 client, and open the report."
     return ""
 
 

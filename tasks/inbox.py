@@ -17,6 +17,7 @@ from ps3d_core.inbox.claim import Claim
 from ps3d_core.inbox.looking import Seen
 from ps3d_core.inbox.process import InboxJob, Poll
 from ps3d_core.record import RunRecord
+from tasks.events import about
 from tasks.keys import artifact_key
 from tasks.markdown import escaped
 from tasks.transient import RETRIES, RETRY_DELAYS_SECONDS, retry_condition
@@ -43,23 +44,7 @@ def look_into(job: InboxJob) -> list[Seen]:
 
 def tell(happening: Happening, claim: Claim, **payload: Any) -> None:
     """Emit an event about a scan. After a crash the same event may come a second time."""
-    prefix = str(claim.inbox.prefix)
-    emit_event(
-        happening,
-        resource={
-            "prefect.resource.id": f"ps3d.scan.{artifact_key(claim.label, '')}",
-            "prefect.resource.name": claim.label,
-            "ps3d.prefix": prefix,
-        },
-        related=[
-            {
-                "prefect.resource.id": f"ps3d.inbox.{artifact_key(prefix, '')}",
-                "prefect.resource.role": "inbox",
-                "prefect.resource.name": prefix,
-            }
-        ],
-        payload={"scan": claim.label, "prefix": prefix, **payload},
-    )
+    emit_event(happening, **about(claim.label, str(claim.inbox.prefix), scan=claim.label, **payload))
 
 
 def tell_segmented(claim: Claim, record: RunRecord) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 from contextlib import nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flows.arguments import positive, validated
 
@@ -15,23 +15,31 @@ if TYPE_CHECKING:
     from ps3d_core.inbox.process import InboxJob, Poll
     from ps3d_core.progress import Progress
 
-PURPOSE = "process scans that are dropped into an inbox"
+PURPOSE = "process scans dropped into an inbox; list them, retry some"
 EXAMPLES = """\
   ps3d inbox data                          take what is complete in data/inbox/, then end
   ps3d inbox s3://bucket/lab --watch 60    look every minute, until Ctrl-C
   ps3d inbox data --direct                 without Prefect: no server, no history
+  ps3d inbox data --watch 60 --dispatch    start runs of the deployment process-scan instead, one for each scan
+  ps3d inbox list                          what waits, runs, failed, is done     (ps3d inbox list --help)
+  ps3d inbox retry ore-7                   take again what failed or was cancelled (ps3d inbox retry --help)
 
 A scan is a folder of TIFF slices with a file scan.json in it, or NAME.tif, .nii or .nii.gz with NAME.json beside it:
   {"name": "ore-7", "spacing": 0.0125, "particle_size": 0.3, "slices": 1000}
 Lengths are in mm, or texts like "12.5um". With "slices", a folder is taken as soon as so many are there; without, when
 nothing has changed for --settle seconds. Results come to PREFIX/results/NAME/, sources move to PREFIX/done/NAME/, and
 what cannot be processed to PREFIX/failed/NAME/ with the reason in reason.txt. Any number of these commands may run at
-the same time."""
+the same time. A folder that is called list or retry is given as ./list."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("prefix", metavar="PREFIX", help="folder or URL that holds inbox/; made when it is not there")
+    parser.add_argument(
+        "prefix",
+        nargs="?",
+        metavar="PREFIX",
+        help="folder or URL that holds inbox/; made when it is not there (default: the store of ps3d up)",
+    )
     parser.add_argument(
         "--watch", type=positive, metavar="SECONDS", help="look again after so many seconds (default: once)"
     )
@@ -50,7 +58,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--workers", type=positive, metavar="N", help="see ps3d segment (default: number of CPU cores)")
     parser.add_argument("--memory", type=float, metavar="GB", help="see ps3d segment (default: 60 %% of what is free)")
-    parser.add_argument("--direct", action="store_true", help="without Prefect")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--direct", action="store_true", help="without Prefect")
+    how.add_argument("--dispatch", action="store_true", help="start runs of process-scan; process nothing here")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -61,6 +71,9 @@ def run(args: argparse.Namespace) -> None:
     from ps3d_core.store.faults import is_of_the_surroundings
 
     job = _job_of(args)
+    if args.dispatch:
+        _start_runs(job, args)
+        return
     with shown() as progress, nullcontext() if args.direct else recorded(progress):
         while True:
             try:
@@ -75,14 +88,16 @@ def run(args: argparse.Namespace) -> None:
             time.sleep(args.watch)
     if poll.failed:
         names = ", ".join(poll.failed)
-        raise InputError(f"{names}: moved to {job.inbox.failed}; see reason.txt there, mend the scan and drop it again")
+        raise InputError(
+            f"{names}: moved to {job.inbox.failed}; see reason.txt there, then mend it by ps3d inbox retry"
+        )
 
 
 def _job_of(args: argparse.Namespace) -> InboxJob:
+    from flows.stack.store import store_at
     from ps3d_core.inbox.layout import Inbox
     from ps3d_core.inbox.process import InboxJob
     from ps3d_core.params import InboxParams, Resources
-    from ps3d_core.store.location import Location
 
     params = validated(
         InboxParams,
@@ -92,7 +107,29 @@ def _job_of(args: argparse.Namespace) -> InboxJob:
         attempts=args.attempts,
     )
     resources = validated(Resources, args.options, workers=args.workers, memory_gib=args.memory)
-    return InboxJob(Inbox(Location.parse(args.prefix)), params, args.model, resources=resources)
+    return InboxJob(Inbox(store_at(args.prefix)), params, args.model, resources=resources)
+
+
+def _start_runs(job: InboxJob, args: argparse.Namespace) -> None:
+    """Look, once or again and again, and let workers do the rest; on stdout what was started."""
+    from flows.known_api import known_api
+    from flows.watch_inbox import Watched, Watcher, keep_watching
+    from ps3d_core.errors import InputError
+
+    if (api := known_api()) is None:
+        raise InputError("no Prefect server runs that could start runs; start one with ps3d up, or set PREFECT_API_URL")
+    options: dict[str, Any] = {"params": job.params.model_dump(mode="json"), "model": job.model}
+    if args.workers is not None or args.memory is not None:
+        options["resources"] = job.resources.model_dump(mode="json")
+    watcher = Watcher(lambda: Watched(job.inbox, job.params, options), api, _print)
+    if args.watch is None:
+        watcher.look()
+    else:
+        keep_watching(watcher, args.watch, _print)
+
+
+def _print(line: str) -> None:
+    print(line, flush=True)
 
 
 def _polled(job: InboxJob, progress: Progress, *, direct: bool) -> Poll:

@@ -36,6 +36,7 @@ from flows.stack.children import FORGET_SECONDS, LOOK_EVERY_SECONDS, RESTARTS, C
 from flows.stack.gpu_pool import pause_while_empty
 from flows.stack.recovery import Workers, settle
 from flows.stack.state import Service, StackState, heartbeat_file, running_stack, stack_folder, write_state
+from flows.stack.watcher import watcher
 from flows.stack.workers import await_online, client_environment, has_gpu, worker, worker_name
 from ps3d_core.errors import InputError, Ps3dError
 
@@ -226,5 +227,6 @@ def _start_workers(stack: Stack, count: int) -> None:
     stack.children += [
         worker(pool, number, stack.environment, stack_folder(), stack.note_end_of_worker) for pool, number in pools
     ]
+    stack.children.append(watcher(stack.environment, stack_folder()))
     stack.watch()
     await_online(stack.api, {worker_name(pool, number): pool for pool, number in pools}, stack.watch)

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
 from ps3d_core.inbox.description import FILE
-from ps3d_core.scan.nifti_writer import NIFTI_ENDINGS
-from ps3d_core.scan.sources import ZARR_FILES
-from ps3d_core.scan.tiff_slices import TIFF_ENDINGS
+from ps3d_core.scan.endings import NIFTI_ENDINGS, TIFF_ENDINGS, ZARR_FILES
 from ps3d_core.store.ledger import fingerprint
 
 LEFT: Final = ".left"
 """Folder in the inbox whose files say which arrivals were processed and left where they are."""
+ASKED: Final = ".asked"
+"""Folder in the inbox whose files say that what lies under a key is to be taken again, see `asking`."""
+README_FILE: Final = "README.txt"
 FUTURE_SECONDS = 5.0
 _IMAGES = (*TIFF_ENDINGS, *NIFTI_ENDINGS)
 _ZARR_ENDING = ".zarr"
@@ -58,6 +59,8 @@ class Arrival:
     is_folder: bool
     files: Mapping[str, Stamp]
     """By name relative to the inbox, hidden ones included."""
+    asked: str = ""
+    """Another text whenever somebody asked for it again."""
 
     @property
     def key(self) -> str:
@@ -68,6 +71,11 @@ class Arrival:
     def digest(self) -> str:
         """Of names and versions of all files: changes when any of them does."""
         return fingerprint(self.key, sorted((name, stamp.mark) for name, stamp in self.files.items()))
+
+    @property
+    def sign(self) -> str:
+        """Name of the file, relative to the inbox, by which it is asked for again."""
+        return sign_of(self.key)
 
     @property
     def description(self) -> str:
@@ -119,8 +127,25 @@ def arrivals_in(listing: Mapping[str, Mapping[str, Any]]) -> list[Arrival]:
     stamps = {name: Stamp.of(info) for name, info in listing.items()}
     left = {name.removeprefix(f"{LEFT}/") for name in stamps if name.startswith(f"{LEFT}/")}
     arrivals = [*_folders(stamps), *_files(stamps)]
-    waiting = (arrival for arrival in arrivals if arrival.digest not in left)
+    waiting = (_asked(arrival, stamps) for arrival in arrivals if arrival.digest not in left)
     return sorted(waiting, key=lambda arrival: (arrival.arrived, arrival.key))
+
+
+def unknown_in(listing: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Files directly in the inbox that are neither images nor descriptions, sorted; hidden ones and ours left out."""
+    known = (*_IMAGES, ".json")
+    loose = (name for name in listing if "/" not in name and not name.startswith(".") and name != README_FILE)
+    return sorted(name for name in loose if Stamp.of(listing[name]).is_plain and not name.lower().endswith(known))
+
+
+def sign_of(key: str) -> str:
+    """Name of the file, relative to the inbox, by which the arrival of this key is asked for again."""
+    return f"{ASKED}/.{fingerprint(key)}"
+
+
+def _asked(arrival: Arrival, stamps: Mapping[str, Stamp]) -> Arrival:
+    sign = stamps.get(arrival.sign)
+    return arrival if sign is None else replace(arrival, asked=sign.mark)
 
 
 def _folders(stamps: Mapping[str, Stamp]) -> list[Arrival]:

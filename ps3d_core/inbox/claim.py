@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from ps3d_core.errors import InputError
+from ps3d_core.errors import InputError, Ps3dError
 from ps3d_core.inbox.description import ScanDescription
 from ps3d_core.inbox.ending import bring_to_end, discard
 from ps3d_core.inbox.journal import Journal, read_journal, write_journal
@@ -19,7 +19,6 @@ from ps3d_core.inbox.looking import Look, Seen
 from ps3d_core.params import BUNDLED, InboxParams, SegmentParams
 from ps3d_core.store.layout import checked_name
 from ps3d_core.store.lease import LeaseTakenError, Say, sole_run
-from ps3d_core.store.ome import GROUP_FILE
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +28,8 @@ class Claim:
     inbox: Inbox
     label: str
     """What it is called."""
+    arrival: str
+    """Its key in the inbox."""
     digest: str
     source: str
     """What to ingest."""
@@ -52,17 +53,40 @@ class AcceptedScan:
     ingested: bool
 
 
+class NotClaimedError(Ps3dError):
+    """An arrival cannot be had."""
+
+
+class BusyError(NotClaimedError):
+    """Not now: another run has it, or another scan of its name comes first."""
+
+
+class GoneError(NotClaimedError):
+    """Not any more: it has changed, or is not there."""
+
+
+@contextmanager
+def held(inbox: Inbox, seen: Seen, params: InboxParams, say: Say) -> Iterator[Claim]:
+    """Hold an arrival while the body runs. Raises `BusyError` or `GoneError` when it cannot be had."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(sole_run(inbox.lease(seen.label), f"scan {seen.label}", say))
+        except LeaseTakenError as error:
+            raise BusyError(f"{seen.label}: another worker has it") from error
+        yield _take(inbox, seen, params)
+
+
 @contextmanager
 def claimed(inbox: Inbox, seen: Seen, params: InboxParams, say: Say) -> Iterator[Claim | None]:
     """Hold an arrival while the body runs; None when it cannot be had now, because another has it or it has changed."""
     with ExitStack() as stack:
         try:
-            stack.enter_context(sole_run(inbox.lease(seen.label), f"scan {seen.label}", say))
-        except LeaseTakenError:
-            say(f"{seen.label}: another worker has it")
+            claim = stack.enter_context(held(inbox, seen, params, say))
+        except NotClaimedError as error:
+            say(str(error))
             yield None
-            return
-        yield _take(inbox, seen, params)
+        else:
+            yield claim
 
 
 def recover(inbox: Inbox, look: Look, known: Iterable[str], say: Say) -> None:
@@ -88,7 +112,7 @@ def accept(claim: Claim, model: str, defaults: SegmentParams) -> AcceptedScan:
     """
     description = claim.description
     if claim.problem is not None or description is None:
-        raise InputError(claim.problem or f"{claim.label}: no description")
+        raise InputError(claim.problem or "no description")
     journal = journal_of(claim)
     if not journal.accepted:
         _require_free(claim.inbox, description.name)
@@ -119,7 +143,28 @@ def journal_of(claim: Claim) -> Journal:
     return journal
 
 
-def _take(inbox: Inbox, seen: Seen, params: InboxParams) -> Claim | None:
+def begun_anew(claim: Claim) -> Claim:
+    """The claim, with all earlier attempts forgotten: somebody asks for the scan again."""
+    forget_attempts(claim.inbox, claim.label)
+    problem = None if claim.problem == _too_often(claim.attempt - 1) else claim.problem
+    return replace(claim, attempt=1, problem=problem)
+
+
+def forget_attempts(inbox: Inbox, label: str) -> None:
+    """Forget how often work on a scan broke off. Only for who holds its lease."""
+    journal = read_journal(inbox, label)
+    if journal is not None and journal.ending is None and journal.attempts:
+        write_journal(inbox, journal.model_copy(update={"attempts": 0}))
+
+
+def _too_often(attempts: int) -> str:
+    return (
+        f"begun {attempts} times, and each time the work on it broke off; the scan may need more memory than there is; "
+        "see the log of its runs, then drop it again"
+    )
+
+
+def _take(inbox: Inbox, seen: Seen, params: InboxParams) -> Claim:
     journal = read_journal(inbox, seen.label)
     if journal is not None and journal.ending is not None:
         bring_to_end(inbox, journal)
@@ -128,14 +173,16 @@ def _take(inbox: Inbox, seen: Seen, params: InboxParams) -> Claim | None:
     look = Look(inbox, params)
     arrival = look.find(seen.arrival.key)
     if arrival is None:
-        return None
+        raise GoneError(f"{seen.label}: is not in the inbox any more")
     fresh = look.examine(arrival)
-    if fresh.waits_for is not None or fresh.label != seen.label:
-        return None
+    if fresh.waits_for is not None:
+        raise GoneError(f"{seen.label}: has changed and waits for {fresh.waits_for}")
+    if fresh.label != seen.label:
+        raise GoneError(f"{seen.label}: is called {fresh.label} now")
     if journal is not None and (journal.arrival, journal.digest) != (fresh.arrival.key, fresh.arrival.digest):
         other = look.find(journal.arrival)
         if other is not None and other.key != fresh.arrival.key and other.digest == journal.digest:
-            return None  # it had the name first, and is still to be done
+            raise BusyError(f"{seen.label}: another scan of this name, {other.key}, comes first")
         discard(inbox, journal)
         journal = None
     if journal is None:
@@ -143,16 +190,16 @@ def _take(inbox: Inbox, seen: Seen, params: InboxParams) -> Claim | None:
         journal = Journal(label=fresh.label, arrival=fresh.arrival.key, digest=fresh.arrival.digest, files=files)
     problem = fresh.problem
     if journal.attempts >= params.attempts:
-        problem = (
-            f"begun {journal.attempts} times, and each time the work on it broke off; the scan may need more memory "
-            "than there is; see the log of its runs, then drop it again"
-        )
+        problem = _too_often(journal.attempts)
     write_journal(inbox, journal)
     source = str(inbox.incoming / next(iter(fresh.arrival.sources), fresh.arrival.name))
-    return Claim(inbox, fresh.label, journal.digest, source, fresh.description, journal.attempts + 1, problem)
+    described, attempt = fresh.description, journal.attempts + 1
+    return Claim(inbox, fresh.label, journal.arrival, journal.digest, source, described, attempt, problem)
 
 
 def _require_free(inbox: Inbox, name: str) -> None:
+    from ps3d_core.store.ome import GROUP_FILE  # brings libraries that a look does without
+
     places = {
         inbox.done / checked_name(name): inbox.done / name,
         inbox.result(name).root: inbox.result(name).run,

@@ -5,7 +5,7 @@ It decides what is computed, not where or with what: paths, devices and memory a
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -49,14 +49,6 @@ class ScanSettings(_Strict):
     zscore: tuple[FiniteFloat, PositiveFloat] | None = None
     min_rel_particle_size: float | None = None
 
-    @model_validator(mode="after")
-    def _within_bounds(self) -> Self:
-        try:
-            self.applied_to(SegmentParams())
-        except ValidationError as error:
-            raise ValueError(str(first_problem(error))) from error
-        return self
-
     def applied_to(self, params: SegmentParams) -> SegmentParams:
         """`params` with these settings in the place of its own. Raises pydantic's `ValidationError`."""
         given = self.model_dump(exclude_none=True)
@@ -96,6 +88,8 @@ class ScanDescription(_Strict):
     particle_size: Annotated[float, BeforeValidator(_length)] = Field(gt=0, lt=1e6)
     slices: int | None = Field(default=None, ge=2, le=1_000_000)
     model: str | None = None
+    pool: Literal["cpu", "gpu"] | None = None
+    """On which machines it is processed, and nowhere else, where Prefect places it."""
     settings: ScanSettings = ScanSettings()
 
     @model_validator(mode="after")
@@ -106,6 +100,14 @@ class ScanDescription(_Strict):
             )
         if self.model not in (None, BUNDLED) and not is_usable(str(self.model)):
             raise ValueError(f"model {_shown(self.model)}: must be {BUNDLED} or the name of a folder in models/")
+        return self
+
+    @model_validator(mode="after")
+    def _settings_are_within_bounds(self) -> Self:
+        try:
+            self.settings.applied_to(SegmentParams())
+        except ValidationError as error:
+            raise ValueError(f"settings.{first_problem(error)}") from error
         return self
 
 

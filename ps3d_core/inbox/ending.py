@@ -7,13 +7,15 @@ changed or added since is a new arrival.
 from __future__ import annotations
 
 import hashlib
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from ps3d_core.errors import OF_THE_INPUT, InputError, Ps3dError
-from ps3d_core.inbox.arrivals import LEFT, Stamp
+from ps3d_core.inbox.arrivals import LEFT, Stamp, sign_of
+from ps3d_core.inbox.history import note_end
 from ps3d_core.inbox.journal import Ending, Journal, read_journal, write_journal
 from ps3d_core.inbox.layout import Inbox
 from ps3d_core.inbox.reason import plain, reason_of
@@ -33,8 +35,14 @@ class ScanFailedError(InputError):
     """A scan could not be processed and was moved to failed/."""
 
     def __init__(self, label: str, reason: str, folder: str) -> None:
-        super().__init__(f"{label}: {reason} (moved to {folder})")
+        known = reason.startswith((f"{label}:", f"scan {label!r}", f"scan name {label!r}"))  # it names its scan itself
+        super().__init__(f"{reason if known else f'{label}: {reason}'} (moved to {folder})")
         self.label, self.reason, self.folder = label, reason, folder
+
+    @property
+    def name(self) -> str:
+        """Of its folder in failed/."""
+        return self.folder.rpartition("/")[2]
 
     def __reduce__(self) -> tuple[Any, ...]:
         return ScanFailedError, (self.label, self.reason, self.folder)  # what Prefect keeps of a failed run
@@ -67,9 +75,11 @@ def judged(
         if blameless or (isinstance(error, excused) and not bad):
             _forgive(claim)
         elif bad or claim.attempt >= params.attempts:
-            reason = reason_of(error)
+            folder = _free(claim.inbox, f"failed/{claim.label}")
+            reason = _as_moved(claim, reason_of(error), folder)
             announce(reason)
-            raise ScanFailedError(claim.label, reason, _fail(claim, reason)) from error
+            _end(claim, Ending(folder=folder, reason=reason))
+            raise ScanFailedError(claim.label, reason, folder) from error
         raise
     except BaseException:
         _forgive(claim)
@@ -95,7 +105,18 @@ def bring_to_end(inbox: Inbox, journal: Journal) -> None:
         if ending.reason is not None:
             (target / REASON_FILE).write_text(f"{ending.reason}\n")
         move_files(inbox.incoming, _moves(inbox, journal), target)
+        note_end(inbox, journal)
+    _mark_the_key(inbox, journal)
     inbox.journal(journal.label).remove_tree()
+
+
+def _mark_the_key(inbox: Inbox, journal: Journal) -> None:
+    """What comes next under the key of a scan that failed is another one, even with the same files in it."""
+    sign = inbox.incoming / sign_of(journal.arrival)
+    if journal.ending is not None and journal.ending.reason is not None:
+        sign.write_text(uuid.uuid4().hex)
+    else:
+        sign.remove_tree()
 
 
 def discard(inbox: Inbox, journal: Journal) -> None:
@@ -111,16 +132,17 @@ def _begin(claim: Claim) -> None:
         write_journal(claim.inbox, journal.model_copy(update={"attempts": claim.attempt}))
 
 
-def _fail(claim: Claim, reason: str) -> str:
-    folder = _free(claim.inbox, f"failed/{claim.label}")
-    _end(claim, Ending(folder=folder, reason=reason))
-    return folder
-
-
 def _free(inbox: Inbox, folder: str) -> str:
-    """`folder`, or the first of FOLDER-2, FOLDER-3, ... that nothing is at: earlier ones of this name stay."""
+    """`folder`, or the first of FOLDER-2, FOLDER-3, ... without a file in it: earlier ones of this name stay."""
     names = (folder if number == 1 else f"{folder}-{number}" for number in count(1))
-    return next(name for name in names if not (inbox.prefix / name).exists())
+    return next(name for name in names if not (inbox.prefix / name).find(hidden=True))
+
+
+def _as_moved(claim: Claim, reason: str, folder: str) -> str:
+    """The reason, with the paths that the files have when it is read."""
+    dropped = f"{claim.inbox.incoming}/{claim.arrival if claim.arrival.endswith('/') else ''}"
+    moved = f"{claim.inbox.prefix / folder}/"
+    return reason.replace(dropped, moved).replace(dropped.rstrip("/") + ":", moved.rstrip("/") + ":")
 
 
 def _end(claim: Claim, ending: Ending) -> None:

@@ -69,6 +69,16 @@ class Inbox:
         """A file that is written to learn what time the store has."""
         return self.prefix / ".inbox" / "clock"
 
+    @property
+    def ended(self) -> Location:
+        """What became of the scans that were taken, see `history`."""
+        return self.prefix / ".inbox" / "ended"
+
+    @property
+    def told(self) -> Location:
+        """What was said already, for what is said once: empty files."""
+        return self.prefix / ".inbox" / "told"
+
     def lease(self, label: str) -> Location:
         """Folder that says who works on the scan of this label at present."""
         return self.prefix / ".inbox" / "leases" / checked_name(label)

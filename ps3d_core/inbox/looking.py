@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any
 
 from ps3d_core.errors import InputError, MissingDataError
-from ps3d_core.inbox.arrivals import Arrival, arrivals_in
+from ps3d_core.inbox.arrivals import README_FILE, Arrival, arrivals_in
 from ps3d_core.inbox.description import MAX_BYTES, ScanDescription, read_description, read_name
 from ps3d_core.inbox.layout import README, Inbox, label_for
 from ps3d_core.params import InboxParams
 
+Descriptions = dict[str, tuple[str, bytes]]
+"""Content of descriptions, with the mark of the file that it was read from."""
 STILL_SECONDS = 5.0
 """Where files grow while they are written, a folder with all its slices must have been left alone for so long."""
 
@@ -37,14 +40,17 @@ class Seen:
 class Look:
     """One look at the inbox."""
 
-    def __init__(self, inbox: Inbox, params: InboxParams) -> None:
+    def __init__(self, inbox: Inbox, params: InboxParams, known: Descriptions | None = None) -> None:
+        """List the inbox. With `known`, from the look before, only descriptions that are new are read."""
         self._inbox, self._params = inbox, params
         self._clock: float | None = None
+        self._before = known or {}
+        self.descriptions: Descriptions = {}
         self.listing: Mapping[str, Mapping[str, Any]] = inbox.incoming.find(hidden=True)
         self.arrivals = arrivals_in(self.listing)
         if not self.listing:
             # It tells people what to drop, and keeps the folder there on stores that know none without a file.
-            (inbox.incoming / "README.txt").write_text(README)
+            (inbox.incoming / README_FILE).write_text(README)
 
     def seen(self) -> list[Seen]:
         """All arrivals, in order of arrival."""
@@ -61,10 +67,8 @@ class Look:
             return self._judged(Seen(arrival, label, problem=problem))
         if (missing := _missing(arrival)) is not None:
             return Seen(arrival, label, waits_for=missing)
-        file = self._inbox.incoming / arrival.description
         try:
-            # S3 has no first bytes of an empty file.
-            content = file.read_start(MAX_BYTES + 1) if arrival.files[arrival.description].size else b""
+            content = self._content(arrival)
         except (MissingDataError, PermissionError):
             return Seen(arrival, label, waits_for=f"{arrival.description} to be readable")
         label = read_name(content) or label
@@ -87,6 +91,16 @@ class Look:
         grows = self._inbox.prefix.local_path is not None
         return self._when_quiet(seen, min(STILL_SECONDS, self._params.settle_seconds) if grows else 0.0)
 
+    def _content(self, arrival: Arrival) -> bytes:
+        stamp = arrival.files[arrival.description]
+        file = self._inbox.incoming / arrival.description
+        mark, content = self._before.get(arrival.description, ("", b""))
+        if mark != stamp.mark:
+            # S3 has no first bytes of an empty file.
+            content = file.read_start(MAX_BYTES + 1) if stamp.size else b""
+        self.descriptions[arrival.description] = (stamp.mark, content)
+        return content
+
     def _judged(self, seen: Seen) -> Seen:
         return self._when_quiet(seen, self._params.settle_seconds)
 
@@ -108,7 +122,10 @@ def _missing(arrival: Arrival) -> str | None:
     if arrival.description not in arrival.files:
         return arrival.description
     if not arrival.sources:
-        return "slices" if arrival.is_folder else "an image of this name"
+        if not arrival.is_folder:
+            return "an image of this name"
+        endings = sorted({PurePosixPath(name).suffix.lower() for name in arrival.files} - {"", ".json"})
+        return f"slices ({endings[0]} files are none)" if endings else "slices"
     return None
 
 

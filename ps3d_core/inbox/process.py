@@ -10,9 +10,10 @@ finds nothing costs one listing.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import count
 
 from ps3d_core.inbox.claim import Claim, accept, claimed, ingested, recover
 from ps3d_core.inbox.ending import ScanFailedError, judged, succeed
@@ -22,7 +23,6 @@ from ps3d_core.inbox.reason import plain
 from ps3d_core.params import BUNDLED, InboxParams, Resources, SegmentParams
 from ps3d_core.progress import SILENT, Progress
 from ps3d_core.record import RunRecord
-from ps3d_core.scan.ingest import ingest
 from ps3d_core.store.lease import Say
 
 logger = logging.getLogger("ps3d")
@@ -41,7 +41,7 @@ class InboxJob:
 
 @dataclass(frozen=True, slots=True)
 class Poll:
-    """What came of one poll, by label."""
+    """What came of one poll, by label; those that failed by the name of their folder in failed/."""
 
     done: dict[str, RunRecord] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
@@ -53,7 +53,9 @@ class Poll:
 
     def complete(self, seen: Sequence[Seen]) -> list[Seen]:
         """Those that can be taken; the others are noted as waiting."""
-        self.waiting.update({one.label: plain(one.waits_for) for one in seen if one.waits_for is not None})
+        for one in seen:
+            if one.waits_for is not None:
+                self.waiting[_unlike(self.waiting, one.label)] = plain(one.waits_for)
         return [one for one in seen if one.waits_for is None]
 
     @contextmanager
@@ -63,10 +65,10 @@ class Poll:
             yield
         except ScanFailedError as error:
             logger.info("scan %s failed", label, exc_info=error)
-            self.failed[label] = error.reason
+            self.failed[error.name] = error.reason
         except Exception as error:
             logger.exception("scan %s broke off", label)
-            self.errors[label] = error
+            self.errors[_unlike(self.errors, label)] = error
 
     def has_room(self, params: InboxParams) -> bool:
         """Whether another scan may be taken."""
@@ -112,16 +114,26 @@ def look_into(job: InboxJob, say: Say = lambda text: None) -> list[Seen]:
     """
     require_usable_prefix(job.inbox)
     look = Look(job.inbox, job.params)
-    seen = look.seen()
-    complete = [one.label for one in seen if one.waits_for is None]
-    if seen:
-        recover(job.inbox, look, complete, say)
-    if complete:
-        from ps3d_core.network.bundle import load_bundle  # brings torch, which a look into an empty inbox does without
-
-        job.inbox.dataset.read_metadata()
-        load_bundle(job.model)
+    seen = settled(job, look, say)
+    if any(one.waits_for is None for one in seen):
+        require_workable(job)
     return seen
+
+
+def settled(job: InboxJob, look: Look, say: Say = lambda text: None) -> list[Seen]:
+    """What a look found, in order of arrival, after what dead workers left behind was cleared up."""
+    seen = look.seen()
+    if seen:
+        recover(job.inbox, look, [one.label for one in seen if one.waits_for is None], say)
+    return seen
+
+
+def require_workable(job: InboxJob) -> None:
+    """Raise `InputError` when no scan could be processed, because of the dataset or the model of the inbox."""
+    from ps3d_core.network.bundle import load_bundle  # brings torch, which a look does without
+
+    job.inbox.dataset.read_metadata()
+    load_bundle(job.model)
 
 
 def process_scan(claim: Claim, job: InboxJob, progress: Progress = SILENT) -> RunRecord:
@@ -131,6 +143,7 @@ def process_scan(claim: Claim, job: InboxJob, progress: Progress = SILENT) -> Ru
     """
     from ps3d_core.pipeline import segment
     from ps3d_core.plan import SegmentJob
+    from ps3d_core.scan.ingest import ingest
 
     with judged(claim, job.params):
         scan = accept(claim, job.model, job.segmentation)
@@ -151,3 +164,9 @@ def process_scan(claim: Claim, job: InboxJob, progress: Progress = SILENT) -> Ru
         )
         succeed(claim, job.params)
         return record
+
+
+def _unlike(names: Collection[str], label: str) -> str:
+    """`label`, or the first of LABEL-2, LABEL-3, ... that is not among `names`: two arrivals may be called the same."""
+    others = (label if number == 1 else f"{label}-{number}" for number in count(1))
+    return next(name for name in others if name not in names)

@@ -14,14 +14,14 @@ from pydantic import BaseModel, ConfigDict
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.boxes import Shape
 from ps3d_core.progress import SILENT, Progress, Stage
+from ps3d_core.scan.endings import BIG_TIFF_ENDINGS, NIFTI_ENDINGS, TIFF_ENDINGS
 from ps3d_core.scan.image_writer import write_levels
 from ps3d_core.scan.marks import SLICE_FILES, ZARR_MARK, nifti_is_marked, slices_are_marked, tiff_is_marked
-from ps3d_core.scan.nifti_writer import NIFTI_ENDINGS, write_nifti
+from ps3d_core.scan.nifti_writer import write_nifti
 from ps3d_core.scan.plausible import spacing_note
 from ps3d_core.scan.reader import ScanReader
 from ps3d_core.scan.slabs import DEFAULT_MEMORY, deepest_slab, read_ahead
 from ps3d_core.scan.sources import open_scan
-from ps3d_core.scan.tiff_slices import BIG_TIFF_ENDINGS, TIFF_ENDINGS
 from ps3d_core.scan.tiff_writer import SLICE_NAME, write_tiff, write_tiff_slices
 from ps3d_core.store.arrays import SHARD
 from ps3d_core.store.claim import Output, claimed, holds_no_file

@@ -16,7 +16,6 @@ from ps3d_core.store.location import Location
 from ps3d_core.store.ome import Spacing
 from ps3d_core.store.ownership import MARK
 
-NIFTI_ENDINGS = (".nii", ".nii.gz")
 LONGEST_SIDE = 2**15 - 1  # of NIfTI-1; longer ones need NIfTI-2
 COMPRESSION = 1  # the fastest; higher levels gain little on noise
 

@@ -8,17 +8,14 @@ from typing import cast
 
 from ps3d_core.errors import InputError
 from ps3d_core.scan.array_volume import ArrayLike, ArrayVolume, folder_of, is_array
+from ps3d_core.scan.endings import NIFTI_ENDINGS, TIFF_ENDINGS, ZARR_FILES
 from ps3d_core.scan.nifti import NiftiVolume
-from ps3d_core.scan.nifti_writer import NIFTI_ENDINGS
 from ps3d_core.scan.reader import ScanReader
 from ps3d_core.scan.slice_names import one_series, unread_beside
-from ps3d_core.scan.tiff_slices import TIFF_ENDINGS, TiffSlices, slice_names
+from ps3d_core.scan.tiff_slices import TiffSlices, slice_names
 from ps3d_core.scan.tiff_stack import TiffStack
 from ps3d_core.scan.zarr_volume import ZarrVolume
 from ps3d_core.store.location import Location
-
-ZARR_FILES = {"zarr.json", ".zarray", ".zgroup"}
-"""Of which a folder that is a Zarr, of version 3 or 2, has one at its top."""
 
 Source = str | os.PathLike[str] | Location | ArrayLike
 """What names a volume: a path, a URL, or an array of this process."""

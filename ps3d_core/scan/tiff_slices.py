@@ -14,6 +14,7 @@ import numpy.typing as npt
 from tifffile import TiffFile, TiffPage
 
 from ps3d_core.errors import InputError
+from ps3d_core.scan.endings import TIFF_ENDINGS
 from ps3d_core.scan.files import open_to_read, size_of
 from ps3d_core.scan.reader import ScanReader, scan_shape
 from ps3d_core.scan.slice_names import natural_order
@@ -21,8 +22,6 @@ from ps3d_core.scan.tiff_axes import check_picture
 from ps3d_core.scan.tiff_page import PageKind, check_whole, decode, kind_of, open_tiff, reading
 from ps3d_core.store.location import Location
 
-BIG_TIFF_ENDINGS = (".btf", ".tf2", ".tf8")
-TIFF_ENDINGS = (".tif", ".tiff", *BIG_TIFF_ENDINGS)
 LOCAL_WORKERS, REMOTE_WORKERS = 2, 16  # decoding is bound by cores, fetching by latency
 
 

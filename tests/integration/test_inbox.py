@@ -14,12 +14,15 @@ from pathlib import Path
 import pytest
 
 from flows.cli import main
+from flows.dispatch import dispatch
+from flows.inbox_events import Told, tell_news
 from ps3d_core.inbox.layout import Inbox
-from ps3d_core.inbox.process import InboxJob, process_inbox
+from ps3d_core.inbox.looking import Descriptions, Look
+from ps3d_core.inbox.process import InboxJob, process_inbox, settled
 from ps3d_core.params import InboxParams
 from ps3d_core.store import s3 as s3_connection
 from ps3d_core.store.location import Location
-from tests.integration.inbox_drops import SIDE, drop, slice_files
+from tests.integration.inbox_drops import SIDE, described, drop, slice_files
 from tests.integration.inbox_worker import BEGUN, SEGMENTED
 
 ROOT = Path(__file__).parents[2]
@@ -153,6 +156,34 @@ def test_an_idle_poll_is_one_request(on_s3, monkeypatch):
     monkeypatch.setattr(s3_connection._PersistentClient, "_make_api_call", counted)
     assert str(process_inbox(job)) == "nothing to do"
     assert asked == ["ListObjectsV2"]
+
+
+def test_a_look_at_many_objects_is_a_few_requests(on_s3, monkeypatch):
+    content = {f"{on_s3.incoming._path}/growing/s{number:05d}.tif": b"x" for number in range(5000)}
+    content |= {f"{on_s3.done._path}/ore {number}/s.tif": b"x" for number in range(300)}
+    on_s3.prefix._fs.pipe(content)
+    (on_s3.incoming / "growing" / "scan.json").write_text(described(name="growing", slices=6000))
+    job, told = InboxJob(on_s3, InboxParams(settle_seconds=0)), Told(on_s3)
+
+    asked = []
+    call = s3_connection._PersistentClient._make_api_call
+
+    async def counted(self, operation, parameters):
+        asked.append(operation)
+        return await call(self, operation, parameters)
+
+    monkeypatch.setattr(s3_connection._PersistentClient, "_make_api_call", counted)
+    known: Descriptions = {}
+    for most in (10, 9):  # what was read is not read again
+        asked.clear()
+        look = Look(on_s3, job.params, known)
+        [seen] = settled(job, look)
+        known = look.descriptions
+        assert seen.waits_for == "1000 of 6000 slices"
+        assert tell_news(on_s3, look, [seen], job.params, told, None) == []
+        assert dispatch(on_s3, [seen], job.params, {}, None) == []
+        assert len(asked) <= most, Counter(asked)
+    assert set(asked) == {"ListObjectsV2"}
 
 
 def test_the_command_without_a_server(on_folder, capsys):

@@ -173,7 +173,7 @@ def assert_scan_comes_out(up: Up) -> None:
     assert result.report.exists()
     with up.client() as client:
         states = {run.name: run.state_name for run in client.read_flow_runs()}
-    assert states[f"segment {DROPPED}"] == "Completed"
+    assert states[f"scan {DROPPED}"] == "Completed"
 
 
 def gone(family: list[psutil.Process]) -> bool:

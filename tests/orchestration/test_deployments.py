@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from prefect.client.orchestration import get_client
+from prefect.events import emit_event
+from prefect.events.worker import EventsWorker
 from prefect.flows import load_flow_from_entrypoint
+from prefect.states import Running
 
+import deployments
 from flows.at_work import at_work
+from flows.prune_work import prune_work
 from flows.stack.bootstrap import Deployment, bootstrap, read_file
 from ps3d_core.errors import InputError
 
@@ -22,6 +32,8 @@ def flow_of(deployment: Deployment) -> Any:
 def test_what_there_is() -> None:
     assert set(DEPLOYMENTS) == {
         "process-inbox",
+        "process-scan",
+        "retry-scan",
         "ingest-scan",
         "segment-scan",
         "segment-dataset",
@@ -29,10 +41,10 @@ def test_what_there_is() -> None:
         "prepare-training-data",
         "train-model",
         "prune-work",
-        *(f"{name}-gpu" for name in ("segment-scan", "segment-dataset", "train-model")),
+        *(f"{name}-gpu" for name in ("process-scan", "segment-scan", "segment-dataset", "train-model")),
     }
     assert DEPLOYMENTS["process-inbox"].parameters["prefix"] == "s3://bucket/x"
-    assert DEPLOYMENTS["process-inbox"].schedules
+    assert not any(deployment.schedules for deployment in DEPLOYMENTS.values()), "the watcher looks"
 
 
 @pytest.mark.parametrize("name", DEPLOYMENTS)
@@ -92,3 +104,41 @@ def test_what_cannot_run_here_is_left_out() -> None:
     pools = content.definitions.model_copy(update={"work_pools": {}})
     content = content.model_copy(update={"deployments": [nowhere], "definitions": pools})
     assert bootstrap(content) == ["deployment train-model: left out, no_such_module is not installed"]
+
+
+def created_from(file: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "prefect", "automation", "create", "--from-file", str(file)],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"NO_COLOR": "1"},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.usefixtures("server")
+def test_the_automations_are_ready_to_be_used(tmp_path: Path) -> None:
+    folder = Path(deployments.__file__).parent
+    created_from(folder / "scan_failed.yaml")
+    # Sooner, so that nobody has to wait.
+    soon = tmp_path / "zombies.yaml"
+    soon.write_text((folder / "zombies.yaml").read_text().replace("within: 90", "within: 10"))
+    assert "within: 10" in soon.read_text()
+    created_from(soon)
+    with get_client(sync_client=True) as client:
+        client.hello()
+        found = {each["name"]: each for each in client._client.post("/automations/filter", json={}).json()}
+        assert {"a scan failed", "a scan waits", "a run without a sign of life"} <= found.keys()
+        assert all(each["enabled"] for each in found.values())
+        run = client.create_flow_run(prune_work, parameters={"output": "/nowhere"}, state=Running())
+        resource = {"prefect.resource.id": f"prefect.flow-run.{run.id}"}
+        emit_event("prefect.flow-run.heartbeat", resource=resource)
+        emit_event("scan.failed", resource={"prefect.resource.id": "ps3d.scan.x"}, payload={"scan": "x", "reason": "y"})
+        EventsWorker.drain_all(timeout=30)
+        give_up = time.monotonic() + 120
+        while client.read_flow_run(run.id).state_name != "Crashed" and time.monotonic() < give_up:
+            time.sleep(1)
+        assert client.read_flow_run(run.id).state_name == "Crashed"
+        wanted = {"filter": {"event": {"name": ["prefect.automation.triggered"]}}}
+        events = client._client.post("/events/filter", json=wanted).json()["events"]
+        assert {event["resource"]["prefect.resource.name"] for event in events} >= {"a scan failed"}

@@ -61,7 +61,7 @@ def test_good_and_bad_scans_have_runs_and_events(client: SyncPrefectClient, tmp_
     [good] = runs_named(client, "scan inbox good")
     assert good.state_name == "Completed"
     assert good.parameters["claim"]["description"]["spacing"] == 0.01
-    assert [run.state_name for run in runs_named(client, "segment inbox good")] == ["Completed"]
+    assert not runs_named(client, "segment inbox good"), "there is one run to look at, and to cancel"
     [bad] = runs_named(client, "scan inbox bad")
     assert bad.state is not None
     assert bad.state_name == "Failed"

@@ -53,7 +53,7 @@ MISTAKES = (
     ("segment data results --name ore --device gpu", "--device gpu: must be one of auto, cuda, mps, cpu"),
     ("segment data results --name ore --memory 0.2", "needs at least"),
     ("segment data results --name ore --memory 500MB", "--memory 500MB: must be a number"),
-    ("segment data results --name ore --fold 7", "fold 7: model ps3d bundled phantom model has folds [0]; choose"),
+    ("segment data results --name ore --fold 7", "fold 7: model 'ps3d bundled phantom model' has folds [0]; choose"),
     ("model import notes.txt mine --sha256 abc", "--sha256 'abc': must be 64 hexadecimal digits, as sha256sum prints"),
     ("segment data results --name ore --batch-size 9999", "--batch-size 9999: must be at most 256; give less"),
     ("segment data results --name ore --zscore 1 0", "--zscore 0: must be above 0; give more"),

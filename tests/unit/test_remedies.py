@@ -25,7 +25,9 @@ from flows.ingest_scan import ingest_scan
 from flows.options import form, of_form
 from flows.prepare_training_data import prepare_training_data
 from flows.process_inbox import process_inbox
+from flows.process_scan import process_scan
 from flows.prune_work import prune_work
+from flows.retry_scan import retry_scan
 from flows.segment_dataset import segment_dataset
 from flows.segment_scan import segment_scan
 from flows.train_model import train_model
@@ -40,6 +42,8 @@ FORMS = (
     ingest_scan,
     prepare_training_data,
     process_inbox,
+    process_scan,
+    retry_scan,
     prune_work,
     segment_dataset,
     segment_scan,

@@ -1,0 +1,147 @@
+"""Asking for a scan once more: one that failed comes back into the inbox, one that was cancelled is wanted again.
+
+Whoever starts runs for arrivals starts one for each identity. A sign in the inbox changes the identity of what lies
+under a key, so a scan that was asked for again is another one. Files come back in an order that a kill at any moment
+leaves waiting and not half a scan: first the sign, then the files, last the description, without which nothing is
+taken. The same command goes on from there.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from typing import Any, Final
+
+from ps3d_core.errors import InputError
+from ps3d_core.inbox.arrivals import Arrival, sign_of
+from ps3d_core.inbox.claim import forget_attempts
+from ps3d_core.inbox.description import EXAMPLE, FILE, MAX_BYTES, read_description
+from ps3d_core.inbox.ending import REASON_FILE
+from ps3d_core.inbox.history import ends, forget, record_of
+from ps3d_core.inbox.layout import Inbox, label_for
+from ps3d_core.inbox.looking import Look
+from ps3d_core.params import InboxParams
+from ps3d_core.spelling import meant
+from ps3d_core.store.layout import is_usable
+from ps3d_core.store.lease import LeaseTakenError, Say, sole_run
+from ps3d_core.store.ledger import fingerprint
+from ps3d_core.store.location import Location, as_json, from_json
+from ps3d_core.store.moving import move_files
+
+_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+
+
+def identity(inbox: Inbox, arrival: Arrival) -> str:
+    """Tells one thing that was asked for from all others: files, their versions, where, and how often it was asked."""
+    return fingerprint(str(inbox.prefix), arrival.digest, arrival.asked)
+
+
+def ask_again(inbox: Inbox, key: str) -> None:
+    """Give what lies in the inbox under `key`, or comes there next, another identity."""
+    (inbox.incoming / sign_of(key)).write_text(uuid.uuid4().hex)
+
+
+def retry(inbox: Inbox, name: str, changes: Mapping[str, Any], say: Say = lambda text: None) -> str:
+    """Take a scan again: from failed/, or from the inbox where it lies cancelled. Return what was done, in one line.
+
+    Args:
+        inbox: where.
+        name: of the folder in failed/, or of the scan in the inbox.
+        changes: values for its description, by field.
+        say: told when somebody else's lease is watched.
+
+    Raises:
+        InputError: nothing is called so, it is being worked on, or its description would still be wrong.
+
+    """
+    label = label_for(name)
+    try:
+        with sole_run(inbox.lease(label), f"scan {label}", say):
+            if is_usable(name) and _files_of(inbox.failed / name):
+                return _bring_back(inbox, name, changes)
+            if (arrival := _in_inbox(inbox, name)) is not None:
+                return _ask_for(inbox, arrival, label, changes)
+    except LeaseTakenError as error:
+        raise InputError(f"{name}: is being worked on; let that end, or cancel its run, then ask again") from error
+    raise InputError(f"{name}: neither in {inbox.failed} nor in {inbox.incoming}; {_instead(inbox, name)}")
+
+
+def failed_names(inbox: Inbox) -> list[str]:
+    """Folders in failed/ with files in them, sorted."""
+    return [name for name in inbox.failed.children() if _files_of(inbox.failed / name)]
+
+
+def _bring_back(inbox: Inbox, name: str, changes: Mapping[str, Any]) -> str:
+    folder = inbox.failed / name
+    names = [file for file in _files_of(folder) if file != REASON_FILE]
+    key = _key_of(inbox, name, names)
+    target = inbox.incoming / key.rstrip("/") if key.endswith("/") else inbox.incoming
+    description = FILE if key.endswith("/") else f"{key}.json"
+    if changes:
+        _change(folder / description, name, changes)
+        names = sorted({*names, description})
+    _require_room(folder, names, target)
+    ask_again(inbox, key)
+    move_files(folder, {file: file for file in names if file != description}, target)
+    move_files(folder, {file: file for file in names if file == description}, target)
+    folder.remove_tree()
+    forget(inbox, f"failed/{name}")
+    return f"{name}: back in the inbox, as {target / description}"
+
+
+def _key_of(inbox: Inbox, name: str, names: list[str]) -> str:
+    """Under which the files were dropped; what is likely where nobody kept it."""
+    ended = next((end for end in ends(inbox) if end.folder == f"failed/{name}"), None)
+    record = record_of(inbox, ended) if ended else None
+    if record is not None:
+        return record.arrival
+    described = [file.removesuffix(".json") for file in names if file.endswith(".json") and "/" not in file]
+    return described[0] if FILE not in names and described else f"{name}/"
+
+
+def _ask_for(inbox: Inbox, arrival: Arrival, label: str, changes: Mapping[str, Any]) -> str:
+    forget_attempts(inbox, label)
+    if changes:
+        _change(inbox.incoming / arrival.description, arrival.name, changes)
+    ask_again(inbox, arrival.key)
+    return f"{label}: asked for again"
+
+
+def _in_inbox(inbox: Inbox, name: str) -> Arrival | None:
+    seen = Look(inbox, InboxParams(settle_seconds=0)).seen()
+    return next((one.arrival for one in seen if name in (one.label, one.arrival.name)), None)
+
+
+def _change(file: Location, name: str, changes: Mapping[str, Any]) -> None:
+    """Put `changes` into a description, which has to be a good one then; a missing one is made."""
+    content: Any = {"name": name}
+    if file.exists():
+        try:
+            content = from_json(file.read_start(MAX_BYTES).removeprefix(_BYTE_ORDER_MARK))
+        except ValueError as error:
+            raise InputError(f"{file}: not valid JSON ({error}); write it anew, like {EXAMPLE}") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{file}: must be an object of named values, like {EXAMPLE}; write it anew")
+    text = as_json({**content, **changes})
+    read_description(text.encode(), PurePosixPath(file.url).name)
+    file.write_text(text)
+
+
+def _require_room(folder: Location, names: list[str], target: Location) -> None:
+    """Raise `InputError` when something else lies where the files came from."""
+    here, there = folder.find(hidden=True), target.find(hidden=True) if target.exists() else {}
+    other = next((name for name in names if name in there and there[name]["size"] != here[name]["size"]), None)
+    if other is not None:
+        raise InputError(f"{target / other}: another file, which {folder / other} is not; take one of them away")
+
+
+def _files_of(folder: Location) -> list[str]:
+    return sorted(folder.find(hidden=True))
+
+
+def _instead(inbox: Inbox, name: str) -> str:
+    names = failed_names(inbox)
+    if near := meant(name, names):
+        return f"did you mean {near}?"
+    return f"failed are {', '.join(names)}" if names else "nothing has failed; ps3d inbox list shows what there is"

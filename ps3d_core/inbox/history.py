@@ -1,0 +1,77 @@
+"""What became of arrivals: a small record of every end, all of them found by one listing.
+
+.inbox/ended/failed/ore-2/DIGEST.json       the files are in failed/ore-2, and were the arrival of this digest
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ps3d_core.errors import InputError, MissingDataError
+from ps3d_core.inbox.arrivals import Stamp
+from ps3d_core.inbox.journal import Journal
+from ps3d_core.inbox.layout import Inbox
+from ps3d_core.store.location import Location
+
+_ENDING: Final = ".json"
+
+
+class Record(BaseModel):
+    """What is kept of an end."""
+
+    model_config = ConfigDict(frozen=True)
+
+    arrival: str
+    """Its key in the inbox."""
+    reason: str | None = None
+    """Why it failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """An end, as the listing tells of it."""
+
+    folder: str
+    """Where the files went, relative to the prefix: done/NAME or failed/NAME."""
+    digest: str
+    """Of the arrival."""
+    when: float
+    """Seconds since 1970, by the clock of the store."""
+
+
+def note_end(inbox: Inbox, journal: Journal) -> None:
+    """Keep a record of an arrival that came to its end in done/ or failed/."""
+    ending = journal.ending
+    if ending is not None and ending.folder is not None:
+        record = Record(arrival=journal.arrival, reason=ending.reason)
+        _place(inbox, ending.folder, journal.digest).write_json(record.model_dump(mode="json"))
+
+
+def ends(inbox: Inbox) -> list[Ended]:
+    """All that is known to have ended, the latest first."""
+    found = []
+    for name, info in inbox.ended.find().items():
+        folder, _, file = name.rpartition("/")
+        if file.endswith(_ENDING):
+            found.append(Ended(folder, file.removesuffix(_ENDING), max(Stamp.of(info).times, default=0.0)))
+    return sorted(found, key=lambda end: end.when, reverse=True)
+
+
+def record_of(inbox: Inbox, end: Ended) -> Record | None:
+    """What is kept of an end; None when it is gone or cannot be read."""
+    try:
+        return Record.model_validate(_place(inbox, end.folder, end.digest).read_json())
+    except (InputError, MissingDataError, ValidationError):
+        return None
+
+
+def forget(inbox: Inbox, folder: str) -> None:
+    """Remove the records of `folder`, whose files are taken elsewhere."""
+    (inbox.ended / folder).remove_tree()
+
+
+def _place(inbox: Inbox, folder: str, digest: str) -> Location:
+    return inbox.ended / folder / f"{digest}{_ENDING}"

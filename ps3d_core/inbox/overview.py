@@ -1,0 +1,75 @@
+"""What there is in an inbox, in words: what waits for what, what is worked on, what failed and why, what is done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import islice
+from typing import Literal
+
+from ps3d_core.errors import MissingDataError
+from ps3d_core.inbox.again import failed_names, identity
+from ps3d_core.inbox.arrivals import unknown_in
+from ps3d_core.inbox.ending import REASON_FILE
+from ps3d_core.inbox.history import ends
+from ps3d_core.inbox.layout import Inbox
+from ps3d_core.inbox.looking import Look, Seen
+from ps3d_core.inbox.reason import plain
+from ps3d_core.params import InboxParams
+from ps3d_core.store.lease import is_held
+
+RECENT = 10
+"""Scans that are done, of which so many are listed."""
+
+State = Literal["unknown", "waits", "complete", "works", "failed", "done"]
+UNKNOWN_KIND = "neither an image (TIFF, NIfTI) nor a description; a Zarr or slices are dropped as a folder"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One thing in the inbox, or one that was."""
+
+    name: str
+    state: State
+    since: float | None
+    """When its last file came, or when it ended; seconds since 1970 by the clock of the store, None where unknown."""
+    why: str = ""
+    """What it waits for, or why it failed."""
+    identity: str | None = None
+    """Of an arrival: what runs that are started for it are known by."""
+
+
+def overview(inbox: Inbox, params: InboxParams | None = None, recent: int = RECENT) -> list[Entry]:
+    """Everything in the inbox in order of arrival, then what failed and the `recent` latest that are done."""
+    look = Look(inbox, params or InboxParams())
+    unknown = [Entry(plain(name), "unknown", None, UNKNOWN_KIND) for name in unknown_in(look.listing)]
+    return [*unknown, *(_arrived(inbox, seen) for seen in look.seen()), *_ended(inbox, recent)]
+
+
+def _arrived(inbox: Inbox, seen: Seen) -> Entry:
+    key = identity(inbox, seen.arrival)
+    if seen.waits_for is not None:
+        return Entry(plain(seen.label), "waits", seen.arrival.arrived, plain(seen.waits_for), key)
+    works = is_held(inbox.lease(seen.label))
+    return Entry(plain(seen.label), "works" if works else "complete", seen.arrival.arrived, "", key)
+
+
+def _ended(inbox: Inbox, recent: int) -> list[Entry]:
+    known = {end.folder: end.when for end in reversed(ends(inbox))}
+    failed = [
+        Entry(name, "failed", known.get(f"failed/{name}"), _reason(inbox, name))
+        for name in reversed(failed_names(inbox))
+    ]
+    done = [
+        Entry(name, "done", when)
+        for folder, when in sorted(known.items(), key=lambda end: end[1], reverse=True)
+        for state, _, name in [folder.partition("/")]
+        if state == "done"
+    ]
+    return [*sorted(failed, key=lambda entry: entry.since or 0.0), *islice(done, recent)]
+
+
+def _reason(inbox: Inbox, name: str) -> str:
+    try:
+        return plain((inbox.failed / name / REASON_FILE).read_text().strip())
+    except (MissingDataError, UnicodeDecodeError):
+        return f"no {REASON_FILE}"

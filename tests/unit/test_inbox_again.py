@@ -1,0 +1,291 @@
+"""Scans that are asked for again: out of failed/, or where they lie; and what the inbox tells of all of them."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import uuid
+
+import pytest
+
+from ps3d_core.errors import InputError
+from ps3d_core.inbox.again import failed_names, identity, retry
+from ps3d_core.inbox.history import ends
+from ps3d_core.inbox.layout import Inbox
+from ps3d_core.inbox.looking import Look
+from ps3d_core.inbox.overview import overview
+from ps3d_core.params import InboxParams
+from ps3d_core.store import moving
+from ps3d_core.store.lease import sole_run
+from ps3d_core.store.location import Location
+from ps3d_core.store.moving import move_files
+from tests.unit.test_inbox import AT_ONCE, LATER, attempt, drop, files
+
+
+@pytest.fixture(params=["folder", "memory"])
+def inbox(request, tmp_path) -> Inbox:
+    return Inbox(Location.parse(tmp_path if request.param == "folder" else f"memory://{uuid.uuid4().hex}"))
+
+
+@pytest.fixture
+def folder(tmp_path) -> Inbox:
+    return Inbox(Location.parse(tmp_path))
+
+
+def identities(inbox: Inbox) -> dict[str, str]:
+    return {arrival.key: identity(inbox, arrival) for arrival in Look(inbox, AT_ONCE).arrivals}
+
+
+def states(inbox: Inbox, params: InboxParams = AT_ONCE) -> dict[str, str]:
+    return {entry.name: entry.state for entry in overview(inbox, params)}
+
+
+def breaks_off(scan: object) -> None:
+    raise ZeroDivisionError("odd")
+
+
+def test_a_failed_scan_comes_back_with_its_description_mended(inbox):
+    drop(inbox, spacing=None)
+    before = identities(inbox)
+    attempt(inbox)
+    assert failed_names(inbox) == ["ore"]
+    said = retry(inbox, "ore", {"spacing": 0.02})
+    assert said == f"ore: back in the inbox, as {inbox.incoming}/ore/scan.json"
+    assert failed_names(inbox) == []
+    assert not ends(inbox)
+    assert [name for name in files(inbox.incoming) if not name.startswith(".asked/")] == [
+        "ore/s0.tif",
+        "ore/s1.tif",
+        "ore/s2.tif",
+        "ore/scan.json",
+    ]
+    assert identities(inbox) != before
+    assert list(attempt(inbox).done) == ["ore"]
+    assert not [name for name in files(inbox.incoming) if name.startswith(".asked/")]
+
+
+def test_what_was_dropped_as_a_single_file_comes_back_as_one(inbox):
+    (inbox.incoming / "sand.nii.gz").write_bytes(b"x")
+    (inbox.incoming / "sand.json").write_json({"name": "sea sand", "spacing": 0.01})
+    attempt(inbox)
+    assert failed_names(inbox) == ["sea sand"]
+    retry(inbox, "sea sand", {"particle_size": 0.1})
+    assert {"sand.json", "sand.nii.gz"} <= set(files(inbox.incoming))
+    assert list(attempt(inbox).done) == ["sea sand"]
+
+
+def test_the_same_files_dropped_again_are_another_arrival_after_a_failure(folder):
+    drop(folder, model="sand")
+    before = identities(folder)
+    attempt(folder, breaks_off, InboxParams(settle_seconds=0, attempts=1))
+    (folder.failed / "ore" / "reason.txt").remove_tree()
+    os.rename(folder.failed.local_path / "ore", folder.incoming.local_path / "ore")
+    assert identities(folder).keys() == before.keys()
+    assert identities(folder) != before
+
+
+def test_one_in_the_inbox_is_asked_for_again_with_its_attempts_forgotten(inbox):
+    drop(inbox)
+    for _ in range(AT_ONCE.attempts - 1):
+        attempt(inbox, breaks_off)
+    before = identities(inbox)
+    assert retry(inbox, "ore", {}) == "ore: asked for again"
+    assert identities(inbox) != before
+    assert attempt(inbox, breaks_off).errors, "it would have failed for good"
+    assert list(attempt(inbox).done) == ["ore"]
+
+
+def test_what_is_worked_on_is_not_asked_for_again(inbox):
+    drop(inbox)
+    with sole_run(inbox.lease("ore"), "scan ore"), pytest.raises(InputError, match="ore: is being worked on"):
+        retry(inbox, "ore", {})
+
+
+def test_a_name_that_nothing_has_is_refused_with_those_there_are(inbox):
+    with pytest.raises(InputError, match="nothing has failed"):
+        retry(inbox, "ore", {})
+    drop(inbox, spacing=None)
+    attempt(inbox)
+    with pytest.raises(InputError, match=r"orr: neither in .*failed nor in .*inbox; did you mean ore\?"):
+        retry(inbox, "orr", {})
+    with pytest.raises(InputError, match=r"\.\./ore: neither in"):
+        retry(inbox, "../ore", {})
+
+
+def test_a_description_that_would_still_be_wrong_stays_where_it_is(inbox):
+    drop(inbox, spacing=None, particle_size=None)
+    attempt(inbox)
+    with pytest.raises(InputError, match="particle_size is missing"):
+        retry(inbox, "ore", {"spacing": 0.02})
+    assert failed_names(inbox) == ["ore"]
+    retry(inbox, "ore", {"spacing": 0.02, "particle_size": 0.3})
+
+
+def test_another_scan_of_that_folder_is_not_mixed_up_with_it(inbox):
+    drop(inbox, spacing=None)
+    attempt(inbox)
+    (inbox.incoming / "ore" / "s1.tif").write_bytes(b"of another scan")
+    with pytest.raises(InputError, match=r"inbox/ore/s1\.tif: another file"):
+        retry(inbox, "ore", {})
+    assert len(files(inbox.failed / "ore")) == 5
+
+
+def test_a_kill_while_it_comes_back_leaves_no_half_scan(tmp_path):
+    for number in range(1, 60):
+        inbox = Inbox(Location.parse(tmp_path / str(number)))
+        drop(inbox, spacing=None)
+        attempt(inbox)
+        killed = _killed_in_a_retry(inbox, number)
+        if "ore/scan.json" in files(inbox.incoming):
+            assert {f"ore/s{index}.tif" for index in range(3)} <= set(files(inbox.incoming))
+        else:
+            retry(inbox, "ore", {"spacing": 0.01})
+        assert list(attempt(inbox).done) == ["ore"]
+        if not killed:
+            assert number > 5
+            return
+    raise AssertionError("it never came to its end")
+
+
+def _killed_in_a_retry(inbox: Inbox, number: int) -> bool:
+    child = os.fork()
+    if child == 0:
+        from ps3d_core.store import moving
+
+        count = 0
+
+        def counted(function):
+            def wrapped(*args, **kwargs):
+                nonlocal count
+                count += 1
+                if count == number:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return function(*args, **kwargs)
+
+            return wrapped
+
+        for name in ("write_bytes", "create_json", "remove_tree"):
+            setattr(Location, name, counted(getattr(Location, name)))
+        moving.rename_to_new = counted(moving.rename_to_new)
+        try:
+            retry(inbox, "ore", {"spacing": 0.01})
+        finally:
+            os._exit(0)
+    _, status = os.waitpid(child, 0)
+    return os.WIFSIGNALED(status)
+
+
+def test_the_overview_tells_all(inbox):
+    for name in ("good", "ready", "slow"):
+        drop(inbox, name, slices=5 if name == "slow" else None)
+    drop(inbox, "bad", spacing=None)
+    (inbox.incoming / "notes.docx").write_bytes(b"x")
+    with sole_run(inbox.lease("ready"), "scan ready"):
+        attempt(inbox)
+        assert states(inbox) == {
+            "notes.docx": "unknown",
+            "ready": "works",
+            "slow": "waits",
+            "bad": "failed",
+            "good": "done",
+        }
+    entries = {entry.name: entry for entry in overview(inbox, AT_ONCE)}
+    assert entries["ready"].state == "complete"
+    assert entries["slow"].why == "2 of 5 slices"
+    assert "spacing is missing" in entries["bad"].why
+    assert all(entries[name].since for name in ("ready", "slow", "bad", "good"))
+    assert [entry.name for entry in overview(inbox, AT_ONCE, recent=0) if entry.state == "done"] == []
+    assert states(inbox, LATER)["ready"] == "waits"
+
+
+def test_slices_of_another_kind_are_named(inbox):
+    for index in range(3):
+        (inbox.incoming / "ore" / f"s{index}.bmp").write_bytes(b"x")
+    (inbox.incoming / "ore" / "scan.json").write_json({"name": "ore", "spacing": 0.01, "particle_size": 0.1})
+    [entry] = overview(inbox, AT_ONCE)
+    assert entry.why == "slices (.bmp files are none)"
+
+
+def test_two_failures_of_one_name_are_two(inbox):
+    for name in ("a", "b"):
+        drop(inbox, name, spacing=None)
+        content = (inbox.incoming / name / "scan.json").read_json()
+        (inbox.incoming / name / "scan.json").write_json({**content, "name": "ore"})
+    poll = attempt(inbox)
+    assert poll.failed.keys() == {"ore", "ore-2"}
+    assert str(poll) == "2 failed"
+
+
+def test_the_reason_names_the_files_where_they_are_now(inbox):
+    def work(scan: object) -> None:
+        raise InputError(f"{inbox.incoming}/ore/s1.tif: truncated; and {inbox.incoming}/ore: all of it")
+
+    drop(inbox)
+    reason = attempt(inbox, work).failed["ore"]
+    assert reason == f"{inbox.failed}/ore/s1.tif: truncated; and {inbox.failed}/ore: all of it"
+    assert (inbox.failed / "ore" / "reason.txt").read_text() == f"{reason}\n"
+
+
+def test_a_folder_that_was_emptied_is_free_again(inbox):
+    drop(inbox, spacing=None)
+    attempt(inbox)
+    for name in files(inbox.failed / "ore"):
+        (inbox.failed / "ore" / name).remove_tree()
+    drop(inbox, spacing=None)
+    attempt(inbox)
+    assert failed_names(inbox) == ["ore"]
+
+
+def test_a_file_that_somebody_writes_at_the_target_stays(inbox):
+    drop(inbox)
+
+    def work(scan: object) -> None:
+        (inbox.done / "ore" / "s1.tif").write_bytes(b"theirs!")
+
+    attempt(inbox, work)
+    # The place was taken when the scan ended, so its files are together elsewhere.
+    assert (inbox.done / "ore" / "s1.tif").read_bytes() == b"theirs!"
+    assert files(inbox.done / "ore-2") == ["s0.tif", "s1.tif", "s2.tif", "scan.json"]
+
+
+@pytest.mark.parametrize("scheme", ["folder", "memory"])
+def test_moving_replaces_no_file(scheme, tmp_path):
+    place = Location.parse(tmp_path if scheme == "folder" else f"memory://{uuid.uuid4().hex}")
+    for name in ("a.tif", "b.nii.gz"):
+        (place / "from" / name).write_bytes(b"ours of them")
+        (place / "to" / name).write_bytes(b"their of them")
+    (place / "to" / "a-2.tif").write_bytes(b"their others.")
+    names = {name: name for name in ("a.tif", "b.nii.gz")}
+    for _ in range(2):
+        move_files(place / "from", names, place / "to")
+        assert files(place / "to") == ["a-2.tif", "a-3.tif", "a.tif", "b-2.nii.gz", "b.nii.gz"]
+        assert (place / "to" / "a.tif").read_bytes() == b"their of them"
+        assert (place / "to" / "a-3.tif").read_bytes() == b"ours of them"
+        assert not files(place / "from")
+
+
+def test_a_rename_that_was_killed_between_its_two_steps_is_ended(tmp_path):
+    # Where a file system has no rename without replacing, it is a link and an unlink.
+    place = Location.parse(tmp_path)
+    (place / "from" / "a").write_bytes(b"x")
+    (tmp_path / "to").mkdir()
+    os.link(tmp_path / "from" / "a", tmp_path / "to" / "a")
+    move_files(place / "from", {"a": "a"}, place / "to")
+    assert files(place) == ["to/a"]
+
+
+@pytest.mark.parametrize("refused", ["_renameat2", "both"])
+def test_where_the_system_cannot_rename_without_replacing(tmp_path, monkeypatch, refused):
+    def no_link(*args, **kwargs):
+        raise PermissionError(errno.EPERM, "no links here")
+
+    monkeypatch.setattr(moving, "_renameat2", lambda: None)
+    if refused == "both":
+        monkeypatch.setattr(os, "link", no_link)
+    for name in ("a", "b"):
+        (tmp_path / name).write_text(name)
+    with pytest.raises(FileExistsError):
+        moving.rename_to_new(tmp_path / "a", tmp_path / "b")
+    moving.rename_to_new(tmp_path / "a", tmp_path / "c")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["b", "c"]
