@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import runpy
 import shlex
@@ -17,7 +18,8 @@ from typing import Any
 import pytest
 import yaml
 
-from flows.stack.healthy import main as healthy
+from flows.stack.healthy import answers as healthy
+from flows.stack.healthy import beats
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "infra/compose.yaml").read_text()
@@ -155,6 +157,15 @@ def test_health_is_the_status_that_is_expected(expected: int, status: int, capsy
         thread.join()
     assert healthy(url, expected) == 1  # nobody listens
     assert url in capsys.readouterr().out
+
+
+def test_a_heartbeat_that_is_old_or_absent_is_not_well(tmp_path: Path) -> None:
+    heartbeat = tmp_path / "heartbeat"
+    assert beats(str(heartbeat)) == 1
+    heartbeat.touch()
+    assert beats(str(heartbeat)) == 0
+    os.utime(heartbeat, (0, 0))
+    assert beats(str(heartbeat)) == 1
 
 
 def test_what_starts_after_what() -> None:
