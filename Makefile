@@ -7,8 +7,12 @@ RUN     := $(VENV)/.ready
 DEV     := $(VENV)/.ready-dev
 INSTALL := PYTHONWARNINGS=ignore $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet --no-compile --constraint constraints.txt
 
+# A file's tests stay in one process and share its servers; the order, alphabetical, has the long ones first. They start
+# hundreds of processes: bytecode is kept, also where the environment says otherwise, or each would compile its imports.
+PYTEST  := PYTHONDONTWRITEBYTECODE= PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format types lock bench clean
+.PHONY: help setup demo test soak lint format types lock bench clean
 
 help: ## this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -18,10 +22,11 @@ setup: $(DEV) ## everything for development, in .venv
 demo: $(RUN) ## a synthetic scan, segmented and measured; results in demo/
 	@$(BIN)/ps3d demo --workdir demo
 
-# A file's tests stay in one process and share its servers; the order, alphabetical, has the long ones first. They start
-# hundreds of processes: bytecode is kept, also where the environment says otherwise, or each would compile its imports.
-test: $(DEV) ## all tests; the GPU tests skip themselves where there is none
-	@PYTHONDONTWRITEBYTECODE= PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(TESTS)
+test: $(DEV) ## all tests but those of soak; the GPU tests skip themselves where there is none
+	@$(PYTEST) -m "not soak" $(TESTS)
+
+soak: $(DEV) ## the tests that take minutes each: kills, cancels and damage, on a stack and on S3
+	@$(PYTEST) -m soak $(TESTS)
 
 lint: $(DEV) ## style and formatting
 	@$(BIN)/ruff check .

@@ -10,6 +10,7 @@ The process above them all runs for months, and is small: what needs Prefect or 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -37,7 +38,7 @@ from flows.stack.gpu_pool import pause_while_empty
 from flows.stack.recovery import Workers, settle
 from flows.stack.state import Service, StackState, heartbeat_file, running_stack, stack_folder, write_state
 from flows.stack.watcher import watcher
-from flows.stack.workers import await_online, client_environment, has_gpu, worker, worker_name
+from flows.stack.workers import await_online, client_environment, has_gpu, temporary_folder, worker, worker_name
 from ps3d_core.errors import InputError, Ps3dError
 
 POOL_CPU, POOL_GPU = "cpu", "gpu"
@@ -158,6 +159,7 @@ def running(options: StackOptions, say: Say) -> Iterator[Stack]:
                 "that one, or stop it with Ctrl-C where it runs"
             )
         (stack_folder() / "stack.json").unlink(missing_ok=True)
+        shutil.rmtree(temporary_folder(stack_folder()), ignore_errors=True)  # of a stack that was killed
         s3 = None if options.store else s3_server.prepare(options.s3_port)
         if options.port is not None and running_url() is None:
             s3_server.require_free(options.port, "port")

@@ -77,6 +77,14 @@ def _online(api: PrefectApi, pools: set[str]) -> set[str]:
     return {worker["name"] for worker in workers if worker["status"] == "ONLINE"}
 
 
+def temporary_folder(folder: Path) -> Path:
+    """Where workers and runs keep what is of the moment, settings and keys of runs among it.
+
+    Prefect uses names there that are known: in /tmp, to anybody.
+    """
+    return folder / "tmp"
+
+
 def client_environment(api: Mapping[str, str], s3: Mapping[str, str], folder: Path) -> dict[str, str]:
     """The environment of a program that reaches the server by the variables `api` and the store by those in `s3`.
 
@@ -84,8 +92,7 @@ def client_environment(api: Mapping[str, str], s3: Mapping[str, str], folder: Pa
     """
     # Settings meant for the user's own servers must not reach the workers, nor their flow runs.
     own = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
-    temporary = folder / "tmp"  # Prefect keeps runs in a folder there whose name is known: in /tmp, to anybody
-    private_folder(temporary)
+    private_folder(temporary_folder(folder))
     if s3:
         own = {name: value for name, value in own.items() if not name.startswith("AWS_")}
     return own | {
@@ -93,7 +100,7 @@ def client_environment(api: Mapping[str, str], s3: Mapping[str, str], folder: Pa
         **s3,
         **api,
         "PREFECT_HOME": str(folder),  # nor does a profile
-        "TMPDIR": str(temporary),
+        "TMPDIR": str(temporary_folder(folder)),
         "PREFECT_WORKER_HEARTBEAT_SECONDS": str(HEARTBEAT_SECONDS),
         "PREFECT_WORKER_QUERY_SECONDS": str(POLL_SECONDS),
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "INFO",

@@ -114,7 +114,7 @@ def until_it_has_begun(lines: Iterable[str]) -> Iterator[str]:
             return
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_worker_is_killed_in_the_middle(on_s3):
     inbox = on_s3
     drop_twelve(inbox)

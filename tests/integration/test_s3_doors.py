@@ -77,15 +77,19 @@ def is_free(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
-def listening(kind: str) -> list[psutil._common.sconn]:
-    """What the processes below this one listen on."""
-    family = psutil.Process().children(recursive=True)
-    found = [connection for process in family for connection in process.net_connections(kind)]
+def family(server: tuple[s3_server.S3Server, Child]) -> list[psutil.Process]:
+    """All processes of the server; others of the tests may run beside it."""
+    return psutil.Process(server[1].state.pid).children(recursive=True)
+
+
+def listening(server: tuple[s3_server.S3Server, Child], kind: str) -> list[psutil._common.sconn]:
+    """What its processes listen on."""
+    found = [connection for process in family(server) for connection in process.net_connections(kind)]
     return [c for c in found if (c.laddr and not c.raddr if kind == "unix" else c.status == psutil.CONN_LISTEN)]
 
 
-def ports() -> list[int]:
-    return sorted(connection.laddr.port for connection in listening("tcp"))
+def ports(server: tuple[s3_server.S3Server, Child]) -> list[int]:
+    return sorted(connection.laddr.port for connection in listening(server, "tcp"))
 
 
 def answer(port: int, method: str, path: str, context: ssl.SSLContext | None) -> tuple[int, bytes]:
@@ -113,8 +117,8 @@ def trusting() -> ssl.SSLContext:
 
 
 def test_every_port_is_on_loopback_and_none_serves_strangers(server: tuple[s3_server.S3Server, Child]) -> None:
-    assert {connection.laddr.ip for connection in listening("tcp")} == {"127.0.0.1"}
-    found = ports()
+    assert {connection.laddr.ip for connection in listening(server, "tcp")} == {"127.0.0.1"}
+    found = ports(server)
     assert server[0].port in found
     assert len(found) == 10  # web and gRPC of S3, master, volume, filer and admin
     for port in found:
@@ -136,7 +140,7 @@ def test_grpc_is_spoken_with_those_who_have_the_certificate(server: tuple[s3_ser
     friend.load_cert_chain(server[0].folder / "certificate.pem", server[0].folder / "certificate.key")
     for context in (stranger, friend):
         context.set_alpn_protocols(["h2"])
-    found = ports()
+    found = ports(server)
     assert not [port for port in found if greets(port, lambda plain: plain)]
     assert not [port for port in found if greets(port, stranger.wrap_socket)]
     assert len([port for port in found if greets(port, friend.wrap_socket)]) >= 5
@@ -153,9 +157,8 @@ def greets(port: int, wrap: Callable[[socket.socket], socket.socket]) -> bool:
         return False
 
 
-@pytest.mark.usefixtures("server")
-def test_sockets_are_for_their_owner() -> None:
-    paths = {Path(connection.laddr) for connection in listening("unix")}
+def test_sockets_are_for_their_owner(server: tuple[s3_server.S3Server, Child]) -> None:
+    paths = {Path(connection.laddr) for connection in listening(server, "unix")}
     outside = [path for path in paths if path.is_absolute()]  # others lie in the server's folder, which is shut
     assert len(outside) == 5
     assert all(stat.S_IMODE(path.stat().st_mode) == 0o700 for path in outside)
@@ -171,7 +174,7 @@ def test_files_are_for_their_owner(server: tuple[s3_server.S3Server, Child]) -> 
 
 
 def test_no_secret_is_an_argument_or_in_the_log(server: tuple[s3_server.S3Server, Child]) -> None:
-    commands = " ".join(word for process in psutil.Process().children(recursive=True) for word in process.cmdline())
+    commands = " ".join(word for process in family(server) for word in process.cmdline())
     logs = [path.read_text() for path in server[0].folder.iterdir() if ".log" in path.name]
     assert not [text for text in (commands, *logs) if server[0].secret_key in text]
 
@@ -181,7 +184,7 @@ def test_the_shell_of_seaweedfs_needs_the_certificate(
     server: tuple[s3_server.S3Server, Child], certified: bool, tmp_path: Path
 ) -> None:
     """With the certificate it works, so that without it is the certificate that is missing."""
-    arguments = next(p.cmdline() for p in psutil.Process().children(recursive=True) if "mini" in p.cmdline())
+    arguments = next(p.cmdline() for p in family(server) if "mini" in p.cmdline())
     given = dict(argument.lstrip("-").split("=", 1) for argument in arguments if "=" in argument)
     command = [s3_process.program(), "shell", f"-master=127.0.0.1:{given['master.port']}"]
     process = subprocess.Popen(

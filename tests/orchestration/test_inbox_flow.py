@@ -35,7 +35,7 @@ def events_of(client: SyncPrefectClient, prefix: str, count: int) -> list[dict[s
     while True:
         wanted = {"filter": {"event": {"prefix": ["scan."]}}}
         found = client._client.post("/events/filter", json=wanted).json()["events"]
-        ours = [event for event in found if event["payload"]["prefix"] == prefix]
+        ours = [event for event in found if event["payload"].get("prefix") == prefix]
         if len(ours) >= count or time.monotonic() > give_up:
             return sorted(ours, key=lambda event: event["occurred"])
         time.sleep(0.2)

@@ -19,6 +19,8 @@ from ps3d_core.store.location import Location
 from tests.integration.inbox_drops import DIAMETER, drop
 from tests.orchestration.stack_process import ROOT, STORE, Up, free_port, gone, variable_of, wait_until
 
+pytestmark = pytest.mark.soak
+
 # Every voxel becomes 27, so that the work on it takes a while.
 SLOW = {"settings": {"mirror": False, "target_particle_size": 3 * DIAMETER}}
 STOPS_WITHIN_SECONDS = 30.0
@@ -81,6 +83,14 @@ def is_in_state(up: Up, scan: str, state: str) -> bool:
     return any(line.split()[:2] == [scan, state] for line in command(up, "inbox", "list").splitlines())
 
 
+def segmented(up: Up) -> Counter[str]:
+    """How often each scan was told to be done."""
+    with up.client() as client:
+        wanted = {"filter": {"event": {"name": ["scan.segmented"]}}}
+        events = client._client.post("/events/filter", json=wanted).json()["events"]
+    return Counter(event["payload"]["scan"] for event in events)
+
+
 def test_every_scan_comes_out_once_whatever_is_done_to_its_run(up: Up, inbox: Inbox, tmp_path: Path) -> None:
     drop(inbox.incoming, "cancelled", **SLOW)
     drop(inbox.incoming, "bad", particle_size=None)
@@ -126,10 +136,8 @@ def test_every_scan_comes_out_once_whatever_is_done_to_its_run(up: Up, inbox: In
     assert inbox.done.children() == ["bad", "cancelled", "orphaned", "plain"]
     assert inbox.failed.children() == [] or not inbox.failed.find(hidden=True)
     assert inbox.journals.children() == []
-    with up.client() as client:
-        wanted = {"filter": {"event": {"name": ["scan.segmented"]}}}
-        events = client._client.post("/events/filter", json=wanted).json()["events"]
-    assert Counter(event["payload"]["scan"] for event in events) == Counter(inbox.done.children())
+    wait_until(lambda: segmented(up) >= Counter(inbox.done.children()))  # events come a moment later
+    assert segmented(up) == Counter(inbox.done.children())
     ended = {scan: [run.state_name for run in runs_of(up, scan)] for scan in inbox.done.children()}
     once = {scan: ["Completed"] for scan in ("cancelled", "orphaned", "plain")}
     assert ended == {"bad": ["Failed", "Completed"], **once}

@@ -24,6 +24,8 @@ from ps3d_core.store.layout import Result
 from ps3d_core.store.location import Location
 from tests.orchestration.stack_process import ROOT, Up, gone, status_of, variable_of, wait_until
 
+pytestmark = pytest.mark.soak
+
 SCAN = "ore"
 SLOW = {"params": {"predict": {"device": "cpu", "mirror": False}}, "resources": {"workers": 1, "memory_gib": 4}}
 

@@ -44,10 +44,10 @@ class _ReadMany:
 
 def test_the_ports_of_a_local_dask_cluster_let_nobody_else_in():
     runner = Runner(kind="dask", workers=1)
+    before = _open_ports()  # of servers that other tests use
     with runner.executor() as executor:
         assert executor.submit(sum, [1, 2]).result() == 3
-        family = [psutil.Process(), *psutil.Process().children(recursive=True)]
-        ports = {c.laddr.port for p in family for c in p.net_connections("tcp") if c.status == psutil.CONN_LISTEN}
+        ports = _open_ports() - before
         assert ports
         for port in ports:
             with pytest.raises(OSError, match=r"reset by peer|closed connection"):
@@ -55,6 +55,11 @@ def test_the_ports_of_a_local_dask_cluster_let_nobody_else_in():
             with pytest.raises(OSError, match=r"alert|reset by peer|EOF"):
                 _say_without_certificate(port)
     stop_workers(runner)
+
+
+def _open_ports():
+    family = [psutil.Process(), *psutil.Process().children(recursive=True)]
+    return {c.laddr.port for p in family for c in p.net_connections("tcp") if c.status == psutil.CONN_LISTEN}
 
 
 def _say_without_certificate(port):
