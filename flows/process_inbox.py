@@ -12,11 +12,9 @@ from prefect.states import Completed
 from flows.at_work import at_work
 from flows.dispatch import dispatch as start_runs
 from flows.options import form
-from flows.places import place
 from flows.prefect_api import PrefectApi
-from flows.process_scan import processed
+from flows.process_scan import job_of, processed
 from ps3d_core.inbox.claim import Claim, claimed
-from ps3d_core.inbox.layout import Inbox
 from ps3d_core.inbox.looking import Look
 from ps3d_core.inbox.process import InboxJob, Poll, settled
 from ps3d_core.params import BUNDLED, InboxParams, Resources, SegmentParams
@@ -51,13 +49,7 @@ def process_inbox(
         dispatch: Process nothing in this run, but start one of the deployment process-scan for each scan.
 
     """
-    job = InboxJob(
-        Inbox(place(prefix)),
-        params or InboxParams(),
-        model,
-        segmentation or SegmentParams(),
-        resources or Resources(),
-    )
+    job = job_of(prefix, params, model, segmentation, resources)
     if dispatch:
         given = {"params": params, "segmentation": segmentation, "resources": resources}
         options = {name: value.model_dump(mode="json") for name, value in given.items() if value is not None}

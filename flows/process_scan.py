@@ -73,13 +73,7 @@ def process_scan(
         resources: What the run may use; the whole machine it runs on when left out.
 
     """
-    job = InboxJob(
-        Inbox(place(prefix)),
-        params or InboxParams(),
-        model,
-        segmentation or SegmentParams(),
-        resources or Resources(),
-    )
+    job = job_of(prefix, params, model, segmentation, resources)
     again = _is_asked_for_again()
     try:
         require_workable(job)
@@ -93,6 +87,23 @@ def process_scan(
     except Exception as error:
         _try_again_later(error)
         raise
+
+
+def job_of(
+    prefix: str,
+    params: InboxParams | None,
+    model: str,
+    segmentation: SegmentParams | None,
+    resources: Resources | None,
+) -> InboxJob:
+    """The inbox at `prefix` with what a form says of it, and the defaults of what it leaves out."""
+    return InboxJob(
+        Inbox(place(prefix)),
+        params or InboxParams(),
+        model,
+        segmentation or SegmentParams(),
+        resources or Resources(),
+    )
 
 
 def processed(claim: Claim, job: InboxJob) -> RunRecord:

@@ -247,8 +247,9 @@ def finish_run(plan: SegmentPlan, summaries: dict[str, Summary]) -> RunRecord:
     record = make_record(plan, counts, seconds, _parts(plan), summaries)
     confirm_lease()
     write_record(plan.job.result.run, record)
-    for place in (*plan.job.result.parts.values(), plan.job.result.run):
-        remove_unfinished(place)
+    result = plan.job.result
+    for file in (result.table_csv, result.table_parquet, result.report, result.run):  # the labels' own went with them
+        remove_unfinished(file)
     if not plan.job.keep_work:
         plan.job.result.remove_work()
     # As it will be read: JSON knows no tuples.
