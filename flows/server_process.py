@@ -5,6 +5,7 @@ Run by `local_server` as `python -P -m flows.server_process FOLDER PORT`.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import runpy
@@ -13,6 +14,7 @@ import socket
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +33,11 @@ def main(folder: Path, port: int) -> None:
             sys.exit("another server uses this folder")
         address = {"url": api_url(port), "ui": ui_url(port), "host": socket.gethostname(), "pid": os.getpid()}
         (folder / "server.json").write_text(json.dumps(address))
-        threading.Thread(target=_leave_when_unused, args=(folder,), daemon=True).start()
         os.chdir(folder)  # a prefect.toml or .env of the user's folder is not for this server
         _put_door(folder)
+        if not (folder / "memo_store.toml").exists():  # Prefect's note that its database is filled
+            _make_database_aside()
+        threading.Thread(target=_leave_when_unused, args=(folder,), daemon=True).start()
         sys.argv = ["prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
         runpy.run_module("prefect", run_name="__main__", alter_sys=True)
 
@@ -53,6 +57,37 @@ def _put_door(folder: Path) -> None:
         return Door(create(*args, **options), str(pages.api_url))
 
     server.create_app = create_with_door  # type: ignore[assignment]  # all that is asked of it is to be ASGI
+
+
+def _make_database_aside() -> None:
+    """Make and fill a new database in a process of its own, since what that takes is never given back.
+
+    It is some 40 MiB, most of it for the kinds of blocks that the pages offer. A server that finds them has nothing to
+    do. Whatever goes wrong here comes up again when the server starts, and is told there. Has to come before any
+    thread is started, as a fork has only the one that asks for it.
+    """
+    if (child := os.fork()) == 0:
+        status = 1
+        with suppress(BaseException):
+            asyncio.run(_make_database())
+            status = 0
+        os._exit(status)
+    os.waitpid(child, 0)
+
+
+async def _make_database() -> None:
+    from prefect.server.api.server import _memoize_block_auto_registration
+    from prefect.server.database import provide_database_interface
+    from prefect.server.models.block_registration import run_block_auto_registration
+
+    database = provide_database_interface()
+
+    async def add_blocks() -> None:
+        async with await database.session() as session:
+            await run_block_auto_registration(session=session)
+
+    await database.create_db()
+    await _memoize_block_auto_registration(add_blocks)()
 
 
 def _leave_when_unused(folder: Path) -> None:

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.blocks import Block
 from ps3d_core.memory import release_memory, reuse_memory, share_heaps
+from ps3d_core.params import Resources
 from ps3d_core.progress import SILENT, Progress
 from ps3d_core.store.codec_pipeline import use_one_core
 from ps3d_core.store.lease import Mark, lease_mark, require_lease, working_for
@@ -39,6 +40,11 @@ class Runner(BaseModel):
     kind: Literal["threads", "processes", "dask"] = "threads"
     workers: int = Field(default=1, ge=1, le=4096)
     address: str | None = Field(default=None, description="Dask scheduler; a local cluster when absent")
+
+    @classmethod
+    def of(cls, resources: Resources) -> Runner:
+        """Return the runner that these resources ask for, for stages made of many small blocks."""
+        return cls(kind=resources.runner, workers=resources.workers, address=resources.dask_scheduler)
 
     @contextmanager
     def executor(self) -> Iterator[Executor]:

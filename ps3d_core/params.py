@@ -8,7 +8,6 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from ps3d_core.blockwise import Runner
 from ps3d_core.free_memory import free_bytes
 from ps3d_core.network.normalisation import Normalisation
 
@@ -261,10 +260,6 @@ class Resources(_Params):
         from ps3d_core.network.device import library_bytes  # torch, which commands without a network do without
 
         return budget - LEADER_BYTES - library_bytes()
-
-    def blocks_runner(self) -> Runner:
-        """The runner for stages made of many small blocks."""
-        return Runner(kind=self.runner, workers=self.workers, address=self.dask_scheduler)
 
 
 class SegmentParams(_Params):

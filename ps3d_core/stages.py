@@ -15,6 +15,7 @@ from dataclasses import asdict
 from typing import Any, NamedTuple
 
 from ps3d_core import __version__
+from ps3d_core.blockwise import Runner
 from ps3d_core.border_core.labels import border_core_to_instances
 from ps3d_core.border_core.output import ensure_output
 from ps3d_core.border_core.resample import plan_resampling, resample_labels
@@ -22,7 +23,7 @@ from ps3d_core.errors import InputError
 from ps3d_core.geometry.boxes import shape_text
 from ps3d_core.inference.predict import Prediction, predict
 from ps3d_core.inference.sample import NetworkView, scan_intensity
-from ps3d_core.network.normalisation import Intensity
+from ps3d_core.network.intensity import Intensity
 from ps3d_core.particles.measure import measure_particles
 from ps3d_core.particles.report import write_report
 from ps3d_core.plan import SegmentPlan
@@ -118,7 +119,7 @@ def predict_border_core(plan: SegmentPlan, intensity: Summary, progress: Progres
         device=params.device,
         batch_size=params.batch_size,
         threads=resources.workers if resources.runner == "threads" else None,
-        runner=resources.blocks_runner().model_copy(update={"workers": plan.prediction.workers}),
+        runner=Runner.of(resources).model_copy(update={"workers": plan.prediction.workers}),
     )
     return _once(plan, "predict", lambda: predict(prediction, progress=progress))
 
@@ -133,7 +134,7 @@ def find_instances(plan: SegmentPlan, progress: Progress = SILENT) -> Summary:
             _network_labels(plan),
             plan.work,
             min_rel_particle_size=plan.job.params.instances.min_rel_particle_size,
-            runner=plan.job.resources.blocks_runner(),
+            runner=Runner.of(plan.job.resources),
             memory_bytes=plan.later_memory_bytes,
             input_fingerprint=plan.predict_fingerprint,
             progress=progress,
@@ -160,11 +161,11 @@ def label_scan(plan: SegmentPlan, found: Summary, progress: Progress = SILENT) -
             workers=resources.workers,
             source_fingerprint=plan.instances_fingerprint,
         )
-        summary = resample_labels(resampling, runner=resources.blocks_runner(), progress=progress)
+        summary = resample_labels(resampling, runner=Runner.of(resources), progress=progress)
         build_pyramid(
             labels,
             label=True,
-            runner=resources.blocks_runner(),
+            runner=Runner.of(resources),
             progress=progress,
             ledger=Ledger(plan.work, "pyramid", plan.labels_fingerprint),
         )
@@ -186,7 +187,7 @@ def measure_scan(plan: SegmentPlan, labelled: Summary, progress: Progress = SILE
             spacing=plan.info.spacing,
             n_particles=labelled["particles"],
             work=plan.work,
-            runner=plan.job.resources.blocks_runner(),
+            runner=Runner.of(plan.job.resources),
             memory_bytes=plan.later_memory_bytes,
             identity=plan.particles_fingerprint,
             progress=progress,

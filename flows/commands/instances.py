@@ -39,6 +39,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Make the particles."""
     from flows.terminal import shown
+    from ps3d_core.blockwise import Runner
     from ps3d_core.border_core.labels import border_core_to_instances
     from ps3d_core.params import InstancesParams, Resources
     from ps3d_core.scan.given import volumes_in
@@ -67,7 +68,7 @@ def run(args: argparse.Namespace) -> None:
             work,
             memory_bytes=resources.memory_bytes,
             min_rel_particle_size=params.min_rel_particle_size,
-            runner=resources.blocks_runner(),
+            runner=Runner.of(resources),
             progress=progress,
         )
         require_unchanged(before)

@@ -8,6 +8,7 @@ import pyarrow as pa
 import zarr
 
 from ps3d_core.api.places import fresh_place, remove_with, temporary
+from ps3d_core.blockwise import Runner
 from ps3d_core.border_core.labels import border_core_to_instances
 from ps3d_core.evaluation.evaluate import evaluate as evaluate_images
 from ps3d_core.evaluation.metrics import Evaluation
@@ -43,7 +44,7 @@ def instances(
             work,
             memory_bytes=resources.memory_bytes,
             min_rel_particle_size=params.min_rel_particle_size,
-            runner=resources.blocks_runner(),
+            runner=Runner.of(resources),
             progress=progress,
         )
         particles = open_array(place / "particles.zarr")
@@ -86,7 +87,7 @@ def measure(
             image=None if image is None else volumes.image(image),
             spacing=spacing,
             work=work,
-            runner=resources.blocks_runner(),
+            runner=Runner.of(resources),
             memory_bytes=resources.memory_bytes,
             foreign="labels",
             any_labels=any_labels,

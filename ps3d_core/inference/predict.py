@@ -35,7 +35,7 @@ from ps3d_core.memory import release_memory
 from ps3d_core.network.bundle import load_bundle
 from ps3d_core.network.device import choose_device
 from ps3d_core.network.ensemble import Predictor
-from ps3d_core.network.normalisation import Intensity
+from ps3d_core.network.intensity import Intensity
 from ps3d_core.progress import SILENT, Progress
 from ps3d_core.store.arrays import ensure_array, object_shape, open_array, write_box
 from ps3d_core.store.lease import require_lease

@@ -16,7 +16,8 @@ from ps3d_core.errors import InputError
 from ps3d_core.geometry.boxes import Box, Shape, turned
 from ps3d_core.geometry.patches import PatchGrid
 from ps3d_core.geometry.resample import F32, TILE, Resampler
-from ps3d_core.network.normalisation import Intensity, Normalisation, ZScore
+from ps3d_core.network.intensity import Intensity
+from ps3d_core.network.normalisation import Normalisation, ZScore
 from ps3d_core.store.arrays import array_name, object_shape, read_box
 
 VERSION: Final = 1

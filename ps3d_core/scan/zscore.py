@@ -19,7 +19,7 @@ from typing import Any, Final, Literal, cast
 import zarr
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ps3d_core.blockwise import run_blocks
+from ps3d_core.blockwise import Runner, run_blocks
 from ps3d_core.errors import InputError, MissingDataError
 from ps3d_core.geometry.blocks import Block, BlockGrid, block_shape_for
 from ps3d_core.geometry.boxes import Box, Shape
@@ -286,7 +286,7 @@ def _read_all(plan: ZScorePlan, scan: ScanToRead, progress: Progress) -> ScanSha
     work = plan.dataset.zscore_work / scan.name
     key = fingerprint(VERSION, scan.identity, grid.block_shape)
     ledger = Ledger(work, "moments", key)
-    runner = plan.resources.blocks_runner().model_copy(update={"workers": workers})
+    runner = Runner.of(plan.resources).model_copy(update={"workers": workers})
 
     def read() -> Record:
         records = run_blocks(

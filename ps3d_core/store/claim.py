@@ -110,11 +110,12 @@ def claimed(
 
 def check_outputs(outputs: Iterable[Output], *, inputs: Iterable[Location] = ()) -> None:
     """Raise `InputError` for the first of the `outputs` that may not be written."""
-    inputs = list(inputs)
+    inputs, outputs = list(inputs), list(outputs)
     for output in outputs:
         for given in inputs:
             require_apart(output.place, given)
-        _require_outside_zarr(output.place)
+    _require_outside_zarr([output.place for output in outputs])
+    for output in outputs:
         require_ours(output)
 
 
@@ -139,13 +140,16 @@ def require_apart(output: Location, given: Location) -> None:
         raise InputError(f"{output}: the input {given} lies inside it; choose another place")
 
 
-def _require_outside_zarr(place: Location) -> None:
-    """Raise `InputError` when `place` would lie inside a Zarr, of which it is no part."""
-    above = place.parent
-    while above.name and above != above.parent:
-        if any((above / file).exists() for file in ("zarr.json", ".zarray", ".zgroup")):
-            raise InputError(f"{place}: lies inside the Zarr {above}; choose a place outside of it")
-        above = above.parent
+def _require_outside_zarr(places: Iterable[Location]) -> None:
+    """Raise `InputError` when one of the `places` would lie inside a Zarr, of which it is no part."""
+    looked_at: set[Location] = set()
+    for place in places:
+        above = place.parent
+        while above.name and above != above.parent and above not in looked_at:
+            if any((above / file).is_file() for file in ("zarr.json", ".zarray", ".zgroup")):
+                raise InputError(f"{place}: lies inside the Zarr {above}; choose a place outside of it")
+            looked_at.add(above)
+            above = above.parent
 
 
 def lease_of(place: Location) -> Location:

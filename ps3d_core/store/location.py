@@ -24,17 +24,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from pathlib import Path
-from typing import Any, BinaryIO, Final, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
 
 import fsspec
-import numpy as np
-import numpy.typing as npt
 from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper
-from zarr.abc.store import Store
-from zarr.storage import FsspecStore, LocalStore
 
 from ps3d_core.errors import CorruptDataError, InputError, MissingDataError, NoSpaceError
-from ps3d_core.store.written import NotingStore, note_write
+from ps3d_core.store.written import note_write
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    from zarr.abc.store import Store
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _UNREADABLE = (ValueError, LookupError, EOFError, OSError, NotImplementedError, zlib.error, zipfile.BadZipFile)
@@ -115,7 +115,13 @@ class Location:
         """True for an existing file, a local folder, or a prefix with a file below it."""
         if (path := self.local_path) is not None:
             return path.exists()
-        return bool(self._fs.isfile(self._path)) or self._holds_a_file(self._path)
+        return self.is_file() or self._holds_a_file(self._path)
+
+    def is_file(self) -> bool:
+        """True for an existing file; on an object store in a single request, of which `exists` needs two."""
+        if (path := self.local_path) is not None:
+            return path.is_file()
+        return bool(self._fs.isfile(self._path))
 
     def is_dir(self) -> bool:
         """True for a folder, or a prefix under which something lies."""
@@ -261,6 +267,8 @@ class Location:
 
     def read_arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Named arrays written by `write_arrays`. Never unpickles."""
+        import numpy as np
+
         data = self.read_bytes()
         try:
             with np.load(io.BytesIO(data), allow_pickle=False) as archive:
@@ -278,6 +286,8 @@ class Location:
 
     def write_arrays(self, **arrays: npt.NDArray[Any]) -> None:
         """Replace the file with named arrays (npz)."""
+        import numpy as np
+
         buffer = io.BytesIO()
         np.savez(buffer, **arrays)  # type: ignore[arg-type]
         self.write_bytes(buffer.getvalue())
@@ -333,6 +343,10 @@ class Location:
 
     def zarr_store(self, *, read_only: bool = False) -> Store:
         """A Zarr store rooted here; one that may write notes what it writes."""
+        from zarr.storage import FsspecStore, LocalStore  # takes a while to import, and most commands open no array
+
+        from ps3d_core.store.noting import NotingStore
+
         store: Store
         if (path := self.local_path) is not None:
             store = LocalStore(path, read_only=read_only)

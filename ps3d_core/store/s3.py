@@ -28,6 +28,7 @@ from aiobotocore.session import AioSession
 from botocore import exceptions as boto
 from botocore.exceptions import ClientError, NoCredentialsError
 from botocore.parsers import ResponseParserError
+from s3fs import S3FileSystem
 
 from ps3d_core.errors import AccessDeniedError, InputError, NoSpaceError, StoreError
 
@@ -81,8 +82,7 @@ def connect(*, asynchronous: bool, read_seconds: float) -> fsspec.AbstractFileSy
     _check_endpoint()
     session = AioSession()
     session.register("creating-client-class.s3", _make_persistent)
-    filesystem = fsspec.filesystem(
-        "s3",
+    filesystem = _Filesystem(
         asynchronous=asynchronous,
         session=session,
         skip_instance_cache=True,  # fsspec's memory does not know about accounts
@@ -97,6 +97,27 @@ def connect(*, asynchronous: bool, read_seconds: float) -> fsspec.AbstractFileSy
     )
     filesystem.retries = 1
     return filesystem
+
+
+class _Filesystem(S3FileSystem):  # type: ignore[misc]
+    """s3fs, with one request for a question that one can answer, and no faults taken for absence."""
+
+    async def _isfile(self, path: str) -> bool:
+        bucket, key, _ = self.split_path(self._strip_protocol(path))
+        if not key:
+            return False
+        try:
+            await self._call_s3("head_object", self.kwargs, Bucket=bucket, Key=key)
+        except FileNotFoundError:
+            return False
+        return True
+
+    async def _ls(self, path: str, detail: bool = False, refresh: bool = False, versions: bool = False) -> list[Any]:
+        # s3fs looks among all that lies beside a folder that is empty, in case it is a file.
+        entries: list[dict[str, Any]] = await self._lsdir(self._strip_protocol(path).rstrip("/"), refresh=refresh)
+        if not entries:
+            raise FileNotFoundError(path)
+        return entries if detail else sorted(entry["name"] for entry in entries)
 
 
 def read_timeout() -> float:

@@ -8,11 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, Self
-
-from zarr.abc.store import ByteRequest, Store
-from zarr.core.buffer import Buffer, BufferPrototype
-from zarr.storage import WrapperStore
+from typing import Any
 
 from ps3d_core.store.digest import Digest
 
@@ -56,28 +52,6 @@ def replacing_chunks() -> Iterator[None]:
         _replacing.reset(token)
 
 
-class NotingStore(WrapperStore[Any]):
-    """A Zarr store at `url` that notes what is written to it."""
-
-    def __init__(self, store: Store, url: str) -> None:
-        super().__init__(store)
-        self._url = url
-
-    async def set(self, key: str, value: Buffer) -> None:
-        """Write an object."""
-        await super().set(key, value)
-        note_write(f"{self._url}/{key}", value.as_numpy_array())
-
-    async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
-        """Read an object, or a part of it."""
-        if _replacing.get() and is_chunk(key):
-            return None
-        return await super().get(key, prototype, byte_range)
-
-    def _with_store(self, store: Store) -> Self:
-        return type(self)(store, self._url)
-
-
-def is_chunk(key: str) -> bool:
-    """Whether an object of a Zarr store is a chunk, or a shard of them."""
-    return key.startswith("c/") or "/c/" in key
+def chunks_are_replaced() -> bool:
+    """Return whether `replacing_chunks` is in force."""
+    return _replacing.get()

@@ -19,7 +19,8 @@ from ps3d_core.duration import duration_text
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.blocks import BlockGrid
 from ps3d_core.geometry.boxes import Shape, shape_text
-from ps3d_core.network.normalisation import Intensity, Normalisation, PerScan, ZScore
+from ps3d_core.network.intensity import Intensity
+from ps3d_core.network.normalisation import Normalisation, PerScan, ZScore
 from ps3d_core.params import GIB, PreparationParams, Resources
 from ps3d_core.scan.slabs import deepest_slab
 from ps3d_core.scan.zscore import read_zscore

@@ -14,7 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.boxes import Shape
 from ps3d_core.invalid import first_problem
-from ps3d_core.network.normalisation import Intensity, Normalisation
+from ps3d_core.network.intensity import Intensity
+from ps3d_core.network.normalisation import Normalisation
 from ps3d_core.store.digest import Digest
 from ps3d_core.store.layout import checked_name
 from ps3d_core.store.ledger import fingerprint

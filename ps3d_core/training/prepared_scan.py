@@ -21,13 +21,13 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from ps3d_core.blockwise import run_blocks
+from ps3d_core.blockwise import Runner, run_blocks
 from ps3d_core.border_core.vote import LabelVote
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.blocks import Block
 from ps3d_core.geometry.boxes import Shape
 from ps3d_core.inference.sample import NetworkView, scan_intensity
-from ps3d_core.network.normalisation import Intensity
+from ps3d_core.network.intensity import Intensity
 from ps3d_core.particles.label_index import as_labels
 from ps3d_core.progress import SILENT, Progress
 from ps3d_core.scan.export import export
@@ -158,7 +158,7 @@ def _run_blocks(
     for array, dtype in arrays.items():
         if ensure_array(array, case.network_shape, dtype):
             ledger.clear()
-    runner = plan.job.resources.blocks_runner()
+    runner = Runner.of(plan.job.resources)
     run_blocks(title, list(case.blocks), evaluate, ledger=ledger, runner=runner, progress=progress)
 
 

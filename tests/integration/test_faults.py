@@ -73,6 +73,37 @@ def test_listings_and_deletions_are_made_whatever_fails(through_proxy, kind):
     assert faults.happened.total() >= 3
 
 
+def test_whether_something_is_there_takes_few_requests_whatever_lies_beside_it(through_proxy):
+    faults = Faults([], most=0)
+    with through_proxy(faults) as place:
+        for number in range(3):
+            (place / "folder" / f"{number}.json").write_json({"n": number})
+        for look, there, most in (
+            ((place / "folder" / "0.json").is_file, True, 1),
+            ((place / "folder" / "3.json").is_file, False, 1),
+            ((place / "folder").is_file, False, 1),
+            ((place / "folder" / "0.json").exists, True, 1),
+            ((place / "folder" / "3.json").exists, False, 2),
+            ((place / "folder").exists, True, 2),
+            ((place / "folder").is_dir, True, 1),
+            ((place / "nothing").is_dir, False, 1),
+            ((place / "nothing").children, [], 1),
+        ):
+            faults.requests.clear()
+            assert look() == there
+            assert len(faults.requests) <= most, faults.requests
+
+
+@pytest.mark.parametrize("method", ["HEAD", "GET"])
+def test_a_store_that_fails_is_not_taken_for_an_empty_one(through_proxy, short_waits, method):
+    with through_proxy(Faults(["busy"], methods=[method])) as place:
+        (place / "a.json").write_json({})
+        looks = [place.is_dir, place.children] if method == "GET" else [(place / "a.json").is_file]
+        for look in [*looks, (place / "other").exists]:
+            with pytest.raises(StoreError):
+                look()
+
+
 def test_a_store_without_checksums_is_read_again_when_chunks_do_not_match_theirs(through_proxy):
     # Twice at most, since a box is read three times.
     faults = Faults(["corrupted"], most=2, methods=["GET"], path="/c/", checksums=False)

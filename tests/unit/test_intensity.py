@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ps3d_core.network.normalisation import Intensity, PerScan, ZScore, per_scan_intensity
+from ps3d_core.network.intensity import Intensity, per_scan_intensity
+from ps3d_core.network.normalisation import PerScan, ZScore
 
 Blocks = npt.NDArray[np.float32]
 

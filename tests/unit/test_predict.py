@@ -26,7 +26,8 @@ from ps3d_core.inference.weights import gaussian_weights
 from ps3d_core.network.architecture import Architecture
 from ps3d_core.network.bundle import load_bundle, save_bundle
 from ps3d_core.network.ensemble import Predictor
-from ps3d_core.network.normalisation import Intensity, PerScan
+from ps3d_core.network.intensity import Intensity
+from ps3d_core.network.normalisation import PerScan
 from ps3d_core.store import lease
 from ps3d_core.store.arrays import create_array, open_array, read_box, write_box
 from ps3d_core.store.lease import LeaseLostError, sole_run

@@ -21,7 +21,8 @@ from ps3d_core.errors import InputError
 from ps3d_core.geometry.blocks import BlockGrid
 from ps3d_core.geometry.resample import resample_image
 from ps3d_core.inference.sample import NetworkView, sample_blocks
-from ps3d_core.network.normalisation import Intensity, PerScan, ZScore
+from ps3d_core.network.intensity import Intensity
+from ps3d_core.network.normalisation import PerScan, ZScore
 from ps3d_core.params import PreparationParams, Resources
 from ps3d_core.progress import Event, Progress, StageStarted
 from ps3d_core.store.layout import Dataset

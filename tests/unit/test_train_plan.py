@@ -18,7 +18,8 @@ from torch import nn
 from flows.cli import main
 from ps3d_core.errors import InputError
 from ps3d_core.network.bundle import load_bundle
-from ps3d_core.network.normalisation import Intensity, PerScan, ZScore
+from ps3d_core.network.intensity import Intensity
+from ps3d_core.network.normalisation import PerScan, ZScore
 from ps3d_core.store.location import Location
 from ps3d_core.training.nnunet.child import TrainingFailedError, run_step
 from ps3d_core.training.nnunet.crossvalidation import mean_row

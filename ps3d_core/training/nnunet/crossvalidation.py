@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import Final
 
+from ps3d_core.blockwise import Runner
 from ps3d_core.border_core.labels import border_core_to_instances
 from ps3d_core.evaluation.evaluate import evaluate
 from ps3d_core.evaluation.metrics import Evaluation
@@ -71,7 +72,7 @@ def _validate(plan: TrainPlan, packed: Bundle, fold: int, case: str, progress: P
     agreement = evaluate(
         Result(job.output, case).labels,
         _truth(plan, dataset, case),
-        runner=plan.job.resources.blocks_runner(),
+        runner=Runner.of(plan.job.resources),
         memory_bytes=plan.job.resources.memory_bytes,
         progress=progress,
     )
@@ -116,6 +117,6 @@ def _truth(plan: TrainPlan, dataset: Dataset, case: str) -> Location:
         found,
         dataset.root / ".work" / case,
         memory_bytes=resources.memory_bytes,
-        runner=resources.blocks_runner(),
+        runner=Runner.of(resources),
     )
     return found
