@@ -8,23 +8,14 @@ from prefect.logging import get_run_logger
 from flows.at_work import at_work
 from flows.options import form
 from flows.places import place
+from ps3d_core.outcome import begin_run, finished_run, remove_leftovers
 from ps3d_core.params import BUNDLED, Resources, SegmentParams
+from ps3d_core.pipeline import run_of
 from ps3d_core.plan import SegmentJob
 from ps3d_core.record import RunRecord
 from ps3d_core.result import result_claimed
-from ps3d_core.stages import begin_run, finished_run, remove_leftovers
 from ps3d_core.store.layout import Dataset
-from tasks.segment import (
-    find_instances,
-    find_intensity,
-    finish_run,
-    label_scan,
-    measure_scan,
-    plan_segmentation,
-    predict_border_core,
-    report_scan,
-    show_results,
-)
+from tasks.segment import finish_run, plan_segmentation, run_steps, show_results
 
 
 @flow(name="segment-scan", flow_run_name="segment {scan}", on_running=[at_work])
@@ -65,28 +56,12 @@ def segment_scan(
         keep_work,
     )
     plan = plan_segmentation(job)
-    if (record := finished_run(plan)) is not None:
-        remove_leftovers(plan)
+    run = run_of(plan)
+    if (record := finished_run(run)) is not None:
+        remove_leftovers(run)
         get_run_logger().info("%s: already segmented with these parameters", scan)
         return show_results(plan, record)
     with result_claimed(plan, get_run_logger().info):
-        if (record := begin_run(plan, get_run_logger().info)) is not None:
-            return show_results(plan, record)
-        intensity = find_intensity(plan)
-        predicted = predict_border_core(plan, intensity)
-        found = find_instances(plan)
-        labelled = label_scan(plan, found)
-        measured = measure_scan(plan, labelled)
-        reported = report_scan(plan)
-        record = finish_run(
-            plan,
-            {
-                "intensity": intensity,
-                "predict": predicted,
-                "instances": found,
-                "labels": labelled,
-                "particles": measured,
-                "report": reported,
-            },
-        )
+        if (record := begin_run(run, get_run_logger().info)) is None:
+            record = finish_run(run, run_steps(run))
     return show_results(plan, record)

@@ -3,16 +3,35 @@
     scan  ->  border-core labels  ->  particles on the network grid  ->  label image  ->  table  ->  report
               (network)               (cores grow into borders)          (scan grid)
 
-Every stage works in blocks, goes on where a killed run stopped, and does nothing when its result is there and whole.
+Every step works in blocks, goes on where a killed run stopped, and does nothing when its outcome is there and whole:
+see `ps3d_core.engine.step`.
 """
 
 from __future__ import annotations
 
-from ps3d_core import stages
-from ps3d_core.plan import SegmentJob, plan_segmentation
+from ps3d_core import outcome
+from ps3d_core.outcome import SegmentRun
+from ps3d_core.plan import SegmentJob, SegmentPlan, plan_segmentation
 from ps3d_core.progress import SILENT, Progress
 from ps3d_core.record import RunRecord
 from ps3d_core.result import result_claimed
+from ps3d_core.steps.border_core import BorderCore
+from ps3d_core.steps.grey_values import GreyValues
+from ps3d_core.steps.instances import Instances
+from ps3d_core.steps.label_image import LabelImage
+from ps3d_core.steps.report import ReportPage
+from ps3d_core.steps.table import ParticleTable
+
+
+def run_of(plan: SegmentPlan) -> SegmentRun:
+    """Return the run that does what was planned: the steps of a segmentation, each built on those before it."""
+    grey_values = GreyValues(plan)
+    border_core = BorderCore(plan, grey_values)
+    instances = Instances(plan, border_core)
+    label_image = LabelImage(plan, instances)
+    table = ParticleTable(plan, label_image)
+    report = ReportPage(plan, table)
+    return SegmentRun(plan, (grey_values, border_core, instances, label_image, table, report))
 
 
 def segment(job: SegmentJob, progress: Progress = SILENT) -> RunRecord:
@@ -21,27 +40,12 @@ def segment(job: SegmentJob, progress: Progress = SILENT) -> RunRecord:
     Raises `InputError` for what cannot be used before anything is written, and `StoreError` when a store fails.
     """
     plan = plan_segmentation(job)
-    if (record := stages.finished_run(plan)) is not None:
-        stages.remove_leftovers(plan)
+    run = run_of(plan)
+    if (record := outcome.finished_run(run)) is not None:
+        outcome.remove_leftovers(run)
         progress.note(f"{job.scan}: already segmented with these parameters", record=record)
         return record
     with result_claimed(plan, progress.note):
-        if (record := stages.begin_run(plan, progress.note)) is not None:
+        if (record := outcome.begin_run(run, progress.note)) is not None:
             return record
-        intensity = stages.find_intensity(plan, progress)
-        predicted = stages.predict_border_core(plan, intensity, progress)
-        found = stages.find_instances(plan, progress)
-        labelled = stages.label_scan(plan, found, progress)
-        measured = stages.measure_scan(plan, labelled, progress)
-        reported = stages.report_scan(plan, progress)
-        return stages.finish_run(
-            plan,
-            {
-                "intensity": intensity,
-                "predict": predicted,
-                "instances": found,
-                "labels": labelled,
-                "particles": measured,
-                "report": reported,
-            },
-        )
+        return outcome.finish_run(run, run.engine.run_all(progress))

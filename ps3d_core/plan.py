@@ -1,8 +1,6 @@
 """What segmenting one scan will do and cost, worked out before anything is done.
 
-A plan is pure: making it reads metadata, and of a scan that was not ingested a first chunk. Two runs with equal
-fingerprints give equal bytes. Stage fingerprints build on each other, so a changed parameter makes exactly the later
-stages stale.
+A plan is pure: making it reads metadata, and of a scan that was not ingested a first chunk.
 """
 
 from __future__ import annotations
@@ -14,30 +12,24 @@ from typing import Final
 
 import numpy as np
 
-from ps3d_core.border_core import plan as instances
-from ps3d_core.border_core import resample
 from ps3d_core.border_core.plan import BYTES_PER_VOXEL, HALO, largest_block
 from ps3d_core.duration import duration_text
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.boxes import shape_text
 from ps3d_core.geometry.scale import Scale, particle_scale
-from ps3d_core.inference import predict, sample
 from ps3d_core.inference.plan import PredictionPlan, plan_prediction, walk_axis
 from ps3d_core.inference.sample import NetworkView
 from ps3d_core.network.bundle import Bundle, load_bundle
 from ps3d_core.network.device import library_bytes
 from ps3d_core.params import BUNDLED, GIB, PredictParams, Resources, SegmentParams
-from ps3d_core.particles import measure, report, table
 from ps3d_core.result import check_result
 from ps3d_core.scan.contrast import require_contrast
 from ps3d_core.scan.reader import scan_dtype
 from ps3d_core.scan.spacing import agreed_spacing
-from ps3d_core.store import ome
 from ps3d_core.store.arrays import is_ours
 from ps3d_core.store.granule import require_chunk_fits
 from ps3d_core.store.identity import content_identity
 from ps3d_core.store.layout import Dataset, Result, ScanInfo
-from ps3d_core.store.ledger import fingerprint
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import Spacing, open_image
 from ps3d_core.store.presence import absences
@@ -90,50 +82,6 @@ class SegmentPlan:
     prediction: PredictionPlan
     input_identity: str
     notes: tuple[str, ...] = ()
-
-    # Every stage counts the versions of the code that decides its bytes, and the stages before it: raising one redoes
-    # exactly that stage and what follows.
-
-    @property
-    def intensity_fingerprint(self) -> str:
-        """Everything that decides offset and scale of the grey values."""
-        return fingerprint(
-            sample.VERSION,
-            self.input_identity,
-            self.scale.network_shape,
-            self.bundle.info.digest,
-            self.job.params.predict.zscore,
-        )
-
-    @property
-    def predict_fingerprint(self) -> str:
-        """Everything that decides the border-core labels."""
-        params = self.job.params.predict
-        return fingerprint(
-            predict.VERSION, self.intensity_fingerprint, params.folds or self.bundle.folds, params.mirror
-        )
-
-    @property
-    def instances_fingerprint(self) -> str:
-        """Everything that decides the particles on the network grid."""
-        return fingerprint(instances.VERSION, self.predict_fingerprint, self.job.params.instances.model_dump())
-
-    @property
-    def labels_fingerprint(self) -> str:
-        """Everything that decides the label image, of which the size of a voxel is a part."""
-        return fingerprint(
-            resample.VERSION, ome.PYRAMID_VERSION, self.instances_fingerprint, self.scale.scan_shape, self.spacing
-        )
-
-    @property
-    def particles_fingerprint(self) -> str:
-        """Everything that decides the particle table."""
-        return fingerprint(measure.VERSION, table.VERSION, self.labels_fingerprint)
-
-    @property
-    def fingerprint(self) -> str:
-        """Everything that decides the result as a whole, of which the report is made last."""
-        return fingerprint(report.VERSION, self.particles_fingerprint, self.info.particle_size)
 
     @property
     def work(self) -> Location:

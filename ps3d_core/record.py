@@ -43,7 +43,7 @@ class RunRecord(BaseModel):
     seconds: dict[str, float]
     results: dict[str, str]
     parts: dict[str, Digest] = Field(default={}, description="what the results are, by the same names")
-    stages: dict[str, dict[str, Any]] = Field(default={}, description="what each stage found")
+    stages: dict[str, dict[str, Any]] = Field(default={}, description="what each step found")
 
     @property
     def particles(self) -> int:
@@ -53,16 +53,17 @@ class RunRecord(BaseModel):
 
 def make_record(
     plan: SegmentPlan,
+    fingerprint: str,
     counts: Mapping[str, Any],
     seconds: Mapping[str, float],
     parts: Mapping[str, Digest],
-    stages: Mapping[str, dict[str, Any]],
+    steps: Mapping[str, dict[str, Any]],
 ) -> RunRecord:
     """The record of a run that has just ended."""
     result = plan.job.result
     return RunRecord(
         scan=plan.job.scan,
-        fingerprint=plan.fingerprint,
+        fingerprint=fingerprint,
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
         software={
             "ps3d": __version__,
@@ -94,7 +95,7 @@ def make_record(
         seconds={name: round(value, 3) for name, value in seconds.items()},
         results={name: part.name for name, part in result.parts.items()},
         parts=dict(parts),
-        stages=dict(stages),
+        stages=dict(steps),
     )
 
 

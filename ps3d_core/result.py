@@ -30,7 +30,7 @@ def check_result(plan: SegmentPlan) -> None:
 def result_claimed(plan: SegmentPlan, say: Say = silent) -> Iterator[None]:
     """Hold the result folder while the body runs, with a place for intermediates.
 
-    They stay when the body ends: `stages.finish_run` removes them with the last step. When it fails because of its
+    They stay when the body ends: `outcome.finish_run` removes them with the last step. When it fails because of its
     input, nothing stays that was not there before.
 
     Raises:

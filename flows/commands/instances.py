@@ -39,8 +39,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Make the particles."""
     from flows.terminal import shown
-    from ps3d_core.blockwise import Runner
     from ps3d_core.border_core.labels import border_core_to_instances
+    from ps3d_core.engine.blocks import Runner
     from ps3d_core.params import InstancesParams, Resources
     from ps3d_core.scan.given import volumes_in
     from ps3d_core.store.claim import Output, claimed, working_in

@@ -148,14 +148,16 @@ def segment_planned(
     plans: Sequence[SegmentPlan], failures: Failures, progress: Progress, *, direct: bool
 ) -> list[tuple[SegmentPlan, RunRecord]]:
     """Segment what is not finished yet; return the record of every scan that did not fail."""
-    from ps3d_core.stages import finished_run, remove_leftovers
+    from ps3d_core.outcome import finished_run, remove_leftovers
+    from ps3d_core.pipeline import run_of
 
     records: dict[str, RunRecord] = {}
     todo: list[SegmentPlan] = []
     for plan in plans:
         with failures.collected(plan.job.scan):
-            if (record := finished_run(plan)) is not None:
-                remove_leftovers(plan)
+            run = run_of(plan)
+            if (record := finished_run(run)) is not None:
+                remove_leftovers(run)
                 progress.note(f"{plan.job.scan}: already segmented with these parameters")
                 records[plan.job.scan] = record
             else:
@@ -224,7 +226,8 @@ def _directly(plans: Sequence[SegmentPlan], failures: Failures, progress: Progre
 
 def _as_flow(plans: Sequence[SegmentPlan], failures: Failures, progress: Progress) -> dict[str, RunRecord]:
     from flows.recorded import recorded
-    from ps3d_core.stages import finished_run
+    from ps3d_core.outcome import finished_run
+    from ps3d_core.pipeline import run_of
 
     with recorded(progress) as connected:
         # These import Prefect, whose settings the connection has made.
@@ -243,4 +246,4 @@ def _as_flow(plans: Sequence[SegmentPlan], failures: Failures, progress: Progres
         progress.note(connected.how_to_see(state.state_details.flow_run_id))
         with failures.collected(", ".join(scans)):
             state.result()
-    return {plan.job.scan: record for plan in plans if (record := finished_run(plan)) is not None}
+    return {plan.job.scan: record for plan in plans if (record := finished_run(run_of(plan))) is not None}

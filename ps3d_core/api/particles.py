@@ -8,8 +8,8 @@ import pyarrow as pa
 import zarr
 
 from ps3d_core.api.places import fresh_place, remove_with, temporary
-from ps3d_core.blockwise import Runner
 from ps3d_core.border_core.labels import border_core_to_instances
+from ps3d_core.engine.blocks import Runner
 from ps3d_core.evaluation.evaluate import evaluate as evaluate_images
 from ps3d_core.evaluation.metrics import Evaluation
 from ps3d_core.params import InstancesParams, Resources

@@ -20,12 +20,12 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from ps3d_core.blockwise import Runner, run_blocks
 from ps3d_core.border_core.classes import CORE, Classes, read_classes
 from ps3d_core.border_core.components import Components, find_components, write_labels
 from ps3d_core.border_core.pieces import finished_counts, measure_pieces, merge_pieces
 from ps3d_core.border_core.plan import InstancesPlan, ensure_labels
 from ps3d_core.border_core.seams import Labels, block_faces
+from ps3d_core.engine.blocks import Runner, run_blocks
 from ps3d_core.geometry.blocks import Block
 from ps3d_core.geometry.boxes import Box
 from ps3d_core.progress import SILENT, Progress

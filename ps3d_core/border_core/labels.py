@@ -2,42 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from pydantic import BaseModel, ConfigDict, Field
 
-from ps3d_core.blockwise import Runner
 from ps3d_core.border_core.coreless import merge_coreless
 from ps3d_core.border_core.cores import label_cores, merge_cores
 from ps3d_core.border_core.plan import InstancesPlan, plan_instances
 from ps3d_core.border_core.prune import prune_labels
 from ps3d_core.border_core.rounds import grow_cores
+from ps3d_core.engine.blocks import Runner
 from ps3d_core.geometry.boxes import Shape
 from ps3d_core.progress import SILENT, Progress
 from ps3d_core.store.ledger import Record
 from ps3d_core.store.location import Location
 
 
-@dataclass(frozen=True, slots=True)
-class InstanceSummary:
-    """What was found.
+class InstanceSummary(BaseModel):
+    """What was found."""
 
-    Attributes:
-        particles: ids in the output, 1..particles.
-        voxels: of all particles together.
-        cores: components of class 1 that became particles, before pruning.
-        small_cores: those that became border.
-        coreless: foreground components without a core, each a particle before pruning.
-        dropped: particles that were too small.
-        rounds: of growth.
+    model_config = ConfigDict(frozen=True)
 
-    """
-
-    particles: int
-    voxels: int
-    cores: int
-    small_cores: int
-    coreless: int
-    dropped: int
-    rounds: int
+    particles: int = Field(description="ids in the output, 1..particles")
+    voxels: int = Field(description="of all particles together")
+    cores: int = Field(description="components of class 1 that became particles, before pruning")
+    small_cores: int = Field(description="those that became border")
+    coreless: int = Field(description="foreground components without a core, each a particle before pruning")
+    dropped: int = Field(description="particles that were too small")
+    rounds: int = Field(description="of growth")
 
 
 def border_core_to_instances(

@@ -15,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from ps3d_core.blockwise import Runner, run_blocks
 from ps3d_core.border_core.coreless import coreless_numbers
 from ps3d_core.border_core.cores import core_numbers
 from ps3d_core.border_core.output import claim_output, output_blocks
@@ -23,6 +22,7 @@ from ps3d_core.border_core.pieces import check_ids, number_labels
 from ps3d_core.border_core.plan import InstancesPlan
 from ps3d_core.border_core.rounds import Grown, GrownLabels, read_grown
 from ps3d_core.border_core.seams import Labels
+from ps3d_core.engine.blocks import Runner, run_blocks
 from ps3d_core.geometry.blocks import Block
 from ps3d_core.geometry.boxes import Box
 from ps3d_core.progress import SILENT, Progress

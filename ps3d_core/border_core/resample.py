@@ -15,12 +15,13 @@ from typing import Final, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field
 
-from ps3d_core.blockwise import Runner, run_blocks
 from ps3d_core.border_core.output import claim_output, output_blocks
 from ps3d_core.border_core.plan import BASE_BYTES, largest_block
 from ps3d_core.border_core.vote import Labels, LabelVote
 from ps3d_core.border_core.voxel_counts import count_voxels
+from ps3d_core.engine.blocks import Runner, run_blocks
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.blocks import Block, BlockGrid
 from ps3d_core.geometry.boxes import Shape
@@ -138,11 +139,18 @@ def plan_resampling(
     )
 
 
-def resample_labels(plan: ResamplePlan, *, runner: Runner | None = None, progress: Progress = SILENT) -> Record:
-    """Write the labels on the target grid, ids 1..N without gaps, in the order of the source's ids.
+class Resampled(BaseModel):
+    """What there is on the target grid."""
 
-    Returns the number of particles, of those that vanished, and the voxels of all together.
-    """
+    model_config = ConfigDict(frozen=True)
+
+    particles: int
+    vanished: int = Field(description="particles of the source without a voxel on the target grid")
+    voxels: int = Field(description="of all particles together")
+
+
+def resample_labels(plan: ResamplePlan, *, runner: Runner | None = None, progress: Progress = SILENT) -> Resampled:
+    """Write the labels on the target grid, ids 1..N without gaps, in the order of the source's ids."""
     table = plan.counts / "ids.npz"
     counted = []
 
@@ -155,12 +163,12 @@ def resample_labels(plan: ResamplePlan, *, runner: Runner | None = None, progres
     if not (counted and renumbering.is_identity):
         _write(plan, None if renumbering.is_identity else table, runner, progress)
     particles = len(renumbering.voxels)
-    return {
-        "particles": particles,
+    return Resampled(
+        particles=particles,
         # Not by the largest id in the table: those above it vanished, too.
-        "vanished": plan.particles - particles,
-        "voxels": int(renumbering.voxels.sum()),
-    }
+        vanished=plan.particles - particles,
+        voxels=int(renumbering.voxels.sum()),
+    )
 
 
 @lru_cache(maxsize=1)

@@ -22,7 +22,6 @@ from functools import cache
 
 import numpy as np
 
-from ps3d_core.blockwise import Runner, run_blocks
 from ps3d_core.border_core.classes import read_classes
 from ps3d_core.border_core.components import find_components, write_labels
 from ps3d_core.border_core.cores import core_numbers
@@ -31,6 +30,7 @@ from ps3d_core.border_core.pieces import check_ids, measure_pieces, number_label
 from ps3d_core.border_core.plan import InstancesPlan, ensure_labels
 from ps3d_core.border_core.seams import block_faces
 from ps3d_core.border_core.voxel_counts import count_voxels
+from ps3d_core.engine.blocks import Runner, run_blocks
 from ps3d_core.errors import MissingDataError
 from ps3d_core.geometry.blocks import Block, BlockGrid
 from ps3d_core.geometry.boxes import Box

@@ -11,7 +11,7 @@ from typing import Final, cast
 import numpy as np
 import numpy.typing as npt
 
-from ps3d_core.blockwise import Runner, run_blocks
+from ps3d_core.engine.blocks import Runner, run_blocks
 from ps3d_core.errors import InputError
 from ps3d_core.evaluation.contingency import Contingency, count_pairs, merge
 from ps3d_core.evaluation.metrics import Evaluation, evaluate_contingency

@@ -11,7 +11,6 @@ comes first and is called z; only the network sees patches, and the store gets l
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -21,8 +20,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 import torch
+from pydantic import BaseModel, ConfigDict, Field
 
-from ps3d_core.blockwise import Runner, run_blocks, stop_workers
+from ps3d_core.engine.blocks import Runner, run_blocks, stop_workers
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.blocks import Block
 from ps3d_core.geometry.boxes import Box, Shape
@@ -79,12 +79,19 @@ class Prediction:
         return Ledger(self.work, "predict-rows", f"{self.ledger.fingerprint}-{block.index}")
 
 
-def predict(prediction: Prediction, *, progress: Progress = SILENT) -> Record:
-    """Write the border-core labels (uint8, network grid) at `prediction.output`; return what it took.
+class Predicted(BaseModel):
+    """What prediction took, in the call that finished it."""
 
-    The record has patches evaluated in this call, of them constant ones answered from memory, and seconds of the
-    network's forward passes and of the whole stage.
-    """
+    model_config = ConfigDict(frozen=True)
+
+    patches_evaluated: int
+    patches_constant: int = Field(description="of these, answered from memory, because all their voxels were equal")
+    patches_unique: int = Field(description="patches of the scan; others were evaluated again at borders of blocks")
+    forward_seconds: float = Field(description="time of the network's forward passes")
+
+
+def predict(prediction: Prediction, *, progress: Progress = SILENT) -> Predicted:
+    """Write the border-core labels (uint8, network grid) at `prediction.output`; return what it took."""
     plan = prediction.plan
     shape = plan.patches.shape
     if ensure_array(
@@ -95,7 +102,6 @@ def predict(prediction: Prediction, *, progress: Progress = SILENT) -> Record:
         prediction.ledger.clear()
     finished = prediction.ledger.finished()
     already = sum(plan.patches_of(block.core) for block in plan.blocks if block.index in finished)
-    started = time.perf_counter()
     with progress.stage("predict", plan.evaluated, "patches", already=already) as stage:
         # Only threads share this process, and with it the way to report single patches.
         in_process = prediction.runner.kind == "threads"
@@ -105,15 +111,13 @@ def predict(prediction: Prediction, *, progress: Progress = SILENT) -> Record:
         if not in_process:
             stage.advance(plan.evaluated - already)
             stop_workers(prediction.runner)  # they keep torch, which the memory of later stages does not count
-    seconds = time.perf_counter() - started
     now = [record for block, record in zip(plan.blocks, records, strict=True) if block.index not in finished]
-    return {
-        "patches_evaluated": sum(record["patches"] for record in now),
-        "patches_constant": sum(record["constant"] for record in now),
-        "patches_unique": len(plan.patches),
-        "forward_seconds": sum(record["forward_seconds"] for record in now),
-        "seconds": seconds,
-    }
+    return Predicted(
+        patches_evaluated=sum(record["patches"] for record in now),
+        patches_constant=sum(record["constant"] for record in now),
+        patches_unique=len(plan.patches),
+        forward_seconds=sum(record["forward_seconds"] for record in now),
+    )
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ import pyarrow as pa
 import zarr
 from pydantic import BaseModel, ConfigDict, Field
 
-from ps3d_core.blockwise import Runner, run_blocks
+from ps3d_core.engine.blocks import Runner, run_blocks
 from ps3d_core.errors import CorruptDataError, InputError
 from ps3d_core.geometry.blocks import Block, BlockGrid, block_shape_for
 from ps3d_core.geometry.boxes import Box, Shape

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from ps3d_core.blockwise import Runner, run_blocks
+from ps3d_core.engine.blocks import Runner, run_blocks
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.blocks import Block, BlockGrid
 from ps3d_core.phantom.params import PhantomParams

@@ -19,7 +19,7 @@ from typing import Any, Final, Literal, cast
 import zarr
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ps3d_core.blockwise import Runner, run_blocks
+from ps3d_core.engine.blocks import Runner, run_blocks
 from ps3d_core.errors import InputError, MissingDataError
 from ps3d_core.geometry.blocks import Block, BlockGrid, block_shape_for
 from ps3d_core.geometry.boxes import Box, Shape

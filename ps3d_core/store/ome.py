@@ -28,7 +28,7 @@ from pydantic import ValidationError
 from zarr.errors import NodeNotFoundError
 
 from ps3d_core import __version__
-from ps3d_core.blockwise import Runner, run_blocks
+from ps3d_core.engine.blocks import Runner, run_blocks
 from ps3d_core.errors import InputError, MissingDataError, Ps3dError
 from ps3d_core.geometry.blocks import Block, BlockGrid
 from ps3d_core.geometry.boxes import Box, Shape

@@ -21,8 +21,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from ps3d_core.blockwise import Runner, run_blocks
 from ps3d_core.border_core.vote import LabelVote
+from ps3d_core.engine.blocks import Runner, run_blocks
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.blocks import Block
 from ps3d_core.geometry.boxes import Shape

@@ -24,9 +24,9 @@ import numpy as np
 import psutil
 from scipy.spatial import cKDTree
 
-from ps3d_core.blockwise import Runner
 from ps3d_core.border_core.labels import run_instances
 from ps3d_core.border_core.plan import plan_instances
+from ps3d_core.engine.blocks import Runner
 from ps3d_core.geometry.blocks import BlockGrid
 from ps3d_core.geometry.boxes import Box, Shape
 from ps3d_core.progress import Progress, StageFinished

@@ -7,11 +7,14 @@ import argparse
 import tempfile
 from pathlib import Path
 
+from ps3d_core.engine.step import Outcomes
 from ps3d_core.params import PredictParams, SegmentParams
 from ps3d_core.phantom.params import PhantomParams
 from ps3d_core.phantom.write import write_phantom
+from ps3d_core.pipeline import run_of
 from ps3d_core.plan import SegmentJob, plan_segmentation
-from ps3d_core.stages import find_intensity, predict_border_core
+from ps3d_core.progress import SILENT
+from ps3d_core.steps.border_core import BorderCore
 from ps3d_core.store.layout import Dataset
 from ps3d_core.store.location import Location
 
@@ -38,11 +41,15 @@ def main() -> None:
         )
         plan = plan_segmentation(job)
         print("\n".join(plan.describe()))
-        summary = predict_border_core(plan, find_intensity(plan))
-    evaluated, unique = summary["patches_evaluated"], summary["patches_unique"]
+        run = run_of(plan)
+        done = Outcomes()
+        for step in run.steps[:2]:
+            done[step.name] = run.engine.run(step, done, SILENT)
+    predicted, seconds = done.of(BorderCore), done[BorderCore.name].seconds
+    evaluated, unique, forward = predicted.patches_evaluated, predicted.patches_unique, predicted.forward_seconds
     print(f"patches evaluated / unique     {evaluated / unique:.2f} ({evaluated} / {unique})")
-    print(f"network's share of wall time   {summary['forward_seconds'] / summary['seconds']:.3f}")
-    print(f"                               ({summary['forward_seconds']:.1f} s of {summary['seconds']:.1f} s)")
+    print(f"network's share of wall time   {forward / seconds:.3f}")
+    print(f"                               ({forward:.1f} s of {seconds:.1f} s)")
 
 
 if __name__ == "__main__":

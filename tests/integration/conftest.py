@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 import pytest
 from distributed import Client
 
-from ps3d_core.blockwise import stop_workers
+from ps3d_core.engine.blocks import stop_workers
 from ps3d_core.store import s3 as s3_connection
 from ps3d_core.store.location import Location
 from tests.integration.faulty_proxy import faulty_proxy

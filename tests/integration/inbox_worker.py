@@ -18,7 +18,7 @@ PARAMS = {"settle_seconds": 1.0}
 
 def main(prefix: str, deadly: str | None = None) -> None:
     """Process the inbox at `prefix`."""
-    from ps3d_core import stages
+    from ps3d_core import outcome
     from ps3d_core.inbox.layout import Inbox
     from ps3d_core.inbox.process import InboxJob, process_inbox
     from ps3d_core.params import InboxParams, PredictParams, Resources, SegmentParams
@@ -26,8 +26,8 @@ def main(prefix: str, deadly: str | None = None) -> None:
     from ps3d_core.store.location import Location
 
     writes = _Writes(int(deadly) if deadly else None)
-    _say_when(stages, "begin_run", BEGUN)
-    _say_when(stages, "finish_run", SEGMENTED)
+    _say_when(outcome, "begin_run", BEGUN)
+    _say_when(outcome, "finish_run", SEGMENTED)
     job = InboxJob(
         Inbox(Location.parse(prefix)),
         InboxParams(**PARAMS),

@@ -12,18 +12,19 @@ import pytest
 import zarr
 
 from flows.commands.segment import plan_lines
-from ps3d_core import stages
-from ps3d_core.blockwise import Runner, run_blocks
+from ps3d_core import outcome
+from ps3d_core.engine.blocks import Runner, run_blocks
 from ps3d_core.errors import InputError
 from ps3d_core.evaluation.evaluate import evaluate
 from ps3d_core.geometry.blocks import BlockGrid
 from ps3d_core.geometry.boxes import Box
+from ps3d_core.outcome import finished_run
 from ps3d_core.params import InstancesParams, PredictParams, Resources, SegmentParams
 from ps3d_core.phantom.params import PhantomParams
 from ps3d_core.phantom.write import write_phantom
 from ps3d_core.pipeline import segment
 from ps3d_core.plan import SegmentJob, plan_segmentation
-from ps3d_core.stages import finished_run
+from ps3d_core.steps.report import Reported, ReportPage
 from ps3d_core.store.arrays import read_box
 from ps3d_core.store.layout import Dataset
 from ps3d_core.store.lease import LeaseLostError
@@ -191,11 +192,11 @@ def test_a_run_that_waited_while_another_finished_does_nothing(finished, monkeyp
     before = everything_of(job), job.result.run.read_bytes()
     looks = []
 
-    def look(plan):
-        looks.append(plan)
-        return None if len(looks) == 1 else finished_run(plan)
+    def look(run):
+        looks.append(run)
+        return None if len(looks) == 1 else finished_run(run)
 
-    monkeypatch.setattr(stages, "finished_run", look)
+    monkeypatch.setattr(outcome, "finished_run", look)
     segment(job)
     assert len(looks) == 2
     assert (everything_of(job), job.result.run.read_bytes()) == before
@@ -204,11 +205,11 @@ def test_a_run_that_waited_while_another_finished_does_nothing(finished, monkeyp
 def test_a_run_that_was_overtaken_does_not_say_that_it_is_done(copied, monkeypatch):
     job = job_in(copied)
 
-    def report(plan, _progress):
-        (plan.job.result.lease / "99.json").write_text("{}")
-        return {"seconds": 0.0}
+    def report(step, _done, _progress):
+        (step.plan.job.result.lease / "99.json").write_text("{}")
+        return Reported(report="")
 
-    monkeypatch.setattr(stages, "report_scan", report)
+    monkeypatch.setattr(ReportPage, "make", report)
     with pytest.raises(LeaseLostError):
         segment(job)
     assert not job.result.run.exists()

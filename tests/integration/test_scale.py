@@ -56,7 +56,7 @@ def test_a_hundred_thousand_particles(grains, tmp_path, block):
         memory_bytes=2**32,
         block_shape=block,
     )
-    assert resample_labels(resampling)["particles"] == PARTICLES
+    assert resample_labels(resampling).particles == PARTICLES
     measured = measure_particles(place / "labels", place, spacing=0.01, work=place / "work", n_particles=PARTICLES)
     assert measured.particles == PARTICLES
     columns = read_columns(place / "particles.parquet", ["label", "voxels"])

@@ -9,16 +9,19 @@ import numpy as np
 import pytest
 import zarr
 
-from ps3d_core import stages
 from ps3d_core.border_core import plan as instances
 from ps3d_core.border_core import resample
 from ps3d_core.errors import InputError
 from ps3d_core.inference import predict, sample
 from ps3d_core.params import PredictParams, Resources, SegmentParams
 from ps3d_core.particles import measure, report, table
-from ps3d_core.pipeline import segment
+from ps3d_core.pipeline import run_of, segment
+from ps3d_core.plan import plan_segmentation
 from ps3d_core.progress import Noted, Progress
 from ps3d_core.record import read_record
+from ps3d_core.steps.border_core import BorderCore
+from ps3d_core.steps.instances import Instances
+from ps3d_core.steps.label_image import LabelImage
 from ps3d_core.store import ome
 from ps3d_core.store.arrays import create_array
 from ps3d_core.store.ome import create_image, open_image
@@ -67,7 +70,7 @@ def test_what_killed_processes_left_of_single_files_is_no_part_of_a_result(job, 
 
         return build
 
-    monkeypatch.setattr(stages, "build_pyramid", killed_before(stages.build_pyramid))
+    monkeypatch.setattr(ome, "build_pyramid", killed_before(ome.build_pyramid))
     job.result.remove()
     segment(job)
     assert result_of(job.result) == finished[1]
@@ -88,8 +91,8 @@ def test_a_table_or_report_is_made_again_without_a_network(job, finished, monkey
     def unexpected(*_args, **_options):
         raise AssertionError("nothing needs to be predicted, nor labelled")
 
-    for stage in ("predict", "border_core_to_instances", "resample_labels"):
-        monkeypatch.setattr(stages, stage, unexpected)
+    for step in (BorderCore, Instances, LabelImage):
+        monkeypatch.setattr(step, "make", unexpected)
     damage(job.result.root / part)
     segment(job)
     assert result_of(job.result) == finished[1]
@@ -172,25 +175,37 @@ VERSIONS = [
 ORDER = ["intensity", "predict", "instances", "labels", "particles", "report"]
 
 
-def test_a_raised_version_redoes_exactly_its_stage_and_what_follows(job, finished, monkeypatch):
+def noted_steps(job, monkeypatch):
+    """Names of the steps that are made from now on."""
+    made = []
+
+    def noting(kind):
+        make = kind.make
+
+        def noted(step, done, progress):
+            made.append(step.name)
+            return make(step, done, progress)
+
+        return noted
+
+    for step in run_of(plan_segmentation(job)).steps:
+        monkeypatch.setattr(type(step), "make", noting(type(step)))
+    return made
+
+
+def test_a_raised_version_redoes_exactly_its_step_and_what_follows(job, finished, monkeypatch):
     job = job_at(job.output.parent, keep_work=True)
     job.result.root.remove_tree()
     segment(job)
-    timed, computed = stages._timed, []
-
-    def noted(compute):
-        computed.append(compute)
-        return timed(compute)
-
-    monkeypatch.setattr(stages, "_timed", noted)
-    for module, name, stage in VERSIONS:
-        computed.clear()
+    made = noted_steps(job, monkeypatch)
+    for module, name, step in VERSIONS:
+        made.clear()
         monkeypatch.setattr(module, name, getattr(module, name) + 1)
         segment(job)
-        assert len(computed) == len(ORDER) - ORDER.index(stage), stage
-        computed.clear()
+        assert made == ORDER[ORDER.index(step) :], step
+        made.clear()
         segment(job)
-        assert not computed
+        assert not made
     for name in ("labels/0/c/0/0/0", "csv/", "parquet/"):
         assert result_of(job.result)[name] == finished[1][name]
 

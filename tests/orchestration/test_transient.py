@@ -6,7 +6,7 @@ import errno
 from itertools import count
 
 import pytest
-from prefect import flow, task
+from prefect import Task, flow, task
 from prefect.cache_policies import NO_CACHE
 
 from ps3d_core.errors import (
@@ -17,8 +17,9 @@ from ps3d_core.errors import (
     NoSpaceError,
     StoreError,
 )
+from ps3d_core.pipeline import run_of
 from ps3d_core.store.faults import is_transient
-from tasks import segment
+from tasks import prepare_training, prune, segment, train, zscore
 from tasks.transient import RETRIES, RETRY_DELAYS_SECONDS, retry_condition
 
 PASSING = [
@@ -69,10 +70,12 @@ def test_prefect_asks(error: Exception, calls: int) -> None:
     assert called == calls
 
 
-def test_every_stage_retries_alike_and_caches_nothing() -> None:
-    stages = [value for value in vars(segment).values() if hasattr(value, "retry_condition_fn")]
-    assert len(stages) == 9
-    for stage in stages:
+def test_every_task_retries_alike_and_caches_nothing() -> None:
+    modules = (segment, prepare_training, prune, train, zscore)
+    tasks = [value for module in modules for value in vars(module).values() if isinstance(value, Task)]
+    tasks += [segment.task_of(step) for step in run_of(None).steps]  # titles do without a plan
+    assert len(tasks) == 23
+    for stage in tasks:
         assert stage.retries == RETRIES == len(RETRY_DELAYS_SECONDS)
         assert stage.retry_delay_seconds == RETRY_DELAYS_SECONDS
         assert stage.retry_condition_fn is retry_condition

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ps3d_core.blockwise import Runner
+from ps3d_core.engine.blocks import Runner
 from ps3d_core.store.location import Location
 from tests.unit.instances_runs import labels_of, planned, stored
 

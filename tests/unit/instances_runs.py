@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ps3d_core.blockwise import Runner
 from ps3d_core.border_core.labels import run_instances
 from ps3d_core.border_core.plan import plan_instances
+from ps3d_core.engine.blocks import Runner
 from ps3d_core.geometry.boxes import Box
 from ps3d_core.store.arrays import create_array, open_array, read_box, write_box
 

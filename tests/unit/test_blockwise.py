@@ -9,7 +9,7 @@ import numpy as np
 import psutil
 import pytest
 
-from ps3d_core.blockwise import Runner, run_blocks, stop_workers
+from ps3d_core.engine.blocks import Runner, run_blocks, stop_workers
 from ps3d_core.geometry.blocks import BlockGrid
 from ps3d_core.geometry.boxes import Box
 from ps3d_core.store.arrays import create_array, open_array, read_box, write_box

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from ps3d_core.blockwise import Runner, stop_workers
+from ps3d_core.engine.blocks import Runner, stop_workers
 from ps3d_core.errors import CorruptDataError, MissingDataError
 from ps3d_core.geometry.boxes import Box
 from ps3d_core.store.arrays import create_array, open_array, read_box, write_box

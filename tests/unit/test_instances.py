@@ -13,11 +13,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from ps3d_core.blockwise import Runner
 from ps3d_core.border_core import classes
 from ps3d_core.border_core.labels import border_core_to_instances, run_instances
 from ps3d_core.border_core.output import claim_output
 from ps3d_core.border_core.plan import BASE_BYTES
+from ps3d_core.engine.blocks import Runner
 from ps3d_core.errors import InputError, MissingDataError
 from ps3d_core.geometry.boxes import Box
 from ps3d_core.store.arrays import create_array, open_array, read_box

@@ -211,7 +211,7 @@ def test_killed(tmp_path, particles, expected, stage):
 
 _KILLED = """
 import os, signal, sys
-from ps3d_core.blockwise import Runner
+from ps3d_core.engine.blocks import Runner
 from ps3d_core.border_core.labels import run_instances
 from ps3d_core.progress import Progress, StageAdvanced
 from ps3d_core.store.location import Location

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from ps3d_core.blockwise import Runner
 from ps3d_core.border_core.resample import plan_resampling, resample_labels
 from ps3d_core.border_core.vote import LabelVote, vote_labels
+from ps3d_core.engine.blocks import Runner
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.boxes import Box
 from ps3d_core.progress import Progress, StageStarted
@@ -116,10 +116,10 @@ def test_blocks_do_not_show_and_ids_are_dense(tmp_path, particles, target_shape,
     record = resample_labels(plan, runner=Runner(workers=2))
     result = read_box(open_array(plan.target), Box.of(target_shape))
     np.testing.assert_array_equal(result, expected.reshape(target_shape))
-    assert record["particles"] == len(remaining) - 1
-    assert record["voxels"] == np.count_nonzero(voted)
-    assert record["vanished"] == PARTICLES - record["particles"]
-    assert record["vanished"] == {(21, 30, 35): 2, (50, 60, 45): 0, (60, 41, 70): 1}[target_shape]
+    assert record.particles == len(remaining) - 1
+    assert record.voxels == np.count_nonzero(voted)
+    assert record.vanished == PARTICLES - record.particles
+    assert record.vanished == {(21, 30, 35): 2, (50, 60, 45): 0, (60, 41, 70): 1}[target_shape]
 
 
 def test_a_finished_image_is_not_touched_again(tmp_path, particles):
@@ -149,7 +149,7 @@ def test_the_target_is_written_anew_when_something_else_was_there(tmp_path, part
     expected = read_box(open_array(first.target), Box.of((21, 30, 35)))
     empty = place / "other"
     write_box(create_array(empty, particles.shape, np.uint32), Box.of(particles.shape), np.zeros_like(particles))
-    assert resample_labels(planned(place, empty, (21, 30, 35), source_fingerprint="two"))["particles"] == 0
+    assert resample_labels(planned(place, empty, (21, 30, 35), source_fingerprint="two")).particles == 0
     assert not read_box(open_array(first.target), Box.of((21, 30, 35))).any()
     assert resample_labels(first) == record
     np.testing.assert_array_equal(read_box(open_array(first.target), Box.of((21, 30, 35))), expected)

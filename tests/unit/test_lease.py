@@ -10,7 +10,7 @@ from dataclasses import asdict
 import psutil
 import pytest
 
-from ps3d_core.blockwise import Runner, run_blocks, stop_workers
+from ps3d_core.engine.blocks import Runner, run_blocks, stop_workers
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.blocks import BlockGrid
 from ps3d_core.store import lease

@@ -6,7 +6,7 @@ from itertools import count
 import numpy as np
 import pytest
 
-from ps3d_core.blockwise import run_blocks
+from ps3d_core.engine.blocks import run_blocks
 from ps3d_core.geometry.blocks import BlockGrid
 from ps3d_core.store.arrays import create_array, ensure_array, open_array, write_box
 from ps3d_core.store.aside import set_aside

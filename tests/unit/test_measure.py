@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from labelled import stored, sums_of, voronoi
 
-from ps3d_core.blockwise import Runner
+from ps3d_core.engine.blocks import Runner
 from ps3d_core.errors import CorruptDataError, InputError
 from ps3d_core.particles import measure
 from ps3d_core.particles.exact_sums import normalised, sum_of_squares, total

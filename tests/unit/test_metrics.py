@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from labelled import stored, voronoi
 from scipy.optimize import linear_sum_assignment
 
-from ps3d_core.blockwise import Runner
+from ps3d_core.engine.blocks import Runner
 from ps3d_core.errors import InputError
 from ps3d_core.evaluation.evaluate import evaluate
 from ps3d_core.evaluation.metrics import Evaluation, evaluate_arrays

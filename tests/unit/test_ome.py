@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as hnp
 from ome_zarr_models.v05.image import Image
 from ome_zarr_models.v05.image_label import ImageLabel
 
-from ps3d_core.blockwise import Runner
+from ps3d_core.engine.blocks import Runner
 from ps3d_core.errors import InputError, MissingDataError
 from ps3d_core.store.arrays import open_array
 from ps3d_core.store.halving import half_shape, halve, level_shapes, method_for

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import zarr
 
-from ps3d_core.blockwise import Runner
+from ps3d_core.engine.blocks import Runner
 from ps3d_core.errors import InputError
 from ps3d_core.phantom import Phantom, PhantomParams
 from ps3d_core.phantom.write import write_phantom

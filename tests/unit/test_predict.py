@@ -11,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ps3d_core.blockwise import Runner
+from ps3d_core.engine.blocks import Runner
 from ps3d_core.errors import InputError, Ps3dError
 from ps3d_core.geometry.blocks import BlockGrid
 from ps3d_core.geometry.boxes import Box, turned
@@ -156,7 +156,7 @@ def test_equals_the_definition(make, scan_shape, network_shape):
     record = predict(prediction)
     assert len(np.unique(result(prediction))) > 1
     assert (result(prediction) == direct(image, prediction, mirror=False)).all()
-    assert record["patches_evaluated"] == record["patches_unique"] == len(prediction.plan.patches)
+    assert record.patches_evaluated == record.patches_unique == len(prediction.plan.patches)
 
 
 @pytest.mark.parametrize("longest", [0, 1, 2])
@@ -186,7 +186,7 @@ def test_any_block_size_gives_the_same_bytes(make, block, longest):
     _, cut = make(*shapes, block=turned(block, longest), mirror=False)
     record = predict(cut)
     assert result(cut).tobytes() == result(whole).tobytes()
-    assert record["patches_evaluated"] == cut.plan.evaluated
+    assert record.patches_evaluated == cut.plan.evaluated
 
 
 def test_processes_give_the_same_bytes(make):
@@ -201,7 +201,7 @@ def test_constant_patches_are_evaluated_once(make):
     image, prediction = make((32, 32, 64), (32, 32, 64), constant=48, mirror=False)
     record = predict(prediction)
     # Origins 0, 8, 16, 24, 32 along x see only the constant part; 3 x 3 of them per x.
-    assert record["patches_constant"] == 5 * 9 - 1
+    assert record.patches_constant == 5 * 9 - 1
     assert (result(prediction) == direct(image, prediction, mirror=False)).all()
 
 
@@ -224,7 +224,7 @@ def test_a_second_call_evaluates_nothing(make):
     _, prediction = make((20, 20, 20), (20, 20, 20), mirror=False)
     predict(prediction)
     before = result(prediction)
-    assert predict(prediction)["patches_evaluated"] == 0
+    assert predict(prediction).patches_evaluated == 0
     assert (result(prediction) == before).all()
 
 
@@ -233,7 +233,7 @@ def test_a_lost_output_is_made_again(make):
     predict(prediction)
     before = result(prediction)
     prediction.output.remove_tree()
-    assert predict(prediction)["patches_evaluated"] == len(prediction.plan.patches)
+    assert predict(prediction).patches_evaluated == len(prediction.plan.patches)
     assert (result(prediction) == before).all()
 
 
@@ -266,7 +266,7 @@ def test_resumes_inside_a_block_with_the_same_bytes(make, monkeypatch, crash_aft
     assert result(prediction).tobytes() == expected.tobytes()
     # Origins 0, 8, ..., 48 along the walk; a row of 16 slices is reached by the patches from one stride below it.
     rows_of_patches = 7 - max(0, 2 * rows_before - 1)
-    assert record["patches_evaluated"] == rows_of_patches * total // 7
+    assert record.patches_evaluated == rows_of_patches * total // 7
     assert rows_before == {1: 0, 9: 1, 20: 2}[crash_after]
 
 

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import Final
 
-from ps3d_core.blockwise import Runner
 from ps3d_core.border_core.labels import border_core_to_instances
+from ps3d_core.engine.blocks import Runner
 from ps3d_core.evaluation.evaluate import evaluate
 from ps3d_core.evaluation.metrics import Evaluation
 from ps3d_core.network.bundle import Bundle, Fact

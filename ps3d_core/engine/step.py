@@ -1,0 +1,82 @@
+"""A step: work that is done once, as a value that says everything about it but when and where.
+
+A step names what decides its outcome (the version of its code, the steps it builds on, its parameters), what it writes,
+and how it is made. `ps3d_core.engine.once` does the rest for all steps alike: it keeps what a step found together with
+digests of what it wrote, answers from there as long as both are as they were, and begins anew when they are not. So a
+raised version, a changed parameter or a damaged file redoes exactly that step and those that build on it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar, cast
+
+from pydantic import BaseModel
+
+from ps3d_core.progress import Progress
+from ps3d_core.store.ledger import fingerprint
+from ps3d_core.store.location import Location
+
+Found_co = TypeVar("Found_co", bound=BaseModel, covariant=True)
+Found = TypeVar("Found", bound=BaseModel)
+
+
+class Outcome(NamedTuple):
+    """What a finished step found, and how long the call took that finished it."""
+
+    found: BaseModel
+    seconds: float
+
+
+class Outcomes(dict[str, Outcome]):
+    """Outcomes of finished steps by name."""
+
+    def of(self, step: type[Step[Found]]) -> Found:
+        """Return what the step of this kind found. Raises `KeyError` when it has not been done."""
+        return cast(Found, self[step.name].found)  # a step's outcome is of its model: see `Step.found`
+
+
+class Step(ABC, Generic[Found_co]):
+    """Base of all steps; subclasses are frozen dataclasses whose fields are the step's inputs.
+
+    Attributes:
+        name: of its entry in the ledger; never changed, or finished work would be done again.
+        title: what it is called in a run's list of tasks.
+        found: frozen model of what it finds.
+        intermediate: whether its outputs are read by later steps only, and no matter once these are done.
+
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    found: ClassVar[type[BaseModel]]
+    intermediate: ClassVar[bool] = False
+
+    @property
+    @abstractmethod
+    def versions(self) -> tuple[int, ...]:
+        """Versions of the code that decides the outcome; raising one makes this step and those after it stale."""
+
+    @property
+    def inputs(self) -> tuple[Step[Any], ...]:
+        """Steps whose outputs or findings decide the outcome."""
+        return ()
+
+    @property
+    @abstractmethod
+    def parameters(self) -> tuple[Any, ...]:
+        """All else that decides the outcome, JSON-able; nothing that does not, like blocks, workers or memory."""
+
+    @property
+    def outputs(self) -> tuple[Location, ...]:
+        """Files and arrays that the step writes."""
+        return ()
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of everything that decides the outcome."""
+        return fingerprint(*self.versions, *(step.fingerprint for step in self.inputs), *self.parameters)
+
+    @abstractmethod
+    def make(self, done: Outcomes, progress: Progress) -> Found_co:
+        """Do the work and return what was found; `done` holds the outcomes of all steps before this one."""

@@ -1,0 +1,73 @@
+"""Step: border-core labels on the network grid, by the network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ps3d_core.engine.blocks import Runner
+from ps3d_core.engine.step import Outcomes, Step
+from ps3d_core.inference import predict
+from ps3d_core.inference.predict import Predicted, Prediction
+from ps3d_core.plan import SegmentPlan
+from ps3d_core.progress import Progress
+from ps3d_core.steps.grey_values import GreyValues
+from ps3d_core.store.location import Location
+
+
+@dataclass(frozen=True)
+class BorderCore(Step[Predicted]):
+    """Three classes per voxel, uint8: 0 background, 1 core, 2 border."""
+
+    plan: SegmentPlan
+    grey_values: GreyValues
+
+    name, title, found, intermediate = "predict", "predict", Predicted, True
+
+    @property
+    def versions(self) -> tuple[int, ...]:
+        """That of prediction."""
+        return (predict.VERSION,)
+
+    @property
+    def inputs(self) -> tuple[Step[Any], ...]:
+        """The grey values' offset and scale."""
+        return (self.grey_values,)
+
+    @property
+    def parameters(self) -> tuple[Any, ...]:
+        """Folds of the network and whether it sees mirrored patches."""
+        params = self.plan.job.params.predict
+        return (params.folds or self.plan.bundle.folds, params.mirror)
+
+    @property
+    def labels(self) -> Location:
+        """Array of the labels, uint8 on the network grid."""
+        return self.plan.work / f"border-core-{self.fingerprint[:12]}.zarr"
+
+    @property
+    def outputs(self) -> tuple[Location, ...]:
+        """The labels."""
+        return (self.labels,)
+
+    def make(self, done: Outcomes, progress: Progress) -> Predicted:
+        """Evaluate the network on every patch, in blocks that resume inside."""
+        plan = self.plan
+        params, resources = plan.job.params.predict, plan.job.resources
+        prediction = Prediction(
+            image=plan.image,
+            output=self.labels,
+            work=plan.work,
+            model=plan.job.model,
+            model_digest=plan.bundle.info.digest,
+            plan=plan.prediction,
+            intensity=done.of(GreyValues).intensity,
+            fingerprint=self.fingerprint,
+            folds=params.folds,
+            mirror=params.mirror,
+            device=params.device,
+            batch_size=params.batch_size,
+            threads=resources.workers if resources.runner == "threads" else None,
+            runner=Runner.of(resources).model_copy(update={"workers": plan.prediction.workers}),
+        )
+        return predict.predict(prediction, progress=progress)

@@ -1,0 +1,68 @@
+"""Step: offset and scale of the scan's grey values, by which the network's input is normalised."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from ps3d_core.engine.step import Outcomes, Step
+from ps3d_core.inference import sample
+from ps3d_core.inference.sample import NetworkView, scan_intensity
+from ps3d_core.network.intensity import Intensity
+from ps3d_core.plan import SegmentPlan
+from ps3d_core.progress import Progress
+from ps3d_core.store.ome import open_image
+
+
+class GreyScale(BaseModel):
+    """Offset and scale in grey values of the scan, and limits of the normalised ones."""
+
+    model_config = ConfigDict(frozen=True)
+
+    offset: float
+    scale: float
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def intensity(self) -> Intensity:
+        """The normalisation that these numbers stand for."""
+        return Intensity(self.offset, self.scale, self.low, self.high)
+
+
+@dataclass(frozen=True)
+class GreyValues(Step[GreyScale]):
+    """Given by the user, the bundle's own, or measured on blocks of the scan."""
+
+    plan: SegmentPlan
+
+    name, title, found, intermediate = "intensity", "grey values", GreyScale, True
+
+    @property
+    def versions(self) -> tuple[int, ...]:
+        """That of sampling."""
+        return (sample.VERSION,)
+
+    @property
+    def parameters(self) -> tuple[Any, ...]:
+        """The scan, its grid, the network, and numbers that were given."""
+        plan = self.plan
+        return (
+            plan.input_identity,
+            plan.scale.network_shape,
+            plan.bundle.info.digest,
+            plan.job.params.predict.zscore,
+        )
+
+    def make(self, done: Outcomes, progress: Progress) -> GreyScale:
+        """Find the numbers; reads a sample of the scan, unless they are given."""
+        plan = self.plan
+        if (given := plan.job.params.predict.zscore) is not None:
+            return GreyScale(offset=given[0], scale=given[1])
+        with progress.stage("grey values", 1, "scans") as stage:
+            view = NetworkView(open_image(plan.image), plan.scale.network_shape)
+            intensity = scan_intensity(view, plan.bundle.info.normalisation)
+            stage.advance()
+        return GreyScale(**intensity._asdict())

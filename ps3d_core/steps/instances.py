@@ -1,0 +1,67 @@
+"""Step: particles on the network grid, from border-core labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ps3d_core.border_core import labels as instances
+from ps3d_core.border_core import plan as instances_plan
+from ps3d_core.border_core.labels import InstanceSummary
+from ps3d_core.border_core.output import ensure_output
+from ps3d_core.engine.blocks import Runner
+from ps3d_core.engine.step import Outcomes, Step
+from ps3d_core.plan import SegmentPlan
+from ps3d_core.progress import Progress
+from ps3d_core.steps.border_core import BorderCore
+from ps3d_core.store.location import Location
+
+
+@dataclass(frozen=True)
+class Instances(Step[InstanceSummary]):
+    """One id per particle, uint32: every core grown through the border around it."""
+
+    plan: SegmentPlan
+    border_core: BorderCore
+
+    name, title, found, intermediate = "instances", "instances", InstanceSummary, True
+
+    @property
+    def versions(self) -> tuple[int, ...]:
+        """That of the way from border-core labels to particles."""
+        return (instances_plan.VERSION,)
+
+    @property
+    def inputs(self) -> tuple[Step[Any], ...]:
+        """The border-core labels."""
+        return (self.border_core,)
+
+    @property
+    def parameters(self) -> tuple[Any, ...]:
+        """What is too small for a particle."""
+        return (self.plan.job.params.instances.model_dump(),)
+
+    @property
+    def labels(self) -> Location:
+        """Array of the ids, uint32 on the network grid."""
+        return self.plan.work / f"network-labels-{self.fingerprint[:12]}.zarr"
+
+    @property
+    def outputs(self) -> tuple[Location, ...]:
+        """The ids."""
+        return (self.labels,)
+
+    def make(self, done: Outcomes, progress: Progress) -> InstanceSummary:
+        """Label cores, join them across blocks, grow them, number what is left."""
+        plan = self.plan
+        ensure_output(self.labels, plan.scale.network_shape)
+        return instances.border_core_to_instances(
+            self.border_core.labels,
+            self.labels,
+            plan.work,
+            min_rel_particle_size=plan.job.params.instances.min_rel_particle_size,
+            runner=Runner.of(plan.job.resources),
+            memory_bytes=plan.later_memory_bytes,
+            input_fingerprint=self.border_core.fingerprint,
+            progress=progress,
+        )

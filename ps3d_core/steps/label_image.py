@@ -1,0 +1,90 @@
+"""Step: the label image of the scan, with coarser levels for viewing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ps3d_core.border_core import resample
+from ps3d_core.border_core.resample import Resampled
+from ps3d_core.engine.blocks import Runner
+from ps3d_core.engine.step import Outcomes, Step
+from ps3d_core.plan import SegmentPlan
+from ps3d_core.progress import Progress
+from ps3d_core.steps.instances import Instances
+from ps3d_core.store import ome
+from ps3d_core.store.arrays import ensure_array
+from ps3d_core.store.content import keep_changed, note_content
+from ps3d_core.store.ledger import Ledger
+from ps3d_core.store.location import Location
+from ps3d_core.store.ownership import MARK, zarr_attributes
+
+
+@dataclass(frozen=True)
+class LabelImage(Step[Resampled]):
+    """The particles back on the scan grid, ids 1..N, uint32."""
+
+    plan: SegmentPlan
+    instances: Instances
+
+    name, title, found = "labels", "labels", Resampled
+
+    @property
+    def versions(self) -> tuple[int, ...]:
+        """Those of resampling and of coarser levels."""
+        return (resample.VERSION, ome.PYRAMID_VERSION)
+
+    @property
+    def inputs(self) -> tuple[Step[Any], ...]:
+        """The particles on the network grid."""
+        return (self.instances,)
+
+    @property
+    def parameters(self) -> tuple[Any, ...]:
+        """The grid of the scan, of which the size of a voxel is a part."""
+        return (self.plan.scale.scan_shape, self.plan.spacing)
+
+    @property
+    def outputs(self) -> tuple[Location, ...]:
+        """The image."""
+        return (self.plan.job.result.labels,)
+
+    def make(self, done: Outcomes, progress: Progress) -> Resampled:
+        """Let the voxels of the network grid vote on those of the scan; then halve level by level."""
+        plan, labels = self.plan, self.plan.job.result.labels
+        runner = Runner.of(plan.job.resources)
+        keep_changed(labels, progress.note)
+        self._ensure_image()
+        resampling = resample.plan_resampling(
+            self.instances.labels,
+            labels / "0",
+            plan.work,
+            plan.scale.scan_shape,
+            particles=done.of(Instances).particles,
+            memory_bytes=plan.later_memory_bytes,
+            workers=runner.workers,
+            source_fingerprint=self.instances.fingerprint,
+        )
+        resampled = resample.resample_labels(resampling, runner=runner, progress=progress)
+        ledger = Ledger(plan.work, "pyramid", self.fingerprint)
+        ome.build_pyramid(labels, label=True, runner=runner, progress=progress, ledger=ledger)
+        note_content(labels)
+        return resampled
+
+    def _ensure_image(self) -> None:
+        """Have a label image for this fingerprint, with one level; what another run left there goes."""
+        plan, labels = self.plan, self.plan.job.result.labels
+        attributes = {MARK: {"fingerprint": self.fingerprint}}
+        about: dict[str, Any] = {
+            "spacing": plan.spacing,
+            "name": plan.job.scan,
+            "label": True,
+            "attributes": attributes,
+        }
+        made_for = zarr_attributes(labels).get(MARK)
+        if ome.is_whole(labels) and isinstance(made_for, dict) and made_for.get("fingerprint") == self.fingerprint:
+            ensure_array(labels / "0", plan.scale.scan_shape, "uint32")
+            # Written anew, because coarser levels are made from what it says.
+            ome.write_metadata(labels, [plan.scale.scan_shape], **about)
+        else:
+            ome.create_image(labels, plan.scale.scan_shape, "uint32", overwrite=True, **about)

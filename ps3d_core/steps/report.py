@@ -1,0 +1,79 @@
+"""Step: the report, a page with pictures, size distribution, shapes and the run's own figures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from ps3d_core import __version__
+from ps3d_core.engine.step import Outcomes, Step
+from ps3d_core.geometry.boxes import shape_text
+from ps3d_core.particles import report
+from ps3d_core.plan import SegmentPlan
+from ps3d_core.progress import Progress
+from ps3d_core.steps.table import ParticleTable
+from ps3d_core.store.location import Location
+
+
+class Reported(BaseModel):
+    """Where the report lies."""
+
+    model_config = ConfigDict(frozen=True)
+
+    report: str
+
+
+@dataclass(frozen=True)
+class ReportPage(Step[Reported]):
+    """One HTML file that shows itself in any browser, without others."""
+
+    plan: SegmentPlan
+    table: ParticleTable
+
+    name, title, found = "report", "report", Reported
+
+    @property
+    def versions(self) -> tuple[int, ...]:
+        """That of the report."""
+        return (report.VERSION,)
+
+    @property
+    def inputs(self) -> tuple[Step[Any], ...]:
+        """The table."""
+        return (self.table,)
+
+    @property
+    def parameters(self) -> tuple[Any, ...]:
+        """What the user said of the particles' size, which is shown."""
+        return (self.plan.info.particle_size,)
+
+    @property
+    def outputs(self) -> tuple[Location, ...]:
+        """The page."""
+        return (self.plan.job.result.report,)
+
+    def make(self, done: Outcomes, progress: Progress) -> Reported:
+        """Draw and write the page."""
+        plan, result = self.plan, self.plan.job.result
+        with progress.stage("report", 1, "pages") as stage:
+            report.write_report(
+                result.report,
+                title=plan.job.scan,
+                labels=result.labels,
+                image=plan.image,
+                table=result.table_parquet,
+                spacing=plan.info.spacing,
+                facts={
+                    "Model": plan.bundle.info.name,
+                    "Software": f"ps3d {__version__}",
+                    "Scan grid, voxels (z, y, x)": shape_text(plan.scale.scan_shape),
+                    "Network grid, voxels (z, y, x)": shape_text(plan.scale.network_shape),
+                    "Zoom": f"{plan.scale.zoom:.3f}",
+                    "Stated particle size, mm": plan.info.particle_size,
+                    "Parameters": plan.job.params.model_dump(mode="json", exclude_none=True),
+                },
+            )
+            stage.advance()
+        return Reported(report=str(result.report))

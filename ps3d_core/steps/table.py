@@ -1,0 +1,61 @@
+"""Step: the particle table, one row per particle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ps3d_core.engine.blocks import Runner
+from ps3d_core.engine.step import Outcomes, Step
+from ps3d_core.particles import measure, table
+from ps3d_core.particles.measure import ParticleSummary
+from ps3d_core.plan import SegmentPlan
+from ps3d_core.progress import Progress
+from ps3d_core.steps.label_image import LabelImage
+from ps3d_core.store.location import Location
+
+
+@dataclass(frozen=True)
+class ParticleTable(Step[ParticleSummary]):
+    """Every particle measured; as Parquet and as CSV."""
+
+    plan: SegmentPlan
+    label_image: LabelImage
+
+    name, title, found = "particles", "measure", ParticleSummary
+
+    @property
+    def versions(self) -> tuple[int, ...]:
+        """Those of what is measured and of how it is written."""
+        return (measure.VERSION, table.VERSION)
+
+    @property
+    def inputs(self) -> tuple[Step[Any], ...]:
+        """The label image."""
+        return (self.label_image,)
+
+    @property
+    def parameters(self) -> tuple[Any, ...]:
+        """None beside what decides the label image."""
+        return ()
+
+    @property
+    def outputs(self) -> tuple[Location, ...]:
+        """Both files."""
+        return (self.plan.job.result.table_parquet, self.plan.job.result.table_csv)
+
+    def make(self, done: Outcomes, progress: Progress) -> ParticleSummary:
+        """Sum over the voxels of every particle block by block, and merge the sums."""
+        plan = self.plan
+        return measure.measure_particles(
+            plan.job.result.labels,
+            plan.job.result.root,
+            image=plan.image,
+            spacing=plan.info.spacing,
+            n_particles=done.of(LabelImage).particles,
+            work=plan.work,
+            runner=Runner.of(plan.job.resources),
+            memory_bytes=plan.later_memory_bytes,
+            identity=self.fingerprint,
+            progress=progress,
+        )
