@@ -15,6 +15,7 @@ from base64 import b64encode
 from functools import cache
 from shlex import quote
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote as percent
 
 from ps3d_core.store.location import Location
 
@@ -22,7 +23,13 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 LONGEST = 300
-_SPECIAL = re.compile(r"([\\`*\[\]<>!|~&])|^([#+=-])|((?<=http)|(?<=https)|(?<=ftp)):", re.IGNORECASE)
+_SPECIAL = re.compile(
+    r"[\\`*\[\]<>!|~&]"
+    r"|(?<![^\W_])_|_(?![^\W_])"  # between letters it is no emphasis
+    r"|^[#+=-]|(?:(?<=http)|(?<=https)|(?<=ftp)):|(?<=www)\.",
+    re.IGNORECASE,
+)
+_NUMBERED = re.compile(r"^(\d+)([.)])(?=\s|$)")
 
 
 def rendered(template: str, **values: Any) -> str:
@@ -37,7 +44,7 @@ def rendered(template: str, **values: Any) -> str:
 
 def escaped(text: str) -> str:
     """`text` on one line in running markdown or a cell: every character stands for itself."""
-    return _SPECIAL.sub(lambda found: f"\\{found[0]}", _one_line(text))
+    return _NUMBERED.sub(r"\1\\\2", _SPECIAL.sub(r"\\\g<0>", _one_line(text)))
 
 
 def code(text: str) -> str:
@@ -51,7 +58,8 @@ def place(location: Location) -> str:
     """Where something lies, as markdown: a link where a browser can follow one."""
     text = str(location)
     if location.scheme in ("http", "https"):
-        return f"[{escaped(location.name)}](<{text.replace('<', '%3C').replace('>', '%3E')}>)"
+        target = "".join(c if c.isprintable() and c not in "<>\\" else percent(c) for c in text)
+        return f"[{escaped(location.name)}](<{target}>)"
     return code(text)
 
 

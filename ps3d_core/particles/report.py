@@ -15,7 +15,7 @@ import numpy as np
 from ps3d_core.geometry.boxes import Shape, shape_text
 from ps3d_core.particles import report_sections as sections
 from ps3d_core.particles.overlay import MAX_SIDE, Picture, overlay_pictures
-from ps3d_core.particles.report_sections import Sample
+from ps3d_core.particles.report_sections import Figures, Sample
 from ps3d_core.particles.rounding import significant
 from ps3d_core.particles.table import read_columns
 from ps3d_core.particles.templating import rendered
@@ -71,16 +71,20 @@ def write_report(
 
 def render(sample: Sample, pictures: Sequence[Picture], title: str, facts: Mapping[str, Any]) -> str:
     """The whole page as HTML."""
-    return rendered(
-        "report.html.jinja",
-        title=title,
-        shape=shape_text(sample.shape),
-        spacing=sample.spacing,
-        edges=" x ".join(significant(n * sample.spacing) for n in sample.shape),
-        slices=sections.slices(pictures, sample.spacing),
-        found=sections.found(sample) if len(sample.voxels) else None,
-        facts=list(fact_lines(facts)),
-    )
+    return rendered("report.html.jinja", **page_figures(sample, pictures, title, facts))
+
+
+def page_figures(sample: Sample, pictures: Sequence[Picture], title: str, facts: Mapping[str, Any]) -> Figures:
+    """Everything that the page's template shows."""
+    return {
+        "title": title,
+        "shape": shape_text(sample.shape),
+        "spacing": sample.spacing,
+        "edges": " x ".join(significant(n * sample.spacing) for n in sample.shape),
+        "slices": sections.slices(pictures, sample.spacing),
+        "found": sections.found(sample) if len(sample.voxels) else None,
+        "facts": list(fact_lines(facts)),
+    }
 
 
 def fact_lines(facts: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
