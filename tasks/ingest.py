@@ -11,7 +11,7 @@ from ps3d_core.scan import ingest as core
 from ps3d_core.scan.ingest import IngestSummary
 from ps3d_core.store.layout import Dataset
 from tasks.keys import artifact_key
-from tasks.markdown import escaped
+from tasks.markdown import escaped, rendered
 from tasks.progress import run_progress
 from tasks.transient import RETRIES, RETRY_DELAYS_SECONDS, retry_condition
 
@@ -49,9 +49,8 @@ def ingest(
         progress=run_progress(name),
     )
     shown = summary.model_dump() | {"shape": shape_text(summary.shape), "seconds": round(summary.seconds, 1)}
-    rows = "\n".join(f"| {key} | {escaped(str(value))} |" for key, value in shown.items())
     create_markdown_artifact(
-        f"| | |\n|---|---|\n{rows}",
+        rendered("ingested.md.jinja", rows=shown.items()),
         key=artifact_key(name, "scan"),
         description=f"{escaped(name)}: the scan as ingested",
     )

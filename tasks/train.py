@@ -16,9 +16,9 @@ from ps3d_core.training.nnunet.crossvalidation import Row
 from ps3d_core.training.nnunet.packing import Trained
 from ps3d_core.training.nnunet.plan import Fold, Planned, TrainJob, TrainPlan
 from ps3d_core.training.nnunet.run import Curve
-from tasks.artifacts import place, show_plan
+from tasks.artifacts import show_plan
 from tasks.keys import artifact_key
-from tasks.markdown import escaped
+from tasks.markdown import escaped, rendered
 from tasks.progress import run_progress
 from tasks.step import step
 
@@ -79,7 +79,7 @@ def publish(plan: TrainPlan, planned: Planned, packed: Bundle, curves: Sequence[
             description=f"{escaped(plan.name)}: particles of the cases that a fold was not trained on",
         )
     create_markdown_artifact(
-        f"- model: {place(plan.job.bundle)}\n\nHow to use it:\n\n    ps3d segment DATA RESULTS --model {result.bundle}",
+        rendered("model.md.jinja", bundle=plan.job.bundle, published=result.bundle),
         key=artifact_key(name, "model"),
         description=f"{escaped(plan.name)}: model",
     )

@@ -15,7 +15,6 @@ import numpy.typing as npt
 
 from ps3d_core.geometry.boxes import Shape
 from ps3d_core.particles import report_sections as sections
-from ps3d_core.particles.charts import line_chart
 from ps3d_core.particles.distribution import size_distribution
 from ps3d_core.particles.overlay import Picture, overlay_pictures
 from ps3d_core.particles.report_sections import Sample
@@ -27,11 +26,6 @@ MAX_SIDE: Final = 400
 """Longest side of a picture's grey values in pixels."""
 
 _QUALITY: Final = 80
-# Readable on white and on black: whoever shows the curve decides on the background.
-_STYLE: Final = (
-    "<style>svg{font:12px sans-serif}.grid{stroke:#8884}.axis{stroke:#888}.tick,.name{fill:#888}"
-    ".line{fill:none;stroke-width:2.5}.s0{stroke:#3b8eea}.s1{stroke:#d9730d}.marker{fill:#3b8eea}</style>"
-)
 
 
 def sample_of(labels: Location, table: Location, spacing: float) -> Sample:
@@ -54,13 +48,7 @@ def pictures(labels: Location, image: Location | None, max_side: int = MAX_SIDE)
 
 def size_curve(sample: Sample) -> str:
     """Cumulative size distribution by volume and by number as an SVG file."""
-    chart = line_chart(
-        sections.size_curves(sample),
-        x_label="equivalent diameter, mm",
-        y_label="finer than this size",
-        alt="Cumulative size distribution",
-    )
-    return chart.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1).replace(">", f">{_STYLE}", 1)
+    return sections.size_chart(sample, standalone=True)
 
 
 def size_rows(sample: Sample) -> list[dict[str, Any]]:

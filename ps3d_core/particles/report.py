@@ -1,16 +1,13 @@
 """report.html: what was found, on one page that needs no other file, no network and no script.
 
 The page is read by people who never saw the code, so every figure says what it means. Names and parameters come from
-outside; everything that is put into the page is escaped, and the page forbids itself any script. Columns of the
-table are read one at a time, which keeps memory small for millions of particles.
+outside; the template escapes everything that is put into the page, and the page forbids itself any script. Columns of
+the table are read one at a time, which keeps memory small for millions of particles.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from html import escape
-from importlib.resources import files
-from string import Template
 from typing import Any, Final, cast
 
 import numpy as np
@@ -18,9 +15,10 @@ import numpy as np
 from ps3d_core.geometry.boxes import Shape, shape_text
 from ps3d_core.particles import report_sections as sections
 from ps3d_core.particles.overlay import MAX_SIDE, Picture, overlay_pictures
-from ps3d_core.particles.report_sections import Sample
+from ps3d_core.particles.report_sections import Figures, Sample
 from ps3d_core.particles.rounding import significant
 from ps3d_core.particles.table import read_columns
+from ps3d_core.particles.templating import rendered
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import open_image
 from ps3d_core.store.publishing import publish_text
@@ -73,27 +71,24 @@ def write_report(
 
 def render(sample: Sample, pictures: Sequence[Picture], title: str, facts: Mapping[str, Any]) -> str:
     """The whole page as HTML."""
-    length = " x ".join(significant(n * sample.spacing) for n in sample.shape)
-    subtitle = f"Scan of {shape_text(sample.shape)} voxels (z, y, x) of {significant(sample.spacing)} mm: {length} mm."
-    seen = sections.pictures(pictures, sample.spacing)
-    if len(sample.voxels):
-        body = [
-            sections.tiles(sample),
-            sections.border_note(sample),
-            seen,
-            sections.sizes(sample),
-            sections.shapes(sample),
-            sections.largest(sample),
-        ]
-    else:
-        body = ['<p class="note">No particle was found in this scan.</p>', seen]
-    body += [_facts(facts), _meaning()]
-    template = Template((files(__package__) / "report_template.html").read_text("utf-8"))
-    return template.substitute(title=escape(title), subtitle=escape(subtitle), body="\n".join(body))
+    return rendered("report.html.jinja", **page_figures(sample, pictures, title, facts))
+
+
+def page_figures(sample: Sample, pictures: Sequence[Picture], title: str, facts: Mapping[str, Any]) -> Figures:
+    """Everything that the page's template shows."""
+    return {
+        "title": title,
+        "shape": shape_text(sample.shape),
+        "spacing": sample.spacing,
+        "edges": " x ".join(significant(n * sample.spacing) for n in sample.shape),
+        "slices": sections.slices(pictures, sample.spacing),
+        "found": sections.found(sample) if len(sample.voxels) else None,
+        "facts": list(fact_lines(facts)),
+    }
 
 
 def fact_lines(facts: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
-    """Nested facts as (name, value) lines of text, not yet escaped: {"a": {"b": 1}} is ("a / b", "1")."""
+    """Nested facts as (name, value) lines of text: {"a": {"b": 1}} is ("a / b", "1")."""
     for key, value in facts.items():
         name = f"{above} / {key}" if above else str(key)
         if isinstance(value, Mapping):
@@ -102,28 +97,6 @@ def fact_lines(facts: Mapping[str, Any], above: str = "") -> Iterator[tuple[str,
             yield name, ", ".join(_plain(item) for item in value)
         else:
             yield name, _plain(value)
-
-
-def _facts(facts: Mapping[str, Any]) -> str:
-    rows = "".join(f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in fact_lines(facts))
-    if not rows:
-        return ""
-    return f'<section><h2>How it was made</h2><table class="facts">{rows}</table></section>'
-
-
-def _meaning() -> str:
-    terms = {
-        "Particle": "All voxels that carry one number in the label image; one row of particles.csv and "
-        "particles.parquet.",
-        "Equivalent diameter": "Diameter of the ball that has the particle's volume. All sizes on this page are "
-        "equivalent diameters.",
-        "Principal axes": "Axes of the ellipsoid with the same volume distribution (second moments) as the particle.",
-        "Surface area": "Estimated by Crofton's formula from 13 directions; within a few percent, uncertain for "
-        "particles of few voxels.",
-        "Position": "Distance in mm from the centre of the scan's first voxel.",
-    }
-    text = "".join(f"<dt>{term}</dt><dd>{words}</dd>" for term, words in terms.items())
-    return f"<section><details><summary>What the words mean</summary><dl>{text}</dl></details></section>"
 
 
 def _plain(value: Any) -> str:

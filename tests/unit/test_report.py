@@ -1,17 +1,25 @@
 """The page: complete, self-contained, small, and nothing from outside gets into its markup."""
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
+import jinja2
 import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from labelled import stored, voronoi
+from markupsafe import Markup
 
+from ps3d_core.particles import preview
 from ps3d_core.particles.charts import Series, histogram, line_chart, log_ticks, nice_ceiling
 from ps3d_core.particles.measure import measure_particles
-from ps3d_core.particles.report import MAX_BYTES, fact_lines, write_report
+from ps3d_core.particles.overlay import Picture, overlay_pictures
+from ps3d_core.particles.report import MAX_BYTES, fact_lines, page_figures, write_report
 from ps3d_core.particles.report_sections import MAX_HEIGHT
 from ps3d_core.particles.rounding import round_length, significant
+from ps3d_core.particles.templating import rendered
 from ps3d_core.store.location import Location
 
 HOSTILE = [
@@ -19,11 +27,14 @@ HOSTILE = [
     '"><img src=x onerror=alert(1)>',
     "</title><svg/onload=alert(1)>",
     "' onmouseover='alert(1)",
-    "${body} $title {subtitle} %s",
+    "{{ 7 * 7 }} {% raw %} {# %s",
+    "# _x_ **b** [a](http://e/) `c` | d",
     "&lt;b&gt; &amp;",
     "name\x00with\nodd\tcharacters \u202e",
 ]
 VOID = {"meta", "img", "input", "br"}
+PIECES = st.sampled_from([*HOSTILE, "</", ">", "<!--", "]]>", "'", '"', "&"]) | st.text(min_size=1, max_size=5)
+TEXTS = st.lists(PIECES, min_size=1).map("".join)
 
 
 class Page(HTMLParser):
@@ -131,6 +142,63 @@ def test_nothing_from_outside_becomes_markup(place, hostile):
     assert page.tags == plain.tags
     assert [name for name, _ in page.attributes] == [name for name, _ in plain.attributes]
     assert sum(hostile in text for text in page.text) >= 3
+
+
+@pytest.fixture(scope="module")
+def figures(place):
+    sample = preview.sample_of(place / "labels.zarr", place / "particles.parquet", 0.01)
+    pictures = overlay_pictures(place / "labels.zarr", place / "image.zarr")
+    found = page_figures(sample, pictures, "ore", {"a": {"b": "c"}, "d": ["e"]})
+    return lambda: found  # Hypothesis would print them
+
+
+def put(text, figures):
+    """Figures of a template with `text` for every text in them; what is a number, or made by a template, stays."""
+    match figures:
+        case Markup():
+            return figures
+        case str():
+            return text
+        case dict():
+            return {key: put(text, value) for key, value in figures.items()}
+        case list() | tuple():
+            return [put(text, value) for value in figures]
+        case Picture():
+            return replace(figures, axis=text)
+        case _:
+            return figures.model_copy(update={"weighting": text}) if hasattr(figures, "weighting") else figures
+
+
+@given(TEXTS)
+@example("<script>alert(1)</script>")
+def test_no_value_of_the_page_becomes_markup(figures, text):
+    plain = Page(rendered("report.html.jinja", **figures()))
+    page = Page(rendered("report.html.jinja", **put(text, figures())))
+    assert page.tags == plain.tags
+    assert [name for name, _ in page.attributes] == [name for name, _ in plain.attributes]
+    assert sum(text in shown for shown in page.text) >= 10
+    assert sum(text in value for _, value in page.attributes if value) >= 9
+
+
+@given(TEXTS, st.booleans())
+def test_no_value_of_a_chart_becomes_markup(text, standalone):
+    def chart(word):
+        curve = Series(word, np.array([1.0, 2.0]), np.array([0.2, 0.9]), [(1.5, 0.5, word)])
+        labels = {"x_label": word, "alt": word}
+        return Page(
+            line_chart([curve], y_label=word, standalone=standalone, **labels)
+            + histogram(np.array([0, 3, 1]), np.linspace(0, 1, 4), **labels)
+        )
+
+    page, plain = chart(text), chart("plain")
+    assert page.tags == plain.tags
+    assert "".join(page.text) == "".join(plain.text).replace("plain", text)
+    assert page.attributes == [(name, value.replace("plain", text)) for name, value in plain.attributes]
+
+
+def test_a_value_that_is_missing_is_no_blank(figures):
+    with pytest.raises(jinja2.UndefinedError, match="spacing"):
+        rendered("report.html.jinja", **{name: value for name, value in figures().items() if name != "spacing"})
 
 
 def test_without_an_image(place):

@@ -1,0 +1,43 @@
+"""HTML and SVG out of the files in templates/: modules work out what is shown, templates say how it looks.
+
+Text from outside is escaped by the templates, whatever it is; what a template made, like a chart, is not escaped again.
+Jinja is imported with the first template, so that who makes no page does not wait for it.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from ps3d_core.particles.rounding import significant
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+    from markupsafe import Markup
+
+
+def rendered(template: str, **values: Any) -> Markup:
+    """Fill a file of templates/ with `values`; all text among them is escaped, unless it is Markup.
+
+    Raises:
+        jinja2.UndefinedError: the template names a value that is not there.
+
+    """
+    from markupsafe import Markup
+
+    return Markup(_environment().get_template(template).render(values))  # noqa: S704  (what autoescape made)
+
+
+@cache
+def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader(str(__package__)),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"significant": significant, "px": "{:.1f}".format, "thousands": "{:,}".format}
+    return environment
