@@ -229,14 +229,20 @@ def _model(model: type[BaseModel], rank: int = 3) -> str:
 
 def _fields(model: type[BaseModel]) -> str:
     rows = [
-        f"| `{name}` | {_cell(_type_text(field.annotation))} | {_default(field)} | {_cell(_meaning(field))} |"
+        (name, _type_text(field.annotation), _default(field), _meaning(field))
         for name, field in model.model_fields.items()
     ]
     rows += [
-        f"| `{name}` | {_cell(_type_text(field.return_type))} | | {_cell(inspect.getdoc(field.wrapped_property))} |"
+        (name, _type_text(field.return_type), "", inspect.getdoc(field.wrapped_property) or "")
         for name, field in model.model_computed_fields.items()
     ]
-    return "| name | type | default | |\n|---|---|---|---|\n" + "\n".join(rows) + "\n"
+    with_defaults = any(default for _, _, default, _ in rows)
+    head = "| name | type | default | |\n|---|---|---|---|" if with_defaults else "| name | type | |\n|---|---|---|"
+    lines = [
+        f"| `{name}` | {_cell(kind)} |{f' {default} |' if with_defaults else ''} {_cell(meaning)} |"
+        for name, kind, default, meaning in rows
+    ]
+    return "\n".join([head, *lines]) + "\n"
 
 
 def _default(field: FieldInfo) -> str:
