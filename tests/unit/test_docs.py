@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import shlex
+import tomllib
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -13,7 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import yaml
+from packaging.specifiers import SpecifierSet
 
+import ps3d_core
 from docs.build import gather
 from docs.generate import PAGES as GENERATED
 from docs.generate import ps3d_parsers, reference_parsers
@@ -202,3 +205,33 @@ def test_generated_pages_say_what_the_code_says() -> None:
         assert not [
             flag for flag in parser._option_string_actions if flag not in chapter and flag not in ("-h", "--help")
         ]
+
+
+def test_what_is_cited_is_this_release() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == ps3d_core.__version__
+    assert [person["name"] for person in citation["authors"]] == ["The ps3d authors"]
+    (paper,) = citation["references"]
+    assert (paper["journal"], paper["volume"], paper["start"]) == ("Powder Technology", 434, 119286)
+
+
+@pytest.mark.parametrize(
+    "form", sorted((ROOT / ".github/ISSUE_TEMPLATE").glob("[!c]*.yml")), ids=lambda form: form.stem
+)
+def test_forms_ask_each_thing_once(form: Path) -> None:
+    content = yaml.safe_load(form.read_text())
+    assert {"name", "description", "body"} <= content.keys()
+    asked = [part for part in content["body"] if part["type"] != "markdown"]
+    assert len({part["id"] for part in asked}) == len(asked)
+    assert all(part["attributes"]["label"] for part in asked)
+    assert all(part["attributes"]["options"] for part in asked if part["type"] in ("dropdown", "checkboxes"))
+
+
+def test_the_workflow_runs_what_a_merge_asks_for() -> None:
+    jobs = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"]
+    commands = {name: [step["run"] for step in job["steps"] if "run" in step] for name, job in jobs.items()}
+    assert commands == {"test": [".ci/run"], "docs": ["make docs"]}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert all(
+        SpecifierSet(project["requires-python"]).contains(each) for each in jobs["test"]["strategy"]["matrix"]["python"]
+    )
