@@ -5,6 +5,7 @@ VENV    := .venv
 BIN     := $(VENV)/bin
 RUN     := $(VENV)/.ready
 DEV     := $(VENV)/.ready-dev
+DOCS    := $(VENV)/.ready-docs
 INSTALL := PYTHONWARNINGS=ignore $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet --no-compile --constraint constraints.txt
 
 # A file's tests stay in one process and share its servers; the order, alphabetical, has the long ones first. They start
@@ -12,7 +13,7 @@ INSTALL := PYTHONWARNINGS=ignore $(BIN)/python -m pip --disable-pip-version-chec
 PYTEST  := PYTHONDONTWRITEBYTECODE= PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test soak lint format types lock bench clean
+.PHONY: help setup demo test soak lint format types docs lock bench clean
 
 help: ## this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -39,6 +40,10 @@ format: $(DEV) ## mend what lint finds, where that is mechanical
 types: $(DEV) ## strict type check
 	@$(BIN)/mypy
 
+docs: $(DOCS) ## the documentation as a site, in site/
+	@$(BIN)/python -m docs.build
+	@echo "open site/index.html, or with search: $(BIN)/python -m http.server --bind 127.0.0.1 --directory site"
+
 bench: $(DEV) ## benchmarks: ratios against a peer measured in the same run
 	@for script in tests/benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
 
@@ -51,8 +56,8 @@ lock: $(DEV) ## resolve pyproject.toml into constraints.txt; UPGRADE=1 takes new
 	@sed -i.bak -E -e 's/^([a-z0-9._-]+==[^ +]+)\+[^ ]+/\1/' -e '/^(nvidia-|cuda-|triton==)/d' constraints.txt
 	@rm -f constraints.txt.bak
 
-clean: ## remove the environment, caches and demo results
-	rm -rf $(VENV) demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+clean: ## remove the environment, caches, the site and demo results
+	rm -rf $(VENV) demo site build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(RUN): pyproject.toml constraints.txt
@@ -70,4 +75,8 @@ $(DEV): $(RUN)
 	@$(INSTALL) --no-build-isolation --editable '.[dask,train,test,dev]'
 	@# Of 2010, needed by nothing; it hides Python's own from programs that put site-packages first, as uvicorn can.
 	@rm -f $(VENV)/lib/python*/site-packages/argparse.py
+	@touch $@
+
+$(DOCS): $(RUN)
+	@$(INSTALL) --no-build-isolation --editable '.[docs]'
 	@touch $@

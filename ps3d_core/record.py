@@ -31,17 +31,21 @@ class RunRecord(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    scan: str
-    fingerprint: str
-    finished: str
-    software: dict[str, str]
-    input: dict[str, Any]
-    model: dict[str, Any]
-    parameters: SegmentParams
-    grids: dict[str, Any]
-    counts: dict[str, Any]
-    seconds: dict[str, float]
-    results: dict[str, str]
+    scan: str = Field(description="name of the scan")
+    fingerprint: str = Field(description="digest of everything that decides the result")
+    finished: str = Field(description="when, UTC")
+    software: dict[str, str] = Field(
+        description="release of ps3d, versions of Python, of the libraries that compute, and of the system"
+    )
+    input: dict[str, Any] = Field(
+        description="the scan: place, what identifies its content, shape, type, spacing and particle size (mm)"
+    )
+    model: dict[str, Any] = Field(description="where it came from, its name and digest")
+    parameters: SegmentParams = Field(description="everything that was chosen")
+    grids: dict[str, Any] = Field(description="zoom, shape of the network grid, target diameter (voxels), patch")
+    counts: dict[str, Any] = Field(description="particles, and what is known of them together")
+    seconds: dict[str, float] = Field(description="time of each stage")
+    results: dict[str, str] = Field(description="files of the result, by the names that parts has for them")
     parts: dict[str, Digest] = Field(default={}, description="what the results are, by the same names")
     stages: dict[str, dict[str, Any]] = Field(default={}, description="what each step found")
 

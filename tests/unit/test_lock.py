@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
@@ -17,15 +17,18 @@ ROOT = Path(__file__).parents[2]
 # Installs the others, is needed by none of them.
 INSTALLER = "pip"
 
+# Extras that make setup does not install, with all that only they need.
+ON_DEMAND = {"docs"}
+
 # Builds of torch with CUDA bring these and pin them themselves; builds without do not know them.
 OF_TORCH = re.compile(r"nvidia-.*|cuda-.*|triton|pytorch-triton.*")
 
 
-def requirements() -> list[Requirement]:
-    """What pyproject.toml asks for, all extras included."""
+def requirements(without: Collection[str] = ()) -> list[Requirement]:
+    """What pyproject.toml asks for, all extras but those `without` included."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    texts = [*project["dependencies"], *(text for extra in project["optional-dependencies"].values() for text in extra)]
-    return [Requirement(text) for text in texts]
+    extras = [texts for name, texts in project["optional-dependencies"].items() if name not in without]
+    return [Requirement(text) for texts in (project["dependencies"], *extras) for text in texts]
 
 
 def pins() -> dict[str, Version]:
@@ -43,7 +46,7 @@ def pins() -> dict[str, Version]:
 def installed() -> Iterator[tuple[str, Version]]:
     """Every installed distribution that ps3d needs, directly or not."""
     seen: set[tuple[str, str]] = set()
-    waiting = [(requirement, "") for requirement in requirements()]
+    waiting = [(requirement, "") for requirement in requirements(without=ON_DEMAND)]
     while waiting:
         requirement, extra = waiting.pop()
         if requirement.marker and not requirement.marker.evaluate({"extra": extra}):
