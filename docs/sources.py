@@ -23,6 +23,7 @@ DOCS: Final = "docs/"
 PAGES: Final = {
     "ps3d_core/scan/README.md": "rooms/scan.md",
     "ps3d_core/store/README.md": "rooms/store.md",
+    "ps3d_core/engine/README.md": "rooms/engine.md",
     "ps3d_core/inference/README.md": "rooms/inference.md",
     "ps3d_core/border_core/README.md": "rooms/border_core.md",
     "ps3d_core/particles/README.md": "rooms/particles.md",
