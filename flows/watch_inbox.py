@@ -30,6 +30,7 @@ from ps3d_core.inbox.layout import Inbox
 from ps3d_core.inbox.looking import Descriptions, Look
 from ps3d_core.inbox.process import InboxJob, settled
 from ps3d_core.invalid import first_problem
+from ps3d_core.memory import release_memory
 from ps3d_core.params import InboxParams
 from ps3d_core.printable import printable, without_keys
 from ps3d_core.store.location import Location
@@ -123,6 +124,7 @@ def keep_watching(watcher: Watcher, every: float, say: Say) -> None:
             if trouble is not None:
                 say("looking again")
             trouble = None
+            release_memory()  # a look takes some, and most find nothing
         except (Ps3dError, OSError) as error:
             if (text := str(error)) != trouble:
                 say(f"{text}; trying again every {every:g} s")
