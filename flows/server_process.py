@@ -21,9 +21,11 @@ from typing import Any
 from flows.locks import exclusive_if_free
 from flows.server_door import Door
 from flows.server_settings import api_url, ui_url
+from ps3d_core.memory import release_memory
 
 LOOK_EVERY_SECONDS = 0.25
 SHUTDOWN_SECONDS = 15.0
+TIDY_EVERY_SECONDS = 60.0
 
 
 def main(folder: Path, port: int) -> None:
@@ -91,8 +93,12 @@ async def _make_database() -> None:
 
 
 def _leave_when_unused(folder: Path) -> None:
+    tidied = time.monotonic()
     while True:
         time.sleep(LOOK_EVERY_SECONDS)
+        if time.monotonic() - tidied > TIDY_EVERY_SECONDS:
+            release_memory()
+            tidied = time.monotonic()
         try:
             # Holding the gate until the process has ended makes a newcomer wait and then start a server of its own.
             with exclusive_if_free(folder / "gate.lock") as gate_is_ours:

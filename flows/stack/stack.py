@@ -40,6 +40,7 @@ from flows.stack.state import Service, StackState, heartbeat_file, running_stack
 from flows.stack.watcher import watcher
 from flows.stack.workers import await_online, client_environment, has_gpu, temporary_folder, worker, worker_name
 from ps3d_core.errors import InputError, Ps3dError
+from ps3d_core.memory import release_memory
 
 POOL_CPU, POOL_GPU = "cpu", "gpu"
 SETTLE_EVERY_SECONDS = 60.0
@@ -110,6 +111,7 @@ class Stack:
 
     def keep(self) -> None:
         """Look after all parts until interrupted."""
+        release_memory()  # of the start
         while True:
             self.watch()
             time.sleep(LOOK_EVERY_SECONDS)
