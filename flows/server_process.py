@@ -15,6 +15,8 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from datetime import timedelta
+from functools import partialmethod
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,7 @@ def main(folder: Path, port: int) -> None:
         (folder / "server.json").write_text(json.dumps(address))
         os.chdir(folder)  # a prefect.toml or .env of the user's folder is not for this server
         _put_door(folder)
+        _slow_down_docket()
         if not (folder / "memo_store.toml").exists():  # Prefect's note that its database is filled
             _make_database_aside()
         threading.Thread(target=_leave_when_unused, args=(folder,), daemon=True).start()
@@ -59,6 +62,17 @@ def _put_door(folder: Path) -> None:
         return Door(create(*args, **options), str(pages.api_url))
 
     server.create_app = create_with_door  # type: ignore[assignment]  # all that is asked of it is to be ASGI
+
+
+def _slow_down_docket() -> None:
+    """Let the queue of the server's own services look for work once a second, not four times.
+
+    It has no setting of Prefect's. They are due every half minute or less often, see `server_pace`.
+    """
+    from docket import Worker
+
+    seldom = {"minimum_check_interval": timedelta(seconds=1), "scheduling_resolution": timedelta(seconds=1)}
+    Worker.__init__ = partialmethod(Worker.__init__, **seldom)  # type: ignore[method-assign, assignment]
 
 
 def _make_database_aside() -> None:

@@ -47,6 +47,7 @@ def main() -> None:
     parser.add_argument("--damages", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--store", choices=("folder", "s3"), default="folder")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="do no further damage after so long")
     parser.add_argument("--only", type=int, help="number of a single damage to repeat")
     parser.add_argument("--place", help=argparse.SUPPRESS)
     parser.add_argument("--deadly", type=int, help=argparse.SUPPRESS)
@@ -57,7 +58,7 @@ def main() -> None:
         return
     with _store(args.store) as place:
         numbers = range(args.damages) if args.only is None else [args.only]
-        counts = Campaign(place, args.seed).run(numbers)
+        counts = Campaign(place, args.seed).run(numbers, 60 * args.minutes)
     for what, count in sorted(counts.items()):
         print(f"{count:6} {what}")
     sys.exit(any(what.startswith((WRONG, RAW)) for what in counts))
@@ -98,11 +99,13 @@ class Campaign:
     def _root(self) -> Location:
         return self._job.result.root
 
-    def run(self, numbers: range | list[int]) -> Counter[str]:
-        """Do the damages with these numbers; how often what came of it, by kind of damage."""
+    def run(self, numbers: range | list[int], seconds: float = float("inf")) -> Counter[str]:
+        """Do the damages with these numbers, as many as the time allows; how often what came of it, by kind."""
         counts: Counter[str] = Counter()
         started = time.perf_counter()
         for number in numbers:
+            if time.perf_counter() - started > seconds:
+                break
             draw = random.Random(f"{self._seed} {number}")
             state = draw.choice(list(self._states))
             files, what, kind = damaged(self._states[state], draw)
@@ -115,7 +118,8 @@ class Campaign:
                 counts[f"{REFUSED}: {type(error).__name__}"] += 1
             if (number + 1) % 100 == 0:
                 print(f"{number + 1} damages, {time.perf_counter() - started:.0f} s", flush=True)
-        print(f"{len(numbers)} damages in {time.perf_counter() - started:.0f} s", flush=True)
+        done = sum(counts[outcome] for outcome in (SAME, REFUSED, WRONG, RAW))
+        print(f"{done} damages in {time.perf_counter() - started:.0f} s", flush=True)
         return counts
 
     def _outcome(self, files: Files) -> tuple[str, BaseException | None]:
