@@ -12,9 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -147,10 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -P -m flows.watch_inbox", description=__doc__.partition("\n")[0])
     parser.add_argument("prefix", nargs="?", help="folder or URL that holds inbox/ (default: what process-inbox says)")
     parser.add_argument("--every", type=float, default=EVERY_SECONDS, metavar="SECONDS")
-    parser.add_argument("--attached", action="store_true", help="end when standard input does")
     args = parser.parse_args(arguments)
-    if args.attached:
-        threading.Thread(target=_end_with_input, daemon=True).start()
     try:
         api = _api()
         given = None if args.prefix is None else watched({"prefix": args.prefix})
@@ -161,11 +156,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with suppress(KeyboardInterrupt):
         keep_watching(Watcher(source, api, _print), args.every, _print)
     return 130
-
-
-def _end_with_input() -> None:
-    os.read(0, 1)  # nothing is ever written there
-    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _api() -> PrefectApi:

@@ -33,14 +33,13 @@ Say = Callable[[str], None]
 
 @dataclass
 class Child:
-    """One program, under a guard of its own unless it ends by itself when its standard input does."""
+    """One program under a guard of its own."""
 
     name: str
     command: Sequence[str]
     environment: Mapping[str, str]
     log: Path
     folder: Path
-    guarded: bool = True
     after_end: Callable[[], object] = lambda: None
     """Called when it has ended by itself, before it is started again."""
     service: Service | None = None
@@ -74,13 +73,9 @@ class Child:
         if self.service is not None and self.service.kind == "heartbeat":
             environment[heartbeat.VARIABLE] = self.service.where
             Path(self.service.where).touch()
-        if self.guarded:
-            command = [sys.executable, "-I", "-S", guard.__file__, self._token, *self.command]
-        else:
-            command, environment[guard.VARIABLE] = list(self.command), self._token
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603
-                command,
+                [sys.executable, "-I", "-S", guard.__file__, self._token, *self.command],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,

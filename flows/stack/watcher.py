@@ -16,10 +16,9 @@ def watcher(environment: Mapping[str, str], folder: Path) -> Child:
     heartbeat = folder / "watcher.heartbeat"
     return Child(
         "inbox watcher",
-        [sys.executable, "-P", "-m", "flows.watch_inbox", "--attached"],
+        [sys.executable, "-P", "-m", "flows.watch_inbox"],
         {**environment, VARIABLE: str(heartbeat)},
         log=folder / "watcher.log",
         folder=folder,
-        guarded=False,
         service=Service("heartbeat", str(heartbeat)),
     )

@@ -53,7 +53,7 @@ def test_records_hold_no_keys() -> None:
         target_particle_size=10.0,
         prediction=SimpleNamespace(patches=SimpleNamespace(patch=(8, 8, 8))),
     )
-    record: Any = make_record(cast(SegmentPlan, plan), {}, {}, {}, {})
+    record: Any = make_record(cast(SegmentPlan, plan), "0", {}, {}, {}, {})
     assert record.model["source"] == "https://***@host.org/model?***"
     assert "pass" not in record.model_dump_json()
     assert "0a1b2c" not in record.model_dump_json()
