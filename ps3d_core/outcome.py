@@ -71,7 +71,7 @@ def begin_run(run: SegmentRun, say: Say = lambda text: None) -> RunRecord | None
     """Withdraw an older record: from here on, what lies in the result folder is not a whole result.
 
     Unless another run has finished this one's work while it waited for its turn: then the record of that one. What the
-    record knows of stages whose results are whole goes to the work folder, so that they are not repeated. Parts that
+    record knows of steps whose results are whole goes to the work folder, so that they are not repeated. Parts that
     are there but not as they were written may be somebody's own work: they are set aside, and `say` is told.
     """
     result = run.plan.job.result

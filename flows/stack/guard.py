@@ -56,10 +56,14 @@ def _status_of(process: int) -> int:
 
 def _stop_when_alone(process: int, ended: threading.Event) -> None:
     os.read(0, 1)  # returns at the end of the pipe only
-    if not ended.is_set():
-        os.kill(process, signal.SIGTERM)
-    if not ended.wait(GRACE_SECONDS):
-        os.kill(process, signal.SIGKILL)
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        if ended.is_set():
+            return
+        try:
+            os.kill(process, number)
+        except ProcessLookupError:  # it has just ended by itself
+            return
+        ended.wait(GRACE_SECONDS)
 
 
 if __name__ == "__main__":

@@ -59,8 +59,8 @@ class Step(ABC, Generic[Found_co]):
 
     @property
     def inputs(self) -> tuple[Step[Any], ...]:
-        """Steps whose outputs or findings decide the outcome."""
-        return ()
+        """Steps whose outputs or findings decide the outcome: those among the fields, in their order."""
+        return tuple(value for value in vars(self).values() if isinstance(value, Step))
 
     @property
     @abstractmethod

@@ -30,11 +30,6 @@ class BorderCore(Step[Predicted]):
         return (predict.VERSION,)
 
     @property
-    def inputs(self) -> tuple[Step[Any], ...]:
-        """The grey values' offset and scale."""
-        return (self.grey_values,)
-
-    @property
     def parameters(self) -> tuple[Any, ...]:
         """Folds of the network and whether it sees mirrored patches."""
         params = self.plan.job.params.predict

@@ -32,11 +32,6 @@ class Instances(Step[InstanceSummary]):
         return (instances_plan.VERSION,)
 
     @property
-    def inputs(self) -> tuple[Step[Any], ...]:
-        """The border-core labels."""
-        return (self.border_core,)
-
-    @property
     def parameters(self) -> tuple[Any, ...]:
         """What is too small for a particle."""
         return (self.plan.job.params.instances.model_dump(),)

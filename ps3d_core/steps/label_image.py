@@ -35,11 +35,6 @@ class LabelImage(Step[Resampled]):
         return (resample.VERSION, ome.PYRAMID_VERSION)
 
     @property
-    def inputs(self) -> tuple[Step[Any], ...]:
-        """The particles on the network grid."""
-        return (self.instances,)
-
-    @property
     def parameters(self) -> tuple[Any, ...]:
         """The grid of the scan, of which the size of a voxel is a part."""
         return (self.plan.scale.scan_shape, self.plan.spacing)

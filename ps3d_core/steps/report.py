@@ -40,11 +40,6 @@ class ReportPage(Step[Reported]):
         return (report.VERSION,)
 
     @property
-    def inputs(self) -> tuple[Step[Any], ...]:
-        """The table."""
-        return (self.table,)
-
-    @property
     def parameters(self) -> tuple[Any, ...]:
         """What the user said of the particles' size, which is shown."""
         return (self.plan.info.particle_size,)

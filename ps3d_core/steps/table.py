@@ -30,11 +30,6 @@ class ParticleTable(Step[ParticleSummary]):
         return (measure.VERSION, table.VERSION)
 
     @property
-    def inputs(self) -> tuple[Step[Any], ...]:
-        """The label image."""
-        return (self.label_image,)
-
-    @property
     def parameters(self) -> tuple[Any, ...]:
         """None beside what decides the label image."""
         return ()
