@@ -75,10 +75,10 @@ class _Writes:
 def _say_when(module: object, name: str, word: str) -> None:
     function = getattr(module, name)
 
-    def said(plan: object, *args: object) -> object:
-        result = function(plan, *args)
+    def said(run: object, *args: object) -> object:
+        result = function(run, *args)
         # One call, so that lines of several threads do not mix.
-        sys.stdout.write(f"{word} {plan.job.scan}\n")  # type: ignore[attr-defined]
+        sys.stdout.write(f"{word} {run.plan.job.scan}\n")  # type: ignore[attr-defined]
         sys.stdout.flush()
         return result
 
