@@ -38,6 +38,8 @@ format: $(DEV) ## mend what lint finds, where that is mechanical
 	@$(BIN)/ruff format .
 
 types: $(DEV) ## strict type check
+	@mkdir -p $(VENV)/source/ps3d_app
+	@for name in flows tasks deployments; do ln -sfn "$(CURDIR)/$$name" $(VENV)/source/ps3d_app/$$name; done
 	@$(BIN)/mypy
 
 docs: $(DOCS) ## the documentation as a site, in site/
@@ -68,15 +70,15 @@ $(RUN): pyproject.toml constraints.txt
 	echo "Installing into $(VENV) with $$($$python --version) (once; one to three minutes) ..."; \
 	$$python -m venv $(VENV)
 	@$(INSTALL) pip setuptools
-	@$(INSTALL) --no-build-isolation --editable .
+	@$(INSTALL) --no-build-isolation --editable '.[predict,stack]'
 	@touch $@
 
 $(DEV): $(RUN)
-	@$(INSTALL) --no-build-isolation --editable '.[dask,train,test,dev]'
+	@$(INSTALL) --no-build-isolation --editable '.[all,test,dev]'
 	@# Of 2010, needed by nothing; it hides Python's own from programs that put site-packages first, as uvicorn can.
 	@rm -f $(VENV)/lib/python*/site-packages/argparse.py
 	@touch $@
 
 $(DOCS): $(RUN)
-	@$(INSTALL) --no-build-isolation --editable '.[docs]'
+	@$(INSTALL) --no-build-isolation --editable '.[predict,stack,docs]'
 	@touch $@

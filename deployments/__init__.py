@@ -1,1 +1,1 @@
-"""prefect.yaml: work pools, queues, deployments and schedules. `flows.stack.bootstrap` brings it to a server."""
+"""prefect.yaml: work pools, queues, deployments and schedules; `flows.service.stack.bootstrap` registers it."""

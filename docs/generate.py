@@ -17,10 +17,10 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 import ps3d_core
-from flows.command_line import parser_of
-from flows.commands import COMMANDS
-from flows.reference import inference, train_preprocess
-from flows.reference.conversions import CONVERSIONS
+from ps3d_app.flows.command.command_line import parser_of
+from ps3d_app.flows.command.commands import COMMANDS
+from ps3d_app.flows.command.reference import inference, train_preprocess
+from ps3d_app.flows.command.reference.conversions import CONVERSIONS
 from ps3d_core import params
 from ps3d_core.particles.table import COLUMNS
 from ps3d_core.record import RunRecord

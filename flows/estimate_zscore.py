@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from prefect import flow
 from prefect.logging import get_run_logger
 
-from flows.at_work import at_work
-from flows.options import form
-from flows.places import place
+from ps3d_app.flows.options import form
+from ps3d_app.flows.places import place
+from ps3d_app.flows.service.at_work import at_work
+from ps3d_app.tasks.zscore import finish_zscore, plan_zscore, read_scan
 from ps3d_core.params import Resources, ZScoreParams
 from ps3d_core.scan.zscore import ZScoreRecord, zscore_claimed
 from ps3d_core.store.layout import Dataset
-from tasks.zscore import finish_zscore, plan_zscore, read_scan
 
 
 @flow(name="estimate-zscore", flow_run_name="z-score {dataset}", on_running=[at_work])

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows.at_work import at_work
-from flows.options import form
-from flows.places import place
+from ps3d_app.flows.options import form
+from ps3d_app.flows.places import place
+from ps3d_app.flows.service.at_work import at_work
+from ps3d_app.tasks.ingest import ingest
 from ps3d_core.scan.ingest import IngestSummary
 from ps3d_core.store.layout import Dataset
-from tasks.ingest import ingest
 
 
 @flow(name="ingest-scan", flow_run_name="ingest {name}", on_running=[at_work])

@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from prefect import flow
 from prefect.logging import get_run_logger
 
-from flows.at_work import at_work
-from flows.options import form
-from flows.places import place
+from ps3d_app.flows.options import form
+from ps3d_app.flows.places import place
+from ps3d_app.flows.service.at_work import at_work
+from ps3d_app.tasks.prepare_training import finish_preparation, plan_preparation, prepare_scan
 from ps3d_core.params import PreparationParams, Resources
 from ps3d_core.store.layout import Dataset
 from ps3d_core.training.preparation import begin_preparation, finished_preparation, preparation_claimed
 from ps3d_core.training.preparation_plan import PreparationJob
 from ps3d_core.training.preparation_record import PreparationRecord
-from tasks.prepare_training import finish_preparation, plan_preparation, prepare_scan
 
 
 @flow(name="prepare-training-data", flow_run_name="training data of {dataset}", on_running=[at_work])

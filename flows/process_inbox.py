@@ -9,17 +9,18 @@ from prefect.logging import get_run_logger
 from prefect.settings import get_current_settings
 from prefect.states import Completed
 
-from flows.at_work import at_work
-from flows.dispatch import dispatch as start_runs
-from flows.options import form
-from flows.prefect_api import PrefectApi
-from flows.process_scan import job_of, processed
+from ps3d_app.flows.options import form
+from ps3d_app.flows.process_scan import job_of, processed
+from ps3d_app.flows.service.at_work import at_work
+from ps3d_app.flows.service.dispatch import dispatch as start_runs
+from ps3d_app.flows.service.prefect_api import PrefectApi
+from ps3d_app.tasks.inbox import look_into, show_poll
 from ps3d_core.inbox.claim import Claim, claimed
 from ps3d_core.inbox.looking import Look
 from ps3d_core.inbox.process import InboxJob, Poll, settled
-from ps3d_core.params import BUNDLED, InboxParams, Resources, SegmentParams
+from ps3d_core.network import BUNDLED
+from ps3d_core.params import InboxParams, Resources, SegmentParams
 from ps3d_core.record import RunRecord
-from tasks.inbox import look_into, show_poll
 
 IDLE = "Idle"
 """The state of a run that found nothing to do."""

@@ -20,10 +20,11 @@ from prefect.runtime import flow_run as this_run
 from prefect.states import AwaitingRetry, Completed
 from prefect.types._datetime import now
 
-from flows.at_work import at_work
-from flows.leaving import leaving_soon
-from flows.options import form
-from flows.places import place
+from ps3d_app.flows.machine.leaving import leaving_soon
+from ps3d_app.flows.options import form
+from ps3d_app.flows.places import place
+from ps3d_app.flows.service.at_work import at_work
+from ps3d_app.tasks.inbox import OF_PREFECT, tell, tell_failed, tell_segmented
 from ps3d_core.inbox.again import retry
 from ps3d_core.inbox.claim import Claim, GoneError, accept, begun_anew, held, ingested
 from ps3d_core.inbox.ending import ScanFailedError, judged, succeed
@@ -32,9 +33,9 @@ from ps3d_core.inbox.layout import Inbox
 from ps3d_core.inbox.looking import Look, Seen
 from ps3d_core.inbox.process import InboxJob, require_workable
 from ps3d_core.inbox.reason import reason_of
-from ps3d_core.params import BUNDLED, InboxParams, Resources, SegmentParams
+from ps3d_core.network import BUNDLED
+from ps3d_core.params import InboxParams, Resources, SegmentParams
 from ps3d_core.record import RunRecord
-from tasks.inbox import OF_PREFECT, tell, tell_failed, tell_segmented
 
 GONE: Final = "Gone"
 """The state of a run whose scan has changed, or is not in the inbox any more."""
@@ -109,8 +110,8 @@ def job_of(
 def processed(claim: Claim, job: InboxJob) -> RunRecord:
     """Bring a claimed arrival to its end within the current run; return the record of its segmentation."""
     # Bring torch, which Prefect does without when it loads this flow to see whether there are hooks, as after a cancel.
-    from flows.ingest_scan import ingest_scan
-    from flows.segment_scan import segment_scan
+    from ps3d_app.flows.ingest_scan import ingest_scan
+    from ps3d_app.flows.segment_scan import segment_scan
 
     with judged(claim, job.params, lambda reason: tell_failed(claim, reason), excused=OF_PREFECT):
         tell("scan.received", claim, attempt=claim.attempt)

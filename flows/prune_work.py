@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows.at_work import at_work
-from flows.failures import Failures
-from flows.options import form
-from flows.places import place
+from ps3d_app.flows.failures import Failures
+from ps3d_app.flows.options import form
+from ps3d_app.flows.places import place
+from ps3d_app.flows.service.at_work import at_work
+from ps3d_app.tasks.prune import expired, find_leftovers, remove_leftover
 from ps3d_core.params import RetentionParams
-from tasks.prune import expired, find_leftovers, remove_leftover
 
 
 @flow(name="prune-work", flow_run_name="prune {output}", on_running=[at_work])

@@ -5,9 +5,9 @@ from __future__ import annotations
 from prefect import flow
 from prefect.logging import get_run_logger
 
-from flows.at_work import at_work
-from flows.options import form
-from flows.places import place
+from ps3d_app.flows.options import form
+from ps3d_app.flows.places import place
+from ps3d_app.flows.service.at_work import at_work
 from ps3d_core.geometry.lengths import edges_mm, length_mm
 from ps3d_core.inbox.again import failed_names, retry
 from ps3d_core.inbox.layout import Inbox

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 from prefect import flow
 
-from flows.at_work import at_work
-from flows.failures import Failures
-from flows.options import form
-from flows.places import place
-from flows.segment_scan import segment_scan
-from ps3d_core.params import BUNDLED, Resources, SegmentParams
+from ps3d_app.flows.failures import Failures
+from ps3d_app.flows.options import form
+from ps3d_app.flows.places import place
+from ps3d_app.flows.segment_scan import segment_scan
+from ps3d_app.flows.service.at_work import at_work
+from ps3d_core.network import BUNDLED
+from ps3d_core.params import Resources, SegmentParams
 from ps3d_core.record import RunRecord
 from ps3d_core.store.layout import Dataset
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 from prefect import flow
 from prefect.logging import get_run_logger
 
-from flows.at_work import at_work
-from flows.options import form
-from flows.places import place
+from ps3d_app.flows.options import form
+from ps3d_app.flows.places import place
+from ps3d_app.flows.service.at_work import at_work
+from ps3d_app.tasks.segment import finish_run, plan_segmentation, run_steps, show_results
+from ps3d_core.network import BUNDLED
 from ps3d_core.outcome import begin_run, finished_run, remove_leftovers
-from ps3d_core.params import BUNDLED, Resources, SegmentParams
+from ps3d_core.params import Resources, SegmentParams
 from ps3d_core.pipeline import run_of
 from ps3d_core.plan import SegmentJob
 from ps3d_core.record import RunRecord
 from ps3d_core.result import result_claimed
 from ps3d_core.store.layout import Dataset
-from tasks.segment import finish_run, plan_segmentation, run_steps, show_results
 
 
 @flow(name="segment-scan", flow_run_name="segment {scan}", on_running=[at_work])
@@ -61,7 +62,7 @@ def segment_scan(
         remove_leftovers(run)
         get_run_logger().info("%s: already segmented with these parameters", scan)
         return show_results(plan, record)
-    with result_claimed(plan, get_run_logger().info):
+    with result_claimed(job.result, run.parts, plan.inputs, get_run_logger().info):
         if (record := begin_run(run, get_run_logger().info)) is None:
             record = finish_run(run, run_steps(run))
     return show_results(plan, record)

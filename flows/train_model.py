@@ -5,15 +5,15 @@ from __future__ import annotations
 from prefect import flow
 from prefect.logging import get_run_logger
 
-from flows.at_work import at_work
-from flows.home import training_folder
-from flows.options import form
-from flows.places import place
+from ps3d_app.flows.machine.home import training_folder
+from ps3d_app.flows.options import form
+from ps3d_app.flows.places import place
+from ps3d_app.flows.service.at_work import at_work
+from ps3d_app.tasks.train import pack, plan_training, prepare, publish, train_fold, validate_fold
 from ps3d_core.params import Resources, TrainParams
 from ps3d_core.training.nnunet.claim import training_claimed
 from ps3d_core.training.nnunet.packing import Trained, trained
 from ps3d_core.training.nnunet.plan import TrainJob, finished_training
-from tasks.train import pack, plan_training, prepare, publish, train_fold, validate_fold
 
 
 @flow(name="train-model", flow_run_name="train {bundle}", on_running=[at_work])

@@ -13,6 +13,9 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
+from ps3d_core.extras import of_missing
+from ps3d_core.version import __version__
+
 if TYPE_CHECKING:
     from ps3d_core.api.particles import evaluate, instances, measure
     from ps3d_core.api.report import Report
@@ -23,8 +26,6 @@ if TYPE_CHECKING:
     from ps3d_core.progress import Progress
     from ps3d_core.scan.reader import ScanReader
     from ps3d_core.scan.sources import open_scan
-
-__version__ = "0.1.0"
 
 __all__ = [
     "Evaluation",
@@ -64,7 +65,13 @@ _HOMES: Final = {name: room for room, names in _ROOMS.items() for name in names}
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(_HOMES[name]), name)
+    try:
+        room = import_module(_HOMES[name])
+    except ModuleNotFoundError as error:
+        if (lacking := of_missing(error)) is None:
+            raise
+        raise ModuleNotFoundError(f"ps3d.{name}: {lacking}", name=error.name) from error
+    value = globals()[name] = getattr(room, name)
     return value
 
 

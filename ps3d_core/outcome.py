@@ -6,27 +6,42 @@ its record says are made again from whatever is whole.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import platform
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any, Final
 
+from ps3d_core.engine.blocks import Runner
 from ps3d_core.engine.once import Engine, records_of
-from ps3d_core.engine.step import Outcomes, Step
+from ps3d_core.engine.step import Context, Outcomes, Step
 from ps3d_core.errors import InputError
 from ps3d_core.plan import SegmentPlan
-from ps3d_core.record import RunRecord, make_record, read_record, write_record
+from ps3d_core.printable import without_keys
+from ps3d_core.progress import Progress
+from ps3d_core.record import RunRecord, read_record, write_record
 from ps3d_core.steps.border_core import BorderCore
 from ps3d_core.steps.grey_values import GreyValues
 from ps3d_core.steps.instances import Instances
 from ps3d_core.steps.label_image import LabelImage
+from ps3d_core.steps.report import ReportPage
 from ps3d_core.steps.table import ParticleTable
 from ps3d_core.store.aside import set_aside
+from ps3d_core.store.digest import Digest
 from ps3d_core.store.identity import require_unchanged
 from ps3d_core.store.lease import Say, confirm_lease, is_held, sole_run
+from ps3d_core.store.ledger import fingerprint
+from ps3d_core.store.location import Location
 from ps3d_core.store.ownership import remove_unfinished
 from ps3d_core.store.publishing import withdraw
 from ps3d_core.store.whole import digest_of
+from ps3d_core.version import __version__
+
+_FINGERPRINT: Final = "fingerprint"
+"""Of each step, among what it found."""
+_LIBRARIES: Final = ("torch", "numpy", "zarr", "numba")
 
 
 @dataclass(frozen=True)
@@ -38,13 +53,22 @@ class SegmentRun:
 
     @property
     def fingerprint(self) -> str:
-        """Everything that decides the result as a whole: two runs with equal fingerprints give equal bytes."""
-        return self.steps[-1].fingerprint
+        """Digest of everything that decides the result: two runs with equal fingerprints give equal bytes."""
+        return fingerprint(*(step.fingerprint for step in self.steps if not step.intermediate))
+
+    @property
+    def parts(self) -> dict[str, Location]:
+        """What the result consists of, besides run.json: the outputs of its steps, by the names that it has there."""
+        return {name: part for step in self.steps if not step.intermediate for name, part in step.outputs.items()}
 
     @property
     def engine(self) -> Engine:
         """What does the steps, and knows which are done."""
         return Engine(self.plan.work, self.steps)
+
+    def context(self, progress: Progress) -> Context:
+        """Return what its steps may use."""
+        return Context(Runner.of(self.plan.job.resources), self.plan.later_memory_bytes, progress)
 
 
 def finished_run(run: SegmentRun) -> RunRecord | None:
@@ -83,11 +107,11 @@ def begin_run(run: SegmentRun, say: Say = lambda text: None) -> RunRecord | None
         record = read_record(result.run)
     changed = _changed_parts(run, record)
     for name in changed:
-        if (kept := set_aside(result.parts[name])) is not None:
-            say(f"{result.parts[name]}: not as it was written; kept as {kept}, and made again")
+        if (kept := set_aside(run.parts[name])) is not None:
+            say(f"{run.parts[name]}: not as it was written; kept as {kept}, and made again")
     if record is None:
         say(f"{result.run}: no record of a run, or a damaged one; kept as {set_aside(result.run)}")
-    elif record.fingerprint == run.fingerprint:
+    else:
         _remember(run, record, changed)
     withdraw(result.run)
     return None
@@ -101,16 +125,74 @@ def finish_run(run: SegmentRun, done: Outcomes) -> RunRecord:
     predicted = done.of(BorderCore)
     seconds = {name: outcome.seconds for name, outcome in done.items()} | {"forward": predicted.forward_seconds}
     written = run.engine.written()
-    parts = {name: written[part.url] for name, part in result.parts.items()}
-    record = make_record(plan, run.fingerprint, _counts(done), seconds, parts, records_of(done))
+    digests = {name: written[part.url] for name, part in run.parts.items()}
+    record = make_record(run, _counts(done), seconds, digests, records_of(done))
     confirm_lease()
     write_record(result.run, record)
-    for file in (result.table_csv, result.table_parquet, result.report, result.run):  # the labels' own went with them
+    for file in (*run.parts.values(), result.run):
         remove_unfinished(file)
     if not plan.job.keep_work:
         result.remove_work()
     # As it will be read: JSON knows no tuples.
     return RunRecord.model_validate_json(record.model_dump_json())
+
+
+def make_record(
+    run: SegmentRun,
+    counts: Mapping[str, Any],
+    seconds: Mapping[str, float],
+    digests: Mapping[str, Digest],
+    found: Mapping[str, dict[str, Any]],
+) -> RunRecord:
+    """Return the record of a run that has just ended.
+
+    Args:
+        run: what was run.
+        counts: what was found, in figures.
+        seconds: how long each step took, by its name.
+        digests: of the parts of the result, by their names.
+        found: what each step found, by its name.
+
+    """
+    plan = run.plan
+    return RunRecord(
+        scan=plan.job.scan,
+        fingerprint=run.fingerprint,
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        software={
+            "ps3d": __version__,
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+            **{name: version(name) for name in _LIBRARIES},
+        },
+        input={
+            "image": str(plan.image),
+            "identity": plan.input_identity,
+            "shape": plan.scale.scan_shape,
+            "dtype": plan.dtype,
+            "spacing_mm": plan.info.spacing,
+            "particle_size_mm": plan.info.particle_size,
+        },
+        model={
+            "source": without_keys(plan.job.model),
+            "name": plan.bundle.info.name,
+            "digest": plan.bundle.info.digest,
+        },
+        parameters=plan.job.params,
+        grids={
+            "zoom": plan.scale.zoom,
+            "network_shape": plan.scale.network_shape,
+            "target_particle_size_voxels": plan.target_particle_size,
+            "patch": plan.prediction.patches.patch,
+        },
+        counts=dict(counts),
+        seconds={name: round(value, 3) for name, value in seconds.items()},
+        results={name: part.name for name, part in run.parts.items()},
+        parts=dict(digests),
+        stages={
+            step.name: {**found[step.name], _FINGERPRINT: step.fingerprint} for step in run.steps if step.name in found
+        },
+    )
 
 
 def _counts(done: Outcomes) -> dict[str, Any]:
@@ -135,16 +217,21 @@ def _counts(done: Outcomes) -> dict[str, Any]:
 def _changed_parts(run: SegmentRun, record: RunRecord | None) -> list[str]:
     """Parts of the result that are not what the record says, or of which nothing is known."""
     said = record.parts if record else {}
-    return [
-        name for name, part in run.plan.job.result.parts.items() if name not in said or digest_of(part) != said[name]
-    ]
+    return [name for name, part in run.parts.items() if name not in said or digest_of(part) != said[name]]
 
 
 def _remember(run: SegmentRun, record: RunRecord, changed: Sequence[str]) -> None:
     """Enter what a record says of whole parts in the ledgers, as if the run had been killed after these steps."""
     if "labels" in changed:
         return  # the work folder says what is left of that which they were made from
-    parts = run.plan.job.result.parts
-    run.engine.remember(
-        record.stages, {part: record.parts[name] for name, part in parts.items() if name not in changed}
-    )
+    known = {step.name: record.stages[step.name] for step in run.steps if _is_known(run, step, record)}
+    run.engine.remember(known, {part: record.parts[name] for name, part in run.parts.items() if name not in changed})
+
+
+def _is_known(run: SegmentRun, step: Step[Any], record: RunRecord) -> bool:
+    """Return whether a record tells of this step with all that decides its outcome."""
+    said = record.stages.get(step.name, {})
+    if said and _FINGERPRINT not in said:
+        # One of the first release: its own fingerprint was that of the report, which all of its steps decide.
+        return any(each.name == ReportPage.name and each.fingerprint == record.fingerprint for each in run.steps)
+    return said.get(_FINGERPRINT) == step.fingerprint

@@ -14,8 +14,6 @@ from ps3d_core.network.normalisation import Normalisation
 GIB = 2**30
 # What the process that leads worker processes holds besides torch: libraries, the network that it has timed; measured.
 LEADER_BYTES = 540 * 2**20
-BUNDLED: Final = "bundled"
-"""Name of the model that comes with the package."""
 MAX_GREY: Final = 1e30
 """Of grey values; single precision holds their squares no more."""
 MeanAndStd = tuple[

@@ -16,6 +16,7 @@ from ps3d_core.progress import SILENT, Progress
 from ps3d_core.record import RunRecord
 from ps3d_core.result import result_claimed
 from ps3d_core.steps.border_core import BorderCore
+from ps3d_core.steps.contacts import ContactAreas
 from ps3d_core.steps.grey_values import GreyValues
 from ps3d_core.steps.instances import Instances
 from ps3d_core.steps.label_image import LabelImage
@@ -31,7 +32,8 @@ def run_of(plan: SegmentPlan) -> SegmentRun:
     label_image = LabelImage(plan, instances)
     table = ParticleTable(plan, label_image)
     report = ReportPage(plan, table)
-    return SegmentRun(plan, (grey_values, border_core, instances, label_image, table, report))
+    contacts = ContactAreas(plan, label_image)
+    return SegmentRun(plan, (grey_values, border_core, instances, label_image, table, report, contacts))
 
 
 def segment(job: SegmentJob, progress: Progress = SILENT) -> RunRecord:
@@ -45,7 +47,7 @@ def segment(job: SegmentJob, progress: Progress = SILENT) -> RunRecord:
         outcome.remove_leftovers(run)
         progress.note(f"{job.scan}: already segmented with these parameters", record=record)
         return record
-    with result_claimed(plan, progress.note):
+    with result_claimed(job.result, run.parts, plan.inputs, progress.note):
         if (record := outcome.begin_run(run, progress.note)) is not None:
             return record
-        return outcome.finish_run(run, run.engine.run_all(progress))
+        return outcome.finish_run(run, run.engine.run_all(run.context(progress)))

@@ -19,9 +19,10 @@ from ps3d_core.geometry.boxes import shape_text
 from ps3d_core.geometry.scale import Scale, particle_scale
 from ps3d_core.inference.plan import PredictionPlan, plan_prediction, walk_axis
 from ps3d_core.inference.sample import NetworkView
+from ps3d_core.network import BUNDLED
 from ps3d_core.network.bundle import Bundle, load_bundle
 from ps3d_core.network.device import library_bytes
-from ps3d_core.params import BUNDLED, GIB, PredictParams, Resources, SegmentParams
+from ps3d_core.params import GIB, PredictParams, Resources, SegmentParams
 from ps3d_core.result import check_result
 from ps3d_core.scan.contrast import require_contrast
 from ps3d_core.scan.reader import scan_dtype
@@ -87,6 +88,11 @@ class SegmentPlan:
     def work(self) -> Location:
         """Intermediates and ledger."""
         return self.job.result.work
+
+    @property
+    def inputs(self) -> tuple[Location, ...]:
+        """What is read, and never written."""
+        return self.image, self.job.dataset.metadata, self.bundle.location
 
     @property
     def later_memory_bytes(self) -> int:
@@ -189,7 +195,7 @@ def plan_segmentation(job: SegmentJob) -> SegmentPlan:
         input_identity=content_identity(image),
         notes=() if is_ours(array) else absences(array),
     )
-    check_result(plan)
+    check_result(job.result, job.result.parts, plan.inputs)
     if not job.result.root.exists():  # an earlier run has written its part already
         require_room(job.output, plan.disk_bytes, "give another <output>", "correct the particle size of the scan")
     return plan

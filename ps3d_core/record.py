@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-import platform
-from collections.abc import Mapping
-from datetime import UTC, datetime
-from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ps3d_core import __version__
 from ps3d_core.errors import InputError
 from ps3d_core.invalid import first_problem
 from ps3d_core.params import SegmentParams
-from ps3d_core.printable import without_keys
 from ps3d_core.store.digest import Digest
 from ps3d_core.store.location import Location, as_json
 from ps3d_core.store.publishing import publish_text
 from ps3d_core.store.seal import SEAL, sealed, unsealed
-
-if TYPE_CHECKING:  # it brings torch, which those who read records do without
-    from ps3d_core.plan import SegmentPlan
-
-_LIBRARIES: Final = ("torch", "numpy", "zarr", "numba")
 
 
 class RunRecord(BaseModel):
@@ -53,54 +42,6 @@ class RunRecord(BaseModel):
     def particles(self) -> int:
         """Number of particles in the label image and the table."""
         return int(self.counts["particles"])
-
-
-def make_record(
-    plan: SegmentPlan,
-    fingerprint: str,
-    counts: Mapping[str, Any],
-    seconds: Mapping[str, float],
-    parts: Mapping[str, Digest],
-    steps: Mapping[str, dict[str, Any]],
-) -> RunRecord:
-    """The record of a run that has just ended."""
-    result = plan.job.result
-    return RunRecord(
-        scan=plan.job.scan,
-        fingerprint=fingerprint,
-        finished=datetime.now(UTC).isoformat(timespec="seconds"),
-        software={
-            "ps3d": __version__,
-            "python": platform.python_version(),
-            "platform": platform.platform(),
-            **{name: version(name) for name in _LIBRARIES},
-        },
-        input={
-            "image": str(plan.image),
-            "identity": plan.input_identity,
-            "shape": plan.scale.scan_shape,
-            "dtype": plan.dtype,
-            "spacing_mm": plan.info.spacing,
-            "particle_size_mm": plan.info.particle_size,
-        },
-        model={
-            "source": without_keys(plan.job.model),
-            "name": plan.bundle.info.name,
-            "digest": plan.bundle.info.digest,
-        },
-        parameters=plan.job.params,
-        grids={
-            "zoom": plan.scale.zoom,
-            "network_shape": plan.scale.network_shape,
-            "target_particle_size_voxels": plan.target_particle_size,
-            "patch": plan.prediction.patches.patch,
-        },
-        counts=dict(counts),
-        seconds={name: round(value, 3) for name, value in seconds.items()},
-        results={name: part.name for name, part in result.parts.items()},
-        parts=dict(parts),
-        stages=dict(steps),
-    )
 
 
 def write_record(location: Location, record: RunRecord) -> None:

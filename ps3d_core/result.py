@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from ps3d_core.errors import Ps3dError
 from ps3d_core.record import read_record
@@ -15,20 +14,18 @@ from ps3d_core.store.location import Location
 from ps3d_core.store.ownership import MARK, is_own, work_is_own, zarr_attributes, zarr_is_own
 from ps3d_core.store.publishing import adopt, is_published, read_receipt
 
-if TYPE_CHECKING:  # it brings torch, which those who look at results do without
-    from ps3d_core.plan import SegmentPlan
 
-
-def check_result(plan: SegmentPlan) -> None:
-    """Raise `InputError` when something that ps3d did not make lies where the result goes, or an input does."""
-    inputs = [plan.image, plan.job.dataset.metadata, plan.bundle.location]
-    check_outputs(_outputs(plan.job.result), inputs=inputs)
-    read_receipt(plan.job.result.root)
+def check_result(result: Result, parts: Mapping[str, Location], inputs: Sequence[Location]) -> None:
+    """Raise `InputError` when something that ps3d did not make, or an input, lies where a part of the result goes."""
+    check_outputs(_outputs(result, parts.values()), inputs=inputs)
+    read_receipt(result.root)
 
 
 @contextmanager
-def result_claimed(plan: SegmentPlan, say: Say = silent) -> Iterator[None]:
-    """Hold the result folder while the body runs, with a place for intermediates.
+def result_claimed(
+    result: Result, parts: Mapping[str, Location], inputs: Sequence[Location], say: Say = silent
+) -> Iterator[None]:
+    """Hold the result folder while the body runs, with a place for intermediates; `inputs` lie elsewhere.
 
     They stay when the body ends: `outcome.finish_run` removes them with the last step. When it fails because of its
     input, nothing stays that was not there before.
@@ -38,16 +35,15 @@ def result_claimed(plan: SegmentPlan, say: Say = silent) -> Iterator[None]:
         LeaseTakenError: when another run works on this scan.
 
     """
-    check_result(plan)
-    result = plan.job.result
+    check_result(result, parts, inputs)
     began = not result.root.exists()
     with (
         fresh_folders(result.run),
         _lease_forgotten(result),
-        sole_run(result.lease, f"scan {plan.job.scan}", say),
+        sole_run(result.lease, f"scan {result.scan}", say),
         taken_back(result.remove, began=began),
     ):
-        check_result(plan)
+        check_result(result, parts, inputs)
         _adopt(result)
         with working_in(result.work, [result.labels], keep=True):
             yield
@@ -67,15 +63,14 @@ def _lease_forgotten(result: Result) -> Iterator[None]:
         raise
 
 
-def _outputs(result: Result) -> list[Output]:
+def _outputs(result: Result, parts: Iterable[Location]) -> list[Output]:
     def is_ours(file: Location) -> bool:
         return is_published(file) or _is_of_earlier_release(result)
 
-    files = (result.table_parquet, result.table_csv, result.report, result.run)
     return [
         Output(result.labels, _labels_are_own),
         Output(result.work, work_is_own),
-        *(Output(file, is_ours) for file in files),
+        *(Output(file, is_ours) for file in (*parts, result.run) if file != result.labels),
     ]
 
 

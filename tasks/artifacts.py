@@ -9,11 +9,11 @@ from collections.abc import Iterable
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
+from ps3d_app.tasks.keys import artifact_key
+from ps3d_app.tasks.markdown import escaped, rendered
 from ps3d_core.particles import preview
 from ps3d_core.plan import SegmentPlan
 from ps3d_core.record import RunRecord
-from tasks.keys import artifact_key
-from tasks.markdown import escaped, rendered
 
 
 def show_plan(scan: str, lines: Iterable[str]) -> None:

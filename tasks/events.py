@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tasks.keys import artifact_key
+from ps3d_app.tasks.keys import artifact_key
 
 
 def about(name: str, prefix: str, **payload: Any) -> dict[str, Any]:

@@ -12,15 +12,15 @@ from prefect.events import emit_event
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.logging import get_run_logger
 
+from ps3d_app.tasks.events import about
+from ps3d_app.tasks.keys import artifact_key
+from ps3d_app.tasks.markdown import escaped
+from ps3d_app.tasks.transient import RETRIES, RETRY_DELAYS_SECONDS, retry_condition
 from ps3d_core.inbox import process as core
 from ps3d_core.inbox.claim import Claim
 from ps3d_core.inbox.looking import Seen
 from ps3d_core.inbox.process import InboxJob, Poll
 from ps3d_core.record import RunRecord
-from tasks.events import about
-from tasks.keys import artifact_key
-from tasks.markdown import escaped
-from tasks.transient import RETRIES, RETRY_DELAYS_SECONDS, retry_condition
 
 OF_PREFECT = (httpx.HTTPError, PrefectHTTPStatusError)
 """Failures of the Prefect API, of which no scan is guilty."""

@@ -6,14 +6,14 @@ from prefect import task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
+from ps3d_app.tasks.keys import artifact_key
+from ps3d_app.tasks.markdown import escaped, rendered
+from ps3d_app.tasks.progress import run_progress
+from ps3d_app.tasks.transient import RETRIES, RETRY_DELAYS_SECONDS, retry_condition
 from ps3d_core.geometry.boxes import shape_text
 from ps3d_core.scan import ingest as core
 from ps3d_core.scan.ingest import IngestSummary
 from ps3d_core.store.layout import Dataset
-from tasks.keys import artifact_key
-from tasks.markdown import escaped, rendered
-from tasks.progress import run_progress
-from tasks.transient import RETRIES, RETRY_DELAYS_SECONDS, retry_condition
 
 
 @task(

@@ -6,17 +6,17 @@ from collections.abc import Sequence
 
 from prefect.artifacts import create_table_artifact
 
+from ps3d_app.tasks.artifacts import show_plan
+from ps3d_app.tasks.keys import artifact_key
+from ps3d_app.tasks.markdown import escaped
+from ps3d_app.tasks.progress import run_progress
+from ps3d_app.tasks.step import step
 from ps3d_core.geometry.boxes import shape_text
 from ps3d_core.training import preparation as core
 from ps3d_core.training import preparation_plan as planning
 from ps3d_core.training import prepared_scan as scans
 from ps3d_core.training.preparation_plan import CasePlan, PreparationJob, PreparationPlan
 from ps3d_core.training.preparation_record import CaseRecord, PreparationRecord
-from tasks.artifacts import show_plan
-from tasks.keys import artifact_key
-from tasks.markdown import escaped
-from tasks.progress import run_progress
-from tasks.step import step
 
 
 @step("plan training data", of="{job.dataset.root}")

@@ -18,9 +18,9 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.logging import get_run_logger
 
+from ps3d_app.tasks.keys import artifact_key
+from ps3d_app.tasks.markdown import escaped
 from ps3d_core.progress import Event, Listener, Noted, Progress, StageAdvanced, StageFinished, StageStarted
-from tasks.keys import artifact_key
-from tasks.markdown import escaped
 
 UPDATE_EVERY_SECONDS = 2.0
 

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 from prefect.artifacts import create_table_artifact
 
+from ps3d_app.tasks.keys import artifact_key
+from ps3d_app.tasks.markdown import escaped
+from ps3d_app.tasks.step import step
 from ps3d_core import retention as core
 from ps3d_core.params import RetentionParams
 from ps3d_core.retention import Leftover
 from ps3d_core.store.location import Location
-from tasks.keys import artifact_key
-from tasks.markdown import escaped
-from tasks.step import step
 
 
 @step("find work folders", of="{output}")

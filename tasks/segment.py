@@ -12,15 +12,15 @@ from typing import Any
 
 from prefect import Task
 
+from ps3d_app.tasks import artifacts
+from ps3d_app.tasks.progress import run_progress
+from ps3d_app.tasks.step import step
 from ps3d_core import outcome
 from ps3d_core import plan as planning
 from ps3d_core.engine.step import Outcome, Outcomes, Step
 from ps3d_core.outcome import SegmentRun
 from ps3d_core.plan import SegmentJob, SegmentPlan
 from ps3d_core.record import RunRecord
-from tasks import artifacts
-from tasks.progress import run_progress
-from tasks.step import step
 
 
 @step("plan", of="{job.scan}")
@@ -43,7 +43,7 @@ def task_of(of: Step[Any]) -> Task[[SegmentRun, Outcomes], Outcome]:
     """Make the task that does a step, unless it is done."""
 
     def run_step(run: SegmentRun, done: Outcomes) -> Outcome:
-        return run.engine.run(of, done, run_progress(run.plan.job.scan))
+        return run.engine.run(of, done, run.context(run_progress(run.plan.job.scan)))
 
     return step(of.title, of="{run.plan.job.scan}")(run_step)
 

@@ -8,7 +8,7 @@ from typing import ParamSpec, TypeVar
 from prefect import Task, task
 from prefect.cache_policies import NO_CACHE
 
-from tasks.transient import RETRIES, RETRY_DELAYS_SECONDS, retry_condition
+from ps3d_app.tasks.transient import RETRIES, RETRY_DELAYS_SECONDS, retry_condition
 
 P = ParamSpec("P")
 R = TypeVar("R")

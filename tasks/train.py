@@ -9,6 +9,11 @@ from collections.abc import Sequence
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
+from ps3d_app.tasks.artifacts import show_plan
+from ps3d_app.tasks.keys import artifact_key
+from ps3d_app.tasks.markdown import escaped, rendered
+from ps3d_app.tasks.progress import run_progress
+from ps3d_app.tasks.step import step
 from ps3d_core.network.bundle import Bundle
 from ps3d_core.training.nnunet import crossvalidation, packing, run
 from ps3d_core.training.nnunet import plan as planning
@@ -16,11 +21,6 @@ from ps3d_core.training.nnunet.crossvalidation import Row
 from ps3d_core.training.nnunet.packing import Trained
 from ps3d_core.training.nnunet.plan import Fold, Planned, TrainJob, TrainPlan
 from ps3d_core.training.nnunet.run import Curve
-from tasks.artifacts import show_plan
-from tasks.keys import artifact_key
-from tasks.markdown import escaped, rendered
-from tasks.progress import run_progress
-from tasks.step import step
 
 ROWS = 100
 

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 from prefect.artifacts import create_table_artifact
 
+from ps3d_app.tasks.keys import artifact_key
+from ps3d_app.tasks.markdown import escaped
+from ps3d_app.tasks.progress import run_progress
+from ps3d_app.tasks.step import step
 from ps3d_core.params import Resources, ZScoreParams
 from ps3d_core.scan import zscore as core
 from ps3d_core.scan.zscore import ScanShare, ScanToRead, ZScorePlan, ZScoreRecord
 from ps3d_core.store.layout import Dataset
-from tasks.keys import artifact_key
-from tasks.markdown import escaped
-from tasks.progress import run_progress
-from tasks.step import step
 
 
 @step("plan z-score", of="{dataset.root}")

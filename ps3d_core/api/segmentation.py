@@ -12,7 +12,8 @@ import zarr
 from ps3d_core.api.places import fresh_place, remove, remove_with
 from ps3d_core.api.report import Report
 from ps3d_core.errors import InputError
-from ps3d_core.params import BUNDLED, Resources, SegmentParams
+from ps3d_core.network import BUNDLED
+from ps3d_core.params import Resources, SegmentParams
 from ps3d_core.particles.table import read_table
 from ps3d_core.pipeline import segment as segment_scan
 from ps3d_core.plan import SegmentJob

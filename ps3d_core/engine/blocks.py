@@ -16,7 +16,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ps3d_core.errors import InputError
+from ps3d_core.extras import lacking
 from ps3d_core.geometry.blocks import Block
 from ps3d_core.memory import release_memory, reuse_memory, share_heaps
 from ps3d_core.params import Resources
@@ -181,9 +181,5 @@ def _dask_client(**where: Any) -> Any:
     try:
         from distributed import Client
     except ImportError as error:
-        raise InputError(
-            "runner 'dask': the package distributed is not installed",
-            "pip install 'ps3d[dask]'",
-            "choose another <runner>",
-        ) from error
+        raise lacking("distributed") from error
     return Client(**where)  # type: ignore[no-untyped-call]

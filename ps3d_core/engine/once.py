@@ -13,8 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ps3d_core.engine.step import Outcome, Outcomes, Step
-from ps3d_core.progress import Progress
+from ps3d_core.engine.step import Context, Outcome, Outcomes, Step
 from ps3d_core.store.digest import GONE, Digest
 from ps3d_core.store.lease import require_lease
 from ps3d_core.store.ledger import Ledger, Record
@@ -29,7 +28,7 @@ class Engine:
     def __init__(self, work: Location, steps: Sequence[Step[Any]]) -> None:
         self._work, self._steps = work, tuple(steps)
 
-    def run(self, step: Step[Any], done: Outcomes, progress: Progress) -> Outcome:
+    def run(self, step: Step[Any], done: Outcomes, context: Context) -> Outcome:
         """Return what `step` found, now or before; `done` holds the outcomes of the steps before it."""
         if (outcome := self._finished(step)) is not None:
             return outcome
@@ -37,15 +36,15 @@ class Engine:
         ledger.clear()
         require_lease()
         started = time.perf_counter()
-        outcome = Outcome(step.make(done, progress), time.perf_counter() - started)
-        ledger.keep(_record(outcome), {output: digest_of(output) for output in step.outputs})
+        outcome = Outcome(step.make(done, context), time.perf_counter() - started)
+        ledger.keep(_record(outcome), {output: digest_of(output) for output in step.outputs.values()})
         return outcome
 
-    def run_all(self, progress: Progress) -> Outcomes:
+    def run_all(self, context: Context) -> Outcomes:
         """Run all steps in order and return what they found."""
         done = Outcomes()
         for step in self._steps:
-            done[step.name] = self.run(step, done, progress)
+            done[step.name] = self.run(step, done, context)
         return done
 
     def written(self) -> Written:
@@ -59,12 +58,12 @@ class Engine:
         """Enter what is known of finished steps from elsewhere, as if the work had been killed after these steps.
 
         Args:
-            records: what steps found, by their names.
+            records: what steps found, by their names; those of steps with other fingerprints are left out.
             whole: digests of the outputs that are whole; of other steps than intermediate ones, all have to be.
 
         """
         for step in self._steps:
-            known = {output: whole.get(output, GONE) for output in step.outputs}
+            known = {output: whole.get(output, GONE) for output in step.outputs.values()}
             is_known = step.name in records and (step.intermediate or GONE not in known.values())
             if is_known and not self._ledger(step).entries():
                 self._ledger(step).keep(records[step.name], known)

@@ -9,16 +9,35 @@ raised version, a changed parameter or a damaged file redoes exactly that step a
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar, cast
 
 from pydantic import BaseModel
 
-from ps3d_core.progress import Progress
+from ps3d_core.engine.blocks import Runner
+from ps3d_core.progress import SILENT, Progress
 from ps3d_core.store.ledger import fingerprint
 from ps3d_core.store.location import Location
 
 Found_co = TypeVar("Found_co", bound=BaseModel, covariant=True)
 Found = TypeVar("Found", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What the making of a step may use, and who hears of it; no outcome depends on it.
+
+    Attributes:
+        runner: where blocks are worked on.
+        memory_bytes: budget of all workers together.
+        progress: is told of stages and blocks.
+
+    """
+
+    runner: Runner = field(default_factory=Runner)
+    memory_bytes: int = 2**31
+    progress: Progress = SILENT
 
 
 class Outcome(NamedTuple):
@@ -68,9 +87,9 @@ class Step(ABC, Generic[Found_co]):
         """All else that decides the outcome, JSON-able; nothing that does not, like blocks, workers or memory."""
 
     @property
-    def outputs(self) -> tuple[Location, ...]:
-        """Files and arrays that the step writes."""
-        return ()
+    def outputs(self) -> Mapping[str, Location]:
+        """Files and arrays that the step writes, by what they are called in run.json."""
+        return {}
 
     @property
     def fingerprint(self) -> str:
@@ -78,5 +97,5 @@ class Step(ABC, Generic[Found_co]):
         return fingerprint(*self.versions, *(step.fingerprint for step in self.inputs), *self.parameters)
 
     @abstractmethod
-    def make(self, done: Outcomes, progress: Progress) -> Found_co:
+    def make(self, done: Outcomes, context: Context) -> Found_co:
         """Do the work and return what was found; `done` holds the outcomes of all steps before this one."""

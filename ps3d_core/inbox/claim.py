@@ -16,7 +16,8 @@ from ps3d_core.inbox.ending import bring_to_end, discard
 from ps3d_core.inbox.journal import Journal, read_journal, write_journal
 from ps3d_core.inbox.layout import Inbox
 from ps3d_core.inbox.looking import Look, Seen
-from ps3d_core.params import BUNDLED, InboxParams, SegmentParams
+from ps3d_core.network import BUNDLED
+from ps3d_core.params import InboxParams, SegmentParams
 from ps3d_core.store.layout import checked_name
 from ps3d_core.store.lease import LeaseTakenError, Say, sole_run
 

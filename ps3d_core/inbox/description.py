@@ -21,7 +21,8 @@ from pydantic import (
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.lengths import doubt_of_bare_edge, has_unit, length_mm
 from ps3d_core.invalid import first_problem
-from ps3d_core.params import BUNDLED, InstancesParams, PredictParams, SegmentParams
+from ps3d_core.network import BUNDLED
+from ps3d_core.params import InstancesParams, PredictParams, SegmentParams
 from ps3d_core.store.layout import USABLE, is_usable
 from ps3d_core.store.location import from_json
 

@@ -20,7 +20,8 @@ from ps3d_core.inbox.ending import ScanFailedError, judged, succeed
 from ps3d_core.inbox.layout import Inbox, require_usable_prefix
 from ps3d_core.inbox.looking import Look, Seen
 from ps3d_core.inbox.reason import plain
-from ps3d_core.params import BUNDLED, InboxParams, Resources, SegmentParams
+from ps3d_core.network import BUNDLED
+from ps3d_core.params import InboxParams, Resources, SegmentParams
 from ps3d_core.progress import SILENT, Progress
 from ps3d_core.record import RunRecord
 from ps3d_core.store.lease import Say

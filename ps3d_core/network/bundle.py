@@ -27,9 +27,9 @@ from torch import nn
 
 from ps3d_core.errors import InputError, MissingDataError, Ps3dError
 from ps3d_core.invalid import first_problem
+from ps3d_core.network import BUNDLED
 from ps3d_core.network.architecture import Architecture
 from ps3d_core.network.normalisation import Normalisation
-from ps3d_core.params import BUNDLED
 from ps3d_core.store.location import Location
 from ps3d_core.store.ownership import is_link, is_own, strangers
 

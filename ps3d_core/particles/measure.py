@@ -16,21 +16,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 from operator import itemgetter
-from typing import Any, Final, cast
+from typing import Final, cast
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import zarr
 from pydantic import BaseModel, ConfigDict, Field
 
 from ps3d_core.engine.blocks import Runner, run_blocks
 from ps3d_core.errors import CorruptDataError, InputError
 from ps3d_core.geometry.blocks import Block, BlockGrid, block_shape_for
-from ps3d_core.geometry.boxes import Box, Shape
+from ps3d_core.geometry.boxes import Shape
 from ps3d_core.particles.distribution import SizeDistribution, size_distribution
 from ps3d_core.particles.exact_sums import MAX_VALUES
-from ps3d_core.particles.label_index import Labels, as_labels
+from ps3d_core.particles.padded import read_padded
 from ps3d_core.particles.plausible import doubt_about
 from ps3d_core.particles.shape import particle_columns
 from ps3d_core.particles.sums import LabelSums, merge
@@ -249,7 +248,7 @@ class _MeasureBlock:
 
     def __call__(self, block: Block) -> Record:
         plan = self.plan
-        padded = _read_padded(open_image(plan.labels), block, str(plan.labels))
+        padded = read_padded(open_image(plan.labels), block, str(plan.labels))
         image = None if plan.image is None else read_box(open_image(plan.image), block.core)
         sums = block_sums(padded, block.core.start, image)
         plan.sums(block.index).write_arrays(**sums.to_arrays())
@@ -285,16 +284,3 @@ class _Totals:
             by_volume=size_distribution(voxels, spacing, "volume"),
             by_number=size_distribution(voxels, spacing, "number"),
         )
-
-
-def _read_padded(array: zarr.Array[Any], block: Block, name: str) -> Labels:
-    """Labels of the block with one voxel more on every side, 0 beyond the scan's faces."""
-    labels = as_labels(read_box(array, block.outer), name)
-    z, y, x = block.core.shape
-    frame = Box((0, 0, 0), (z + 2, y + 2, x + 2))
-    if labels.shape == frame.shape:
-        return np.ascontiguousarray(labels)
-    padded = np.zeros(frame.shape, np.uint32)
-    start = block.core.start
-    padded[block.outer.shift((HALO - start[0], HALO - start[1], HALO - start[2])).slices] = labels
-    return padded

@@ -17,7 +17,6 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
-from ps3d_core import __version__
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.boxes import Shape
 from ps3d_core.progress import SILENT, Progress
@@ -36,6 +35,7 @@ from ps3d_core.store.location import Location
 from ps3d_core.store.ome import GROUP_FILE, open_image, write_metadata
 from ps3d_core.store.ownership import MARK, zarr_attributes, zarr_is_own
 from ps3d_core.store.staging import all_or_nothing, is_unfinished
+from ps3d_core.version import __version__
 
 LEAST_VOXELS = 2.0  # a particle of fewer voxels across cannot be told from noise
 SAME_SPACING = 0.01  # relative difference of spacings that are taken to be one

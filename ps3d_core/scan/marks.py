@@ -12,12 +12,12 @@ from typing import Any, Final
 
 import nibabel as nib
 
-from ps3d_core import __version__
 from ps3d_core.errors import Ps3dError
 from ps3d_core.scan.files import open_to_read
 from ps3d_core.scan.tiff_page import open_tiff, reading
 from ps3d_core.store.location import Location
 from ps3d_core.store.ownership import MARK, is_link, is_own, strangers, zarr_attributes, zarr_is_own
+from ps3d_core.version import __version__
 
 ZARR_MARK: Final[dict[str, Any]] = {MARK: {"exported": True, "version": __version__}}
 SLICE_FILES: Final = re.compile(r"[^/]+\.tiff?|\.ps3d\.json|\.[^/]+\.[0-9a-f]{32}\.tmp")

@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ps3d_core.engine.blocks import Runner
-from ps3d_core.engine.step import Outcomes, Step
+from ps3d_core.engine.step import Context, Outcomes, Step
 from ps3d_core.inference import predict
 from ps3d_core.inference.predict import Predicted, Prediction
 from ps3d_core.plan import SegmentPlan
-from ps3d_core.progress import Progress
 from ps3d_core.steps.grey_values import GreyValues
 from ps3d_core.store.location import Location
 
@@ -41,11 +39,11 @@ class BorderCore(Step[Predicted]):
         return self.plan.work / f"border-core-{self.fingerprint[:12]}.zarr"
 
     @property
-    def outputs(self) -> tuple[Location, ...]:
+    def outputs(self) -> dict[str, Location]:
         """The labels."""
-        return (self.labels,)
+        return {"border_core": self.labels}
 
-    def make(self, done: Outcomes, progress: Progress) -> Predicted:
+    def make(self, done: Outcomes, context: Context) -> Predicted:
         """Evaluate the network on every patch, in blocks that resume inside."""
         plan = self.plan
         params, resources = plan.job.params.predict, plan.job.resources
@@ -63,6 +61,6 @@ class BorderCore(Step[Predicted]):
             device=params.device,
             batch_size=params.batch_size,
             threads=resources.workers if resources.runner == "threads" else None,
-            runner=Runner.of(resources).model_copy(update={"workers": plan.prediction.workers}),
+            runner=context.runner.model_copy(update={"workers": plan.prediction.workers}),
         )
-        return predict.predict(prediction, progress=progress)
+        return predict.predict(prediction, progress=context.progress)

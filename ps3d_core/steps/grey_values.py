@@ -7,12 +7,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from ps3d_core.engine.step import Outcomes, Step
+from ps3d_core.engine.step import Context, Outcomes, Step
 from ps3d_core.inference import sample
 from ps3d_core.inference.sample import NetworkView, scan_intensity
 from ps3d_core.network.intensity import Intensity
 from ps3d_core.plan import SegmentPlan
-from ps3d_core.progress import Progress
 from ps3d_core.store.ome import open_image
 
 
@@ -56,12 +55,12 @@ class GreyValues(Step[GreyScale]):
             plan.job.params.predict.zscore,
         )
 
-    def make(self, done: Outcomes, progress: Progress) -> GreyScale:
+    def make(self, done: Outcomes, context: Context) -> GreyScale:
         """Find the numbers; reads a sample of the scan, unless they are given."""
         plan = self.plan
         if (given := plan.job.params.predict.zscore) is not None:
             return GreyScale(offset=given[0], scale=given[1])
-        with progress.stage("grey values", 1, "scans") as stage:
+        with context.progress.stage("grey values", 1, "scans") as stage:
             view = NetworkView(open_image(plan.image), plan.scale.network_shape)
             intensity = scan_intensity(view, plan.bundle.info.normalisation)
             stage.advance()

@@ -9,10 +9,8 @@ from ps3d_core.border_core import labels as instances
 from ps3d_core.border_core import plan as instances_plan
 from ps3d_core.border_core.labels import InstanceSummary
 from ps3d_core.border_core.output import ensure_output
-from ps3d_core.engine.blocks import Runner
-from ps3d_core.engine.step import Outcomes, Step
+from ps3d_core.engine.step import Context, Outcomes, Step
 from ps3d_core.plan import SegmentPlan
-from ps3d_core.progress import Progress
 from ps3d_core.steps.border_core import BorderCore
 from ps3d_core.store.location import Location
 
@@ -42,11 +40,11 @@ class Instances(Step[InstanceSummary]):
         return self.plan.work / f"network-labels-{self.fingerprint[:12]}.zarr"
 
     @property
-    def outputs(self) -> tuple[Location, ...]:
+    def outputs(self) -> dict[str, Location]:
         """The ids."""
-        return (self.labels,)
+        return {"instances": self.labels}
 
-    def make(self, done: Outcomes, progress: Progress) -> InstanceSummary:
+    def make(self, done: Outcomes, context: Context) -> InstanceSummary:
         """Label cores, join them across blocks, grow them, number what is left."""
         plan = self.plan
         ensure_output(self.labels, plan.scale.network_shape)
@@ -55,8 +53,8 @@ class Instances(Step[InstanceSummary]):
             self.labels,
             plan.work,
             min_rel_particle_size=plan.job.params.instances.min_rel_particle_size,
-            runner=Runner.of(plan.job.resources),
-            memory_bytes=plan.later_memory_bytes,
+            runner=context.runner,
+            memory_bytes=context.memory_bytes,
             input_fingerprint=self.border_core.fingerprint,
-            progress=progress,
+            progress=context.progress,
         )

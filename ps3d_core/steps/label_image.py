@@ -7,11 +7,11 @@ from typing import Any
 
 from ps3d_core.border_core import resample
 from ps3d_core.border_core.resample import Resampled
-from ps3d_core.engine.blocks import Runner
-from ps3d_core.engine.step import Outcomes, Step
+from ps3d_core.engine.step import Context, Outcomes, Step
 from ps3d_core.plan import SegmentPlan
-from ps3d_core.progress import Progress
+from ps3d_core.steps import pyramid
 from ps3d_core.steps.instances import Instances
+from ps3d_core.steps.pyramid import build_pyramid
 from ps3d_core.store import ome
 from ps3d_core.store.arrays import ensure_array
 from ps3d_core.store.content import keep_changed, note_content
@@ -32,7 +32,7 @@ class LabelImage(Step[Resampled]):
     @property
     def versions(self) -> tuple[int, ...]:
         """Those of resampling and of coarser levels."""
-        return (resample.VERSION, ome.PYRAMID_VERSION)
+        return (resample.VERSION, pyramid.VERSION)
 
     @property
     def parameters(self) -> tuple[Any, ...]:
@@ -40,14 +40,14 @@ class LabelImage(Step[Resampled]):
         return (self.plan.scale.scan_shape, self.plan.spacing)
 
     @property
-    def outputs(self) -> tuple[Location, ...]:
+    def outputs(self) -> dict[str, Location]:
         """The image."""
-        return (self.plan.job.result.labels,)
+        return {"labels": self.plan.job.result.labels}
 
-    def make(self, done: Outcomes, progress: Progress) -> Resampled:
+    def make(self, done: Outcomes, context: Context) -> Resampled:
         """Let the voxels of the network grid vote on those of the scan; then halve level by level."""
         plan, labels = self.plan, self.plan.job.result.labels
-        runner = Runner.of(plan.job.resources)
+        runner, progress = context.runner, context.progress
         keep_changed(labels, progress.note)
         self._ensure_image()
         resampling = resample.plan_resampling(
@@ -56,13 +56,13 @@ class LabelImage(Step[Resampled]):
             plan.work,
             plan.scale.scan_shape,
             particles=done.of(Instances).particles,
-            memory_bytes=plan.later_memory_bytes,
+            memory_bytes=context.memory_bytes,
             workers=runner.workers,
             source_fingerprint=self.instances.fingerprint,
         )
         resampled = resample.resample_labels(resampling, runner=runner, progress=progress)
         ledger = Ledger(plan.work, "pyramid", self.fingerprint)
-        ome.build_pyramid(labels, label=True, runner=runner, progress=progress, ledger=ledger)
+        build_pyramid(labels, ledger, runner=runner, progress=progress)
         note_content(labels)
         return resampled
 

@@ -7,14 +7,13 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from ps3d_core import __version__
-from ps3d_core.engine.step import Outcomes, Step
+from ps3d_core.engine.step import Context, Outcomes, Step
 from ps3d_core.geometry.boxes import shape_text
 from ps3d_core.particles import report
 from ps3d_core.plan import SegmentPlan
-from ps3d_core.progress import Progress
 from ps3d_core.steps.table import ParticleTable
 from ps3d_core.store.location import Location
+from ps3d_core.version import __version__
 
 
 class Reported(BaseModel):
@@ -45,14 +44,14 @@ class ReportPage(Step[Reported]):
         return (self.plan.info.particle_size,)
 
     @property
-    def outputs(self) -> tuple[Location, ...]:
+    def outputs(self) -> dict[str, Location]:
         """The page."""
-        return (self.plan.job.result.report,)
+        return {"report": self.plan.job.result.report}
 
-    def make(self, done: Outcomes, progress: Progress) -> Reported:
+    def make(self, done: Outcomes, context: Context) -> Reported:
         """Draw and write the page."""
         plan, result = self.plan, self.plan.job.result
-        with progress.stage("report", 1, "pages") as stage:
+        with context.progress.stage("report", 1, "pages") as stage:
             report.write_report(
                 result.report,
                 title=plan.job.scan,

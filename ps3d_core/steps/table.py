@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ps3d_core.engine.blocks import Runner
-from ps3d_core.engine.step import Outcomes, Step
+from ps3d_core.engine.step import Context, Outcomes, Step
 from ps3d_core.particles import measure, table
 from ps3d_core.particles.measure import ParticleSummary
 from ps3d_core.plan import SegmentPlan
-from ps3d_core.progress import Progress
 from ps3d_core.steps.label_image import LabelImage
 from ps3d_core.store.location import Location
 
@@ -35,11 +33,11 @@ class ParticleTable(Step[ParticleSummary]):
         return ()
 
     @property
-    def outputs(self) -> tuple[Location, ...]:
+    def outputs(self) -> dict[str, Location]:
         """Both files."""
-        return (self.plan.job.result.table_parquet, self.plan.job.result.table_csv)
+        return {"parquet": self.plan.job.result.table_parquet, "csv": self.plan.job.result.table_csv}
 
-    def make(self, done: Outcomes, progress: Progress) -> ParticleSummary:
+    def make(self, done: Outcomes, context: Context) -> ParticleSummary:
         """Sum over the voxels of every particle block by block, and merge the sums."""
         plan = self.plan
         return measure.measure_particles(
@@ -49,8 +47,8 @@ class ParticleTable(Step[ParticleSummary]):
             spacing=plan.info.spacing,
             n_particles=done.of(LabelImage).particles,
             work=plan.work,
-            runner=Runner.of(plan.job.resources),
-            memory_bytes=plan.later_memory_bytes,
+            runner=context.runner,
+            memory_bytes=context.memory_bytes,
             identity=self.fingerprint,
-            progress=progress,
+            progress=context.progress,
         )

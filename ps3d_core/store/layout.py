@@ -22,7 +22,7 @@ from ps3d_core.store.ownership import (
     work_is_own,
     zarr_is_own,
 )
-from ps3d_core.store.publishing import RECEIPT, is_published, withdraw
+from ps3d_core.store.publishing import RECEIPT, is_published, read_receipt, withdraw
 from ps3d_core.store.staging import is_unfinished
 
 RUN, WORK, LEASE = "run.json", ".work", ".lease"
@@ -215,8 +215,10 @@ class Result:
 
     def remove(self) -> None:
         """Remove what a run has made here, whole or broken off; the folder when nothing else is in it."""
-        for file in filter(is_published, (self.run, self.table_csv, self.table_parquet, self.report)):
-            withdraw(file)
+        # What marks a whole result goes first, in case this is interrupted.
+        for name in sorted(read_receipt(self.root), key=RUN.__ne__):
+            if is_published(self.root / name):
+                withdraw(self.root / name)
         self.remove_work()
         if zarr_is_own(self.labels):
             remove_own(self.labels, ZARR_FILES)

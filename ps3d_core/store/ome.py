@@ -8,9 +8,8 @@ zarr.json is one file and is written last, so a group that can be opened is whol
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from math import isfinite
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -27,40 +26,29 @@ from ome_zarr_models.v05.multiscales import Multiscale
 from pydantic import ValidationError
 from zarr.errors import NodeNotFoundError
 
-from ps3d_core import __version__
-from ps3d_core.engine.blocks import Runner, run_blocks
 from ps3d_core.errors import InputError, MissingDataError, Ps3dError
-from ps3d_core.geometry.blocks import Block, BlockGrid
-from ps3d_core.geometry.boxes import Box, Shape
+from ps3d_core.geometry.boxes import Shape
 from ps3d_core.invalid import first_problem
-from ps3d_core.progress import SILENT, Progress
 from ps3d_core.store.arrays import (
     AXES,
     UNUSABLE,
     create_array,
-    ensure_array,
     is_ours,
     open_array,
-    read_box,
-    shard_shape,
     to_read,
     what_is_wrong,
-    write_box,
 )
 from ps3d_core.store.claim import Output, require_ours
 from ps3d_core.store.guarded import EMPTIED, Reading
-from ps3d_core.store.halving import VIEWABLE, Method, halve, level_shapes, method_for
-from ps3d_core.store.ledger import Ledger, Record, fingerprint
 from ps3d_core.store.location import Location
 from ps3d_core.store.ownership import MARK, ZARR_FILES, is_own, mark_own, remove_own, unmark, zarr_is_own
 from ps3d_core.store.volume import as_volume
+from ps3d_core.version import __version__
 
 Spacing = tuple[float, float, float]
 ImageAttrs = ImageAttrs04 | ImageAttrs05
 
 GROUP_FILE: Final = "zarr.json"
-PYRAMID_VERSION: Final = 1
-"""Raise when a change of the code changes the coarser levels: finished work of older code is then redone."""
 LONGEST_PATH: Final = 255
 """Bytes of a level's path within its image."""
 _MM: Final = {
@@ -237,64 +225,11 @@ def write_metadata(
     )
 
 
-def build_pyramid(
-    location: Location,
-    *,
-    label: bool | None = None,
-    viewable: int = VIEWABLE,
-    runner: Runner | None = None,
-    progress: Progress = SILENT,
-    ledger: Ledger | None = None,
-) -> list[Shape]:
-    """Add the coarser levels 1, 2, ... to an image of this project until all sides are below `viewable` voxels.
-
-    Blocks are single shards: one reads 256^3 voxels at most. `label` says that ids must not be averaged; None takes
-    it from the metadata. With a `ledger` an interrupted call goes on where it was. Returns the shapes of all levels.
-    """
-    location, group = _open_node(location)
-    if not isinstance(group, zarr.Group) or "ome" not in group.attrs:
-        raise InputError(f"{location}: not an OME-Zarr 0.5 image; coarser levels can only be added to one")
-    base = open_image(location)
-    label = is_label_image(location) if label is None else label
-    method = method_for(base.dtype, label=label)
-    shapes = level_shapes(cast(Shape, base.shape), viewable)
-    own = location / ".pyramid"
-    own.remove_tree()
-    ledger = ledger or Ledger(own, "pyramid", fingerprint(PYRAMID_VERSION, shapes, method))
-    for level, shape in list(enumerate(shapes))[1:]:
-        finished = Ledger(ledger.root, f"{ledger.stage}-{level}", ledger.fingerprint)
-        if ensure_array(location / str(level), shape, base.dtype):
-            finished.clear()
-        blocks = BlockGrid(shape, shard_shape(shape))
-        work = _HalveBlock(location, level, method)
-        run_blocks(f"pyramid {level}", list(blocks), work, ledger=finished, runner=runner, progress=progress)
-    write_metadata(
-        location,
-        shapes,
-        spacing=image_spacing(location),
-        name=str(_multiscale(location, group).name or location.name),
-        label=label,
-        method=method,
-        attributes={key: value for key, value in group.attrs.asdict().items() if key != "ome"},
-    )
-    own.remove_tree()
-    return shapes
-
-
-@dataclass(frozen=True, slots=True)
-class _HalveBlock:
-    image: Location
-    level: int
-    method: Method
-
-    def __call__(self, block: Block) -> Record:
-        finer = open_array(self.image / str(self.level - 1))
-        z, y, x = (2 * n for n in block.core.start)
-        stop_z, stop_y, stop_x = (2 * n for n in block.core.stop)
-        source = Box((z, y, x), (stop_z, stop_y, stop_x)).intersect(Box.of(cast(Shape, finer.shape)))
-        coarser = open_array(self.image / str(self.level), writable=True)
-        write_box(coarser, block.core, halve(read_box(finer, source), self.method))
-        return {}
+def image_name(location: Location) -> str:
+    """Return what the metadata of an OME-Zarr image call it, else the name of its folder."""
+    location, node = _open_node(location)
+    name = _multiscale(location, node).name if isinstance(node, zarr.Group) else None
+    return str(name or location.name)
 
 
 def _level(index: int, shapes: Sequence[Shape], spacing: Spacing) -> Level:

@@ -18,9 +18,9 @@ from glob import escape
 from pathlib import Path
 from typing import Any, Final
 
-from ps3d_core import __version__
 from ps3d_core.errors import InputError, MissingDataError
 from ps3d_core.store.location import Location
+from ps3d_core.version import __version__
 
 MARK: Final = "ps3d"
 """Name of the attribute of a Zarr, and of the entry in `MARK_FILE`, that says who made it."""

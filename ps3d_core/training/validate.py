@@ -19,8 +19,9 @@ import torch
 
 from ps3d_core.evaluation.metrics import Evaluation, evaluate_arrays
 from ps3d_core.geometry.boxes import Box, Shape
+from ps3d_core.network import BUNDLED
 from ps3d_core.network.bundle import Fact, load_bundle, record_accuracy
-from ps3d_core.params import BUNDLED, PredictParams, Resources, SegmentParams
+from ps3d_core.params import PredictParams, Resources, SegmentParams
 from ps3d_core.phantom.variety import random_params
 from ps3d_core.phantom.write import write_phantom
 from ps3d_core.pipeline import segment

@@ -61,7 +61,12 @@ def database_kb(home: Path) -> float:
 
 
 def _name(command: list[str]) -> str:
-    known = {"guard.py": "guard", "flows.server_process": "Prefect server", "worker": "worker", "up": "supervisor"}
+    known = {
+        "guard.py": "guard",
+        "ps3d_app.flows.service.server_process": "Prefect server",
+        "worker": "worker",
+        "up": "supervisor",
+    }
     words = {Path(word).name for word in command}
     return next((name for word, name in known.items() if word in words), Path(command[0]).name if command else "?")
 

@@ -44,7 +44,7 @@ def main() -> None:
         run = run_of(plan)
         done = Outcomes()
         for step in run.steps[:2]:
-            done[step.name] = run.engine.run(step, done, SILENT)
+            done[step.name] = run.engine.run(step, done, run.context(SILENT))
     predicted, seconds = done.of(BorderCore), done[BorderCore.name].seconds
     evaluated, unique, forward = predicted.patches_evaluated, predicted.patches_unique, predicted.forward_seconds
     print(f"patches evaluated / unique     {evaluated / unique:.2f} ({evaluated} / {unique})")

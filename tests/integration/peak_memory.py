@@ -12,7 +12,7 @@ _RUN = (
 
 def peak_of(*arguments: object) -> int:
     """Largest resident memory of the command `ps3d ARGUMENTS`, bytes."""
-    command = [sys.executable, "-c", _RUN, sys.executable, "-m", "flows.cli", *map(str, arguments)]
+    command = [sys.executable, "-c", _RUN, sys.executable, "-m", "ps3d_app.flows.command.cli", *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return int(done.stdout) * (1 if sys.platform == "darwin" else 1024)

@@ -17,7 +17,7 @@ import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from flows.stack.s3_process import BUCKET
+from ps3d_app.flows.service.stack.s3_process import BUCKET
 
 START_SECONDS = 240
 
@@ -41,7 +41,7 @@ def seaweedfs(folder: Path) -> Iterator[S3]:
         "AWS_ENDPOINT_URL": endpoint,
         "AWS_REGION": "us-east-1",
     }
-    command = [sys.executable, "-P", "-m", "flows.stack.s3_process", str(folder.parent / "s3-secrets")]
+    command = [sys.executable, "-P", "-m", "ps3d_app.flows.service.stack.s3_process", str(folder.parent / "s3-secrets")]
     command += ["--data", str(folder), "--port", str(port)]
     with (folder.parent / "weed.log").open("wb") as log, ExitStack() as stack:
         process = stack.enter_context(subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | environment))

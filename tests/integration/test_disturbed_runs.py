@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.cli import main
+from ps3d_app.flows.command.cli import main
 from ps3d_core.phantom.params import PhantomParams
 from ps3d_core.phantom.write import write_phantom
 from ps3d_core.store.lease import is_held
@@ -183,7 +183,7 @@ def run_limited(place: Location, largest_file: int) -> subprocess.CompletedProce
     limited = (
         "import resource, sys\n"
         f"resource.setrlimit(resource.RLIMIT_FSIZE, ({largest_file}, {largest_file}))\n"
-        "from flows.cli import main\n"
+        "from ps3d_app.flows.command.cli import main\n"
         "sys.exit(main(sys.argv[1:]))\n"
     )
     command = [sys.executable, "-c", limited, *segment_command(place)]

@@ -10,7 +10,7 @@ import pytest
 from aiobotocore.client import AioBaseClient
 from botocore.exceptions import ClientError
 
-from flows.log_file import log_file
+from ps3d_app.flows.machine.log_file import log_file
 from ps3d_core.errors import AccessDeniedError, CorruptDataError, InputError, MissingDataError, StoreError
 from ps3d_core.geometry.boxes import Box
 from ps3d_core.store import s3

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from flows.cli import main
-from flows.dispatch import dispatch
-from flows.inbox_events import Told, tell_news
+from ps3d_app.flows.command.cli import main
+from ps3d_app.flows.service.dispatch import dispatch
+from ps3d_app.flows.service.inbox_events import Told, tell_news
 from ps3d_core.inbox.layout import Inbox
 from ps3d_core.inbox.looking import Descriptions, Look
 from ps3d_core.inbox.process import InboxJob, process_inbox, settled

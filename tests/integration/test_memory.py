@@ -68,7 +68,7 @@ def test_segmentation(shape, particle_size, tmp_path):
 def test_worker_processes_together_with_the_one_that_leads_them(tmp_path):
     dataset = phantom(tmp_path, (160, 96, 96))
     run = ("segment", dataset, tmp_path / "out", "--direct", "--no-tta", "--workers", 2, "--runner", "processes")
-    command = [sys.executable, "-m", "flows.cli", *map(str, run), "--memory"]
+    command = [sys.executable, "-m", "ps3d_app.flows.command.cli", *map(str, run), "--memory"]
     torch_gib = 3 * library_bytes() / GIB
     # Enough for two workers, but not for the process that starts them as well.
     assert subprocess.run([*command, str(1.8 + torch_gib)], capture_output=True).returncode == 2

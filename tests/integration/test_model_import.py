@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 import torch
 
-from flows.cli import main
+from ps3d_app.flows.command.cli import main
 from ps3d_core.geometry.boxes import Box
 from ps3d_core.network.bundle import load_bundle
 from ps3d_core.phantom.params import PhantomParams

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import zarr
 
-from flows.commands.segment import plan_lines
+from ps3d_app.flows.command.segment import plan_lines
 from ps3d_core import outcome
 from ps3d_core.engine.blocks import Runner, run_blocks
 from ps3d_core.errors import InputError

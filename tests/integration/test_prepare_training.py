@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flows.cli import main
+from ps3d_app.flows.command.cli import main
 from ps3d_core.store.layout import Dataset
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import create_image
@@ -94,6 +94,6 @@ def emit_or_die(self, event):
         os.kill(os.getpid(), signal.SIGKILL)
 
 Progress.emit = emit_or_die
-from flows.cli import main
+from ps3d_app.flows.command.cli import main
 main(sys.argv[2:])
 """

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import tifffile
 
-from flows.cli import run_alone
-from flows.command_line import parser_of
-from flows.reference import inference
-from flows.reference.conversions import CONVERSIONS
+from ps3d_app.flows.command.cli import run_alone
+from ps3d_app.flows.command.command_line import parser_of
+from ps3d_app.flows.command.reference import inference
+from ps3d_app.flows.command.reference.conversions import CONVERSIONS
 from ps3d_core.geometry.boxes import Box
 from ps3d_core.phantom.params import PhantomParams
 from ps3d_core.phantom.render import Phantom

@@ -15,8 +15,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from flows.stack import s3_process, s3_server
-from flows.stack.children import Child, stop_all
+from ps3d_app.flows.service.stack import s3_process, s3_server
+from ps3d_app.flows.service.stack.children import Child, stop_all
 from ps3d_core.store.location import Location
 
 SECRET = b"what nobody else may read"
@@ -208,7 +208,7 @@ def test_the_shell_of_seaweedfs_needs_the_certificate(
 
 
 def test_without_keys_nothing_is_started(tmp_path: Path) -> None:
-    command = [sys.executable, "-P", "-m", "flows.stack.s3_process", str(tmp_path / "s3")]
+    command = [sys.executable, "-P", "-m", "ps3d_app.flows.service.stack.s3_process", str(tmp_path / "s3")]
     command += ["--data", str(tmp_path / "data"), "--port", "9"]
     ended = subprocess.run(command, env=os.environ | {"AWS_ACCESS_KEY_ID": ""}, capture_output=True, text=True)
     assert ended.returncode == 2

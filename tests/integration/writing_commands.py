@@ -18,9 +18,9 @@ import numpy as np
 import tifffile
 import zarr
 
-from flows.cli import main as ps3d
-from flows.cli import run_alone
-from flows.reference import conversions, train_preprocess
+from ps3d_app.flows.command.cli import main as ps3d
+from ps3d_app.flows.command.cli import run_alone
+from ps3d_app.flows.command.reference import conversions, train_preprocess
 
 ROUNDS = int(os.environ.get("PS3D_ROUNDS", "1"))
 """How often tests of races and kills try; more find rarer ones."""

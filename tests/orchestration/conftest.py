@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.local_server import Api, api
+from ps3d_app.flows.service.local_server import Api, api
 from ps3d_core.params import PredictParams, Resources, SegmentParams
 from ps3d_core.phantom.params import PhantomParams
 from ps3d_core.phantom.write import write_phantom
@@ -31,7 +31,7 @@ def server(own_home: Path) -> Iterator[Api]:
 def all_progress_is_shown() -> Iterator[None]:
     """Stages are quick here, and would have no artifact."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tasks.progress.UPDATE_EVERY_SECONDS", 0.0)
+        patch.setattr("ps3d_app.tasks.progress.UPDATE_EVERY_SECONDS", 0.0)
         yield
 
 

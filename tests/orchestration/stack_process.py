@@ -23,7 +23,7 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.settings import temporary_settings
 
-from flows.stack import guard
+from ps3d_app.flows.service.stack import guard
 from ps3d_core.inbox.layout import Inbox
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import open_image
@@ -61,7 +61,7 @@ class Up:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "AWS_"))}
         self.home = home
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "flows.cli", "up", *arguments],
+            [sys.executable, "-m", "ps3d_app.flows.command.cli", "up", *arguments],
             cwd=ROOT,
             env=inherited | {"PS3D_HOME": str(home), **(environment or {})},
             stdout=subprocess.PIPE,

@@ -22,7 +22,16 @@ OPTIONS = ["--no-tta", "--device", "cpu", "--workers", "1", "--memory", "4"]
 
 
 def command(dataset: Dataset, output: Path, *more: str) -> list[str]:
-    return [sys.executable, "-m", "flows.cli", "segment", str(dataset.root), str(output), *OPTIONS, *more]
+    return [
+        sys.executable,
+        "-m",
+        "ps3d_app.flows.command.cli",
+        "segment",
+        str(dataset.root),
+        str(output),
+        *OPTIONS,
+        *more,
+    ]
 
 
 def environment() -> dict[str, str]:

@@ -16,10 +16,10 @@ from prefect.events.worker import EventsWorker
 from prefect.flows import load_flow_from_entrypoint
 from prefect.states import Running
 
-import deployments
-from flows.at_work import at_work
-from flows.prune_work import prune_work
-from flows.stack.bootstrap import Deployment, bootstrap, read_file
+from ps3d_app import deployments
+from ps3d_app.flows.prune_work import prune_work
+from ps3d_app.flows.service.at_work import at_work
+from ps3d_app.flows.service.stack.bootstrap import Deployment, bootstrap, read_file
 from ps3d_core.errors import InputError
 
 DEPLOYMENTS = {deployment.name: deployment for deployment in read_file("s3://bucket/x/").deployments}

@@ -19,14 +19,14 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.states import State
 
-from flows.dispatch import dispatch
-from flows.inbox_events import Told, tell_news
-from flows.inbox_view import view
-from flows.local_server import Api
-from flows.prefect_api import PrefectApi
-from flows.process_inbox import process_inbox
-from flows.stack.bootstrap import bootstrap, read_file
-from flows.watch_inbox import FromDeployment, Watcher, watched
+from ps3d_app.flows.process_inbox import process_inbox
+from ps3d_app.flows.service.dispatch import dispatch
+from ps3d_app.flows.service.inbox_events import Told, tell_news
+from ps3d_app.flows.service.inbox_view import view
+from ps3d_app.flows.service.local_server import Api
+from ps3d_app.flows.service.prefect_api import PrefectApi
+from ps3d_app.flows.service.stack.bootstrap import bootstrap, read_file
+from ps3d_app.flows.service.watch_inbox import FromDeployment, Watcher, watched
 from ps3d_core.inbox.again import retry
 from ps3d_core.inbox.layout import Inbox
 from ps3d_core.inbox.looking import Look
@@ -184,7 +184,7 @@ def test_the_flow_starts_runs_too(inbox: Inbox, client: SyncPrefectClient, deplo
 def test_the_watcher_does_what_its_deployment_says(
     inbox: Inbox, api: PrefectApi, client: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("flows.watch_inbox.ASK_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr("ps3d_app.flows.service.watch_inbox.ASK_EVERY_SECONDS", 0.0)
     deployment = client.read_deployment_by_name("process-inbox/process-inbox")
     said: list[str] = []
     watcher = Watcher(FromDeployment(api), api, said.append)
@@ -226,7 +226,8 @@ def test_news_wait_for_a_server_that_is_away(inbox: Inbox) -> None:
 
 
 def test_the_watcher_is_small() -> None:
-    code = "import sys, flows.watch_inbox; print({'torch', 'prefect', 'scipy', 'numba'} & set(sys.modules))"
+    heavy = {"torch", "prefect", "scipy", "numba"}
+    code = f"import sys, ps3d_app.flows.service.watch_inbox; print({heavy} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
 
 

@@ -20,10 +20,11 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import Artifact, State
 
-from flows.failures import ScansFailedError
-from flows.ingest_scan import ingest_scan
-from flows.segment_dataset import segment_dataset
-from flows.segment_scan import segment_scan
+from ps3d_app.flows.failures import ScansFailedError
+from ps3d_app.flows.ingest_scan import ingest_scan
+from ps3d_app.flows.segment_dataset import segment_dataset
+from ps3d_app.flows.segment_scan import segment_scan
+from ps3d_app.tasks.progress import also_shown_to
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.boxes import Box
 from ps3d_core.pipeline import segment
@@ -33,7 +34,6 @@ from ps3d_core.store.arrays import read_box
 from ps3d_core.store.layout import Dataset, Result
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import open_image
-from tasks.progress import also_shown_to
 from tests.orchestration.conftest import PARAMS, RESOURCES, SHAPE
 
 pytestmark = pytest.mark.usefixtures("server")
@@ -84,7 +84,7 @@ def finished(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> tupl
     output = Location.parse(tmp_path_factory.mktemp("flow"))
     events: list[Event] = []
     with also_shown_to(events.append), pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tasks.progress.UPDATE_EVERY_SECONDS", 0.0)
+        patch.setattr("ps3d_app.tasks.progress.UPDATE_EVERY_SECONDS", 0.0)
         state = run_scan(dataset, output)
     return output, state, events
 
@@ -190,7 +190,9 @@ def test_damaged_scan_is_reported_and_leaves_no_result(
 
 
 def test_ingest_flow(client: SyncPrefectClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.progress.UPDATE_EVERY_SECONDS", 600.0)  # what is quicker gets no artifact of progress
+    monkeypatch.setattr(
+        "ps3d_app.tasks.progress.UPDATE_EVERY_SECONDS", 600.0
+    )  # what is quicker gets no artifact of progress
     slices = tmp_path / "slices"
     slices.mkdir()
     rng = np.random.default_rng(0)

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 SCAN = "Ore 2.5um"
 NAMES = ("tasks", "ps3d_core", "torch", "prefect", "numpy", "random", "signal", "distributed")
 # What pip makes of an entry point.
-PROGRAM = "import sys\nfrom flows.cli import main\nif __name__ == '__main__':\n    sys.exit(main())\n"
+PROGRAM = "import sys\nfrom ps3d_app.flows.command.cli import main\nif __name__ == '__main__':\n    sys.exit(main())\n"
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun
 
-from flows.process_inbox import process_inbox
+from ps3d_app.flows.process_inbox import process_inbox
 from ps3d_core.inbox.layout import Inbox
 from ps3d_core.params import InboxParams
 from ps3d_core.store.location import Location

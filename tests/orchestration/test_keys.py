@@ -5,7 +5,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.keys import artifact_key
+from ps3d_app.tasks.keys import artifact_key
 
 VALID = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 

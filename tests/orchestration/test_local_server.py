@@ -17,16 +17,16 @@ from urllib.request import Request
 
 import pytest
 
-from flows.cli import main
-from flows.local_server import Api, running_url, server_folder
-from flows.locks import is_locked
-from flows.server_key import kept_key
+from ps3d_app.flows.command.cli import main
+from ps3d_app.flows.machine.locks import is_locked
+from ps3d_app.flows.service.local_server import Api, running_url, server_folder
+from ps3d_app.flows.service.server_key import kept_key
 from ps3d_core.errors import InputError
 from tests.orchestration.stack_process import ROOT, wait_until
 
 USER = (
     "import sys, signal\n"
-    "from flows.local_server import local_server\n"
+    "from ps3d_app.flows.service.local_server import local_server\n"
     "with local_server() as url:\n"
     "    print(url, flush=True)\n"
     "    signal.pause()\n"
@@ -35,7 +35,7 @@ USER = (
 
 # A command that connects, as far as it comes.
 COMMAND = (
-    "from flows.local_server import api\n"
+    "from ps3d_app.flows.service.local_server import api\n"
     "from ps3d_core.errors import InputError\n"
     "try:\n"
     "    with api() as connected:\n"
@@ -107,7 +107,7 @@ def test_status_lists_the_runs(server: Api, capsys: pytest.CaptureFixture[str]) 
 
 
 def test_a_configured_server_that_is_not_there_is_bad_input(monkeypatch: pytest.MonkeyPatch) -> None:
-    from flows.local_server import api
+    from ps3d_app.flows.service.local_server import api
 
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
     with pytest.raises(InputError, match=r"http://127\.0\.0\.1:9/api: no answer"), api():
@@ -185,7 +185,7 @@ def test_nothing_is_reported_to_the_makers_of_prefect(tmp_path: Path) -> None:
     own = {name: value for name, value in os.environ.items() if name not in told_to_be_quiet}
     master, slave = pty.openpty()  # its notice is for terminals only
     done = subprocess.run(
-        [sys.executable, "-c", "import flows, prefect"],
+        [sys.executable, "-c", "import ps3d_app.flows, prefect"],
         cwd=ROOT,
         env=own | {"PREFECT_HOME": str(tmp_path)},
         stdin=slave,

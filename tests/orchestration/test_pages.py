@@ -8,10 +8,10 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 
-from flows.local_server import Api, first_page, server_folder
-from flows.segment_scan import segment_scan
-from flows.server_key import kept_key
-from flows.stack.bootstrap import bootstrap, read_file
+from ps3d_app.flows.segment_scan import segment_scan
+from ps3d_app.flows.service.local_server import Api, first_page, server_folder
+from ps3d_app.flows.service.server_key import kept_key
+from ps3d_app.flows.service.stack.bootstrap import bootstrap, read_file
 from ps3d_core.store.layout import Dataset
 from tests.orchestration.chromium import browser, hosts_asked, program
 from tests.orchestration.conftest import PARAMS, RESOURCES

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.server_settings import database_settings
+from ps3d_app.flows.service.server_settings import database_settings
 from ps3d_core.errors import InputError
 from tests.orchestration.stack_process import Up, assert_scan_comes_out, drop_scan, free_port, gone, wait_until
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from prefect.client.orchestration import get_client
 
-from flows.prepare_training_data import prepare_training_data
+from ps3d_app.flows.prepare_training_data import prepare_training_data
 from ps3d_core.errors import InputError
 from ps3d_core.params import PreparationParams
 from ps3d_core.store.layout import Dataset

@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 from prefect.client.orchestration import get_client
 
-from flows.prune_work import prune_work
+from ps3d_app.flows.prune_work import prune_work
 from ps3d_core.params import RetentionParams
 from ps3d_core.store.layout import Result
 from ps3d_core.store.lease import sole_run

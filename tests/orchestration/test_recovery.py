@@ -11,10 +11,10 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.states import Cancelling, Completed, Running
 
-from flows import at_work
-from flows.local_server import Api
-from flows.prefect_api import connect
-from flows.stack.recovery import Workers, settle, settle_left_behind
+from ps3d_app.flows.service import at_work
+from ps3d_app.flows.service.local_server import Api
+from ps3d_app.flows.service.prefect_api import connect
+from ps3d_app.flows.service.stack.recovery import Workers, settle, settle_left_behind
 
 
 @flow

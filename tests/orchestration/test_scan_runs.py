@@ -69,7 +69,7 @@ def process_of(up: Up, run: FlowRun) -> psutil.Process | None:
 
 def command(up: Up, *words: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-m", "flows.cli", *words],
+        [sys.executable, "-m", "ps3d_app.flows.command.cli", *words],
         cwd=ROOT,
         env={"PS3D_HOME": str(up.home), "PATH": "", "HOME": str(up.home)},
         capture_output=True,
@@ -123,7 +123,7 @@ def test_every_scan_comes_out_once_whatever_is_done_to_its_run(up: Up, inbox: In
 
     # The stack begins anew: what was cancelled stays cancelled.
     wait_until(lambda: {"bad", "orphaned", "plain"} <= set(inbox.done.children()))
-    up.one("flows.watch_inbox").kill()
+    up.one("ps3d_app.flows.service.watch_inbox").kill()
     time.sleep(LOOKS_SECONDS)
     assert [run.state_name for run in runs_of(up, "cancelled")] == ["Cancelled"]
     assert is_in_state(up, "cancelled", "cancelled")

@@ -18,10 +18,10 @@ import psutil
 import pytest
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterParentFlowRunId
 
-from flows.commands import demo
-from flows.stack.bootstrap import bootstrap, read_file
-from flows.stack.checks import ANSWER_SECONDS
-from flows.stack.state import StackState, running_stack
+from ps3d_app.flows.command import demo
+from ps3d_app.flows.service.stack.bootstrap import bootstrap, read_file
+from ps3d_app.flows.service.stack.checks import ANSWER_SECONDS
+from ps3d_app.flows.service.stack.state import StackState, running_stack
 from ps3d_core.phantom.params import PhantomParams
 from ps3d_core.phantom.write import write_phantom
 from ps3d_core.progress import SILENT
@@ -182,7 +182,7 @@ def test_killed_s3_server_comes_back_with_its_data(up: Up) -> None:
 
 def status_command(up: Up, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "flows.cli", "status", *arguments],
+        [sys.executable, "-m", "ps3d_app.flows.command.cli", "status", *arguments],
         cwd=ROOT,
         env={"PS3D_HOME": str(up.home), "PATH": "", "HOME": str(up.home)},
         capture_output=True,
@@ -195,7 +195,7 @@ def test_status_names_each_part_that_is_frozen(up: Up) -> None:
     assert well["well"]
     assert {"cpu", "gpu"} == {pool["name"] for pool in well["history"]["pools"]}
     frozen = {
-        "Prefect server": up.one("flows.server_process"),
+        "Prefect server": up.one("ps3d_app.flows.service.server_process"),
         "supervisor": psutil.Process(up.process.pid),
         **{part.name: psutil.Process(part.pid).children()[0] for part in running_stack_of(up).parts},
     }

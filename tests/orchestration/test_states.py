@@ -98,7 +98,7 @@ def test_no_state_lies_after_kills_and_restarts(home: Path, stacks: list[Up]) ->
     assert alone in {run.name for run in below_nothing(up) if run.state_name == "Crashed"}
     # The server is killed: it comes back, and the run goes on or crashes; then all of the stack is.
     _, process = segmenting(up, "server")
-    up.one("flows.server_process").kill()
+    up.one("ps3d_app.flows.service.server_process").kill()
     wait_until(lambda: answers(up))
     interrupted, _ = segmenting(up, "interrupted")
     family = up.family()
@@ -127,7 +127,15 @@ def below_nothing(up: Up) -> list[FlowRun]:
 def segment_alone(home: Path) -> str:
     """Name of the run of `ps3d segment` that was killed in the middle of its work."""
     place = home.parent / "alone"
-    command = [sys.executable, "-m", "flows.cli", "segment", str(home.parent / "data"), str(place), "--no-tta"]
+    command = [
+        sys.executable,
+        "-m",
+        "ps3d_app.flows.command.cli",
+        "segment",
+        str(home.parent / "data"),
+        str(place),
+        "--no-tta",
+    ]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     with subprocess.Popen(command, cwd=ROOT, env=environment | {"PS3D_HOME": str(home)}) as process:
         wait_until((Location.parse(place) / SCAN / ".work").find)

@@ -25,7 +25,8 @@ import pytest
 import torch
 from prefect.client.orchestration import get_client
 
-from flows.train_model import train_model
+from ps3d_app.flows.train_model import train_model
+from ps3d_app.tasks.progress import also_shown_to
 from ps3d_core.errors import InputError
 from ps3d_core.network.bundle import load_bundle
 from ps3d_core.network.nnunet.importing import import_model
@@ -39,7 +40,6 @@ from ps3d_core.training.nnunet.plan import TrainJob, TrainPlan, plan_training, p
 from ps3d_core.training.nnunet.run import fold_folder
 from ps3d_core.training.nnunet.train import train
 from ps3d_core.training.nnunet.workplace import final_checkpoint
-from tasks.progress import also_shown_to
 from tests.orchestration.test_flows import artifacts_of, run_id, tasks_of
 from tests.tiny_training import FLAGS, PARAMS, RESOURCES
 
@@ -99,7 +99,7 @@ def finished(followed: tuple[Path, str]) -> Finished:
 def killed_after_an_epoch(job: TrainJob, plan: TrainPlan) -> list[psutil.Process]:
     """Run the command, kill it without mercy once nnU-Net has a checkpoint; return what is left of its children."""
     where = [str(job.data), str(job.bundle), "--work", str(job.work), "--direct"]
-    command = [sys.executable, "-m", "flows.cli", "train", *where, *FLAGS.split()]
+    command = [sys.executable, "-m", "ps3d_app.flows.command.cli", "train", *where, *FLAGS.split()]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
         while not list(plan.workplace.results.rglob("checkpoint_latest.pth")):
             assert process.poll() is None, process.communicate()[0].decode()

@@ -9,6 +9,8 @@ import pytest
 from prefect import Task, flow, task
 from prefect.cache_policies import NO_CACHE
 
+from ps3d_app.tasks import prepare_training, prune, segment, train, zscore
+from ps3d_app.tasks.transient import RETRIES, RETRY_DELAYS_SECONDS, retry_condition
 from ps3d_core.errors import (
     AccessDeniedError,
     CorruptDataError,
@@ -19,8 +21,6 @@ from ps3d_core.errors import (
 )
 from ps3d_core.pipeline import run_of
 from ps3d_core.store.faults import is_transient
-from tasks import prepare_training, prune, segment, train, zscore
-from tasks.transient import RETRIES, RETRY_DELAYS_SECONDS, retry_condition
 
 PASSING = [
     StoreError("503"),

@@ -8,7 +8,8 @@ import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 
-from flows.estimate_zscore import estimate_zscore
+from ps3d_app.flows.estimate_zscore import estimate_zscore
+from ps3d_app.tasks.progress import also_shown_to
 from ps3d_core.errors import InputError
 from ps3d_core.params import ZScoreParams
 from ps3d_core.progress import Event, StageFinished
@@ -16,7 +17,6 @@ from ps3d_core.scan import zscore as core
 from ps3d_core.store.layout import Dataset
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import create_image
-from tasks.progress import also_shown_to
 from tests.orchestration.conftest import RESOURCES
 from tests.orchestration.test_flows import OTHER, SCAN, artifacts_of, run_id
 

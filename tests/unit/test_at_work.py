@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flows import at_work
+from ps3d_app.flows.service import at_work
 
 API = "http://server.example:4200/api"
 
@@ -21,7 +21,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def hold_in_another_process(run: str) -> subprocess.Popen[str]:
     code = (
-        f"from flows import at_work\nfile = at_work.hold({run!r}, {API!r})\nprint('held', flush=True)\n"
+        "from ps3d_app.flows.service import at_work\n"
+        f"file = at_work.hold({run!r}, {API!r})\nprint('held', flush=True)\n"
         "import time; time.sleep(600)"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)

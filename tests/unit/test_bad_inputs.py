@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from flows.cli import main
-from flows.command_line import parser_of
-from flows.commands import COMMANDS
+from ps3d_app.flows.command.cli import main
+from ps3d_app.flows.command.command_line import parser_of
+from ps3d_app.flows.command.commands import COMMANDS
 from tests.unit.bad_inputs import BAD_INPUTS, BadInput
 from tests.unit.workspace import copied, listing, make_workspace
 

@@ -10,9 +10,9 @@ import time
 from pathlib import Path
 from threading import Event
 
-from flows.prefect_api import PrefectApi
-from flows.stack.checks import Check, Finding, checks_of, examine
-from flows.stack.state import PartState, Service, StackState, heartbeat_file
+from ps3d_app.flows.service.prefect_api import PrefectApi
+from ps3d_app.flows.service.stack.checks import Check, Finding, checks_of, examine
+from ps3d_app.flows.service.stack.state import PartState, Service, StackState, heartbeat_file
 from ps3d_core.errors import Ps3dError
 
 

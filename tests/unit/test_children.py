@@ -12,10 +12,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from flows.stack import children
-from flows.stack.children import Child, stop_all
-from flows.stack.guard import VARIABLE
-from flows.stack.state import Service
+from ps3d_app.flows.service.stack import children
+from ps3d_app.flows.service.stack.children import Child, stop_all
+from ps3d_app.flows.service.stack.guard import VARIABLE
+from ps3d_app.flows.service.stack.state import Service
 from ps3d_core.errors import Ps3dError
 
 # Says its process number, starts another process in a session of its own, and ignores requests to end.
@@ -108,7 +108,10 @@ def test_output_is_for_its_owner_only(tmp_path: Path) -> None:
 
 def test_a_child_is_given_the_file_of_its_heartbeat(tmp_path: Path) -> None:
     beats = tmp_path / "beats"
-    it = child(tmp_path, "from flows.heartbeat import beat; import pathlib; pathlib.Path('beats').unlink(); beat()")
+    it = child(
+        tmp_path,
+        "from ps3d_app.flows.machine.heartbeat import beat; import pathlib; pathlib.Path('beats').unlink(); beat()",
+    )
     it.service = Service("heartbeat", str(beats))
     it.start()
     it.await_end()
@@ -116,7 +119,7 @@ def test_a_child_is_given_the_file_of_its_heartbeat(tmp_path: Path) -> None:
 
 
 def test_a_log_that_has_become_long_is_put_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flows.log_file.ROTATE_BYTES", 1000)
+    monkeypatch.setattr("ps3d_app.flows.machine.log_file.ROTATE_BYTES", 1000)
     it = child(tmp_path, "import sys, time\nfor n in range(600): print(f'{n:099d}', flush=True); time.sleep(0.01)")
     it.start()
     parts = [tmp_path / f"log.{number}" for number in (1, 2, 3)]

@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 from tifffile import imwrite
 
-from flows.arguments import length_mm, spacing_mm
-from flows.cli import main
-from flows.commands import COMMANDS
-from flows.outcome import run_to_exit_status
+from ps3d_app.flows.command.arguments import length_mm, spacing_mm
+from ps3d_app.flows.command.cli import main
+from ps3d_app.flows.command.commands import COMMANDS
+from ps3d_app.flows.command.outcome import run_to_exit_status
 from ps3d_core.errors import CorruptDataError, InputError, MissingDataError, StoreError
 from ps3d_core.network.bundle import load_bundle
 from ps3d_core.scan.sources import open_scan
@@ -283,7 +283,7 @@ def test_names_that_are_no_text_are_logged() -> None:
     code = (
         "import sys\n"
         "from types import SimpleNamespace as N\n"
-        "from flows.outcome import run_to_exit_status\n"
+        "from ps3d_app.flows.command.outcome import run_to_exit_status\n"
         "from ps3d_core.errors import InputError\n"
         "def run(args): raise InputError('a' + chr(0xdc80) + '.tif: no slice')\n"
         "sys.exit(run_to_exit_status('odd', N(run=run), N(debug=False, options={})))\n"
@@ -303,7 +303,7 @@ def test_warnings_go_to_the_log(capsys: pytest.CaptureFixture[str]) -> None:
     code = (
         "import warnings, sys\n"
         "from types import SimpleNamespace as N\n"
-        "from flows.outcome import run_to_exit_status\n"
+        "from ps3d_app.flows.command.outcome import run_to_exit_status\n"
         "warnings.simplefilter('always')\n"
         "run = lambda args: warnings.warn('something is old', DeprecationWarning)\n"
         "sys.exit(run_to_exit_status('test', N(run=run), N(debug=False, options={})))\n"
@@ -331,7 +331,7 @@ def test_termination_is_an_orderly_interrupt(tmp_path: Path) -> None:
     code = (
         "import signal, sys\n"
         "from types import SimpleNamespace as N\n"
-        "from flows.outcome import run_to_exit_status\n"
+        "from ps3d_app.flows.command.outcome import run_to_exit_status\n"
         "def run(args):\n"
         "    try:\n"
         "        print('ready', flush=True); signal.pause()\n"
@@ -361,7 +361,7 @@ def test_home_that_cannot_be_is_bad_input(
 
 
 def test_a_reader_that_has_seen_enough_is_no_error() -> None:
-    shell = f"{sys.executable} -m flows.cli model info --json | head -c 1"
+    shell = f"{sys.executable} -m ps3d_app.flows.command.cli model info --json | head -c 1"
     done = subprocess.run(shell, shell=True, cwd=ROOT, capture_output=True, text=True)
     assert done.stderr == ""
 

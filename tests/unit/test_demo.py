@@ -9,7 +9,7 @@ import pytest
 import tifffile
 import zarr
 
-from flows.commands import demo
+from ps3d_app.flows.command import demo
 from ps3d_core.errors import InputError
 from ps3d_core.phantom.params import PhantomParams
 from ps3d_core.progress import SILENT

@@ -132,7 +132,7 @@ def test_commands_are_found() -> None:
 @pytest.mark.parametrize("block", python_blocks(), ids=lambda block: block.place)
 def test_python_compiles_and_imports_what_exists(block: Line) -> None:
     for node in ast.walk(ast.parse(block.text)):
-        if isinstance(node, ast.ImportFrom) and str(node.module).partition(".")[0] in ("ps3d_core", "flows", "tasks"):
+        if isinstance(node, ast.ImportFrom) and str(node.module).partition(".")[0] in ("ps3d_core", "ps3d_app"):
             module = import_module(str(node.module))
             assert all(hasattr(module, each.name) for each in node.names)
 
@@ -191,7 +191,7 @@ def test_a_section_ends_where_the_next_one_of_its_rank_begins() -> None:
 
 
 def test_links_to_code_become_text_and_others_follow_their_page() -> None:
-    text = "[code](../../flows/cli.py) [stores](../../ps3d_core/store/README.md#who) [out](https://example.org/a.md)"
+    text = "[code](../../flows/command/cli.py) [stores](../../ps3d_core/store/README.md#who) [out](https://example.org/a.md)"
     assert as_page(text, "how-to/s3.md") == "code [stores](../rooms/store.md#who) [out](https://example.org/a.md)\n"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from flows.failures import Failures, ScansFailedError
+from ps3d_app.flows.failures import Failures, ScansFailedError
 from ps3d_core.errors import InputError, StoreError
 
 

@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 import yaml
 
-from flows.stack.healthy import answers as healthy
-from flows.stack.healthy import beats
+from ps3d_app.flows.service.stack.healthy import answers as healthy
+from ps3d_app.flows.service.stack.healthy import beats
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "infra/compose.yaml").read_text()
@@ -128,7 +128,7 @@ def test_commands_exist(words: list[str]) -> None:
     python, safe_path, flag, module, *arguments = words
     assert (python, safe_path, flag) == ("python", "-P", "-m")
     assert importlib.util.find_spec(module)
-    if module not in ("prefect", "flows.stack.s3_process"):
+    if module not in ("prefect", "ps3d_app.flows.service.stack.s3_process"):
         assert not [argument for argument in arguments if argument.startswith("-")]
         return
     flags = {argument.split("=")[0] for argument in arguments if argument.startswith("-")}

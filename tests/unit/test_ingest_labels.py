@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from flows.cli import main
+from ps3d_app.flows.command.cli import main
 from ps3d_core.store.layout import Dataset
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import image_spacing, is_label_image, open_image

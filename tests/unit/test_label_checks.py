@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from tifffile import imwrite
 
-from flows.cli import main
+from ps3d_app.flows.command.cli import main
 from ps3d_core.scan.label_checks import LabelSizes
 from ps3d_core.store.layout import Dataset
 from ps3d_core.store.location import Location

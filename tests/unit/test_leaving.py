@@ -9,7 +9,7 @@ import time
 
 PROGRAM = """
 import signal, sys, time
-from flows import leaving
+from ps3d_app.flows.machine import leaving
 leaving.SECONDS = 1
 signal.signal(signal.SIGTERM, lambda number, frame: print("heard", flush=True))
 with leaving.leaving_soon():

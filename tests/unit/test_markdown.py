@@ -11,9 +11,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
+from ps3d_app.tasks.markdown import LONGEST, code, escaped, place, rendered
 from ps3d_core.store.layout import Result
 from ps3d_core.store.location import Location
-from tasks.markdown import LONGEST, code, escaped, place, rendered
 
 ACTIVE = re.compile(r"(?<!\\)(?:\\\\)*[`*\[\]<>!|~&]")
 READER = MarkdownIt("commonmark").enable(["table", "strikethrough"])

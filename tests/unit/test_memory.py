@@ -45,7 +45,7 @@ ready.wait()
 
 
 @pytest.mark.skipif(memory._options is None, reason="this C library has no heap per thread")
-@pytest.mark.parametrize(("module", "shared"), [("flows", True), ("ps3d_core", False)])
+@pytest.mark.parametrize(("module", "shared"), [("ps3d_app.flows", True), ("ps3d_core", False)])
 def test_threads_of_the_program_share_heaps(module, shared, tmp_path):
     """Importing the library changes nothing: heaps are shared by the program, or once blocks are worked on."""
     script, report = HEAPS_OF_THREADS.format(module=module), tmp_path / "heaps.xml"

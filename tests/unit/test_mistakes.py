@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from flows.cli import main
+from ps3d_app.flows.command.cli import main
 from tests.unit.workspace import change_metadata, grey_values, listing, make_workspace, write_slices
 
 INGEST = "--spacing 0.01 --particle-size 0.08"

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flows.cli import main
+from ps3d_app.flows.command.cli import main
 from ps3d_core.errors import InputError
 from ps3d_core.scan.sources import open_scan
 

@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from flows.prefect_api import NoAnswerError, PrefectApi, connect
+from ps3d_app.flows.service.prefect_api import NoAnswerError, PrefectApi, connect
 
 KEY, TOKEN = "user:password", "token"
 

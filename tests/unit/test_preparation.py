@@ -14,8 +14,8 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.cli import main
-from flows.reference import conversions, train_preprocess
+from ps3d_app.flows.command.cli import main
+from ps3d_app.flows.command.reference import conversions, train_preprocess
 from ps3d_core.border_core.vote import vote_labels
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.blocks import BlockGrid

@@ -7,10 +7,10 @@ from typing import Any, cast
 
 import pytest
 
+from ps3d_core.outcome import make_record
 from ps3d_core.params import SegmentParams
 from ps3d_core.plan import SegmentPlan
 from ps3d_core.printable import printable, without_keys
-from ps3d_core.record import make_record
 from ps3d_core.store.layout import Result
 from ps3d_core.store.location import Location
 

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 import tifffile
 
-from flows.cli import run_alone
-from flows.reference import conversions
-from flows.reference.conversions import CONVERSIONS
+from ps3d_app.flows.command.cli import run_alone
+from ps3d_app.flows.command.reference import conversions
+from ps3d_app.flows.command.reference.conversions import CONVERSIONS
 from ps3d_core.scan.ingest import ingest
 from ps3d_core.scan.marks import nifti_is_marked, tiff_is_marked, zarr_is_exported
 from ps3d_core.scan.sources import open_scan

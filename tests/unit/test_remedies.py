@@ -15,22 +15,20 @@ from typing import Any, NamedTuple
 import pytest
 from prefect import Flow
 
-import flows.reference.conversions
-import flows.reference.inference
-import flows.reference.train_preprocess
-from flows.command_line import parser_of, ps3d_parser
-from flows.commands import COMMANDS, Command
-from flows.estimate_zscore import estimate_zscore
-from flows.ingest_scan import ingest_scan
-from flows.options import form, of_form
-from flows.prepare_training_data import prepare_training_data
-from flows.process_inbox import process_inbox
-from flows.process_scan import process_scan
-from flows.prune_work import prune_work
-from flows.retry_scan import retry_scan
-from flows.segment_dataset import segment_dataset
-from flows.segment_scan import segment_scan
-from flows.train_model import train_model
+from ps3d_app.flows.command.command_line import parser_of, ps3d_parser
+from ps3d_app.flows.command.commands import COMMANDS, Command
+from ps3d_app.flows.command.reference import conversions, inference, train_preprocess
+from ps3d_app.flows.estimate_zscore import estimate_zscore
+from ps3d_app.flows.ingest_scan import ingest_scan
+from ps3d_app.flows.options import form, of_form
+from ps3d_app.flows.prepare_training_data import prepare_training_data
+from ps3d_app.flows.process_inbox import process_inbox
+from ps3d_app.flows.process_scan import process_scan
+from ps3d_app.flows.prune_work import prune_work
+from ps3d_app.flows.retry_scan import retry_scan
+from ps3d_app.flows.segment_dataset import segment_dataset
+from ps3d_app.flows.segment_scan import segment_scan
+from ps3d_app.flows.train_model import train_model
 from ps3d_core.errors import InputError, StoreError
 from ps3d_core.inbox.description import FILE, ScanDescription, ScanSettings, in_description
 from ps3d_core.inbox.reason import reason_of
@@ -50,9 +48,9 @@ FORMS = (
     train_model,
 )
 REFERENCE: dict[str, Command] = {
-    **flows.reference.conversions.CONVERSIONS,
-    flows.reference.inference.NAME: flows.reference.inference,
-    flows.reference.train_preprocess.NAME: flows.reference.train_preprocess,
+    **conversions.CONVERSIONS,
+    inference.NAME: inference,
+    train_preprocess.NAME: train_preprocess,
 }
 FLAG = re.compile(r"(?<![\w-])--[a-z][\w-]*")
 OPTION = re.compile(r"<([a-z][a-z0-9_]*)>")
@@ -67,8 +65,8 @@ OURS = (
 )
 # Messages that begin elsewhere: of another error, of a child process, of what was checked together.
 PASSED_ON = {
-    "flows/arguments.py",
-    "flows/reference/inference.py",
+    "flows/command/arguments.py",
+    "flows/command/reference/inference.py",
     "ps3d_core/errors.py",
     "ps3d_core/inbox/claim.py",
     "ps3d_core/inbox/description.py",
@@ -163,10 +161,8 @@ def test_a_command_calls_options_what_it_has(name: str, parser: argparse.Argumen
 @pytest.mark.parametrize("name", [*COMMANDS, *REFERENCE])
 def test_flags_in_messages_of_a_command_are_its_own(name: str) -> None:
     command = REFERENCE[name] if name in REFERENCE else COMMANDS[name]
-    module = (
-        type(command).__module__ if isinstance(command, flows.reference.conversions.Conversion) else command.__name__
-    )
-    file = module.replace(".", "/") + ".py"
+    module = type(command).__module__ if isinstance(command, conversions.Conversion) else command.__name__
+    file = module.removeprefix("ps3d_app.").replace(".", "/") + ".py"
     flags = set(parser_of(name, command)._option_string_actions)
     for error in ERRORS:
         if error.place.startswith(f"{file}:"):
@@ -174,7 +170,7 @@ def test_flags_in_messages_of_a_command_are_its_own(name: str) -> None:
 
 
 def test_flags_of_the_library_of_commands_are_none() -> None:
-    shared = [error for error in ERRORS if re.match(r"flows/(\w+|stack/\w+)\.py:", error.place)]
+    shared = [error for error in ERRORS if re.match(r"flows/(\w+|machine/\w+|service/.+)\.py:", error.place)]
     assert not [error for error in shared if FLAG.search(" ".join(error.parts))]
 
 

@@ -12,10 +12,16 @@ from typing import Any
 
 import pytest
 
-from flows.home import home_folder
-from flows.local_server import client_variables
-from flows.server_key import environment_file, kept_key, key_to_serve_with, password_file, write_environment
-from flows.server_settings import api_url, server_environment, ui_url
+from ps3d_app.flows.machine.home import home_folder
+from ps3d_app.flows.service.local_server import client_variables
+from ps3d_app.flows.service.server_key import (
+    environment_file,
+    kept_key,
+    key_to_serve_with,
+    password_file,
+    write_environment,
+)
+from ps3d_app.flows.service.server_settings import api_url, server_environment, ui_url
 
 SETTINGS = """
 import json

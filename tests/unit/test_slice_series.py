@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tifffile import imwrite
 
-from flows.cli import main
+from ps3d_app.flows.command.cli import main
 from ps3d_core.errors import InputError
 from ps3d_core.scan.name_patterns import matches
 from ps3d_core.scan.slice_names import natural_order, one_series

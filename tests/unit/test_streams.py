@@ -16,7 +16,7 @@ FULL = "ps3d: error: the output cannot be written (no space left on device)\n"
 
 def shell(command: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """A command line in which PS3D stands for the program."""
-    line = command.replace("PS3D", f"{sys.executable} -P -m flows.cli")
+    line = command.replace("PS3D", f"{sys.executable} -P -m ps3d_app.flows.command.cli")
     variables = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
     variables.pop("PYTHONUNBUFFERED", None)
     return subprocess.run(["bash", "-c", line], env=variables, capture_output=True, text=True)
@@ -58,14 +58,14 @@ def test_files_do_not_take_the_place_of_closed_streams(tmp_path: Path) -> None:
 
 def test_an_interrupt_while_python_imports_is_one_line() -> None:
     code = (
-        "import builtins, flows.cli\n"
+        "import builtins, ps3d_app.flows.command.cli\n"
         "normal = builtins.__import__\n"
         "def interrupted(name, *rest):\n"
-        "    if name == 'flows.command_line':\n"
+        "    if name == 'ps3d_app.flows.command.command_line':\n"
         "        raise KeyboardInterrupt\n"
         "    return normal(name, *rest)\n"
         "builtins.__import__ = interrupted\n"
-        "raise SystemExit(flows.cli.main(['status']))"
+        "raise SystemExit(ps3d_app.flows.command.cli.main(['status']))"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-P", "-c", code], env=environment, capture_output=True, text=True)

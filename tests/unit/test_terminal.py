@@ -7,8 +7,8 @@ import io
 import pytest
 from rich.console import Console
 
-from flows import terminal
-from flows.terminal import LiveBars, PlainLines, duration, finished_line
+from ps3d_app.flows.command import terminal
+from ps3d_app.flows.command.terminal import LiveBars, PlainLines, duration, finished_line
 from ps3d_core.progress import Progress, StageStarted
 
 

@@ -16,7 +16,7 @@ import pytest
 import tifffile
 from tifffile import TiffFile, TiffWriter, imwrite
 
-from flows.cli import main
+from ps3d_app.flows.command.cli import main
 from ps3d_core.errors import InputError
 from ps3d_core.inbox.arrivals import arrivals_in
 from ps3d_core.scan.sources import open_scan

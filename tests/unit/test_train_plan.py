@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import nn
 
-from flows.cli import main
+from ps3d_app.flows.command.cli import main
 from ps3d_core.errors import InputError
 from ps3d_core.network.bundle import load_bundle
 from ps3d_core.network.intensity import Intensity

@@ -13,7 +13,7 @@ import pytest
 import zarr
 from zarr.storage import LocalStore
 
-from flows.cli import main
+from ps3d_app.flows.command.cli import main
 from ps3d_core.errors import InputError, MissingDataError
 from ps3d_core.network.normalisation import ZScore
 from ps3d_core.params import Resources, ZScoreParams

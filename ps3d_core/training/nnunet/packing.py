@@ -12,7 +12,6 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict
 
-from ps3d_core import __version__
 from ps3d_core.network.bundle import (
     BUNDLE_FILES,
     INFO_NAME,
@@ -30,6 +29,7 @@ from ps3d_core.store.staging import all_or_nothing
 from ps3d_core.training.nnunet.crossvalidation import Row, mean_row
 from ps3d_core.training.nnunet.plan import FINGERPRINT, SERIES, Planned, TrainPlan, check_place
 from ps3d_core.training.nnunet.run import Curve, fold_folder
+from ps3d_core.version import __version__
 
 _POINTS: Final = 100  # of a curve that are kept; a bundle's description is small
 _LIBRARIES: Final = ("nnunetv2", "torch", "numpy")

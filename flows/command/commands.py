@@ -1,0 +1,68 @@
+"""The commands of `ps3d`, in the order in which the help lists them.
+
+A command's module is light: it describes the command line and imports what does the work inside `run`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Final, Protocol
+
+from ps3d_app.flows.command import (
+    demo,
+    evaluate,
+    export,
+    fetch,
+    inbox,
+    inbox_list,
+    inbox_retry,
+    ingest,
+    instances,
+    measure,
+    model_import,
+    model_info,
+    phantom,
+    prepare_training,
+    segment,
+    status,
+    train,
+    up,
+    zscore,
+)
+
+
+class Command(Protocol):
+    """What a command's module provides."""
+
+    PURPOSE: str
+    """One line, lower case, no full stop."""
+    EXAMPLES: str
+
+    def configure(self, parser: argparse.ArgumentParser) -> None:
+        """Add the command's arguments."""
+
+    def run(self, args: argparse.Namespace) -> None:
+        """Do it. Errors are raised; see `ps3d_app.flows.command.outcome`."""
+
+
+COMMANDS: Final[dict[str, Command]] = {
+    "demo": demo,
+    "ingest": ingest,
+    "segment": segment,
+    "measure": measure,
+    "evaluate": evaluate,
+    "export": export,
+    "zscore": zscore,
+    "prepare-training": prepare_training,
+    "train": train,
+    "instances": instances,
+    "inbox": inbox,
+    "inbox list": inbox_list,
+    "inbox retry": inbox_retry,
+    "fetch": fetch,
+    "phantom": phantom,
+    "model info": model_info,
+    "model import": model_import,
+    "up": up,
+    "status": status,
+}

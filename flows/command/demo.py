@@ -1,0 +1,129 @@
+"""`ps3d demo`: everything once, on a scan whose particles are known."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ps3d_core.phantom.params import PhantomParams
+    from ps3d_core.progress import Progress
+    from ps3d_core.store.layout import Dataset
+    from ps3d_core.store.location import Location
+
+PURPOSE = "see everything work on a synthetic scan"
+EXAMPLES = """\
+  ps3d demo                         in ps3d-demo/; a few minutes on two cores
+  ps3d demo --workdir /tmp/demo     somewhere else
+
+Makes WORKDIR/slices (the scan as TIFF slices), data (the dataset), results and truth. A second demo finds all this and
+ends at once; an interrupted one continues."""
+
+SCAN: Final = "demo"
+SPACING_MM: Final = 0.02
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument("--workdir", default="ps3d-demo", metavar="DIR", help="where to work (default: ps3d-demo)")
+    parser.add_argument("--direct", action="store_true", help="without Prefect")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run the demonstration."""
+    from ps3d_app.flows.command.evaluate import lines_of
+    from ps3d_app.flows.command.segment import print_results, segment_planned
+    from ps3d_app.flows.command.terminal import duration, shown
+    from ps3d_app.flows.failures import Failures
+    from ps3d_core.evaluation.evaluate import evaluate
+    from ps3d_core.plan import SegmentJob, plan_segmentation
+    from ps3d_core.store.layout import Dataset
+    from ps3d_core.store.location import Location
+
+    started = time.perf_counter()
+    place = Location.parse(args.workdir)
+    data, truth = Dataset(place / "data"), Dataset(place / "truth")
+    failures = Failures()
+    with shown() as progress:
+        make_scan(place, data, truth, progress)
+        plan = plan_segmentation(SegmentJob(data, SCAN, place / "results"))
+        records = segment_planned([plan], failures, progress, direct=args.direct)
+        failures.raise_any()
+        evaluation = evaluate(plan.job.result.labels, truth.truth(SCAN), progress=progress)
+    print()
+    for planned, record in records:
+        print_results(planned, record)
+    print()
+    print("Against the truth of the synthetic scan:")
+    for line in lines_of(evaluation):
+        print(f"  {line}")
+    print()
+    print(f"Done in {duration(time.perf_counter() - started)}. Your own scan:")
+    print("  ps3d ingest SLICES data --name NAME --spacing MM --particle-size MM")
+    print("  ps3d segment data results")
+
+
+def demo_params() -> PhantomParams:
+    """The demo's phantom: touching particles of two minerals in epoxy, inside a tube.
+
+    Particles are larger than the bundled model wants them, so that the scan is resampled and the network has little
+    to do: a few dozen patches, a minute on two cores.
+    """
+    from ps3d_core.phantom.params import Mineral, PhantomParams, Tube
+
+    return PhantomParams(
+        shape=(168, 134, 134),
+        particle_size_voxels=28.0,
+        seed=2024,
+        minerals=(Mineral(grey=0.6, weight=3.0), Mineral(grey=0.8, weight=1.0)),
+        tube=Tube(radius_voxels=60.0, wall_voxels=6.0),
+    )
+
+
+def make_scan(place: Location, data: Dataset, truth: Dataset, progress: Progress) -> None:
+    """The scan with its truth, as slices, and ingested from these. What an earlier demo finished is kept.
+
+    Raises `InputError` when anything lies in the way that is not an earlier demo's.
+    """
+    from functools import partial
+
+    from ps3d_core.errors import InputError
+    from ps3d_core.phantom.write import write_phantom
+    from ps3d_core.scan.export import export
+    from ps3d_core.scan.ingest import ingest
+    from ps3d_core.scan.marks import slices_are_marked
+    from ps3d_core.store.aside import set_aside
+    from ps3d_core.store.claim import Output, check_outputs, claimed
+    from ps3d_core.store.ledger import Ledger, fingerprint
+    from ps3d_core.store.ownership import mark_own, work_is_own, zarr_is_own
+    from ps3d_core.store.whole import digest_of
+
+    params, slices, work = demo_params(), place / "slices", place / ".demo"
+    scans = [Output(each, zarr_is_own) for each in (truth.image(SCAN), truth.truth(SCAN), data.image(SCAN))]
+    outputs = [*scans, Output(slices, slices_are_marked)]
+    check_outputs(outputs)
+    with claimed("demo", [Output(work, work_is_own)], say=progress.note):
+        if not work.exists() and (there := [output.place for output in outputs if output.place.exists()]):
+            raise InputError(f"{there[0]}: is there already, and no demo made it", "choose another <workdir>")
+        mark_own(work)
+        mm, size = SPACING_MM, params.particle_size_voxels * SPACING_MM
+        steps: dict[str, tuple[list[Location], Callable[..., object]]] = {
+            "phantom": (
+                [truth.image(SCAN), truth.truth(SCAN)],
+                partial(write_phantom, params, truth.root, SCAN, spacing=mm),
+            ),
+            "slices": ([slices], partial(export, truth.image(SCAN), slices, format="tiff")),
+            "ingest": ([data.image(SCAN)], partial(ingest, str(slices), data, SCAN, spacing=mm, particle_size=size)),
+        }
+        for step, (made, make) in steps.items():
+            done = Ledger(work, step, fingerprint(params.model_dump()))
+            if done.kept() is not None:
+                continue
+            if not (truth.root / f".phantom-{SCAN}").exists():  # else it was interrupted, and goes on
+                for old in made:  # of another release, or changed by hand
+                    set_aside(old)
+            make(progress=progress)
+            done.keep({}, {output: digest_of(output) for output in made})

@@ -1,0 +1,68 @@
+"""`ps3d export`: an image or labels out of the store, for other programs."""
+
+from __future__ import annotations
+
+import argparse
+
+from ps3d_app.flows.command.arguments import add_memory, memory_bytes, spacing_mm
+
+PURPOSE = "write an image or labels as TIFF, NIfTI or Zarr"
+EXAMPLES = """\
+  ps3d export results/ore/ore.zarr ore-labels --format tiff            a folder of slices
+  ps3d export results/ore/ore.zarr ore-labels.tif --format tiff        one file
+  ps3d export data/images/ore.zarr ore.nii.gz --format nifti
+  ps3d export scan.nii.gz mended.nii.gz --format nifti --spacing 12.5um         another spacing, the same voxels
+  ps3d export labels.nii.gz data/instance_seg/ore.zarr --format zarr --labels
+
+Voxels keep their type and order and are never resampled. NIfTI is written with axes x, y, z and without rotation; when
+it is read its axes stay as stored, rotations in its header are not applied, and the spacing is that of the header."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument("source", metavar="SOURCE", help="OME-Zarr image, Zarr array, TIFF or NIfTI")
+    parser.add_argument(
+        "dest", metavar="DEST", help="to make: a .tif file or a folder of slices, a .nii or .nii.gz file, a Zarr folder"
+    )
+    parser.add_argument("--format", required=True, choices=("tiff", "nifti", "zarr"), help="what to write")
+    parser.add_argument(
+        "--spacing",
+        type=spacing_mm,
+        metavar="MM",
+        help="edge of a voxel, mm, or with a unit: 12.5um; Z,Y,X where they differ, like 20,10,10um (default: what the "
+        "source says)",
+    )
+    parser.add_argument(
+        "--labels", action="store_true", help="voxels are ids: coarser levels of a Zarr show ids, not means"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace the volume at DEST; nothing else is")
+    parser.add_argument(
+        "--series",
+        metavar="PATTERN",
+        help="which scan of a folder that holds several: names of its slices (ore1_*; # is a number) or a word in them",
+    )
+    parser.add_argument("--allow-gaps", action="store_true", help="accept slices whose numbering leaves some out")
+    add_memory(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Export one image."""
+    from ps3d_app.flows.command.terminal import shown
+    from ps3d_core.geometry.boxes import shape_text
+    from ps3d_core.scan.export import export
+
+    with shown() as progress:
+        summary = export(
+            args.source,
+            args.dest,
+            format=args.format,
+            spacing=args.spacing,
+            label=args.labels or None,
+            overwrite=args.overwrite,
+            allow_gaps=args.allow_gaps,
+            series=args.series,
+            memory_bytes=memory_bytes(args),
+            progress=progress,
+        )
+    shape = shape_text(summary.shape)
+    print(f"{summary.format}: {shape} voxels, {summary.dtype}, at {summary.destination}")

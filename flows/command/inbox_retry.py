@@ -1,0 +1,52 @@
+"""`ps3d inbox retry`: take a scan again that failed or was cancelled."""
+
+from __future__ import annotations
+
+import argparse
+
+from ps3d_app.flows.command.arguments import length_mm, voxel_mm
+
+PURPOSE = "take scans again that failed or were cancelled"
+EXAMPLES = """\
+  ps3d inbox retry ore-7                              in the inbox of the stack that ps3d up runs here
+  ps3d inbox retry s3://bucket/lab ore-7              in another one
+  ps3d inbox retry ore-7 --spacing 12.5um             with its description corrected
+  ps3d inbox retry --all                              everything that failed, stopped or was cancelled
+
+What lies in failed/NAME/ goes back into the inbox. The next look takes it."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument(
+        "words", nargs="*", metavar="[PREFIX] NAME", help="folder in failed/, or scan in the inbox; ps3d inbox list"
+    )
+    parser.add_argument("--all", action="store_true", help="all that has to be asked for")
+    parser.add_argument("--spacing", type=voxel_mm, metavar="MM", help="the right one: mm, or with a unit")
+    parser.add_argument("--particle-size", type=length_mm, metavar="MM", help="the right one: mm, or with a unit")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Ask for each scan again; what was done on stdout."""
+    from ps3d_app.flows.service.inbox_view import ASKABLE, view
+    from ps3d_app.flows.service.known_api import known_api
+    from ps3d_app.flows.service.stack.store import store_at
+    from ps3d_core.errors import InputError
+    from ps3d_core.inbox.again import retry
+    from ps3d_core.inbox.layout import Inbox, require_usable_prefix
+
+    wanted = 0 if args.all else 1
+    if len(args.words) not in (wanted, wanted + 1):
+        words = " ".join(args.words) or "no name"
+        raise InputError(f"{words}: must be [PREFIX] NAME", "give one like ore-7", "give <all> and no name")
+    inbox = Inbox(store_at(args.words[0] if len(args.words) > wanted else None))
+    require_usable_prefix(inbox)
+    names = args.words[-1:] if not args.all else []
+    if args.all:
+        names = [line.entry.name for line in view(inbox, known_api(), 0) if line.state in ASKABLE]
+    changes = {"spacing": args.spacing, "particle_size": args.particle_size}
+    given = {field: value for field, value in changes.items() if value is not None}
+    for name in names:
+        print(retry(inbox, name, given), flush=True)
+    if not names:
+        print("nothing has failed, stopped or was cancelled")

@@ -1,0 +1,117 @@
+"""`ps3d ingest`: a scan from files into a dataset."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+
+from ps3d_app.flows.command.arguments import add_memory, length_mm, memory_bytes, voxel_mm
+
+PURPOSE = "bring a scan into a dataset: TIFF, NIfTI or Zarr"
+EXAMPLES = """\
+  ps3d ingest slices/ data --name ore --spacing 0.0125 --particle-size 0.3
+  ps3d ingest scan.tif s3://bucket/data --name ore-2.5um --spacing 0.0025 --particle-size 0.08
+  ps3d ingest scan.nii.gz data --name tablet --particle-size 0.5       spacing from the file
+  ps3d ingest both/ data --name ore-80 --spacing 12.5um --particle-size 0.3 --series "*_80kV"       one scan of two
+  ps3d ingest labels/ data --name ore --labels                         its particles, numbered, for training
+
+SOURCE is read slice by slice and never held in memory as a whole. Slices are taken in natural order (2 before 10);
+a gap in their numbering, slices of two scans, mixed shapes or a truncated file is an error, and then nothing is left in
+the dataset. A voxel above 1 mm must be written with its unit (12.5mm), since 12.5um is more likely meant.
+The scanner's own grey values and type are kept."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument("source", metavar="SOURCE", help="folder of TIFF slices, a TIFF, .nii, .nii.gz or Zarr")
+    parser.add_argument("dataset", metavar="DATASET", help="folder or URL of the dataset; made when it is not there")
+    parser.add_argument("--name", required=True, metavar="NAME", help="name of the scan in the dataset")
+    parser.add_argument(
+        "--spacing",
+        type=voxel_mm,
+        metavar="MM",
+        help="edge of a voxel, mm, or with a unit: 12.5um (default: what the source says)",
+    )
+    parser.add_argument(
+        "--particle-size",
+        type=length_mm,
+        metavar="MM",
+        help="mean diameter of the particles, mm; an estimate within 30 %% will do",
+    )
+    parser.add_argument(
+        "--labels",
+        action="store_true",
+        help="SOURCE holds the particles of the scan NAME in DATASET: 0 is background, each number one particle",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace a scan of this name")
+    parser.add_argument(
+        "--series",
+        metavar="PATTERN",
+        help="which scan of a folder that holds several: names of its slices (ore1_*; # is a number) or a word in them",
+    )
+    parser.add_argument("--allow-gaps", action="store_true", help="accept slices whose numbering leaves some out")
+    add_memory(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Ingest one scan, or its labels."""
+    from ps3d_core.errors import InputError
+
+    if args.labels:
+        if args.spacing or args.particle_size:
+            raise InputError("--labels: spacing and particle size are those of the scan; leave out both options")
+        _ingest_labels(args)
+    elif args.particle_size is None:
+        raise InputError("--particle-size is missing; give the mean diameter of the particles in mm, within 30 % or so")
+    else:
+        _ingest_scan(args)
+
+
+def _ingest_labels(args: argparse.Namespace) -> None:
+    from ps3d_app.flows.command.terminal import duration, shown
+    from ps3d_core.geometry.boxes import shape_text
+    from ps3d_core.scan.ingest import ingest_labels
+    from ps3d_core.store.layout import Dataset
+    from ps3d_core.store.location import Location
+
+    with shown() as progress:
+        summary = ingest_labels(
+            args.source,
+            Dataset(Location.parse(args.dataset)),
+            args.name,
+            overwrite=args.overwrite,
+            allow_gaps=args.allow_gaps,
+            series=args.series,
+            memory_bytes=memory_bytes(args),
+            progress=progress,
+        )
+    shape = shape_text(summary.shape)
+    print(f"{summary.name}: labels up to {summary.highest}, {shape} voxels, in {duration(summary.seconds)}")
+    print(f"  labels  {summary.labels}")
+    print(f"  next    {shlex.join(('ps3d', 'prepare-training', args.dataset, 'TRAINING'))}")
+
+
+def _ingest_scan(args: argparse.Namespace) -> None:
+    from ps3d_app.flows.command.terminal import duration, shown
+    from ps3d_core.geometry.boxes import shape_text
+    from ps3d_core.scan.ingest import ingest
+    from ps3d_core.store.layout import Dataset
+    from ps3d_core.store.location import Location
+
+    with shown() as progress:
+        summary = ingest(
+            args.source,
+            Dataset(Location.parse(args.dataset)),
+            args.name,
+            spacing=args.spacing,
+            particle_size=args.particle_size,
+            overwrite=args.overwrite,
+            allow_gaps=args.allow_gaps,
+            series=args.series,
+            memory_bytes=memory_bytes(args),
+            progress=progress,
+        )
+    shape = shape_text(summary.shape)
+    print(f"{summary.name}: {shape} voxels of {summary.spacing:g} mm, {summary.dtype}, in {duration(summary.seconds)}")
+    print(f"  image   {summary.image}")
+    print(f"  next    {shlex.join(('ps3d', 'segment', args.dataset, 'RESULTS', '--name', summary.name))}")

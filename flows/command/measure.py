@@ -1,0 +1,65 @@
+"""`ps3d measure`: the particle table of any label image."""
+
+from __future__ import annotations
+
+import argparse
+
+from ps3d_app.flows.command.arguments import voxel_mm
+
+PURPOSE = "measure the particles of any label image"
+EXAMPLES = """\
+  ps3d measure results/ore/ore.zarr table --image data/images/ore.zarr
+  ps3d measure labels.zarr table --spacing 0.0125
+
+Writes particles.csv and particles.parquet: one row per label with volume, equivalent diameter, centroid, bounding box,
+axes, elongation, flatness, surface, sphericity and, with --image, grey values. 0 is background."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument(
+        "labels", metavar="LABELS", help="label image: OME-Zarr, Zarr array, TIFF or NIfTI of whole numbers (z, y, x)"
+    )
+    parser.add_argument("output", metavar="OUTPUT", help="folder or URL for the table")
+    parser.add_argument("--image", metavar="IMAGE", help="the scan itself, for the grey values of particles")
+    parser.add_argument(
+        "--spacing", type=voxel_mm, metavar="MM", help="edge of a voxel, mm (default: what LABELS says)"
+    )
+    parser.add_argument(
+        "--any-labels",
+        action="store_true",
+        help="measure labels that hardly are particles, too: a mask, classes, a numbered background",
+    )
+
+
+def run(args: argparse.Namespace) -> None:
+    """Measure all labels."""
+    from ps3d_app.flows.command.terminal import shown
+    from ps3d_core.particles.claim import table_claimed
+    from ps3d_core.particles.measure import measure_particles
+    from ps3d_core.scan.given import existing, spacing_of, volumes_in
+    from ps3d_core.store.location import Location
+
+    given, output = existing(args.labels), Location.parse(args.output)
+    grey = None if args.image is None else existing(args.image)
+    spacing = args.spacing or spacing_of(given)
+    with (
+        shown() as progress,
+        table_claimed(output, [given, *([grey] if grey else [])], progress.note) as work,
+        volumes_in(work, progress) as volumes,
+    ):
+        summary = measure_particles(
+            volumes.labels(args.labels),
+            output,
+            image=None if args.image is None else volumes.image(args.image),
+            spacing=spacing,
+            work=work,
+            foreign=str(given),
+            any_labels=args.any_labels,
+            progress=progress,
+        )
+    size = summary.by_volume
+    sizes = f", D10 {size.d10:.3g}, D50 {size.d50:.3g}, D90 {size.d90:.3g} mm by volume" if size else ""
+    touching = f"{summary.touching_border} touch the edge"
+    print(f"{Location.parse(args.labels).name}: {summary.particles} particles{sizes}; {touching}")
+    print(f"  table   {output / 'particles.csv'} (and .parquet)")

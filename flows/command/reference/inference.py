@@ -1,0 +1,156 @@
+"""`ps3d_inference`: ParticleSeg3D's inference, so that scripts written for it go on working.
+
+Flags and places are those of ParticleSeg3D 0.2.16, the work is that of `ps3d segment --direct`, on any device. The
+model is its folder of nnU-Net 1, imported once and kept under ~/.ps3d; a bundle or a model of nnU-Net 2 will do.
+As there, labels are OUTPUT/NAME/NAME.zarr; results of an earlier run with the same parameters are kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, Final
+
+from ps3d_app.flows.command.arguments import not_negative, positive, validated
+from ps3d_app.flows.command.cli import run_alone
+
+if TYPE_CHECKING:
+    from ps3d_core.params import Resources
+    from ps3d_core.plan import SegmentJob
+    from ps3d_core.store.layout import Dataset
+
+NAME: Final = "ps3d_inference"
+PURPOSE = "find the particles of scans with ParticleSeg3D's model"
+EXAMPLES = """\
+  ps3d_inference -i data -o results -m Task310_particle_seg
+  ps3d_inference -i data -o results -m Task310_particle_seg -n Ore1 Ore5 -z 5850.3 7078.3 -f 0 1
+
+The dataset has images/NAME.zarr (from ps3d_tiff2zarr) and metadata.json with the spacing and particle size of every
+NAME in mm. Makes results/NAME/NAME.zarr, which ps3d_zarr2tiff turns into slices, a table and a report."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments, those of ParticleSeg3D."""
+    parser.add_argument("-i", "--input", required=True, metavar="PATH", help="dataset: images/ and metadata.json")
+    parser.add_argument("-o", "--output", required=True, metavar="PATH", help="folder for the results")
+    parser.add_argument(
+        "-m", "--model", required=True, metavar="PATH", help="model folder, like Task310_particle_seg, or a bundle"
+    )
+    parser.add_argument("-n", "--name", nargs="+", metavar="NAME", help="scans, without ending (default: all)")
+    parser.add_argument(
+        "-z",
+        "--zscore",
+        type=float,
+        nargs=2,
+        metavar=("MEAN", "STD"),
+        help="of the grey values in training (default: those of ParticleSeg3D's model, or what a bundle says)",
+    )
+    parser.add_argument(
+        "-target_particle_size",
+        type=float,
+        metavar="VOXELS",
+        help="mean diameter in training; 0 leaves scans as they are (default: 60, or what a bundle says)",
+    )
+    parser.add_argument(
+        "-target_spacing", type=float, default=0.1, metavar="MM", help="accepted, without effect on the result"
+    )
+    parser.add_argument("-f", "--fold", type=not_negative, nargs="+", metavar="N", help="folds (default: all)")
+    parser.add_argument("-batch_size", type=positive, metavar="N", help="patches at once (default: by device)")
+    parser.add_argument(
+        "-p", "--processes", type=not_negative, metavar="N", help="blocks at once (default: number of CPU cores)"
+    )
+    parser.add_argument(
+        "-min_rel_particle_size",
+        type=float,
+        default=0.005,
+        metavar="F",
+        help="drop particles below this fraction of the mean volume (default: 0.005)",
+    )
+    parser.add_argument("--allow-absurd", action="store_true", help="run even when a length looks mistyped")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Segment the scans that are not finished yet."""
+    from ps3d_app.flows.command.segment import segment_jobs
+
+    segment_jobs(jobs_of(args), direct=True)
+
+
+def jobs_of(args: argparse.Namespace) -> list[SegmentJob]:
+    """One job per scan that was asked for; imports the model."""
+    from ps3d_core.errors import InputError
+    from ps3d_core.params import InstancesParams, PredictParams, Resources, SegmentParams
+    from ps3d_core.plan import SegmentJob
+    from ps3d_core.store.layout import Dataset
+    from ps3d_core.store.location import Location
+
+    dataset = Dataset(Location.parse(args.input))
+    names = list(dict.fromkeys(args.name or dataset.names()))
+    if not names:
+        raise InputError(f"{dataset.root}: no NAME.zarr in images/; make them with ps3d_tiff2zarr")
+    resources: Resources = validated(
+        Resources, args.options, workers=None if args.processes is None else max(1, args.processes)
+    )
+    instances = validated(InstancesParams, args.options, min_rel_particle_size=args.min_rel_particle_size)
+    model, output = _model(args), Location.parse(args.output)
+    jobs = []
+    for name in names:
+        predict = validated(
+            PredictParams,
+            args.options,
+            folds=args.fold and tuple(args.fold),
+            batch_size=args.batch_size,
+            target_particle_size=_target(args.target_particle_size, dataset, name),
+            zscore=args.zscore and tuple(args.zscore),
+            allow_absurd=args.allow_absurd,
+        )
+        params = SegmentParams(predict=predict, instances=instances)
+        jobs.append(SegmentJob(dataset, name, output, model, params, resources))
+    return jobs
+
+
+def main() -> int:
+    """Entry point."""
+    return run_alone(NAME, sys.modules[__name__])
+
+
+def _target(asked: float | None, dataset: Dataset, name: str) -> float | None:
+    """Mean diameter on the network grid; with 0, the scan's own."""
+    if asked != 0:
+        return asked
+    info = dataset.scan_info(name)
+    return info.particle_size / info.spacing
+
+
+def _model(args: argparse.Namespace) -> str:
+    """The bundle to use: the one given, or the one made of the folder given."""
+    from ps3d_app.flows.machine.home import home_folder
+    from ps3d_core.errors import InputError
+    from ps3d_core.network import BUNDLED
+    from ps3d_core.network.bundle import INFO_NAME
+    from ps3d_core.network.nnunet.importing import import_model
+    from ps3d_core.scan.given import existing
+    from ps3d_core.store.identity import content_identity
+    from ps3d_core.store.ledger import fingerprint
+    from ps3d_core.store.location import Location
+
+    if args.model == BUNDLED:
+        return BUNDLED
+    source = existing(args.model)
+    if (source / INFO_NAME).exists():
+        return str(source)
+    kept = Location.parse(home_folder("imported")) / fingerprint(str(source), content_identity(source))
+    if not (kept / INFO_NAME).exists():
+        try:
+            import_model(str(source), kept)
+        except InputError as error:
+            problem, *choices = error.args
+            if not choices:
+                raise
+            # What there is to choose, this command has no options for.
+            raise InputError(str(problem), "make a bundle with ps3d model import and give that") from error
+    return str(kept)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,249 @@
+"""`ps3d segment`: particles, table and report of scans, as a Prefect flow or directly."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from ps3d_app.flows.command.arguments import add_resources, not_negative, positive, validated
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ps3d_app.flows.failures import Failures
+    from ps3d_core.plan import SegmentJob, SegmentPlan
+    from ps3d_core.progress import Progress
+    from ps3d_core.record import RunRecord
+
+PURPOSE = "find every particle of a scan: labels, table, report"
+EXAMPLES = """\
+  ps3d segment data results                                  every scan of the dataset
+  ps3d segment data results --name ore --no-tta              one scan; 8 times faster, slightly less accurate
+  ps3d segment data s3://bucket/results --device cuda --memory 32
+  ps3d segment data results --direct                         without Prefect: no server, no history
+
+Results of scan NAME: OUTPUT/NAME/NAME.zarr (label image), particles.csv, particles.parquet, report.html, run.json.
+
+The plan, with memory and time, is printed before anything is computed. An interrupted run goes on where it stopped
+when the same command is given again; a finished one is not repeated. Unless --direct is given, the run is recorded by
+the Prefect API in PREFECT_API_URL or, without one, by a server that ps3d starts on this machine (see ps3d up)."""
+
+PLANS_IN_FULL = 3
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument("dataset", metavar="DATASET", help="dataset that ps3d ingest made")
+    parser.add_argument("output", metavar="OUTPUT", help="folder or URL for the results, one folder per scan")
+    parser.add_argument("--name", nargs="+", metavar="NAME", help="scans to segment (default: all)")
+    network = parser.add_argument_group("network")
+    network.add_argument(
+        "--model", default="bundled", metavar="BUNDLE", help="bundled, or folder or URL of a model (default: bundled)"
+    )
+    network.add_argument(
+        "--fold", type=not_negative, nargs="+", metavar="N", help="folds of the ensemble to use (default: all)"
+    )
+    network.add_argument(
+        "--tta",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="mean over the 8 mirrorings of every patch (default: on)",
+    )
+    network.add_argument(
+        "--target-particle-size",
+        type=float,
+        metavar="VOXELS",
+        help="diameter that the mean particle is resampled to, voxels (default: the model's)",
+    )
+    network.add_argument(
+        "--zscore",
+        type=float,
+        nargs=2,
+        metavar=("MEAN", "STD"),
+        help="mean and standard deviation of grey values (default: the model's rule)",
+    )
+    network.add_argument("--allow-absurd", action="store_true", help="run even when a length looks mistyped")
+    particles = parser.add_argument_group("particles")
+    particles.add_argument(
+        "--min-rel-particle-size",
+        type=float,
+        default=0.005,
+        metavar="F",
+        help="drop particles below this fraction of the mean volume (default: 0.005)",
+    )
+    machine = parser.add_argument_group("machine")
+    machine.add_argument(
+        "--device",
+        choices=("auto", "cuda", "mps", "cpu"),
+        default="auto",
+        help="where the network runs (default: auto)",
+    )
+    machine.add_argument(
+        "--batch-size", type=positive, metavar="N", help="patches per forward pass (default: by device)"
+    )
+    add_resources(machine, at_once="blocks, and on a CPU patches,", runners=True)
+    machine.add_argument("--direct", action="store_true", help="without Prefect")
+    machine.add_argument("--keep-work", action="store_true", help="keep the intermediates in OUTPUT/NAME/.work")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Segment the scans that are not finished yet."""
+    segment_jobs(jobs_of(args), direct=args.direct)
+
+
+def segment_jobs(jobs: Sequence[SegmentJob], *, direct: bool) -> None:
+    """Segment what is not finished yet and print the results; a scan that fails does not stop the others."""
+    from ps3d_app.flows.command.terminal import shown
+    from ps3d_app.flows.failures import Failures
+    from ps3d_core.plan import plan_segmentation
+
+    with shown() as progress:
+        failures = Failures()
+        plans: list[SegmentPlan] = []
+        for job in jobs:
+            with failures.collected(job.scan):
+                plans.append(plan_segmentation(job))
+        records = segment_planned(plans, failures, progress, direct=direct)
+    for plan, record in records:
+        print_results(plan, record)
+    failures.raise_any()
+
+
+def jobs_of(args: argparse.Namespace) -> list[SegmentJob]:
+    """One job per scan that was asked for."""
+    from ps3d_core.params import InstancesParams, PredictParams, Resources, SegmentParams
+    from ps3d_core.plan import SegmentJob
+    from ps3d_core.store.layout import Dataset
+    from ps3d_core.store.location import Location
+
+    dataset = Dataset(Location.parse(args.dataset))
+    names = list(dict.fromkeys(args.name or dataset.require_names()))
+    params = SegmentParams(
+        predict=validated(
+            PredictParams,
+            args.options,
+            folds=args.fold and tuple(args.fold),
+            mirror=args.tta,
+            batch_size=args.batch_size,
+            device=args.device,
+            target_particle_size=args.target_particle_size,
+            zscore=args.zscore and tuple(args.zscore),
+            allow_absurd=args.allow_absurd,
+        ),
+        instances=validated(InstancesParams, args.options, min_rel_particle_size=args.min_rel_particle_size),
+    )
+    resources = validated(
+        Resources,
+        args.options,
+        workers=args.workers,
+        memory_gib=args.memory,
+        runner=args.runner,
+        dask_scheduler=args.dask_scheduler,
+    )
+    output = Location.parse(args.output)
+    return [SegmentJob(dataset, name, output, args.model, params, resources, args.keep_work) for name in names]
+
+
+def segment_planned(
+    plans: Sequence[SegmentPlan], failures: Failures, progress: Progress, *, direct: bool
+) -> list[tuple[SegmentPlan, RunRecord]]:
+    """Segment what is not finished yet; return the record of every scan that did not fail."""
+    from ps3d_core.outcome import finished_run, remove_leftovers
+    from ps3d_core.pipeline import run_of
+
+    records: dict[str, RunRecord] = {}
+    todo: list[SegmentPlan] = []
+    for plan in plans:
+        with failures.collected(plan.job.scan):
+            run = run_of(plan)
+            if (record := finished_run(run)) is not None:
+                remove_leftovers(run)
+                progress.note(f"{plan.job.scan}: already segmented with these parameters")
+                records[plan.job.scan] = record
+            else:
+                todo.append(plan)
+    _announce(todo, progress)
+    run_scans = _directly if direct else _as_flow
+    records |= run_scans(todo, failures, progress) if todo else {}
+    return [(plan, records[plan.job.scan]) for plan in plans if plan.job.scan in records]
+
+
+def print_results(plan: SegmentPlan, record: RunRecord) -> None:
+    """Say what was found and where it lies."""
+    result, size = plan.job.result, record.counts["size"]["by_volume"]
+    sizes = f", D10 {size['d10']:.3g}, D50 {size['d50']:.3g}, D90 {size['d90']:.3g} mm by volume" if size else ""
+    print(f"{plan.job.scan}: {record.particles} particles{sizes}")
+    print(f"  labels  {result.labels}")
+    print(f"  table   {result.table_csv} (and .parquet)")
+    print(f"  report  {result.report}")
+
+
+def _announce(plans: Sequence[SegmentPlan], progress: Progress) -> None:
+    """Print the plans before anything is done."""
+    from ps3d_core.inference.estimate import seconds_per_patch
+    from ps3d_core.plan import patches_at_once, prediction_workers
+
+    if not plans:
+        return
+    predict, resources = plans[0].job.params.predict, plans[0].job.resources
+    seconds = seconds_per_patch(
+        plans[0].bundle,
+        device=predict.device,
+        folds=predict.folds,
+        mirror=predict.mirror,
+        patches_at_once=patches_at_once(resources) * prediction_workers(resources),
+    )
+    for line in plan_lines(plans, seconds):
+        progress.note(line)
+
+
+def plan_lines(plans: Sequence[SegmentPlan], seconds_per_patch: float) -> list[str]:
+    """The plans for a person, in one line each where there are many; at last what they take together."""
+    from ps3d_core.duration import duration_text
+
+    described = [plan.describe(seconds_per_patch) for plan in plans]
+    if len(plans) > PLANS_IN_FULL:
+        described = [
+            [f"{first}; {plan.prediction.evaluated} patches; {last}"]
+            for plan, (first, *_, last) in zip(plans, described, strict=True)
+        ]
+    lines = [line for lines in described for line in lines]
+    if len(plans) > 1:
+        seconds = sum(sum(plan.seconds(seconds_per_patch)) for plan in plans)
+        lines.append(f"together   {len(plans)} scans, about {duration_text(seconds)} here")
+    return lines
+
+
+def _directly(plans: Sequence[SegmentPlan], failures: Failures, progress: Progress) -> dict[str, RunRecord]:
+    from ps3d_core.pipeline import segment
+
+    records = {}
+    for plan in plans:
+        with failures.collected(plan.job.scan):
+            records[plan.job.scan] = segment(plan.job, progress)
+    return records
+
+
+def _as_flow(plans: Sequence[SegmentPlan], failures: Failures, progress: Progress) -> dict[str, RunRecord]:
+    from ps3d_app.flows.command.recorded import recorded
+    from ps3d_core.outcome import finished_run
+    from ps3d_core.pipeline import run_of
+
+    with recorded(progress) as connected:
+        # These import Prefect, whose settings the connection has made.
+        from prefect.client.schemas.objects import State
+
+        from ps3d_app.flows.segment_dataset import segment_dataset
+        from ps3d_app.flows.segment_scan import segment_scan
+
+        job = plans[0].job
+        common = (job.model, job.params, job.resources, job.keep_work)
+        dataset, output, scans = str(job.dataset.root), str(job.output), [plan.job.scan for plan in plans]
+        if len(scans) == 1:
+            state: State[Any] = segment_scan(dataset, scans[0], output, *common, return_state=True)
+        else:
+            state = segment_dataset(dataset, output, scans, *common, return_state=True)
+        progress.note(connected.how_to_see(state.state_details.flow_run_id))
+        with failures.collected(", ".join(scans)):
+            state.result()
+    return {plan.job.scan: record for plan in plans if (record := finished_run(run_of(plan))) is not None}

@@ -1,0 +1,233 @@
+"""`ps3d train`: a model of one's own, trained by nnU-Net 2 on prepared data."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from typing import TYPE_CHECKING
+
+from ps3d_app.flows.command.arguments import not_negative, positive, validated
+
+if TYPE_CHECKING:
+    from ps3d_core.params import Resources, TrainParams
+    from ps3d_core.progress import Progress
+    from ps3d_core.training.nnunet.packing import Trained
+    from ps3d_core.training.nnunet.plan import TrainJob, TrainPlan
+
+PURPOSE = "train a model on prepared data, with nnU-Net 2"
+EXAMPLES = """\
+  ps3d train training/Dataset500_ParticleSeg3D my-model                 five folds, 1000 epochs each: days on a GPU
+  ps3d train training my-model --fold 0 --epochs 250                    one fold, a quarter of the epochs
+  ps3d train training my-model --start-from bundled --learning-rate 0.001 --fold 0 --epochs 50
+                                                                        from the bundled model on: a few scans will do
+  ps3d train training my-model --planner nnUNetPlannerResEncM           nnU-Net's residual networks
+  ps3d train training my-model --fold 0 --epochs 20 --iterations 50 --patch 48 --features 8 --device cpu
+  ps3d segment data results --model my-model                            the model in use
+
+DATASET is what ps3d prepare-training made. nnU-Net plans, preprocesses and trains in processes and folders of its own,
+BUNDLE.training, which may be deleted when no more training is to follow. Then the folds become a bundle, and the cases
+that each fold was not trained on are segmented with it: ps3d model info BUNDLE says how well their particles are found.
+
+The plan is printed before anything is computed. The same command continues an interrupted training at the last epoch,
+and does nothing when it is finished; other options have other folders and do not touch it. A later command with more
+folds keeps those that are trained. Unless --direct is given, the run is recorded by Prefect, with its loss curves."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument("dataset", metavar="DATASET", help="DatasetNNN_NAME that ps3d prepare-training made")
+    parser.add_argument("bundle", metavar="BUNDLE", help="folder or URL to make")
+    parser.add_argument("--name", metavar="NAME", help="name of the model (default: that of the data and the trainer)")
+    training = parser.add_argument_group("training")
+    training.add_argument(
+        "--fold",
+        type=_fold,
+        nargs="+",
+        metavar="N",
+        help="0 to 4, or all: one model of all cases, unvalidated (default: 0 to 4)",
+    )
+    training.add_argument(
+        "--start-from",
+        metavar="MODEL",
+        help="begin with network and weights of this model: bundled, or folder or URL of one; the data has to be "
+        "prepared for its particle size, border and grey values",
+    )
+    training.add_argument("--epochs", type=positive, metavar="N", help="default: the trainer's, 1000")
+    training.add_argument("--iterations", type=positive, metavar="N", help="steps per epoch (default: trainer's, 250)")
+    training.add_argument(
+        "--learning-rate",
+        type=float,
+        metavar="F",
+        help="of the first step; falls from there (default: trainer's, 0.01)",
+    )
+    training.add_argument(
+        "--border-weight",
+        type=float,
+        metavar="F",
+        help="of border voxels in the loss; above 1, particles are separated when in doubt (default: 1)",
+    )
+    training.add_argument(
+        "--trainer",
+        default="nnUNetTrainer",
+        metavar="CLASS",
+        help="of nnU-Net, or below nnUNet_extTrainer (default: %(default)s)",
+    )
+    training.add_argument(
+        "--configuration", default="3d_fullres", metavar="NAME", help="in nnU-Net's plan (default: %(default)s)"
+    )
+    training.add_argument(
+        "--seed", type=not_negative, default=0, metavar="N", help="of weights, and on a CPU of patches (default: 0)"
+    )
+    network = parser.add_argument_group("network", "What is left out is planned by nnU-Net, for a GPU of 8 GB.")
+    network.add_argument("--planner", default="ExperimentPlanner", metavar="CLASS", help="default: %(default)s")
+    network.add_argument("--patch", type=positive, nargs="+", metavar="VOXELS", help="largest patch: a side, or z y x")
+    network.add_argument("--batch-size", type=positive, metavar="N", help="patches per step")
+    network.add_argument("--features", type=positive, metavar="N", help="feature maps of the finest stage")
+    network.add_argument("--half", action="store_true", help="store weights as float16, half the size")
+    machine = parser.add_argument_group("machine")
+    machine.add_argument(
+        "--device", choices=("auto", "cuda", "mps", "cpu"), default="auto", help="where to train (default: auto)"
+    )
+    machine.add_argument(
+        "--tta",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="validate with the mean over the 8 mirrorings, as ps3d segment works (default: on)",
+    )
+    machine.add_argument(
+        "--workers",
+        type=positive,
+        metavar="N",
+        help="helper processes, or threads (default: number of CPU cores)",
+    )
+    machine.add_argument(
+        "--memory",
+        type=float,
+        metavar="GB",
+        help="memory of all but the training, GiB (default: 60 %% of what is free)",
+    )
+    machine.add_argument(
+        "--work", metavar="DIR", help="nnU-Net's folders (default: BUNDLE.training, or in ~/.ps3d/training)"
+    )
+    machine.add_argument("--overwrite", action="store_true", help="replace another model at BUNDLE")
+    machine.add_argument("--direct", action="store_true", help="without Prefect")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Train what is not trained yet."""
+    from ps3d_app.flows.command.terminal import shown
+    from ps3d_core.training.nnunet.packing import trained
+    from ps3d_core.training.nnunet.plan import finished_training, plan_training
+
+    job = job_of(args)
+    with shown() as progress:
+        plan = plan_training(job)
+        if (bundle := finished_training(plan)) is not None:
+            progress.note(f"{bundle.location}: already trained with these parameters")
+            result = trained(bundle)
+        else:
+            for line in plan.describe():
+                progress.note(line)
+            result = (_directly if args.direct else _as_flow)(plan, progress)
+    print_result(args, result)
+
+
+def job_of(args: argparse.Namespace) -> TrainJob:
+    """What was asked for."""
+    from ps3d_app.flows.machine.home import training_folder
+    from ps3d_core.store.location import Location
+    from ps3d_core.training.nnunet.plan import TrainJob
+
+    bundle = Location.parse(args.bundle)
+    return TrainJob(
+        data=Location.parse(args.dataset),
+        bundle=bundle,
+        params=_params(args),
+        resources=_resources(args),
+        work=Location.parse(args.work) if args.work else training_folder(bundle),
+        overwrite=args.overwrite,
+    )
+
+
+def print_result(args: argparse.Namespace, result: Trained) -> None:
+    """Say where the model is, how good it is, and what comes next."""
+    print(f"{result.name}: fold(s) {' '.join(map(str, result.folds))}")
+    if result.accuracy:
+        mean = result.accuracy[-1]
+        print(
+            f"  particles of cases not trained on: F1 {mean['f1_at_0.5']} at IoU 0.5, {mean['f1_at_0.75']} at 0.75, "
+            f"panoptic quality {mean['panoptic_quality']}, splits {mean['splits']}, merges {mean['merges']} per case"
+        )
+    print(f"  model   {result.bundle}")
+    print(f"  about   ps3d model info {args.bundle}")
+    print(f"  next    {shlex.join(('ps3d', 'segment', 'DATA', 'RESULTS', '--model', args.bundle))}")
+
+
+def _fold(text: str) -> int | str:
+    return text if text == "all" else not_negative(text)
+
+
+def _params(args: argparse.Namespace) -> TrainParams:
+    from ps3d_core.errors import InputError
+    from ps3d_core.params import TrainParams
+
+    if args.fold and "all" in args.fold and len(args.fold) > 1:
+        raise InputError("--fold all: is one model of all cases; give either numbers or all")
+    if args.patch and len(args.patch) not in (1, 3):
+        given = f"--patch {' '.join(map(str, args.patch))}: {len(args.patch)} sides"
+        raise InputError(f"{given}; give one side for all axes, or three, z y x")
+    folds = args.fold and ("all" if args.fold == ["all"] else tuple(args.fold))
+    return validated(
+        TrainParams,
+        args.options,
+        folds=folds,
+        trainer=args.trainer,
+        planner=args.planner,
+        configuration=args.configuration,
+        epochs=args.epochs,
+        iterations=args.iterations,
+        learning_rate=args.learning_rate,
+        border_weight=args.border_weight,
+        start_from=args.start_from,
+        patch=args.patch and (tuple(args.patch) if len(args.patch) == 3 else tuple(args.patch * 3)),
+        batch_size=args.batch_size,
+        features=args.features,
+        seed=args.seed,
+        device=args.device,
+        mirror=args.tta,
+        name=args.name,
+        half_precision=args.half,
+    )
+
+
+def _resources(args: argparse.Namespace) -> Resources:
+    from ps3d_core.params import Resources
+
+    return validated(Resources, args.options, workers=args.workers, memory_gib=args.memory)
+
+
+def _directly(plan: TrainPlan, progress: Progress) -> Trained:
+    from ps3d_core.training.nnunet.train import train
+
+    return train(plan.job, progress)
+
+
+def _as_flow(plan: TrainPlan, progress: Progress) -> Trained:
+    from ps3d_app.flows.command.recorded import recorded
+
+    job = plan.job
+    with recorded(progress) as connected:
+        from ps3d_app.flows.train_model import train_model  # imports Prefect, whose settings the connection has made
+
+        state = train_model(
+            str(job.data),
+            str(job.bundle),
+            job.params,
+            job.resources,
+            str(job.work) if job.work else None,
+            job.overwrite,
+            return_state=True,
+        )
+        progress.note(connected.how_to_see(state.state_details.flow_run_id))
+        result: Trained = state.result()
+        return result

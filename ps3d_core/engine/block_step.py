@@ -1,0 +1,111 @@
+"""A step that is made block by block: each block once, on any worker, in as little memory as there is.
+
+Such a step says what volume it goes over, what a block costs, what happens in one block and how the records of all
+blocks become its finding. How large blocks are, where they are worked on, which are finished and who hears of it is the
+same for all of them, and stands here.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any, Final, cast
+
+from ps3d_core.engine.blocks import run_blocks
+from ps3d_core.engine.step import Context, Found_co, Outcomes, Step
+from ps3d_core.geometry.blocks import Block, BlockGrid, block_shape_for
+from ps3d_core.geometry.boxes import Shape
+from ps3d_core.store.granule import reading_granule
+from ps3d_core.store.ledger import Ledger, Record, fingerprint
+from ps3d_core.store.location import Location
+from ps3d_core.store.ome import open_image
+
+GOOD_BLOCK_VOXELS: Final = 2**24
+"""Larger blocks save next to no halo, and only take memory that libraries need as well."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a block takes of one worker; measured, and kept to when blocks are chosen.
+
+    Attributes:
+        bytes_per_voxel: peak of memory, per voxel of the block with its halo.
+        seconds_per_voxel: time, per voxel of the volume.
+
+    """
+
+    bytes_per_voxel: float
+    seconds_per_voxel: float
+
+
+class BlockStep(Step[Found_co]):
+    """Base of steps that are made in blocks. Subclasses are frozen and small: workers get them pickled."""
+
+    halo: int = 0
+    """Voxels around a block that it reads as well."""
+
+    @property
+    @abstractmethod
+    def folder(self) -> Location:
+        """Folder of the ledger of finished blocks, and of what blocks leave for each other."""
+
+    @property
+    @abstractmethod
+    def volume(self) -> Location:
+        """Array or image whose grid is cut into blocks, along its shards."""
+
+    @property
+    @abstractmethod
+    def cost(self) -> Cost:
+        """What a block takes."""
+
+    @abstractmethod
+    def work(self, block: Block, place: Location) -> Record:
+        """Do one block and return what was found there, JSON-able; files for `merge` go below `place`."""
+
+    @abstractmethod
+    def merge(self, records: Sequence[Record], place: Location, done: Outcomes) -> Found_co:
+        """Make the outputs of what the blocks found, in their order, and left below `place`."""
+
+    def make(self, done: Outcomes, context: Context) -> Found_co:
+        """Work on every block that is not finished, and merge."""
+        blocks = self.grid(context)
+        mark = fingerprint(self.fingerprint, blocks.block_shape)
+        work = _BlockWork(self, self.folder / self.name / mark[:16])
+        records = run_blocks(
+            self.title,
+            list(blocks),
+            work,
+            ledger=Ledger(self.folder, self.name, mark),
+            runner=context.runner,
+            progress=context.progress,
+        )
+        return self.merge(records, work.place, done)
+
+    def grid(self, context: Context) -> BlockGrid:
+        """Return the blocks: as large as is good and the memory of all workers allows."""
+        array = open_image(self.volume)
+        shape, granule, workers = cast(Shape, array.shape), reading_granule(array), context.runner.workers
+        good = max(GOOD_BLOCK_VOXELS, prod(side + 2 * self.halo for side in granule)) * self.cost.bytes_per_voxel
+        block_shape = block_shape_for(
+            shape,
+            granule,
+            bytes_per_voxel=self.cost.bytes_per_voxel,
+            memory_bytes=int(min(context.memory_bytes, workers * good)),
+            workers=workers,
+            halo=self.halo,
+        )
+        return BlockGrid(shape, block_shape, self.halo)
+
+
+@dataclass(frozen=True)
+class _BlockWork:
+    """The work of a step on one block, as workers get it."""
+
+    step: BlockStep[Any]
+    place: Location
+
+    def __call__(self, block: Block) -> Record:
+        return self.step.work(block, self.place)

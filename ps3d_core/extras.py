@@ -1,0 +1,40 @@
+"""What an installation may lack: optional dependencies, each part of ps3d with those that it needs.
+
+The library and the measuring of labels need none of them. Code imports them where it uses them; whoever meets a missing
+one says what to install with `of_missing`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ps3d_core.errors import InputError
+
+EXTRAS: Final = {
+    "torch": "predict",
+    "safetensors": "predict",
+    "dynamic_network_architectures": "predict",
+    "nnunetv2": "train",
+    "distributed": "dask",
+    "prefect": "flow",
+    "httpx": "flow",
+    "docket": "flow",
+    "yaml": "flow",
+    "cryptography": "stack",
+}
+"""Packages that may be missing, with the extra of ps3d that brings them."""
+
+
+def of_missing(error: BaseException) -> InputError | None:
+    """Return what to install, when `error` says that an optional package is not there; None for any other error."""
+    if not isinstance(error, ModuleNotFoundError):
+        return None
+    package = str(error.name).partition(".")[0]
+    return lacking(package) if package in EXTRAS else None
+
+
+def lacking(package: str) -> InputError:
+    """Return the error that says that this optional package is not installed, and how to install it."""
+    extra = EXTRAS[package]
+    without = ("add <direct>",) if extra == "flow" else ("choose another <runner>",) if extra == "dask" else ()
+    return InputError(f"{package} is not installed", f"pip install 'ps3d[{extra}]'", *without)

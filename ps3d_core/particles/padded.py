@@ -1,0 +1,31 @@
+"""Labels of a block with what lies around it, as kernels want them that look at neighbours."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+import zarr
+
+from ps3d_core.geometry.blocks import Block
+from ps3d_core.geometry.boxes import Box
+from ps3d_core.particles.label_index import Labels, as_labels
+from ps3d_core.store.arrays import read_box
+
+HALO: Final = 1
+
+
+def read_padded(array: zarr.Array[Any], block: Block, name: str) -> Labels:
+    """Return labels (z + 2, y + 2, x + 2), uint32, of a block and one voxel around it; 0 beyond the faces of the scan.
+
+    The block has a halo of 1. `InputError` names the array, as `name`, when its values are no labels.
+    """
+    labels = as_labels(read_box(array, block.outer), name)
+    z, y, x = block.core.shape
+    frame = Box((0, 0, 0), (z + 2, y + 2, x + 2))
+    if labels.shape == frame.shape:
+        return np.ascontiguousarray(labels)
+    padded = np.zeros(frame.shape, np.uint32)
+    start = block.core.start
+    padded[block.outer.shift((HALO - start[0], HALO - start[1], HALO - start[2])).slices] = labels
+    return padded

@@ -1,0 +1,157 @@
+"""Which labels of a block lie beside which others, and how much of their surfaces they share.
+
+A crossing is a pair of neighbouring voxels, in one of 13 directions, that carry two different labels, both above 0.
+Crossings are what surfaces are measured by (see `surface`), so what two particles share is measured as what each has:
+half a crossing is one exit of either.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from ps3d_core.particles.label_index import Labels
+
+Pairs = npt.NDArray[np.uint64]
+Crossings = npt.NDArray[np.int64]
+
+_DIRECTIONS = 13
+
+
+class PairCounts(NamedTuple):
+    """Pairs of labels in rising order, and how often each is crossed.
+
+    pairs: (n,) uint64, the lower label in the upper 32 bits, the higher one in the lower.
+    crossings: (n, 3) int64, along axes, face diagonals and body diagonals.
+    """
+
+    pairs: Pairs
+    crossings: Crossings
+
+    @property
+    def lower(self) -> Labels:
+        """The lower label of every pair."""
+        return (self.pairs >> np.uint64(32)).astype(np.uint32)
+
+    @property
+    def higher(self) -> Labels:
+        """The higher label of every pair."""
+        return (self.pairs & np.uint64(2**32 - 1)).astype(np.uint32)
+
+    def rows(self, chosen: npt.NDArray[np.bool_] | slice) -> PairCounts:
+        """Return some rows: those of a slice, or where `chosen` (n,) is true."""
+        return PairCounts(self.pairs[chosen], self.crossings[chosen])
+
+    def followed_by(self, others: PairCounts) -> PairCounts:
+        """Return these rows and those of `others`, whose pairs are all higher."""
+        return PairCounts(
+            np.concatenate((self.pairs, others.pairs)), np.concatenate((self.crossings, others.crossings))
+        )
+
+
+def no_pairs() -> PairCounts:
+    """Return the counts of nothing."""
+    return PairCounts(np.empty(0, np.uint64), np.empty((0, 3), np.int64))
+
+
+def count_pairs_of(padded: Labels) -> PairCounts:
+    """Count the crossings from the voxels of a block to those that follow them.
+
+    `padded` (z + 2, y + 2, x + 2) uint32 holds the block's labels and one voxel more on every side, which belongs to
+    other blocks or is 0 outside the scan. A crossing belongs to the block of its first voxel, so blocks share none.
+    """
+    _, height, width = (side - 2 for side in padded.shape)
+    rows = (padded.shape[0] - 2) * height
+    places = 1 << int(4 * _DIRECTIONS * width).bit_length()
+    pairs, crossings = np.zeros(places, np.uint64), np.zeros((places, 3), np.int64)
+    row = used = 0
+    while row < rows:
+        row, used = _count(padded, row, used, pairs, crossings)
+        if row < rows:
+            pairs, crossings = _grown(pairs, crossings)
+    found = np.flatnonzero(pairs)
+    found = found[np.argsort(pairs[found])]
+    return PairCounts(pairs[found], crossings[found])
+
+
+def merge_pairs(first: PairCounts, second: PairCounts) -> PairCounts:
+    """Add the counts of two parts of a volume."""
+    pairs, rows = np.unique(np.concatenate((first.pairs, second.pairs)), return_inverse=True)
+    crossings = np.zeros((len(pairs), 3), np.int64)
+    np.add.at(crossings, rows, np.concatenate((first.crossings, second.crossings)))
+    return PairCounts(pairs, crossings)
+
+
+def _grown(pairs: Pairs, crossings: Crossings) -> tuple[Pairs, Crossings]:
+    """Return a table of twice as many places with the same entries."""
+    wide, counts = np.zeros(2 * len(pairs), np.uint64), np.zeros((2 * len(pairs), 3), np.int64)
+    _move(pairs, crossings, wide, counts)
+    return wide, counts
+
+
+@njit(nogil=True, cache=True)
+def _count(padded: Labels, first: int, used: int, pairs: Pairs, crossings: Crossings) -> tuple[int, int]:
+    """Count row by row from row `first`, until the table is too full for another; return the next row and its fill."""
+    height, width = padded.shape[1] - 2, padded.shape[2] - 2
+    rows = (padded.shape[0] - 2) * height
+    row = first
+    while row < rows and 4 * (used + 13 * width) <= 3 * pairs.size:
+        z, y = row // height + 1, row % height + 1
+        here, behind = padded[z, y], padded[z, y + 1]
+        before_above, above, behind_above = padded[z + 1, y - 1], padded[z + 1, y], padded[z + 1, y + 1]
+        for x in range(1, width + 1):
+            label = here[x]
+            if label == 0:
+                continue
+            used += _cross(label, here[x + 1], 0, pairs, crossings)
+            used += _cross(label, behind[x], 0, pairs, crossings)
+            used += _cross(label, above[x], 0, pairs, crossings)
+            used += _cross(label, behind[x - 1], 1, pairs, crossings)
+            used += _cross(label, behind[x + 1], 1, pairs, crossings)
+            used += _cross(label, above[x - 1], 1, pairs, crossings)
+            used += _cross(label, above[x + 1], 1, pairs, crossings)
+            used += _cross(label, before_above[x], 1, pairs, crossings)
+            used += _cross(label, behind_above[x], 1, pairs, crossings)
+            used += _cross(label, before_above[x - 1], 2, pairs, crossings)
+            used += _cross(label, before_above[x + 1], 2, pairs, crossings)
+            used += _cross(label, behind_above[x - 1], 2, pairs, crossings)
+            used += _cross(label, behind_above[x + 1], 2, pairs, crossings)
+        row += 1
+    return row, used
+
+
+@njit(nogil=True, cache=True)
+def _cross(label: np.uint32, other: np.uint32, kind: int, pairs: Pairs, crossings: Crossings) -> int:
+    """Count one neighbour; return 1 when its pair is new in the table."""
+    if other == 0 or other == label:  # noqa: PLR1714 - numba knows no tuples of two types
+        return 0
+    low, high = min(label, other), max(label, other)
+    pair = np.uint64(low) << np.uint64(32) | np.uint64(high)
+    place = _place(pair, pairs)
+    new = pairs[place] == 0
+    pairs[place] = pair
+    crossings[place, kind] += 1
+    return 1 if new else 0
+
+
+@njit(nogil=True, cache=True)
+def _place(pair: np.uint64, pairs: Pairs) -> int:
+    """Where a pair is in the table, or where it would go: open addressing with linear probing."""
+    last = pairs.size - 1
+    # Multiplication by an odd constant near 2^64 / golden ratio spreads pairs of consecutive labels over the table.
+    place = np.int64(pair * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(33)) & last
+    while pairs[place] != 0 and pairs[place] != pair:
+        place = (place + 1) & last
+    return int(place)
+
+
+@njit(nogil=True, cache=True)
+def _move(pairs: Pairs, crossings: Crossings, into: Pairs, counts: Crossings) -> None:
+    for i in range(pairs.size):
+        if pairs[i]:
+            place = _place(pairs[i], into)
+            into[place] = pairs[i]
+            counts[place] = crossings[i]

@@ -1,0 +1,147 @@
+"""Step: contact areas, one row for every two particles that touch."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict, Field
+
+from ps3d_core.engine.block_step import BlockStep, Cost
+from ps3d_core.engine.step import Outcomes
+from ps3d_core.geometry.blocks import Block
+from ps3d_core.particles.padded import HALO, read_padded
+from ps3d_core.particles.pair_counts import PairCounts, count_pairs_of, merge_pairs, no_pairs
+from ps3d_core.particles.surface import surface_area
+from ps3d_core.plan import SegmentPlan
+from ps3d_core.steps.label_image import LabelImage
+from ps3d_core.store.ledger import Record
+from ps3d_core.store.location import Location, writing_to
+from ps3d_core.store.ome import open_image
+from ps3d_core.store.publishing import publish
+
+VERSION: Final = 1
+"""Raise when a change of the code changes the file: finished work of older code is then redone."""
+
+ROWS: Final = 2**18
+"""Of a row group of the file."""
+
+SCHEMA: Final = pa.schema(
+    [
+        pa.field(name, pa.type_for_alias(kind), metadata={"unit": unit, "description": meaning})
+        for name, kind, unit, meaning in (
+            ("label_a", "uint32", "", "the particle with the lower label"),
+            ("label_b", "uint32", "", "the particle with the higher label"),
+            ("faces", "int64", "faces", "faces of voxels that both share; 0 where only edges or corners touch"),
+            ("contact_area_mm2", "double", "mm2", "surface that both share, Crofton's formula in 13 directions"),
+        )
+    ]
+)
+
+
+class Contacts(BaseModel):
+    """What was found."""
+
+    model_config = ConfigDict(frozen=True)
+
+    pairs: int = Field(description="pairs of particles that touch")
+    area_mm2: float = Field(description="of all contacts together")
+
+
+@dataclass(frozen=True)
+class ContactAreas(BlockStep[Contacts]):
+    """What neighbouring particles share of their surfaces; what a particle shares with nobody is free."""
+
+    plan: SegmentPlan
+    label_image: LabelImage
+
+    name, title, found = "contacts", "contacts", Contacts
+    halo = HALO
+    # Labels as stored and inside their halo; the table of pairs is small. Measured on dense packings.
+    cost = Cost(bytes_per_voxel=9, seconds_per_voxel=12e-9)
+
+    @property
+    def versions(self) -> tuple[int, ...]:
+        """That of the file."""
+        return (VERSION,)
+
+    @property
+    def parameters(self) -> tuple[Any, ...]:
+        """None beside what decides the label image."""
+        return ()
+
+    @property
+    def outputs(self) -> dict[str, Location]:
+        """The table of pairs."""
+        return {"contacts": self.plan.job.result.root / "contacts.parquet"}
+
+    @property
+    def folder(self) -> Location:
+        """Folder of the run's intermediates."""
+        return self.plan.work
+
+    @property
+    def volume(self) -> Location:
+        """The label image."""
+        return self.plan.job.result.labels
+
+    def work(self, block: Block, place: Location) -> Record:
+        """Count what the labels of one block share with each other and with those around it."""
+        counts = count_pairs_of(read_padded(open_image(self.volume), block, str(self.volume)))
+        (place / f"{block.index}.npz").write_arrays(**counts._asdict())
+        return {"pairs": len(counts.pairs), "first": int(counts.lower[0]) if len(counts.pairs) else None}
+
+    def merge(self, records: Sequence[Record], place: Location, done: Outcomes) -> Contacts:
+        """Add up the blocks' counts and write the table."""
+        pairs, crossings, spacing = 0, np.zeros(3, np.int64), self.plan.info.spacing
+        (output,) = self.outputs.values()
+        with tempfile.TemporaryDirectory(prefix="ps3d-contacts-") as folder:
+            file = Path(folder) / output.name
+            with writing_to(Location.parse(folder)), pq.ParquetWriter(file, SCHEMA, compression="zstd") as writer:
+                for counts in in_batches(merged_counts(records, place), ROWS):
+                    areas = contact_area(counts.crossings, spacing)
+                    columns = [counts.lower, counts.higher, counts.crossings[:, 0], areas]
+                    writer.write_table(pa.Table.from_arrays(list(map(pa.array, columns)), schema=SCHEMA))
+                    pairs, crossings = pairs + len(areas), crossings + counts.crossings.sum(axis=0)
+            publish(output, file)
+        return Contacts(pairs=pairs, area_mm2=float(contact_area(crossings[None], spacing)[0]))
+
+
+def contact_area(crossings: npt.NDArray[np.int64], spacing: float) -> npt.NDArray[np.float64]:
+    """Return areas (n,) in mm2 from crossings (n, 3) and the edge of a voxel in mm."""
+    return surface_area(crossings) / 2 * spacing**2
+
+
+def merged_counts(records: Sequence[Record], place: Location) -> Iterator[PairCounts]:
+    """Yield the counts of the whole volume in rising order of pairs, some at a time.
+
+    Labels follow the order of first voxels, so what is still open lies in few blocks: a pair is complete as soon as
+    the lower of its labels is below all labels of the blocks that were not read.
+    """
+    waiting = sorted((record["first"], index) for index, record in enumerate(records) if record["pairs"])
+    open_counts = no_pairs()
+    for (_, index), (following, _) in zip(waiting, [*waiting[1:], (2**32, -1)], strict=True):
+        open_counts = merge_pairs(open_counts, PairCounts(**(place / f"{index}.npz").read_arrays()))
+        complete = open_counts.lower < following
+        if complete.any():
+            yield open_counts.rows(complete)
+            open_counts = open_counts.rows(~complete)
+
+
+def in_batches(parts: Iterable[PairCounts], rows: int) -> Iterator[PairCounts]:
+    """Yield the same rows, `rows` at a time: how they came does not show in the file."""
+    waiting = no_pairs()
+    for part in parts:
+        waiting = waiting.followed_by(part)
+        while len(waiting.pairs) >= rows:
+            yield waiting.rows(slice(rows))
+            waiting = waiting.rows(slice(rows, None))
+    if len(waiting.pairs):
+        yield waiting
