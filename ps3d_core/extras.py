@@ -1,11 +1,12 @@
 """What an installation may lack: optional dependencies, each part of ps3d with those that it needs.
 
 The library and the measuring of labels need none of them. Code imports them where it uses them; whoever meets a missing
-one says what to install with `of_missing`.
+one says what to install with `of_missing`. Commands ask before they begin, with `require`.
 """
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Final
 
 from ps3d_core.errors import InputError
@@ -31,6 +32,13 @@ def of_missing(error: BaseException) -> InputError | None:
         return None
     package = str(error.name).partition(".")[0]
     return lacking(package) if package in EXTRAS else None
+
+
+def require(*packages: str) -> None:
+    """Raise `InputError` that says what to install, when one of these optional packages is not."""
+    for package in packages:
+        if find_spec(package) is None:
+            raise lacking(package)
 
 
 def lacking(package: str) -> InputError:

@@ -37,6 +37,7 @@ class Command(Protocol):
     PURPOSE: str
     """One line, lower case, no full stop."""
     EXAMPLES: str
+    # Where a command cannot do without optional packages, NEEDS names them; see `ps3d_core.extras`.
 
     def configure(self, parser: argparse.ArgumentParser) -> None:
         """Add the command's arguments."""

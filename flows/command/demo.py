@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ps3d_core.store.location import Location
 
 PURPOSE = "see everything work on a synthetic scan"
+NEEDS = ("torch",)
 EXAMPLES = """\
   ps3d demo                         in ps3d-demo/; a few minutes on two cores
   ps3d demo --workdir /tmp/demo     somewhere else

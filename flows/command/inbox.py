@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ps3d_core.progress import Progress
 
 PURPOSE = "process scans dropped into an inbox; list them, retry some"
+NEEDS = ("torch",)
 EXAMPLES = """\
   ps3d inbox data                          take what is complete in data/inbox/, then end
   ps3d inbox s3://bucket/lab --watch 60    look every minute, until Ctrl-C

@@ -7,6 +7,7 @@ import argparse
 from ps3d_app.flows.command.arguments import not_negative, validated
 
 PURPOSE = "make a bundle of a model that nnU-Net trained"
+NEEDS = ("torch",)
 EXAMPLES = """\
   ps3d model import Task310_particle_seg my-bundle         ParticleSeg3D's model, as unpacked
   ps3d model import model.zip my-bundle --sha256 0f3c...   an archive, here or behind a URL

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from ps3d_app.flows.machine.log_file import log_file, logger
 from ps3d_app.flows.machine.streams import complain, of_output, say
 from ps3d_core.errors import OF_THE_INPUT, InputError, Ps3dError, worded
-from ps3d_core.extras import of_missing
+from ps3d_core.extras import of_missing, require
 from ps3d_core.printable import printable
 from ps3d_core.store.faults import unusable_place
 
@@ -38,6 +38,7 @@ def run_to_exit_status(name: str, command: Command, args: argparse.Namespace) ->
 
 def _run(command: Command, args: argparse.Namespace, log: Path) -> int:
     try:
+        require(*getattr(command, "NEEDS", ()), *(["prefect"] if getattr(args, "direct", True) is False else []))
         command.run(args)
         return DONE
     except KeyboardInterrupt:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ps3d_core.record import RunRecord
 
 PURPOSE = "find every particle of a scan: labels, table, report"
+NEEDS = ("torch",)
 EXAMPLES = """\
   ps3d segment data results                                  every scan of the dataset
   ps3d segment data results --name ore --no-tta              one scan; 8 times faster, slightly less accurate

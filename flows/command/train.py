@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ps3d_core.training.nnunet.plan import TrainJob, TrainPlan
 
 PURPOSE = "train a model on prepared data, with nnU-Net 2"
+NEEDS = ("nnunetv2",)
 EXAMPLES = """\
   ps3d train training/Dataset500_ParticleSeg3D my-model                 five folds, 1000 epochs each: days on a GPU
   ps3d train training my-model --fold 0 --epochs 250                    one fold, a quarter of the epochs

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from ps3d_app.flows.service.stack.stack import Stack
 
 PURPOSE = "run the local stack: Prefect, S3, deployments, workers"
+NEEDS = ("prefect", "cryptography")
 EXAMPLES = """\
   ps3d up                           until Ctrl-C; commands given meanwhile use this server
   ps3d up --store /data/ps3d        inbox and results in a folder; no S3 server

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from dataclasses import dataclass, field
 from math import prod
@@ -12,7 +11,7 @@ from typing import Final, Literal
 from pydantic import BaseModel, ConfigDict
 
 from ps3d_core.errors import InputError
-from ps3d_core.extras import lacking
+from ps3d_core.extras import require
 from ps3d_core.geometry.boxes import shape_text
 from ps3d_core.network.bundle import INFO_NAME, Bundle, load_bundle
 from ps3d_core.network.device import choose_device
@@ -144,8 +143,7 @@ def plan_training(job: TrainJob) -> TrainPlan:
 
     Raises `InputError` for training data, options or places that cannot be used.
     """
-    if importlib.util.find_spec("nnunetv2") is None:
-        raise lacking("nnunetv2")
+    require("nnunetv2")
     folder = _training_folder(job.data)
     record = read_preparation(folder.root)
     params = job.params
