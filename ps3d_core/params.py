@@ -9,11 +9,10 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from ps3d_core.free_memory import free_bytes
+from ps3d_core.memory_model import LEADER_BYTES, torch_bytes
 from ps3d_core.network.normalisation import Normalisation
 
 GIB = 2**30
-# What the process that leads worker processes holds besides torch: libraries, the network that it has timed; measured.
-LEADER_BYTES = 540 * 2**20
 MAX_GREY: Final = 1e30
 """Of grey values; single precision holds their squares no more."""
 MeanAndStd = tuple[
@@ -255,9 +254,7 @@ class Resources(_Params):
         budget = int(self.memory_gib * GIB)
         if self.runner == "threads" or self.dask_scheduler is not None:
             return budget
-        from ps3d_core.network.device import library_bytes  # torch, which commands without a network do without
-
-        return budget - LEADER_BYTES - library_bytes()
+        return budget - LEADER_BYTES - torch_bytes()
 
 
 class SegmentParams(_Params):

@@ -12,8 +12,10 @@ from typing import Final
 
 import numpy as np
 
-from ps3d_core.border_core.plan import BYTES_PER_VOXEL, HALO, largest_block
+from ps3d_core import memory_model
+from ps3d_core.border_core.plan import HALO
 from ps3d_core.duration import duration_text
+from ps3d_core.engine.block_size import largest_block
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.boxes import shape_text
 from ps3d_core.geometry.scale import Scale, particle_scale
@@ -21,7 +23,6 @@ from ps3d_core.inference.plan import PredictionPlan, plan_prediction, walk_axis
 from ps3d_core.inference.sample import NetworkView
 from ps3d_core.network import BUNDLED
 from ps3d_core.network.bundle import Bundle, load_bundle
-from ps3d_core.network.device import library_bytes
 from ps3d_core.params import GIB, PredictParams, Resources, SegmentParams
 from ps3d_core.result import check_result
 from ps3d_core.scan.contrast import require_contrast
@@ -36,17 +37,6 @@ from ps3d_core.store.ome import Spacing, open_image
 from ps3d_core.store.presence import absences
 from ps3d_core.store.room import require_room
 
-# Peak bytes per patch voxel and feature map of the finest stage during a forward pass, measured with float32.
-ACTIVATION_BYTES: Final = 4 * 5
-# Interpreter and libraries of one worker besides torch, weights of a network of usual size; measured, with what is more
-# after an installation: Linux maps more of files that were just written (of all libraries 380 MiB, later 210), and
-# kernels are compiled (50 MiB).
-WORKER_BYTES: Final = 760 * 2**20
-# Of one worker in the stages around prediction: particles on the network grid; labels, coarser levels, grey values and
-# table on the scan grid; grey values and report of any scan. Measured on a folder, 130 and 900 million voxels.
-SECONDS_PER_NETWORK_VOXEL: Final = 200e-9
-SECONDS_PER_SCAN_VOXEL: Final = 110e-9
-SECONDS_PER_SCAN: Final = 3.0
 LONG_SECONDS: Final = 24 * 3600
 
 
@@ -112,8 +102,9 @@ class SegmentPlan:
     def seconds(self, seconds_per_patch: float) -> tuple[float, float]:
         """About how long prediction and all other stages take, given what one patch takes."""
         network, scan = prod(self.scale.network_shape), prod(self.scale.scan_shape)
-        later = network * SECONDS_PER_NETWORK_VOXEL + scan * SECONDS_PER_SCAN_VOXEL
-        return self.prediction.evaluated * seconds_per_patch, SECONDS_PER_SCAN + later / self.job.resources.workers
+        later = network * memory_model.SECONDS_PER_NETWORK_VOXEL + scan * memory_model.SECONDS_PER_SCAN_VOXEL
+        others = memory_model.SECONDS_PER_SCAN + later / self.job.resources.workers
+        return self.prediction.evaluated * seconds_per_patch, others
 
     def describe(self, seconds_per_patch: float | None = None) -> list[str]:
         """The plan in lines for a person; with the time of one patch, how long it takes too."""
@@ -177,7 +168,7 @@ def plan_segmentation(job: SegmentJob) -> SegmentPlan:
     # Refused now rather than after hours of prediction.
     largest_block(
         scale.network_shape,
-        bytes_per_voxel=BYTES_PER_VOXEL,
+        bytes_per_voxel=memory_model.INSTANCES_BYTES,
         memory_bytes=_later_memory_bytes(job.resources),
         workers=job.resources.workers,
         halo=HALO,
@@ -223,9 +214,11 @@ def _network_bytes(bundle: Bundle, params: PredictParams, resources: Resources) 
     """Peak of one prediction worker aside from its block: libraries, weights, activations of the patches at once."""
     at_once = patches_at_once(resources)
     features = bundle.info.architecture.features_per_stage[0]
-    activations = at_once * (params.batch_size or 1) * prod(bundle.info.patch_size) * features * ACTIVATION_BYTES
-    return WORKER_BYTES + library_bytes() + int(activations)
+    activations = (
+        at_once * (params.batch_size or 1) * prod(bundle.info.patch_size) * features * memory_model.ACTIVATION_BYTES
+    )
+    return memory_model.WORKER_BYTES + memory_model.torch_bytes() + int(activations)
 
 
 def _later_memory_bytes(resources: Resources) -> int:
-    return resources.memory_bytes - (library_bytes() if resources.runner == "threads" else 0)
+    return resources.memory_bytes - (memory_model.torch_bytes() if resources.runner == "threads" else 0)

@@ -9,6 +9,6 @@ may change:
 - a 26-connected component without a core is a particle of its own (coreless.py);
 - particles far below the mean size are dropped, ids become 1..N (prune.py).
 
-Blocks find pieces of components (components.py), pieces.py and seams.py join them. vote.py and resample.py take the
+Blocks find pieces of components (components.py), pieces.py and seams.py join them. vote.py and to_scan_grid.py take the
 result to the scan grid.
 """

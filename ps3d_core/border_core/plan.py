@@ -20,11 +20,13 @@ from typing import Final, cast
 import numpy as np
 
 from ps3d_core.border_core.output import refuse_foreign
+from ps3d_core.engine.block_size import largest_block
 from ps3d_core.errors import InputError
-from ps3d_core.geometry.blocks import BlockGrid, block_shape_for
+from ps3d_core.geometry.blocks import BlockGrid
 from ps3d_core.geometry.boxes import Shape, shape_text
+from ps3d_core.memory_model import BLOCK_WORKER_BYTES, INSTANCES_BYTES
 from ps3d_core.params import GIB
-from ps3d_core.store.arrays import SHARD, ensure_array, shard_shape
+from ps3d_core.store.arrays import SHARD, ensure_array
 from ps3d_core.store.granule import require_chunk_fits
 from ps3d_core.store.identity import content_identity
 from ps3d_core.store.ledger import Ledger, fingerprint
@@ -37,14 +39,6 @@ VERSION: Final = 1
 # Steps of growth per round. Borders are a few voxels thick, so one round nearly always reaches everything.
 HALO: Final = 16
 
-# Peak bytes per voxel of a block and its halo: growth, with labels, states, and the runs of what is pending, a
-# checkerboard at worst (4 + 1 + 6). Labelling has classes twice and runs (1 + 1 + 6), then runs and a slab of labels.
-BYTES_PER_VOXEL: Final = 11.0
-# Interpreter, libraries, compiled kernels, and shards that are being packed or unpacked, of one worker.
-BASE_BYTES: Final = 400 * 2**20
-
-# Beyond this a block saves little halo, while an interruption costs more and progress gets coarse.
-GOOD_BLOCK_VOXELS: Final = 540**3
 # Kernels number the runs of a block with 32 bits.
 MAX_BLOCK_VOXELS: Final = 2**31 - 1
 
@@ -200,7 +194,11 @@ def plan_instances(
     shape = cast(Shape, array.shape)
     if block_shape is None:
         block_shape = largest_block(
-            shape, bytes_per_voxel=BYTES_PER_VOXEL, memory_bytes=memory_bytes, workers=workers, halo=halo
+            shape,
+            bytes_per_voxel=INSTANCES_BYTES,
+            memory_bytes=memory_bytes,
+            workers=workers,
+            halo=halo,
         )
     block_shape = _checked_block(shape, block_shape)
     cut = [side for side, n in zip(block_shape, shape, strict=True) if side < n]
@@ -213,7 +211,7 @@ def plan_instances(
         halo=max(1, min([halo, *cut])),
         min_rel_particle_size=min_rel_particle_size,
         input_fingerprint=input_fingerprint or content_identity(border_core),
-        memory_bytes=int(BASE_BYTES + BYTES_PER_VOXEL * prod(side + 2 * halo for side in block_shape)),
+        memory_bytes=int(BLOCK_WORKER_BYTES + INSTANCES_BYTES * prod(side + 2 * halo for side in block_shape)),
     )
 
 
@@ -222,38 +220,6 @@ def ensure_labels(plan: InstancesPlan, location: Location, ledger: Ledger) -> No
     chunks = _chunks(plan.shape, plan.block_shape)
     if ensure_array(location, plan.shape, np.uint32, chunks=chunks, sharded=False):
         ledger.clear()
-
-
-def largest_block(
-    shape: Shape,
-    *,
-    bytes_per_voxel: float,
-    memory_bytes: int,
-    workers: int,
-    halo: int,
-    good_voxels: int = GOOD_BLOCK_VOXELS,
-) -> Shape:
-    """Voxels per block, whole default shards: as many as the budget of all workers allows, and not above `good_voxels`.
-
-    Raises `InputError` when not even one shard per worker fits the budget.
-    """
-    budget = memory_bytes - workers * BASE_BYTES
-    least = workers * (BASE_BYTES + bytes_per_voxel * prod(min(SHARD, n) + 2 * halo for n in shape))
-    if memory_bytes < least:
-        raise InputError(
-            f"memory budget {memory_bytes / GIB:.2f} GiB: {workers} worker(s) on blocks of {SHARD} voxels need "
-            f"{least / GIB:.2f} GiB",
-            "raise <memory>",
-            "lower <workers>",
-        )
-    return block_shape_for(
-        shape,
-        shard_shape(shape),
-        bytes_per_voxel=bytes_per_voxel,
-        memory_bytes=int(min(budget, workers * bytes_per_voxel * good_voxels)),
-        workers=workers,
-        halo=halo,
-    )
 
 
 def _checked_block(shape: Shape, block_shape: Shape) -> Shape:

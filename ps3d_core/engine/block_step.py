@@ -26,25 +26,13 @@ GOOD_BLOCK_VOXELS: Final = 2**24
 """Larger blocks save next to no halo, and only take memory that libraries need as well."""
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """What a block takes of one worker; measured, and kept to when blocks are chosen.
-
-    Attributes:
-        bytes_per_voxel: peak of memory, per voxel of the block with its halo.
-        seconds_per_voxel: time, per voxel of the volume.
-
-    """
-
-    bytes_per_voxel: float
-    seconds_per_voxel: float
-
-
 class BlockStep(Step[Found_co]):
     """Base of steps that are made in blocks. Subclasses are frozen and small: workers get them pickled."""
 
     halo: int = 0
     """Voxels around a block that it reads as well."""
+    bytes_per_voxel: float
+    """Peak of memory that a block takes with its halo; a constant of `ps3d_core.memory_model`."""
 
     @property
     @abstractmethod
@@ -55,11 +43,6 @@ class BlockStep(Step[Found_co]):
     @abstractmethod
     def volume(self) -> Location:
         """Array or image whose grid is cut into blocks, along its shards."""
-
-    @property
-    @abstractmethod
-    def cost(self) -> Cost:
-        """What a block takes."""
 
     @abstractmethod
     def work(self, block: Block, place: Location) -> Record:
@@ -88,11 +71,11 @@ class BlockStep(Step[Found_co]):
         """Return the blocks: as large as is good and the memory of all workers allows."""
         array = open_image(self.volume)
         shape, granule, workers = cast(Shape, array.shape), reading_granule(array), context.runner.workers
-        good = max(GOOD_BLOCK_VOXELS, prod(side + 2 * self.halo for side in granule)) * self.cost.bytes_per_voxel
+        good = max(GOOD_BLOCK_VOXELS, prod(side + 2 * self.halo for side in granule)) * self.bytes_per_voxel
         block_shape = block_shape_for(
             shape,
             granule,
-            bytes_per_voxel=self.cost.bytes_per_voxel,
+            bytes_per_voxel=self.bytes_per_voxel,
             memory_bytes=int(min(context.memory_bytes, workers * good)),
             workers=workers,
             halo=self.halo,

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ from ps3d_core.evaluation.contingency import Contingency, count_pairs, merge
 from ps3d_core.evaluation.metrics import Evaluation, evaluate_contingency
 from ps3d_core.geometry.blocks import Block, BlockGrid, block_shape_for
 from ps3d_core.geometry.boxes import Shape
+from ps3d_core.memory_model import EVALUATION_BYTES
 from ps3d_core.progress import SILENT, Progress
 from ps3d_core.scan.label_checks import FILLS, filling
 from ps3d_core.store.arrays import read_box
@@ -25,9 +26,6 @@ from ps3d_core.store.identity import content_identity
 from ps3d_core.store.ledger import Ledger, Record, fingerprint
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import open_image
-
-# Two label images as stored and as uint32, and what their runs take where every voxel is a run of its own.
-BYTES_PER_VOXEL: Final = 2 * (8 + 4) + 5 * 8
 
 
 def evaluate(
@@ -59,7 +57,7 @@ def evaluate(
     block_shape = block_shape or block_shape_for(
         shape,
         reading_granule(arrays[1]),
-        bytes_per_voxel=BYTES_PER_VOXEL,
+        bytes_per_voxel=EVALUATION_BYTES,
         memory_bytes=memory_bytes,
         workers=runner.workers if runner else 1,
     )

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import torch
 
-from ps3d_core.inference.evaluate import GPU_BATCH, PatchEvaluator
+from ps3d_core.inference.forward import GPU_BATCH, PatchEvaluator
 from ps3d_core.network.bundle import Bundle
 from ps3d_core.network.device import choose_device
 from ps3d_core.network.ensemble import Predictor

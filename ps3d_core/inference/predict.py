@@ -27,7 +27,7 @@ from ps3d_core.errors import InputError
 from ps3d_core.geometry.blocks import Block
 from ps3d_core.geometry.boxes import Box, Shape
 from ps3d_core.inference.aggregate import RollingAccumulator
-from ps3d_core.inference.evaluate import PatchEvaluator
+from ps3d_core.inference.forward import PatchEvaluator
 from ps3d_core.inference.plan import PredictionPlan, border_core_chunks, border_core_shards
 from ps3d_core.inference.sample import NetworkView, PaddedView
 from ps3d_core.inference.weights import gaussian_weights

@@ -27,6 +27,7 @@ from ps3d_core.engine.blocks import Runner, run_blocks
 from ps3d_core.errors import CorruptDataError, InputError
 from ps3d_core.geometry.blocks import Block, BlockGrid, block_shape_for
 from ps3d_core.geometry.boxes import Shape
+from ps3d_core.memory_model import GREY_BYTES, LABELS_BYTES
 from ps3d_core.particles.distribution import SizeDistribution, size_distribution
 from ps3d_core.particles.exact_sums import MAX_VALUES
 from ps3d_core.particles.padded import read_padded
@@ -170,12 +171,11 @@ def plan_measurement(
     array = open_image(labels)
     shape = cast(Shape, array.shape)
     require_chunk_fits(array, memory_bytes)
-    # A label as stored, as uint32 and inside its halo; a grey value as stored and as float32.
-    cost = array.dtype.itemsize + 4 + 4
+    cost = array.dtype.itemsize + LABELS_BYTES
     if image is not None:
         grey = open_image(image)
         require_chunk_fits(grey, memory_bytes)
-        cost += grey.dtype.itemsize + 4
+        cost += grey.dtype.itemsize + GREY_BYTES
         if grey.shape != shape:
             raise InputError(f"{image}: shape {grey.shape}, labels have {shape}; give the scan that was labelled")
     if block_shape is None:

@@ -14,9 +14,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field
 
-from ps3d_core.engine.block_step import BlockStep, Cost
+from ps3d_core.engine.block_step import BlockStep
 from ps3d_core.engine.step import Outcomes
 from ps3d_core.geometry.blocks import Block
+from ps3d_core.memory_model import CONTACTS_BYTES
 from ps3d_core.particles.padded import HALO, read_padded
 from ps3d_core.particles.pair_counts import PairCounts, count_pairs_of, merge_pairs, no_pairs
 from ps3d_core.particles.surface import surface_area
@@ -64,8 +65,7 @@ class ContactAreas(BlockStep[Contacts]):
 
     name, title, found = "contacts", "contacts", Contacts
     halo = HALO
-    # Labels as stored and inside their halo; the table of pairs is small. Measured on dense packings.
-    cost = Cost(bytes_per_voxel=9, seconds_per_voxel=12e-9)
+    bytes_per_voxel = CONTACTS_BYTES
 
     @property
     def versions(self) -> tuple[int, ...]:

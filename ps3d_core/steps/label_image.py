@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ps3d_core.border_core import resample
-from ps3d_core.border_core.resample import Resampled
+from ps3d_core.border_core import to_scan_grid
+from ps3d_core.border_core.to_scan_grid import Resampled
 from ps3d_core.engine.step import Context, Outcomes, Step
 from ps3d_core.plan import SegmentPlan
 from ps3d_core.steps import pyramid
@@ -32,7 +32,7 @@ class LabelImage(Step[Resampled]):
     @property
     def versions(self) -> tuple[int, ...]:
         """Those of resampling and of coarser levels."""
-        return (resample.VERSION, pyramid.VERSION)
+        return (to_scan_grid.VERSION, pyramid.VERSION)
 
     @property
     def parameters(self) -> tuple[Any, ...]:
@@ -50,7 +50,7 @@ class LabelImage(Step[Resampled]):
         runner, progress = context.runner, context.progress
         keep_changed(labels, progress.note)
         self._ensure_image()
-        resampling = resample.plan_resampling(
+        resampling = to_scan_grid.plan_resampling(
             self.instances.labels,
             labels / "0",
             plan.work,
@@ -60,7 +60,7 @@ class LabelImage(Step[Resampled]):
             workers=runner.workers,
             source_fingerprint=self.instances.fingerprint,
         )
-        resampled = resample.resample_labels(resampling, runner=runner, progress=progress)
+        resampled = to_scan_grid.resample_labels(resampling, runner=runner, progress=progress)
         ledger = Ledger(plan.work, "pyramid", self.fingerprint)
         build_pyramid(labels, ledger, runner=runner, progress=progress)
         note_content(labels)

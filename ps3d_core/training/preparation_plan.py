@@ -14,11 +14,12 @@ from typing import Final
 import numpy as np
 from pydantic import ValidationError
 
-from ps3d_core.border_core.plan import BASE_BYTES, largest_block
 from ps3d_core.duration import duration_text
+from ps3d_core.engine.block_size import largest_block
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.blocks import BlockGrid
 from ps3d_core.geometry.boxes import Shape, shape_text
+from ps3d_core.memory_model import BLOCK_WORKER_BYTES, PREPARATION_BYTES, PREPARATION_SOURCE_BYTES
 from ps3d_core.network.intensity import Intensity
 from ps3d_core.network.normalisation import Normalisation, PerScan, ZScore
 from ps3d_core.params import GIB, PreparationParams, Resources
@@ -38,10 +39,6 @@ from ps3d_core.training.preparation_record import CaseRecord, Layout, Preparatio
 # Raise when a change of the code changes that part's bytes: finished work of older code is then redone.
 VERSIONS: Final = {"image": 1, "labels": 1}
 
-# Peak bytes per network voxel of a block: values along the way of resampling and normalising, or labels, distances
-# and classes. Per source voxel: as stored, and once more as float32 or uint32.
-_NETWORK_BYTES: Final = 20
-_SOURCE_COPY_BYTES: Final = 4
 # float32 image, uint8 classes; the instances on request.
 _FILE_BYTES: Final = 4 + 1
 _INSTANCE_BYTES: Final = 4
@@ -215,8 +212,8 @@ def _normalisation(job: PreparationJob) -> Normalisation:
 
 def _case(job: PreparationJob, scan: AnnotatedScan, normalisation: Normalisation) -> CasePlan:
     params, resources, shape = job.params, job.resources, scan.scale.network_shape
-    source = max(np.dtype(scan.image.dtype).itemsize, np.dtype(scan.labels.dtype).itemsize) + _SOURCE_COPY_BYTES
-    bytes_per_voxel = _NETWORK_BYTES + source / scan.scale.growth
+    source = max(np.dtype(scan.image.dtype).itemsize, np.dtype(scan.labels.dtype).itemsize) + PREPARATION_SOURCE_BYTES
+    bytes_per_voxel = PREPARATION_BYTES + source / scan.scale.growth
     halo = int(params.border_thickness)
     try:
         block_shape = largest_block(
@@ -236,7 +233,7 @@ def _case(job: PreparationJob, scan: AnnotatedScan, normalisation: Normalisation
         scan,
         block_shape,
         halo,
-        int(BASE_BYTES + bytes_per_voxel * prod(side + 2 * halo for side in block_shape)),
+        int(BLOCK_WORKER_BYTES + bytes_per_voxel * prod(side + 2 * halo for side in block_shape)),
         image,
         labels,
         fingerprint("image", VERSIONS["image"], image, shape, image_rule),

@@ -49,12 +49,12 @@ def cut_small() -> None:
 
     arrays.CHUNK, arrays.SHARD = 16, 32
 
-    from ps3d_core import plan as segmentation
+    from ps3d_core import memory_model
     from ps3d_core.inference import plan
 
     plan.CHUNK, plan.SHARD_DEPTH, plan.SHARD_SIDE = 16, 32, 32
     # The budget is for small blocks, not for the network.
-    segmentation.WORKER_BYTES, segmentation.library_bytes = 0, lambda: 0
+    memory_model.WORKER_BYTES, memory_model.torch_bytes = 0, lambda: 0
 
 
 @contextmanager

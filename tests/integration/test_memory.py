@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from ps3d_core.geometry.blocks import BlockGrid
-from ps3d_core.network.device import library_bytes
+from ps3d_core.memory_model import torch_bytes
 from ps3d_core.params import PredictParams, Resources, SegmentParams
 from ps3d_core.phantom.params import PhantomParams
 from ps3d_core.phantom.write import write_phantom
@@ -69,7 +69,7 @@ def test_worker_processes_together_with_the_one_that_leads_them(tmp_path):
     dataset = phantom(tmp_path, (160, 96, 96))
     run = ("segment", dataset, tmp_path / "out", "--direct", "--no-tta", "--workers", 2, "--runner", "processes")
     command = [sys.executable, "-m", "ps3d_app.flows.command.cli", *map(str, run), "--memory"]
-    torch_gib = 3 * library_bytes() / GIB
+    torch_gib = 3 * torch_bytes() / GIB
     # Enough for two workers, but not for the process that starts them as well.
     assert subprocess.run([*command, str(1.8 + torch_gib)], capture_output=True).returncode == 2
     budget = 2.5 + torch_gib

@@ -5,7 +5,7 @@ import pytest
 
 from ps3d_core.border_core.labels import run_instances
 from ps3d_core.border_core.plan import plan_instances
-from ps3d_core.border_core.resample import plan_resampling, resample_labels
+from ps3d_core.border_core.to_scan_grid import plan_resampling, resample_labels
 from ps3d_core.evaluation.evaluate import evaluate
 from ps3d_core.geometry.boxes import Box
 from ps3d_core.particles.measure import measure_particles

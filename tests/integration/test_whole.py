@@ -10,7 +10,7 @@ import pytest
 import zarr
 
 from ps3d_core.border_core import plan as instances
-from ps3d_core.border_core import resample
+from ps3d_core.border_core import to_scan_grid
 from ps3d_core.errors import InputError
 from ps3d_core.inference import predict, sample
 from ps3d_core.params import PredictParams, Resources, SegmentParams
@@ -166,7 +166,7 @@ VERSIONS = [
     (sample, "VERSION", "intensity"),
     (predict, "VERSION", "predict"),
     (instances, "VERSION", "instances"),
-    (resample, "VERSION", "labels"),
+    (to_scan_grid, "VERSION", "labels"),
     (pyramid, "VERSION", "labels"),
     (measure, "VERSION", "particles"),
     (table, "VERSION", "particles"),

@@ -16,10 +16,10 @@ from hypothesis.extra.numpy import arrays
 from ps3d_core.border_core import classes
 from ps3d_core.border_core.labels import border_core_to_instances, run_instances
 from ps3d_core.border_core.output import claim_output
-from ps3d_core.border_core.plan import BASE_BYTES
 from ps3d_core.engine.blocks import Runner
 from ps3d_core.errors import InputError, MissingDataError
 from ps3d_core.geometry.boxes import Box
+from ps3d_core.memory_model import BLOCK_WORKER_BYTES
 from ps3d_core.store.arrays import create_array, open_array, read_box
 from ps3d_core.store.content import keep_changed, note_content
 from ps3d_core.store.location import Location
@@ -289,7 +289,7 @@ def test_unusable_parameters(tmp_path):
         ({"min_rel_particle_size": float("nan")}, "0 to 1"),
         ({"block_shape": (0, 4, 4)}, "sides are 1 to 128"),
         ({"block_shape": (150, 4, 4)}, "multiples of 16"),
-        ({"memory_bytes": BASE_BYTES}, "raise memory"),
+        ({"memory_bytes": BLOCK_WORKER_BYTES}, "raise memory"),
     ):
         with pytest.raises(InputError, match=message):
             planned(place, source, **options)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from ps3d_core.border_core.resample import plan_resampling, resample_labels
+from ps3d_core.border_core.to_scan_grid import plan_resampling, resample_labels
 from ps3d_core.border_core.vote import LabelVote, vote_labels
 from ps3d_core.engine.blocks import Runner
 from ps3d_core.errors import InputError

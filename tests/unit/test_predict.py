@@ -18,7 +18,7 @@ from ps3d_core.geometry.boxes import Box, turned
 from ps3d_core.geometry.resample import resample_image
 from ps3d_core.inference import predict as predict_module
 from ps3d_core.inference.aggregate import RollingAccumulator
-from ps3d_core.inference.evaluate import PatchEvaluator
+from ps3d_core.inference.forward import PatchEvaluator
 from ps3d_core.inference.plan import plan_prediction, walk_axis
 from ps3d_core.inference.predict import Prediction, predict
 from ps3d_core.inference.sample import NetworkView, sample_blocks

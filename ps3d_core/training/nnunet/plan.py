@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from ps3d_core.errors import InputError
 from ps3d_core.extras import require
 from ps3d_core.geometry.boxes import shape_text
+from ps3d_core.memory_model import NNUNET_BYTES, NNUNET_DISK_BYTES
 from ps3d_core.network.bundle import INFO_NAME, Bundle, load_bundle
 from ps3d_core.network.device import choose_device
 from ps3d_core.network.nnunet.importing import check_target
@@ -32,10 +33,6 @@ SERIES: Final = "training fingerprint"  # the same for all folds of one training
 _DATASET: Final = re.compile(r"Dataset(\d{3})_(.+)")
 _FOLDS: Final = 5  # nnU-Net's cross-validation
 _STEPS: Final = (1000, 250)  # epochs and steps of nnU-Net's default trainer
-
-# nnU-Net holds a case several times, and the positions of its foreground; and keeps float32 and int16 of it on disk.
-_BYTES_PER_VOXEL: Final = 60
-_DISK_BYTES_PER_VOXEL: Final = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +76,7 @@ class TrainPlan:
     @property
     def preprocessing_workers(self) -> int:
         """Cases that are preprocessed at once."""
-        at_once = self.job.resources.memory_bytes // (_BYTES_PER_VOXEL * max(map(prod, self.record.shapes)))
+        at_once = self.job.resources.memory_bytes // (NNUNET_BYTES * max(map(prod, self.record.shapes)))
         return max(1, min(self.job.resources.workers, len(self.record.cases), at_once))
 
     @property
@@ -103,8 +100,8 @@ class TrainPlan:
             f"{network}",
             f"cost       {len(self.folds)} x {epochs} epochs x {iterations} steps = "
             f"{len(self.folds) * epochs * iterations} steps on {self.device}{own}; up to "
-            f"{voxels * _DISK_BYTES_PER_VOXEL / GIB:.1f} GiB on disk, "
-            f"{max(map(prod, record.shapes)) * _BYTES_PER_VOXEL * self.preprocessing_workers / GIB:.1f} GiB of memory "
+            f"{voxels * NNUNET_DISK_BYTES / GIB:.1f} GiB on disk, "
+            f"{max(map(prod, record.shapes)) * NNUNET_BYTES * self.preprocessing_workers / GIB:.1f} GiB of memory "
             "for preprocessing",
             f"work       {self.workplace.root}",
         ]
@@ -232,7 +229,7 @@ def _folds(asked: tuple[int, ...] | Literal["all"] | None, cases: int) -> tuple[
 
 def _check_memory(record: PreparationRecord, resources: Resources) -> None:
     name, case = max(record.cases.items(), key=lambda item: prod(item[1].network_shape))
-    needed = prod(case.network_shape) * _BYTES_PER_VOXEL
+    needed = prod(case.network_shape) * NNUNET_BYTES
     if needed > resources.memory_bytes:
         raise InputError(
             f"case {name} of {shape_text(case.network_shape)} voxels: nnU-Net holds cases whole, about "

@@ -18,13 +18,14 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from ps3d_core.border_core.output import claim_output, output_blocks
-from ps3d_core.border_core.plan import BASE_BYTES, largest_block
 from ps3d_core.border_core.vote import Labels, LabelVote
 from ps3d_core.border_core.voxel_counts import count_voxels
+from ps3d_core.engine.block_size import largest_block
 from ps3d_core.engine.blocks import Runner, run_blocks
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.blocks import Block, BlockGrid
 from ps3d_core.geometry.boxes import Shape
+from ps3d_core.memory_model import BLOCK_WORKER_BYTES, VOTE_SOURCE_BYTES, VOTE_TARGET_BYTES
 from ps3d_core.progress import SILENT, Progress
 from ps3d_core.store.arrays import open_array, read_box, write_box
 from ps3d_core.store.identity import content_identity
@@ -115,8 +116,7 @@ def plan_resampling(
         raise InputError(f"{target}: source and target are the same array; give another target")
     source_shape = cast(Shape, array.shape)
     LabelVote(source_shape, target_shape)
-    # Target and source voxels, the latter once more while they are read.
-    bytes_per_voxel = 4 + 8 * max(1.0, prod(source_shape) / prod(target_shape))
+    bytes_per_voxel = VOTE_TARGET_BYTES + VOTE_SOURCE_BYTES * max(1.0, prod(source_shape) / prod(target_shape))
     if block_shape is None:
         block_shape = largest_block(
             target_shape,
@@ -135,7 +135,7 @@ def plan_resampling(
         particles,
         block_shape,
         source_fingerprint or content_identity(source),
-        int(BASE_BYTES + bytes_per_voxel * prod(side + 2 for side in block_shape)),
+        int(BLOCK_WORKER_BYTES + bytes_per_voxel * prod(side + 2 for side in block_shape)),
     )
 
 
