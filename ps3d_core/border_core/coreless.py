@@ -7,18 +7,19 @@ corners, as cores are, and numbered after them.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field
 
 from ps3d_core.border_core.pieces import merge_pieces
 from ps3d_core.border_core.plan import InstancesPlan
-from ps3d_core.border_core.rounds import read_grown
+from ps3d_core.border_core.rounds import GrowCores
 from ps3d_core.border_core.seams import Labels
-from ps3d_core.progress import SILENT, Progress
-from ps3d_core.store.ledger import Record
+from ps3d_core.engine.step import Context, Outcomes, Step
 from ps3d_core.store.location import Location
 
 
@@ -35,30 +36,65 @@ class CorelessNumbers(NamedTuple):
     voxels: npt.NDArray[np.int64]
 
 
-def merge_coreless(plan: InstancesPlan, *, progress: Progress = SILENT) -> Record:
-    """Join what growth left over across blocks. Returns the number of components."""
-    with progress.stage("merge coreless", 1, "tables") as stage:
-        merged = plan.ledger("merge-coreless", plan.growth_fingerprint)
-        found = merged.once(lambda: _write_numbers(plan), [plan.coreless_numbers])
-        stage.advance()
-    return found
+class Coreless(BaseModel):
+    """What there is in the whole volume."""
+
+    model_config = ConfigDict(frozen=True)
+
+    coreless: int = Field(description="components of the foreground without a core")
+
+
+@dataclass(frozen=True)
+class MergeCoreless(Step[Coreless]):
+    """Join what growth left over across blocks."""
+
+    plan: InstancesPlan
+    growth: GrowCores
+
+    name, title, found = "coreless", "merge coreless", Coreless
+
+    @property
+    def versions(self) -> tuple[int, ...]:
+        """None beside that of growth."""
+        return ()
+
+    @property
+    def parameters(self) -> tuple[Any, ...]:
+        """None beside those of growth."""
+        return ()
+
+    @property
+    def table(self) -> Location:
+        """From pieces of blocks to components of the volume; see `CorelessNumbers`."""
+        return self.plan.folder / f"coreless-{self.fingerprint[:16]}.npz"
+
+    @property
+    def outputs(self) -> dict[str, Location]:
+        """The table."""
+        return {"numbers": self.table}
+
+    def make(self, done: Outcomes, context: Context) -> Coreless:
+        """Merge in memory: one number per component."""
+        grid, grown = self.plan.blocks(), done.of(GrowCores)
+        with context.progress.stage(self.title, 1, "tables") as stage:
+            pieces = merge_pieces(
+                grid,
+                grown.pending,
+                lambda index: self.growth.pieces_of(grown, index),
+                diagonal=True,
+                sums=("voxels",),
+            )
+            components = pieces.in_scan_order(pieces.components())
+            self.table.write_arrays(
+                offsets=pieces.offsets[:-1].reshape(grid.counts),
+                numbers=pieces.numbers(components),
+                voxels=pieces.sums["voxels"][components],
+            )
+            stage.advance()
+        return Coreless(coreless=len(components))
 
 
 @lru_cache(maxsize=1)
 def coreless_numbers(location: Location) -> CorelessNumbers:
-    """The table of `merge_coreless`. Kept between blocks: the location's name is a fingerprint of the content."""
+    """Return the table of `MergeCoreless`. Kept between blocks: the location's name is a fingerprint of the content."""
     return CorelessNumbers(**location.read_arrays())
-
-
-def _write_numbers(plan: InstancesPlan) -> Record:
-    grid, grown = plan.blocks(), read_grown(plan)
-    pieces = merge_pieces(
-        grid, grown.pending, lambda index: grown.pieces_at(plan, index), diagonal=True, sums=("voxels",)
-    )
-    components = pieces.in_scan_order(pieces.components())
-    plan.coreless_numbers.write_arrays(
-        offsets=pieces.offsets[:-1].reshape(grid.counts),
-        numbers=pieces.numbers(components),
-        voxels=pieces.sums["voxels"][components],
-    )
-    return {"coreless": len(components)}

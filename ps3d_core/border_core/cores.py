@@ -12,23 +12,27 @@ other voxel is infinitely deep, hence not small.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
+from pydantic import BaseModel, ConfigDict, Field
 
+from ps3d_core.border_core import plan as planning
 from ps3d_core.border_core.classes import CORE, Classes, read_classes
 from ps3d_core.border_core.components import Components, find_components, write_labels
-from ps3d_core.border_core.pieces import finished_counts, measure_pieces, merge_pieces
+from ps3d_core.border_core.pieces import measure_pieces, merge_pieces
 from ps3d_core.border_core.plan import InstancesPlan, ensure_labels
 from ps3d_core.border_core.seams import Labels, block_faces
-from ps3d_core.engine.blocks import Runner, run_blocks
-from ps3d_core.geometry.blocks import Block
+from ps3d_core.engine.block_step import BlockStep, Site
+from ps3d_core.engine.step import Context, Outcomes, Step
+from ps3d_core.geometry.blocks import Block, BlockGrid
 from ps3d_core.geometry.boxes import Box
-from ps3d_core.progress import SILENT, Progress
+from ps3d_core.memory_model import INSTANCES_BYTES
 from ps3d_core.store.arrays import object_shape, open_array, write_box
 from ps3d_core.store.ledger import Ledger, Record
 from ps3d_core.store.location import Location
@@ -53,26 +57,144 @@ class CoreNumbers(NamedTuple):
     small: int
 
 
-def label_cores(plan: InstancesPlan, *, runner: Runner | None = None, progress: Progress = SILENT) -> Record:
-    """Label and measure the cores of every block. Returns the number of pieces: cores, as the blocks cut them."""
-    ensure_labels(plan, plan.core_labels, _ledger(plan))
-    blocks, work = list(plan.blocks()), _LabelCores(plan)
-    records = run_blocks("label cores", blocks, work, ledger=_ledger(plan), runner=runner, progress=progress)
-    return {"pieces": sum(record["pieces"] for record in records)}
+class Pieces(BaseModel):
+    """What blocks found."""
+
+    model_config = ConfigDict(frozen=True)
+
+    counts: tuple[int, ...] = Field(description="cores in each block, as the blocks cut them")
 
 
-def merge_cores(plan: InstancesPlan, *, progress: Progress = SILENT) -> Record:
-    """Join the cores of all blocks, drop small ones, number the rest. Returns how many there are of each."""
-    with progress.stage("merge cores", 1, "tables") as stage:
-        merged = plan.ledger("merge-cores", plan.cores_fingerprint)
-        found = merged.once(lambda: _write_numbers(plan), [plan.core_numbers])
-        stage.advance()
-    return found
+class Cores(BaseModel):
+    """What there is in the whole volume."""
+
+    model_config = ConfigDict(frozen=True)
+
+    cores: int
+    small: int = Field(description="those that became border")
+
+
+@dataclass(frozen=True)
+class LabelCores(BlockStep[Pieces]):
+    """Label and measure the cores of every block on its own."""
+
+    plan: InstancesPlan
+
+    name, title, found, kept = "cores", "label cores", Pieces, False
+    bytes_per_voxel = INSTANCES_BYTES
+
+    @property
+    def versions(self) -> tuple[int, ...]:
+        """That of the way from border-core labels to particles."""
+        return (planning.VERSION,)
+
+    @property
+    def parameters(self) -> tuple[Any, ...]:
+        """The input, and how it is cut: blocks number what they find."""
+        return (self.plan.input_fingerprint, self.plan.shape, self.plan.block_shape)
+
+    @property
+    def folder(self) -> Location:
+        """That of all steps."""
+        return self.plan.folder
+
+    @property
+    def volume(self) -> Location:
+        """The border-core labels."""
+        return self.plan.border_core
+
+    @property
+    def labels(self) -> Location:
+        """Array of the labels, uint32, each block's own."""
+        return self.site(self.plan.blocks()).place / "labels"
+
+    def grid(self, context: Context) -> BlockGrid:
+        """Return the plan's blocks: what they number is read by all later steps."""
+        return self.plan.blocks()
+
+    def prepare(self, site: Site, ledger: Ledger) -> None:
+        """Have the array of the labels."""
+        ensure_labels(self.plan, self.labels, ledger)
+
+    def work(self, block: Block, site: Site) -> Record:
+        """Label one block; leave measures and faces of its cores."""
+        shape, core = self.plan.shape, block.core
+        classes = _with_surroundings(self.plan, core)
+        inside = np.ascontiguousarray(classes[REACH:-REACH, REACH:-REACH, REACH:-REACH])
+        cores = find_components(inside, CORE, 6)
+        del inside
+        if cores.total:
+            measures = measure_pieces(cores, core, shape) | _measure_depth(classes, cores)
+            site.file(block.index).write_arrays(**measures, **block_faces(cores, block, site.grid))
+        del classes
+        self._write(cores, core)
+        return {"pieces": cores.total}
+
+    def merge(self, records: Sequence[Record], site: Site) -> Pieces:
+        """Count."""
+        return Pieces(counts=tuple(record["pieces"] for record in records))
+
+    def _write(self, cores: Components, core: Box) -> None:
+        """Write the labels a few planes at a time: they are four times as large as the classes."""
+        array = open_array(self.labels, writable=True)
+        for slab in core.slabs(object_shape(array)[0]):
+            planes = slab.relative_to(core)
+            labels = np.zeros(slab.shape, np.uint32)
+            write_labels(cores.planes(planes.start[0], planes.stop[0]), labels)
+            write_box(array, slab, labels)
+
+
+@dataclass(frozen=True)
+class NumberCores(Step[Cores]):
+    """Join the cores of all blocks, drop small ones, number the rest."""
+
+    plan: InstancesPlan
+    cores: LabelCores
+
+    name, title, found = "core-numbers", "merge cores", Cores
+
+    @property
+    def versions(self) -> tuple[int, ...]:
+        """None beside that of the cores."""
+        return ()
+
+    @property
+    def parameters(self) -> tuple[Any, ...]:
+        """None beside those of the cores."""
+        return ()
+
+    @property
+    def table(self) -> Location:
+        """From cores as blocks label them to those of the volume; see `CoreNumbers`."""
+        return self.plan.folder / f"core-numbers-{self.fingerprint[:16]}.npz"
+
+    @property
+    def outputs(self) -> dict[str, Location]:
+        """The table."""
+        return {"numbers": self.table}
+
+    def make(self, done: Outcomes, context: Context) -> Cores:
+        """Merge in memory: one number per core."""
+        site = self.cores.site(self.plan.blocks())
+        with context.progress.stage(self.title, 1, "tables") as stage:
+            counts = {index: count for index, count in enumerate(done.of(LabelCores).counts) if count}
+            sums = ("voxels", "near", "deep")
+            pieces = merge_pieces(site.grid, counts, site.file, diagonal=False, sums=sums)
+            cores = pieces.components()
+            small = is_small(*(pieces.sums[name][cores] for name in sums))
+            found = Cores(cores=int(np.count_nonzero(~small)), small=int(np.count_nonzero(small)))
+            self.table.write_arrays(
+                offsets=pieces.offsets[:-1].reshape(site.grid.counts),
+                numbers=pieces.numbers(pieces.in_scan_order(cores[~small])),
+                **{name: np.array(count) for name, count in found.model_dump().items()},
+            )
+            stage.advance()
+        return found
 
 
 @lru_cache(maxsize=1)
 def core_numbers(location: Location) -> CoreNumbers:
-    """The table `merge_cores` wrote. Kept between blocks: the name of its location is a fingerprint of its content."""
+    """Return the table of `NumberCores`. Kept between blocks: its location has a fingerprint of the content."""
     arrays = location.read_arrays()
     return CoreNumbers(arrays["offsets"], arrays["numbers"], int(arrays["cores"]), int(arrays["small"]))
 
@@ -81,55 +203,6 @@ def is_small(voxels: Integers, near: Integers, deep: Integers) -> npt.NDArray[np
     """The small-core rule: at least 95 % of the voxels are near, none is deep. In whole numbers, so 95 % is exact."""
     small: npt.NDArray[np.bool_] = (20 * near >= 19 * voxels) & (deep == 0)
     return small
-
-
-@dataclass(frozen=True, slots=True)
-class _LabelCores:
-    plan: InstancesPlan
-
-    def __call__(self, block: Block) -> Record:
-        plan, core = self.plan, block.core
-        classes = _with_surroundings(plan, core)
-        inside = np.ascontiguousarray(classes[REACH:-REACH, REACH:-REACH, REACH:-REACH])
-        cores = find_components(inside, CORE, 6)
-        del inside
-        if cores.total:
-            measures = measure_pieces(cores, core, plan.shape) | _measure_depth(classes, cores)
-            faces = block_faces(cores, block, plan.blocks())
-            (plan.core_pieces / f"{block.index}.npz").write_arrays(**measures, **faces)
-        del classes
-        self._write(cores, core)
-        return {"pieces": cores.total}
-
-    def _write(self, cores: Components, core: Box) -> None:
-        """Write the labels a few planes at a time: they are four times as large as the classes."""
-        array = open_array(self.plan.core_labels, writable=True)
-        for slab in core.slabs(object_shape(array)[0]):
-            planes = slab.relative_to(core)
-            labels = np.zeros(slab.shape, np.uint32)
-            write_labels(cores.planes(planes.start[0], planes.stop[0]), labels)
-            write_box(array, slab, labels)
-
-
-def _write_numbers(plan: InstancesPlan) -> Record:
-    grid = plan.blocks()
-    counts = finished_counts(_ledger(plan), range(len(grid)))
-    pieces = merge_pieces(
-        grid, counts, lambda index: plan.core_pieces / f"{index}.npz", diagonal=False, sums=("voxels", "near", "deep")
-    )
-    cores = pieces.components()
-    small = is_small(*(pieces.sums[name][cores] for name in ("voxels", "near", "deep")))
-    found = {"cores": int(np.count_nonzero(~small)), "small": int(np.count_nonzero(small))}
-    plan.core_numbers.write_arrays(
-        offsets=pieces.offsets[:-1].reshape(grid.counts),
-        numbers=pieces.numbers(pieces.in_scan_order(cores[~small])),
-        **{name: np.array(count) for name, count in found.items()},
-    )
-    return found
-
-
-def _ledger(plan: InstancesPlan) -> Ledger:
-    return plan.ledger("cores", plan.cores_fingerprint)
 
 
 def _with_surroundings(plan: InstancesPlan, core: Box) -> Classes:

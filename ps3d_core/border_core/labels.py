@@ -1,18 +1,23 @@
-"""From border-core labels to particles: the stages in order."""
+"""From border-core labels to particles: the steps in order."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict, Field
 
-from ps3d_core.border_core.coreless import merge_coreless
-from ps3d_core.border_core.cores import label_cores, merge_cores
+from ps3d_core.border_core import plan as planning
+from ps3d_core.border_core.coreless import MergeCoreless
+from ps3d_core.border_core.cores import LabelCores, NumberCores
 from ps3d_core.border_core.plan import InstancesPlan, plan_instances
-from ps3d_core.border_core.prune import prune_labels
-from ps3d_core.border_core.rounds import grow_cores
+from ps3d_core.border_core.prune import NumberParticles, WriteLabels
+from ps3d_core.border_core.rounds import GrowCores
 from ps3d_core.engine.blocks import Runner
+from ps3d_core.engine.once import Engine
+from ps3d_core.engine.step import Context, Outcomes, Step
 from ps3d_core.geometry.boxes import Shape
 from ps3d_core.progress import SILENT, Progress
-from ps3d_core.store.ledger import Record
 from ps3d_core.store.location import Location
 
 
@@ -78,22 +83,61 @@ def border_core_to_instances(
 
 
 def run_instances(plan: InstancesPlan, *, runner: Runner | None = None, progress: Progress = SILENT) -> InstanceSummary:
-    """All stages of a plan."""
+    """Do what was planned, unless it is done: then the output is what was written, and the summary is read."""
+    particles = Particles(plan)
+    done = Engine(plan.work, [particles]).run_all(Context(runner or Runner(), plan.memory_bytes, progress))
+    return done.of(Particles)
 
-    def find() -> Record:
-        label_cores(plan, runner=runner, progress=progress)
-        cores = merge_cores(plan, progress=progress)
-        grown = grow_cores(plan, runner=runner, progress=progress)
-        coreless = merge_coreless(plan, progress=progress)
-        pruned = prune_labels(plan, runner=runner, progress=progress)
-        return {
-            "particles": pruned["particles"],
-            "voxels": pruned["voxels"],
-            "cores": cores["cores"],
-            "small_cores": cores["small"],
-            "coreless": coreless["coreless"],
-            "dropped": pruned["dropped"],
-            "rounds": grown["rounds"],
-        }
 
-    return InstanceSummary(**plan.summary.once(find, [plan.output]))
+@dataclass(frozen=True)
+class Particles(Step[InstanceSummary]):
+    """The way from border-core labels to particles, as one step of something larger."""
+
+    plan: InstancesPlan
+
+    name, title, found = "instances-summary", "instances", InstanceSummary
+
+    @property
+    def versions(self) -> tuple[int, ...]:
+        """That of the way as a whole."""
+        return (planning.VERSION,)
+
+    @property
+    def parameters(self) -> tuple[Any, ...]:
+        """The input, what is too small, and where the output is; no block or halo."""
+        plan = self.plan
+        return (
+            plan.input_fingerprint,
+            plan.shape,
+            plan.min_rel_particle_size,
+            plan.output.seen_from(plan.work),
+        )
+
+    @property
+    def outputs(self) -> dict[str, Location]:
+        """The ids."""
+        return {"instances": self.plan.output}
+
+    def make(self, done: Outcomes, context: Context) -> InstanceSummary:
+        """Do the steps of `steps_of` in order."""
+        found = Engine(self.plan.work, steps_of(self.plan)).run_all(context)
+        cores, numbered = found.of(NumberCores), found.of(NumberParticles)
+        return InstanceSummary(
+            particles=numbered.particles,
+            voxels=numbered.voxels,
+            cores=cores.cores,
+            small_cores=cores.small,
+            coreless=found.of(MergeCoreless).coreless,
+            dropped=numbered.dropped,
+            rounds=found.of(GrowCores).rounds,
+        )
+
+
+def steps_of(plan: InstancesPlan) -> tuple[Step[Any], ...]:
+    """Return the steps from border-core labels to particles, each built on those before it."""
+    cores = LabelCores(plan)
+    numbers = NumberCores(plan, cores)
+    growth = GrowCores(plan, cores, numbers)
+    coreless = MergeCoreless(plan, growth)
+    ids = NumberParticles(plan, numbers, growth, coreless)
+    return cores, numbers, growth, coreless, ids, WriteLabels(plan, growth, coreless, ids)

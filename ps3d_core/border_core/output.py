@@ -9,7 +9,7 @@ voxel of an older state is taken for a new one.
 from __future__ import annotations
 
 from math import ceil
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import numpy as np
 import zarr
@@ -17,7 +17,7 @@ import zarr
 from ps3d_core.errors import InputError, MissingDataError
 from ps3d_core.geometry.blocks import BlockGrid
 from ps3d_core.geometry.boxes import Shape
-from ps3d_core.store.arrays import create_array, ensure_array, object_shape, open_array
+from ps3d_core.store.arrays import create_array, ensure_array, object_shape, open_array, shard_shape
 from ps3d_core.store.content import forget_content
 from ps3d_core.store.ledger import Ledger
 from ps3d_core.store.location import Location
@@ -63,9 +63,13 @@ def ensure_output(location: Location, shape: Shape) -> None:
     ensure_array(location, shape, np.uint32, attributes={RESULT: ""})
 
 
-def output_blocks(array: zarr.Array[Any], block_shape: Shape) -> BlockGrid:
-    """Blocks of whole shards of `array`, the smallest that are not smaller than `block_shape`."""
-    granule, shape = object_shape(array), cast(Shape, array.shape)
+def output_blocks(location: Location, shape: Shape, block_shape: Shape) -> BlockGrid:
+    """Return blocks of whole shards of the output, the smallest that are not smaller than `block_shape`.
+
+    An output that is not there, or has another shape, is going to be made with the shards of any new array.
+    """
+    array = _existing(location, writable=False)
+    granule = shard_shape(shape) if array is None or array.shape != shape else object_shape(array)
     sides = (min(n, ceil(side / g) * g) for side, g, n in zip(block_shape, granule, shape, strict=True))
     z, y, x = sides
     return BlockGrid(shape, (z, y, x))

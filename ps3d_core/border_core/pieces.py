@@ -22,10 +22,9 @@ from numba import njit
 from ps3d_core.border_core.components import Components
 from ps3d_core.border_core.seams import Faces, Labels, SeamSweep
 from ps3d_core.border_core.unionfind import flatten, least_into_roots, sum_into_roots
-from ps3d_core.errors import InputError, MissingDataError
+from ps3d_core.errors import InputError
 from ps3d_core.geometry.blocks import BlockGrid
 from ps3d_core.geometry.boxes import Box, Shape
-from ps3d_core.store.ledger import Ledger
 from ps3d_core.store.location import Location
 
 MAX_IDS: Final = 2**32 - 1
@@ -73,17 +72,6 @@ def measure_pieces(pieces: Components, core: Box, shape: Shape) -> dict[str, Int
     voxels = np.zeros(pieces.total, np.int64)
     _measure(pieces, core.start, shape, first, voxels)
     return {"first": first, "voxels": voxels}
-
-
-def finished_counts(ledger: Ledger, blocks: Sequence[int]) -> dict[int, int]:
-    """Pieces of each of the `blocks`, from a ledger that must know all of them."""
-    records = ledger.records()
-    missing = [index for index in blocks if index not in records]
-    if missing:
-        raise MissingDataError(
-            f"{ledger.stage}: {len(missing)} of {len(blocks)} blocks are unfinished; finish that stage first"
-        )
-    return {index: int(records[index]["pieces"]) for index in blocks}
 
 
 def merge_pieces(

@@ -1,13 +1,14 @@
 """What the way from border-core labels to particles will do, known before it starts.
 
-    stage           reads                        writes, below work/instances
-    label cores     border-core, halo 2          cores-F/labels, cores-F/pieces
-    merge cores     cores-F/pieces               cores-F/numbers.npz
-    grow cores      border-core, labels, halo h  growth-F/round-0001, round-0002, ... until nothing changes
-    merge coreless  growth-F/round-*/pending     growth-F/coreless.npz
-    prune labels    growth-F/round-*             ids-F.npz, and at last the output
+    step            reads                        writes, below work/instances
+    label cores     border-core, halo 2          cores/F: labels, and measures and faces of each block's cores
+    number cores    what blocks found            core-numbers-F.npz
+    grow cores      border-core, labels, halo h  grow-0001/F, grow-0002/F, ... until nothing changes
+    merge coreless  what is still pending        coreless-F.npz
+    number          counts of all rounds         ids-F.npz
+    write labels    last rounds                  the output
 
-F is the stage's fingerprint: each place is written for one input and one set of parameters only, so nothing is ever
+F is the step's fingerprint: each place is written for one input and one set of parameters only, so nothing is ever
 written over by another run's values, and a changed parameter leaves everything before it as it is.
 """
 
@@ -29,7 +30,7 @@ from ps3d_core.params import GIB
 from ps3d_core.store.arrays import SHARD, ensure_array
 from ps3d_core.store.granule import require_chunk_fits
 from ps3d_core.store.identity import content_identity
-from ps3d_core.store.ledger import Ledger, fingerprint
+from ps3d_core.store.ledger import Ledger
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import image_levels, open_image
 
@@ -80,68 +81,9 @@ class InstancesPlan:
         return self.halo if len(self.blocks()) > 1 else prod(self.shape)
 
     @property
-    def cores_fingerprint(self) -> str:
-        """Everything that decides what is found and numbered in blocks."""
-        return fingerprint("cores", VERSION, self.input_fingerprint, self.shape, self.block_shape)
-
-    @property
-    def growth_fingerprint(self) -> str:
-        """Everything that decides the rounds of growth, block by block."""
-        return fingerprint("growth", VERSION, self.cores_fingerprint, self.halo)
-
-    @property
-    def ids_fingerprint(self) -> str:
-        """Everything that decides the table from components, as this plan's blocks number them, to ids."""
-        return fingerprint("ids", VERSION, self.growth_fingerprint, self.min_rel_particle_size)
-
-    @property
-    def result_fingerprint(self) -> str:
-        """Everything that decides the output: no block, halo or worker does."""
-        return fingerprint("result", VERSION, self.input_fingerprint, self.shape, self.min_rel_particle_size)
-
-    @property
-    def cores(self) -> Location:
-        """Core labels of blocks, and the numbers they get."""
-        return self.work / "instances" / f"cores-{self.cores_fingerprint[:16]}"
-
-    @property
-    def core_labels(self) -> Location:
-        """Core labels, each block's own."""
-        return self.cores / "labels"
-
-    @property
-    def core_pieces(self) -> Location:
-        """Measures and faces of each block's cores."""
-        return self.cores / "pieces"
-
-    @property
-    def core_numbers(self) -> Location:
-        """Table from the cores of blocks to those of the volume."""
-        return self.cores / "numbers.npz"
-
-    @property
-    def growth(self) -> Location:
-        """Rounds of growth and coreless components."""
-        return self.work / "instances" / f"growth-{self.growth_fingerprint[:16]}"
-
-    @property
-    def coreless_numbers(self) -> Location:
-        """Table from the coreless components of blocks to those of the volume."""
-        return self.growth / "coreless.npz"
-
-    @property
-    def ids(self) -> Location:
-        """The table from components to particle ids."""
-        return self.work / "instances" / f"ids-{self.ids_fingerprint[:16]}.npz"
-
-    @property
-    def summary(self) -> Ledger:
-        """What a finished run found, and the output that it wrote."""
-        return self.ledger("summary", fingerprint(self.result_fingerprint, self.output.seen_from(self.work)))
-
-    def ledger(self, stage: str, stage_fingerprint: str) -> Ledger:
-        """What is finished of one stage."""
-        return Ledger(self.work, f"instances-{stage}", stage_fingerprint)
+    def folder(self) -> Location:
+        """Folder of everything that one step leaves for the next."""
+        return self.work / "instances"
 
     def describe(self) -> str:
         """One line for a person."""

@@ -7,25 +7,29 @@ once, in blocks of its own shards, and does not show how the work before was cut
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
+from pydantic import BaseModel, ConfigDict, Field
 
-from ps3d_core.border_core.coreless import coreless_numbers
-from ps3d_core.border_core.cores import core_numbers
+from ps3d_core.border_core import plan as planning
+from ps3d_core.border_core.coreless import MergeCoreless, coreless_numbers
+from ps3d_core.border_core.cores import NumberCores
 from ps3d_core.border_core.output import claim_output, output_blocks
 from ps3d_core.border_core.pieces import check_ids, number_labels
 from ps3d_core.border_core.plan import InstancesPlan
-from ps3d_core.border_core.rounds import Grown, GrownLabels, read_grown
+from ps3d_core.border_core.rounds import GrowCores, GrownLabels
 from ps3d_core.border_core.seams import Labels
-from ps3d_core.engine.blocks import Runner, run_blocks
-from ps3d_core.geometry.blocks import Block
+from ps3d_core.engine.block_step import BlockStep, Site
+from ps3d_core.engine.step import Context, Outcomes, Step
+from ps3d_core.geometry.blocks import Block, BlockGrid
 from ps3d_core.geometry.boxes import Box
-from ps3d_core.progress import SILENT, Progress
+from ps3d_core.memory_model import INSTANCES_BYTES
 from ps3d_core.store.arrays import object_shape, open_array, write_box
 from ps3d_core.store.ledger import Ledger, Record, fingerprint
 from ps3d_core.store.location import Location
@@ -34,16 +38,10 @@ Integers = npt.NDArray[np.int64]
 
 
 class Ids(NamedTuple):
-    """Particle ids, uint32, 0 for what is dropped: by core number (entry 0 is background), by coreless serial.
-
-    voxels: (particles,) of each particle that is kept.
-    dropped: particles that are not.
-    """
+    """Particle ids, uint32, 0 for what is dropped: by core number (entry 0 is background), by coreless serial."""
 
     cores: Labels
     coreless: Labels
-    voxels: Integers
-    dropped: int
 
 
 def dense_ids(voxels: Integers, min_rel_particle_size: float) -> Labels:
@@ -62,68 +60,142 @@ def dense_ids(voxels: Integers, min_rel_particle_size: float) -> Labels:
     return np.where(kept, np.cumsum(kept), 0).astype(np.uint32)
 
 
-def prune_labels(plan: InstancesPlan, *, runner: Runner | None = None, progress: Progress = SILENT) -> Record:
-    """Write the ids of all particles that are large enough to the output.
+class Numbered(BaseModel):
+    """Which particles there are."""
 
-    Returns the number of particles, of those dropped, and the voxels that all particles have together.
-    """
-    plan.ledger("ids", plan.ids_fingerprint).once(lambda: _write_ids(plan), [plan.ids])
-    output = claim_output(plan.output, plan.shape, plan.result_fingerprint, _ledger(plan))
-    blocks = list(output_blocks(output, plan.block_shape))
-    work = _WriteIds(plan, read_grown(plan))
-    run_blocks("write labels", blocks, work, ledger=_ledger(plan), runner=runner, progress=progress)
-    ids = read_ids(plan.ids)
-    return {"particles": len(ids.voxels), "dropped": ids.dropped, "voxels": int(ids.voxels.sum())}
+    model_config = ConfigDict(frozen=True)
+
+    particles: int
+    dropped: int = Field(description="particles that were too small")
+    voxels: int = Field(description="of all particles together")
+
+
+@dataclass(frozen=True)
+class NumberParticles(Step[Numbered]):
+    """Drop particles that are too small, and give the others ids."""
+
+    plan: InstancesPlan
+    numbers: NumberCores
+    growth: GrowCores
+    coreless: MergeCoreless
+
+    name, title, found = "ids", "number particles", Numbered
+
+    @property
+    def versions(self) -> tuple[int, ...]:
+        """None beside those of the steps before."""
+        return ()
+
+    @property
+    def parameters(self) -> tuple[Any, ...]:
+        """What is too small."""
+        return (self.plan.min_rel_particle_size,)
+
+    @property
+    def table(self) -> Location:
+        """From components to ids; see `Ids`."""
+        return self.plan.folder / f"ids-{self.fingerprint[:16]}.npz"
+
+    @property
+    def outputs(self) -> dict[str, Location]:
+        """The table."""
+        return {"ids": self.table}
+
+    def make(self, done: Outcomes, context: Context) -> Numbered:
+        """Count the voxels of all blocks."""
+        grown, cores = done.of(GrowCores), done.of(NumberCores).cores
+        coreless = coreless_numbers(self.coreless.table)
+        of_cores = np.zeros(cores + 1, np.int64)
+        for index in range(len(self.plan.blocks())):
+            counts = self.growth.voxels_of(grown, index).read_arrays()
+            of_cores[counts["ids"]] += counts["voxels"]
+        voxels = np.concatenate((of_cores[1:], coreless.voxels))
+        ids = dense_ids(voxels, self.plan.min_rel_particle_size)
+        none, kept = np.zeros(1, np.uint32), voxels[ids > 0]
+        self.table.write_arrays(
+            cores=np.concatenate((none, ids[:cores])),
+            coreless=np.concatenate((none, ids[cores:]))[coreless.numbers],
+        )
+        return Numbered(particles=len(kept), dropped=len(voxels) - len(kept), voxels=int(kept.sum()))
+
+
+class Written(BaseModel):
+    """Nothing is found when ids are written."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+@dataclass(frozen=True)
+class WriteLabels(BlockStep[Written]):
+    """Write the ids of all particles that are large enough to the output."""
+
+    plan: InstancesPlan
+    growth: GrowCores
+    coreless: MergeCoreless
+    ids: NumberParticles
+
+    name, title, found, kept = "write-labels", "write labels", Written, False
+    bytes_per_voxel = INSTANCES_BYTES
+
+    @property
+    def versions(self) -> tuple[int, ...]:
+        """None beside those of the steps before."""
+        return ()
+
+    @property
+    def parameters(self) -> tuple[Any, ...]:
+        """The output, by its place: what is written to one says nothing of another."""
+        return (self.plan.output.seen_from(self.plan.work),)
+
+    @property
+    def folder(self) -> Location:
+        """That of all steps."""
+        return self.plan.folder
+
+    @property
+    def volume(self) -> Location:
+        """The output."""
+        return self.plan.output
+
+    def grid(self, context: Context) -> BlockGrid:
+        """Return blocks of the output's own shards, about as large as the plan's."""
+        return output_blocks(self.plan.output, self.plan.shape, self.plan.block_shape)
+
+    def prepare(self, site: Site, ledger: Ledger) -> None:
+        """Take the output over, unless it is what these blocks have begun."""
+        plan = self.plan
+        # What the output becomes: no block, halo or worker decides it.
+        result = fingerprint("result", planning.VERSION, plan.input_fingerprint, plan.shape, plan.min_rel_particle_size)
+        claim_output(plan.output, plan.shape, result, ledger)
+
+    def work(self, block: Block, site: Site) -> Record:
+        """Write the ids of one block, a few planes at a time."""
+        grown = site.done.of(GrowCores)
+        output, labels_of = open_array(self.plan.output, writable=True), GrownLabels(self.growth, grown)
+        for slab in block.core.slabs(object_shape(output)[0]):
+            labels = np.empty(slab.shape, np.uint32)
+            labels_of.read(slab, labels)
+            self._to_ids(labels, slab, with_pieces=bool(grown.pending))
+            write_box(output, slab, labels)
+        return {}
+
+    def merge(self, records: Sequence[Record], site: Site) -> Written:
+        """Find nothing."""
+        return Written()
+
+    def _to_ids(self, labels: Labels, box: Box, *, with_pieces: bool) -> None:
+        # In place, and in this order: the id of a core is never above its number, so it is not taken for a piece.
+        ids = read_ids(self.ids.table)
+        _replace(labels, ids.cores)
+        if with_pieces:
+            offsets = coreless_numbers(self.coreless.table).offsets
+            number_labels(labels, box, self.plan.blocks(), offsets, ids.coreless, labels, above=len(ids.cores) - 1)
 
 
 @lru_cache(maxsize=1)
 def read_ids(location: Location) -> Ids:
-    """The table from components to ids. Kept between blocks: the location's name is a fingerprint of the content."""
-    arrays = location.read_arrays()
-    return Ids(arrays["cores"], arrays["coreless"], arrays["voxels"], int(arrays["dropped"]))
-
-
-@dataclass(frozen=True, slots=True)
-class _WriteIds:
-    plan: InstancesPlan
-    grown: Grown
-
-    def __call__(self, block: Block) -> Record:
-        output, grown = open_array(self.plan.output, writable=True), GrownLabels(self.plan, self.grown)
-        for slab in block.core.slabs(object_shape(output)[0]):
-            labels = np.empty(slab.shape, np.uint32)
-            grown.read(slab, labels)
-            self._to_ids(labels, slab)
-            write_box(output, slab, labels)
-        return {}
-
-    def _to_ids(self, labels: Labels, box: Box) -> None:
-        # In place, and in this order: the id of a core is never above its number, so it is not taken for a piece.
-        plan, ids = self.plan, read_ids(self.plan.ids)
-        _replace(labels, ids.cores)
-        if self.grown.pending:
-            offsets = coreless_numbers(plan.coreless_numbers).offsets
-            cores = len(ids.cores) - 1
-            number_labels(labels, box, plan.blocks(), offsets, ids.coreless, labels, above=cores)
-
-
-def _write_ids(plan: InstancesPlan) -> Record:
-    grown, cores = read_grown(plan), core_numbers(plan.core_numbers).cores
-    coreless = coreless_numbers(plan.coreless_numbers)
-    of_cores = np.zeros(cores + 1, np.int64)
-    for index in range(len(plan.blocks())):
-        counts = grown.voxels_at(plan, index).read_arrays()
-        of_cores[counts["ids"]] += counts["voxels"]
-    voxels = np.concatenate((of_cores[1:], coreless.voxels))
-    ids = dense_ids(voxels, plan.min_rel_particle_size)
-    none = np.zeros(1, np.uint32)
-    plan.ids.write_arrays(
-        cores=np.concatenate((none, ids[:cores])),
-        coreless=np.concatenate((none, ids[cores:]))[coreless.numbers],
-        voxels=voxels[ids > 0],
-        dropped=np.array(np.count_nonzero(ids == 0)),
-    )
-    return {}
+    """Return the table from components to ids. Kept between blocks: its location's name is a fingerprint of it."""
+    return Ids(**location.read_arrays())
 
 
 @njit(nogil=True, cache=True)
@@ -134,8 +206,3 @@ def _replace(labels: Labels, ids: Labels) -> None:
             for x in range(labels.shape[2]):
                 if labels[z, y, x] < ids.shape[0]:
                     labels[z, y, x] = ids[labels[z, y, x]]
-
-
-def _ledger(plan: InstancesPlan) -> Ledger:
-    # Entries speak of one output and of blocks of one size.
-    return plan.ledger("labels", fingerprint(plan.ids_fingerprint, plan.output.seen_from(plan.work)))

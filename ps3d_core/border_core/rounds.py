@@ -16,26 +16,28 @@ growth go on, these labels are read as pending.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
 
 from ps3d_core.border_core.classes import read_classes
 from ps3d_core.border_core.components import find_components, write_labels
-from ps3d_core.border_core.cores import core_numbers
+from ps3d_core.border_core.cores import LabelCores, NumberCores, core_numbers
 from ps3d_core.border_core.growth import PENDING, Labels, States, count_states, grow, mark_pending
 from ps3d_core.border_core.pieces import check_ids, measure_pieces, number_labels
 from ps3d_core.border_core.plan import InstancesPlan, ensure_labels
 from ps3d_core.border_core.seams import block_faces
 from ps3d_core.border_core.voxel_counts import count_voxels
-from ps3d_core.engine.blocks import Runner, run_blocks
-from ps3d_core.errors import MissingDataError
+from ps3d_core.engine.block_step import BlockStep, Site
+from ps3d_core.engine.step import Context, Outcomes, Step
 from ps3d_core.geometry.blocks import Block, BlockGrid
 from ps3d_core.geometry.boxes import Box
 from ps3d_core.geometry.crop import crop_in_place
-from ps3d_core.progress import SILENT, Progress
+from ps3d_core.memory_model import INSTANCES_BYTES
 from ps3d_core.store.arrays import open_array, read_box, write_box
 from ps3d_core.store.ledger import Ledger, Record
 from ps3d_core.store.location import Location
@@ -44,103 +46,139 @@ from ps3d_core.store.ome import open_image
 _INNER = (slice(1, -1),) * 3
 
 
-@dataclass(frozen=True, slots=True)
-class Grown:
-    """Where growth stands.
+class Round(BaseModel):
+    """What one round left on the blocks that took part, in their order."""
 
-    rounds: finished rounds.
-    last_round: of every block that went beyond round 1.
-    pending: pieces left pending, by block that has any.
-    """
+    model_config = ConfigDict(frozen=True)
 
-    rounds: int
-    last_round: Mapping[int, int]
-    pending: Mapping[int, int]
-
-    def voxels_at(self, plan: InstancesPlan, block: int) -> Location:
-        """File with a block's voxels per core number: "ids", "voxels"."""
-        return _folder(plan, self.last_round.get(block, 1)) / "voxels" / f"{block}.npz"
-
-    def pieces_at(self, plan: InstancesPlan, block: int) -> Location:
-        """File with measures and faces of the pieces a block left pending."""
-        return _folder(plan, self.last_round.get(block, 1)) / "pending" / f"{block}.npz"
+    blocks: tuple[int, ...]
+    pieces: tuple[int, ...] = Field(description="pieces left pending")
+    front: tuple[bool, ...] = Field(description="whether voxels were labelled in the very last step")
 
 
-class GrownLabels:
-    """Labels as the finished rounds left them. Opens each round's array once."""
+class Grown(BaseModel):
+    """Where growth stands."""
 
-    def __init__(self, plan: InstancesPlan, grown: Grown) -> None:
-        self._grid, self._last_round = plan.blocks(), grown.last_round
-        self._array = cache(lambda number: open_array(_folder(plan, number) / "labels"))
+    model_config = ConfigDict(frozen=True)
 
-    def read(self, box: Box, into: Labels) -> None:
-        """Core numbers of the voxels of `box`; number of cores + label of the piece where voxels are pending."""
-        by_round: dict[int, list[Block]] = {}
-        for block in self._grid.touching(box):
-            by_round.setdefault(self._last_round.get(block.index, 1), []).append(block)
-        for number, blocks in by_round.items():
-            parts = [box] if len(by_round) == 1 else [block.core.intersect(box) for block in blocks]
-            for part in parts:
-                read_box(self._array(number), part, into[part.relative_to(box).slices])
+    rounds: int = Field(default=0, description="finished rounds")
+    last_round: dict[int, int] = Field(default={}, description="of every block that went beyond round 1")
+    pending: dict[int, int] = Field(default={}, description="pieces left pending, by block that has any")
 
+    def round_of(self, block: int) -> int:
+        """Return the last round in which a block took part."""
+        return self.last_round.get(block, 1)
 
-def grow_cores(plan: InstancesPlan, *, runner: Runner | None = None, progress: Progress = SILENT) -> Record:
-    """Grow the cores until nothing changes. Returns the number of rounds, and of blocks with voxels still pending."""
-    grown = _grow_rounds(plan, runner, progress)
-    items = {"last_round": list(grown.last_round.items()), "pending": list(grown.pending.items())}
-    _grown(plan).keep({"rounds": grown.rounds, **items}, {})
-    return {"rounds": grown.rounds, "pending_blocks": len(grown.pending)}
-
-
-def read_grown(plan: InstancesPlan) -> Grown:
-    """What `grow_cores` left."""
-    entry = _grown(plan).kept()
-    if entry is None:
-        raise MissingDataError(f"{plan.growth}: growth is unfinished; finish that stage first")
-    stored = entry.record
-    return Grown(int(stored["rounds"]), dict(stored["last_round"]), dict(stored["pending"]))
-
-
-def _grow_rounds(plan: InstancesPlan, runner: Runner | None, progress: Progress) -> Grown:
-    grid = plan.blocks(plan.halo)
-    grown, todo = Grown(0, {}, {}), list(grid)
-    while todo:
-        number = grown.rounds + 1
-        name = "grow particles" if number == 1 else f"grow particles, round {number}"
-        ledger = plan.ledger(f"grow-{number:04d}", plan.growth_fingerprint)
-        ensure_labels(plan, _folder(plan, number) / "labels", ledger)
-        records = run_blocks(name, todo, _GrowBlock(plan, grown), ledger=ledger, runner=runner, progress=progress)
-        results = {block.index: record for block, record in zip(todo, records, strict=True)}
-        pending = {**grown.pending, **{index: int(record["pieces"]) for index, record in results.items()}}
-        beyond_first = {} if number == 1 else dict.fromkeys(results, number)
-        grown = Grown(
-            number,
-            {**grown.last_round, **beyond_first},
-            {index: pieces for index, pieces in sorted(pending.items()) if pieces},
+    def after(self, found: Round) -> Grown:
+        """Return where growth stands after one more round."""
+        number = self.rounds + 1
+        pending = self.pending | dict(zip(found.blocks, found.pieces, strict=True))
+        beyond_first = {} if number == 1 else dict.fromkeys(found.blocks, number)
+        return Grown(
+            rounds=number,
+            last_round=self.last_round | beyond_first,
+            pending={index: pieces for index, pieces in sorted(pending.items()) if pieces},
         )
-        todo = _still_growing(grid, grown.pending, {index for index, record in results.items() if record["front"]})
-    return grown
 
 
-def _still_growing(grid: BlockGrid, pending: Iterable[int], front: set[int]) -> list[Block]:
-    blocks = (grid[index] for index in pending)
-    return [
-        block
-        for block in blocks
-        if block.index in front or any(other.index in front for other in grid.neighbours(block, 26))
-    ]
-
-
-@dataclass(frozen=True, slots=True)
-class _GrowBlock:
-    """One more round on one block."""
+@dataclass(frozen=True)
+class GrowCores(Step[Grown]):
+    """Grow the cores until nothing changes."""
 
     plan: InstancesPlan
-    before: Grown
+    cores: LabelCores
+    numbers: NumberCores
 
-    def __call__(self, block: Block) -> Record:
-        plan, cores = self.plan, core_numbers(self.plan.core_numbers).cores
-        folder = _folder(plan, self.before.rounds + 1)
+    name, title, found, kept = "growth", "grow particles", Grown, False
+
+    @property
+    def versions(self) -> tuple[int, ...]:
+        """None beside that of the cores."""
+        return ()
+
+    @property
+    def parameters(self) -> tuple[Any, ...]:
+        """Steps of growth per round."""
+        return (self.plan.halo,)
+
+    def make(self, done: Outcomes, context: Context) -> Grown:
+        """Grow round by round."""
+        grid = self.plan.blocks(self.plan.halo)
+        grown, todo = Grown(), tuple(range(len(grid)))
+        while todo:
+            found = self.round(grown.rounds + 1, grown, todo).make(done, context)
+            grown = grown.after(found)
+            front = {index for index, front in zip(found.blocks, found.front, strict=True) if front}
+            todo = _still_growing(grid, grown.pending, front)
+        return grown
+
+    def round(self, number: int, before: Grown | None = None, todo: tuple[int, ...] = ()) -> GrowRound:
+        """Return a round, for what it will leave or, with its blocks, to be made."""
+        title = self.title if number == 1 else f"{self.title}, round {number}"
+        return GrowRound(self.plan, self, before or Grown(), todo, f"grow-{number:04d}", title)
+
+    def left_by(self, number: int) -> Site:
+        """Return where the blocks of a round have left arrays of labels and of pieces."""
+        return self.round(number).site(self.plan.blocks())
+
+    def pieces_of(self, grown: Grown, block: int) -> Location:
+        """Return the file with measures and faces of the pieces that a block has left pending."""
+        return self.left_by(grown.round_of(block)).file(block)
+
+    def voxels_of(self, grown: Grown, block: int) -> Location:
+        """Return the file with a block's voxels per core number: "ids", "voxels"."""
+        return _voxels(self.left_by(grown.round_of(block)), block)
+
+
+@dataclass(frozen=True)
+class GrowRound(BlockStep[Round]):
+    """One more round, on some blocks."""
+
+    plan: InstancesPlan
+    growth: GrowCores
+    before: Grown
+    todo: tuple[int, ...]
+    name: str
+    title: str
+
+    found, kept = Round, False
+    bytes_per_voxel = INSTANCES_BYTES
+
+    @property
+    def versions(self) -> tuple[int, ...]:
+        """None beside that of growth."""
+        return ()
+
+    @property
+    def parameters(self) -> tuple[Any, ...]:
+        """None: each round is decided by those before it."""
+        return ()
+
+    @property
+    def folder(self) -> Location:
+        """That of all steps."""
+        return self.plan.folder
+
+    @property
+    def volume(self) -> Location:
+        """The border-core labels."""
+        return self.plan.border_core
+
+    def grid(self, context: Context) -> BlockGrid:
+        """Return the plan's blocks, with as much around them as one round can reach."""
+        return self.plan.blocks(self.plan.halo)
+
+    def blocks(self, site: Site) -> Sequence[Block]:
+        """Return those that take part."""
+        return [site.grid[index] for index in self.todo]
+
+    def prepare(self, site: Site, ledger: Ledger) -> None:
+        """Have the array of the labels."""
+        ensure_labels(self.plan, _labels(site), ledger)
+
+    def work(self, block: Block, site: Site) -> Record:
+        """Grow one block; leave its labels, how many voxels each has, and the pieces that are still pending."""
+        plan, cores = self.plan, core_numbers(self.growth.numbers.table).cores
         z, y, x = (side + 2 for side in block.outer.shape)
         labels = np.zeros((z, y, x), np.uint32)
         self._read(block.outer, cores, labels[_INNER])
@@ -149,23 +187,55 @@ class _GrowBlock:
         core = block.core.relative_to(block.outer)
         labels, states = crop_in_place(labels, core.shift((1, 1, 1))), crop_in_place(states, core)
         ids, voxels = count_voxels(labels)
-        (folder / "voxels" / f"{block.index}.npz").write_arrays(ids=ids, voxels=voxels)
+        _voxels(site, block.index).write_arrays(ids=ids, voxels=voxels)
         pending, front = count_states(states)
-        pieces = 0
-        if pending:
-            pieces = _label_pending(plan, block, states, cores, labels, folder / "pending" / f"{block.index}.npz")
-        write_box(open_array(folder / "labels", writable=True), block.core, labels)
+        pieces = _label_pending(plan, block, states, cores, labels, site.file(block.index)) if pending else 0
+        write_box(open_array(_labels(site), writable=True), block.core, labels)
         return {"pieces": pieces, "front": front}
 
+    def merge(self, records: Sequence[Record], site: Site) -> Round:
+        """Gather."""
+        return Round(
+            blocks=self.todo,
+            pieces=tuple(int(record["pieces"]) for record in records),
+            front=tuple(bool(record["front"]) for record in records),
+        )
+
     def _read(self, box: Box, cores: int, into: Labels) -> None:
-        plan = self.plan
         if self.before.rounds == 0:
-            table = core_numbers(plan.core_numbers)
-            read_box(open_array(plan.core_labels), box, into)
-            number_labels(into, box, plan.blocks(), table.offsets, table.numbers, into)
+            table = core_numbers(self.growth.numbers.table)
+            read_box(open_array(self.growth.cores.labels), box, into)
+            number_labels(into, box, self.plan.blocks(), table.offsets, table.numbers, into)
         else:
-            GrownLabels(plan, self.before).read(box, into)
+            GrownLabels(self.growth, self.before).read(box, into)
             into[into > cores] = 0
+
+
+class GrownLabels:
+    """Labels as the finished rounds left them. Opens each round's array once."""
+
+    def __init__(self, growth: GrowCores, grown: Grown) -> None:
+        self._grid, self._grown = growth.plan.blocks(), grown
+        self._array = cache(lambda number: open_array(_labels(growth.left_by(number))))
+
+    def read(self, box: Box, into: Labels) -> None:
+        """Read core numbers of the voxels of `box`; number of cores + label of the piece where voxels are pending."""
+        by_round: dict[int, list[Block]] = {}
+        for block in self._grid.touching(box):
+            by_round.setdefault(self._grown.round_of(block.index), []).append(block)
+        for number, blocks in by_round.items():
+            parts = [box] if len(by_round) == 1 else [block.core.intersect(box) for block in blocks]
+            for part in parts:
+                read_box(self._array(number), part, into[part.relative_to(box).slices])
+
+
+def _still_growing(grid: BlockGrid, pending: Iterable[int], front: set[int]) -> tuple[int, ...]:
+    blocks = (grid[index] for index in pending)
+    return tuple(
+        block.index
+        for block in blocks
+        if block.index in front or any(other.index in front for other in grid.neighbours(block, 26))
+    )
 
 
 def _label_pending(
@@ -179,9 +249,9 @@ def _label_pending(
     return pieces.total
 
 
-def _folder(plan: InstancesPlan, number: int) -> Location:
-    return plan.growth / f"round-{number:04d}"
+def _labels(site: Site) -> Location:
+    return site.place / "labels"
 
 
-def _grown(plan: InstancesPlan) -> Ledger:
-    return plan.ledger("grown", plan.growth_fingerprint)
+def _voxels(site: Site, block: int) -> Location:
+    return site.place / "voxels" / f"{block}.npz"

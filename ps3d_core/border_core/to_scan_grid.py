@@ -198,7 +198,8 @@ class _VoteBlock:
 def _write(plan: ResamplePlan, table: Location | None, runner: Runner | None, progress: Progress) -> BlockGrid:
     mark = plan.fingerprint if table is None else fingerprint("renumbered", plan.fingerprint)
     ledger = Ledger(plan.work, "resample-labels", fingerprint(mark, plan.target.seen_from(plan.work), plan.block_shape))
-    grid = output_blocks(claim_output(plan.target, plan.target_shape, mark, ledger), plan.block_shape)
+    claim_output(plan.target, plan.target_shape, mark, ledger)
+    grid = output_blocks(plan.target, plan.target_shape, plan.block_shape)
     name = "resample labels" if table is None else "renumber labels"
     run_blocks(name, list(grid), _VoteBlock(plan, table), ledger=ledger, runner=runner, progress=progress)
     return grid

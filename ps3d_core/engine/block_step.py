@@ -1,8 +1,8 @@
 """A step that is made block by block: each block once, on any worker, in as little memory as there is.
 
-Such a step says what volume it goes over, what a block costs, what happens in one block and how the records of all
-blocks become its finding. How large blocks are, where they are worked on, which are finished and who hears of it is the
-same for all of them, and stands here.
+Such a step says what a block costs, what happens in one block and how the records of all blocks become its finding. How
+large blocks are, where they are worked on, which are finished and who hears of it is the same for all of them, and
+stands here.
 """
 
 from __future__ import annotations
@@ -26,6 +26,19 @@ GOOD_BLOCK_VOXELS: Final = 2**24
 """Larger blocks save next to no halo, and only take memory that libraries need as well."""
 
 
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What the blocks of one step share: how the volume is cut, where they leave files, and what was found before."""
+
+    grid: BlockGrid
+    place: Location
+    done: Outcomes
+
+    def file(self, block: int) -> Location:
+        """Return where a block leaves arrays for `merge` and for later steps."""
+        return self.place / f"{block}.npz"
+
+
 class BlockStep(Step[Found_co]):
     """Base of steps that are made in blocks. Subclasses are frozen and small: workers get them pickled."""
 
@@ -45,30 +58,22 @@ class BlockStep(Step[Found_co]):
         """Array or image whose grid is cut into blocks, along its shards."""
 
     @abstractmethod
-    def work(self, block: Block, place: Location) -> Record:
-        """Do one block and return what was found there, JSON-able; files for `merge` go below `place`."""
+    def work(self, block: Block, site: Site) -> Record:
+        """Do one block and return what was found there, JSON-able; no other block may depend on it."""
 
     @abstractmethod
-    def merge(self, records: Sequence[Record], place: Location, done: Outcomes) -> Found_co:
-        """Make the outputs of what the blocks found, in their order, and left below `place`."""
+    def merge(self, records: Sequence[Record], site: Site) -> Found_co:
+        """Make the outputs of what the blocks found, in their order, and left at the site."""
 
-    def make(self, done: Outcomes, context: Context) -> Found_co:
-        """Work on every block that is not finished, and merge."""
-        blocks = self.grid(context)
-        mark = fingerprint(self.fingerprint, blocks.block_shape)
-        work = _BlockWork(self, self.folder / self.name / mark[:16])
-        records = run_blocks(
-            self.title,
-            list(blocks),
-            work,
-            ledger=Ledger(self.folder, self.name, mark),
-            runner=context.runner,
-            progress=context.progress,
-        )
-        return self.merge(records, work.place, done)
+    def prepare(self, site: Site, ledger: Ledger) -> None:
+        """Have what blocks write into; clear the ledger of finished ones where that is new. Nothing by default."""
+
+    def blocks(self, site: Site) -> Sequence[Block]:
+        """Return the blocks to be worked on: all of them by default."""
+        return list(site.grid)
 
     def grid(self, context: Context) -> BlockGrid:
-        """Return the blocks: as large as is good and the memory of all workers allows."""
+        """Return how the volume is cut: into blocks as large as is good and the memory of all workers allows."""
         array = open_image(self.volume)
         shape, granule, workers = cast(Shape, array.shape), reading_granule(array), context.runner.workers
         good = max(GOOD_BLOCK_VOXELS, prod(side + 2 * self.halo for side in granule)) * self.bytes_per_voxel
@@ -82,13 +87,33 @@ class BlockStep(Step[Found_co]):
         )
         return BlockGrid(shape, block_shape, self.halo)
 
+    def site(self, grid: BlockGrid, done: Outcomes | None = None) -> Site:
+        """Return what the blocks of `grid` share; blocks of another shape have another place."""
+        return Site(grid, self.folder / self.name / self._mark(grid)[:16], Outcomes() if done is None else done)
+
+    def ledger(self, grid: BlockGrid) -> Ledger:
+        """Return what knows the finished ones among the blocks of `grid`."""
+        return Ledger(self.folder, self.name, self._mark(grid))
+
+    def make(self, done: Outcomes, context: Context) -> Found_co:
+        """Work on every block that is not finished, and merge."""
+        site = self.site(self.grid(context), done)
+        ledger = self.ledger(site.grid)
+        self.prepare(site, ledger)
+        work = _BlockWork(self, site)
+        blocks, runner, progress = self.blocks(site), context.runner, context.progress
+        return self.merge(run_blocks(self.title, blocks, work, ledger=ledger, runner=runner, progress=progress), site)
+
+    def _mark(self, grid: BlockGrid) -> str:
+        return fingerprint(self.fingerprint, grid.block_shape)
+
 
 @dataclass(frozen=True)
 class _BlockWork:
     """The work of a step on one block, as workers get it."""
 
     step: BlockStep[Any]
-    place: Location
+    site: Site
 
     def __call__(self, block: Block) -> Record:
-        return self.step.work(block, self.place)
+        return self.step.work(block, self.site)

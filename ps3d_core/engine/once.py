@@ -30,14 +30,16 @@ class Engine:
 
     def run(self, step: Step[Any], done: Outcomes, context: Context) -> Outcome:
         """Return what `step` found, now or before; `done` holds the outcomes of the steps before it."""
-        if (outcome := self._finished(step)) is not None:
+        if step.kept and (outcome := self._finished(step)) is not None:
             return outcome
         ledger = self._ledger(step)
-        ledger.clear()
+        if step.kept:
+            ledger.clear()
         require_lease()
         started = time.perf_counter()
         outcome = Outcome(step.make(done, context), time.perf_counter() - started)
-        ledger.keep(_record(outcome), {output: digest_of(output) for output in step.outputs.values()})
+        if step.kept:
+            ledger.keep(_record(outcome), {output: digest_of(output) for output in step.outputs.values()})
         return outcome
 
     def run_all(self, context: Context) -> Outcomes:

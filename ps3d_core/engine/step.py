@@ -63,13 +63,16 @@ class Step(ABC, Generic[Found_co]):
         title: what it is called in a run's list of tasks.
         found: frozen model of what it finds.
         intermediate: whether its outputs are read by later steps only, and no matter once these are done.
+        kept: whether what it found is kept as a whole. A step in blocks that leaves its outputs to later steps alone is
+            made again instead: its blocks know which are finished, and whether what they wrote is whole.
 
     """
 
-    name: ClassVar[str]
-    title: ClassVar[str]
+    name: str
+    title: str
     found: ClassVar[type[BaseModel]]
     intermediate: ClassVar[bool] = False
+    kept: ClassVar[bool] = True
 
     @property
     @abstractmethod

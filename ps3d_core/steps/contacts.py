@@ -14,8 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field
 
-from ps3d_core.engine.block_step import BlockStep
-from ps3d_core.engine.step import Outcomes
+from ps3d_core.engine.block_step import BlockStep, Site
 from ps3d_core.geometry.blocks import Block
 from ps3d_core.memory_model import CONTACTS_BYTES
 from ps3d_core.particles.padded import HALO, read_padded
@@ -92,20 +91,20 @@ class ContactAreas(BlockStep[Contacts]):
         """The label image."""
         return self.plan.job.result.labels
 
-    def work(self, block: Block, place: Location) -> Record:
+    def work(self, block: Block, site: Site) -> Record:
         """Count what the labels of one block share with each other and with those around it."""
         counts = count_pairs_of(read_padded(open_image(self.volume), block, str(self.volume)))
-        (place / f"{block.index}.npz").write_arrays(**counts._asdict())
+        site.file(block.index).write_arrays(**counts._asdict())
         return {"pairs": len(counts.pairs), "first": int(counts.lower[0]) if len(counts.pairs) else None}
 
-    def merge(self, records: Sequence[Record], place: Location, done: Outcomes) -> Contacts:
+    def merge(self, records: Sequence[Record], site: Site) -> Contacts:
         """Add up the blocks' counts and write the table."""
         pairs, crossings, spacing = 0, np.zeros(3, np.int64), self.plan.info.spacing
         (output,) = self.outputs.values()
         with tempfile.TemporaryDirectory(prefix="ps3d-contacts-") as folder:
             file = Path(folder) / output.name
             with writing_to(Location.parse(folder)), pq.ParquetWriter(file, SCHEMA, compression="zstd") as writer:
-                for counts in in_batches(merged_counts(records, place), ROWS):
+                for counts in in_batches(merged_counts(records, site), ROWS):
                     areas = contact_area(counts.crossings, spacing)
                     columns = [counts.lower, counts.higher, counts.crossings[:, 0], areas]
                     writer.write_table(pa.Table.from_arrays(list(map(pa.array, columns)), schema=SCHEMA))
@@ -119,7 +118,7 @@ def contact_area(crossings: npt.NDArray[np.int64], spacing: float) -> npt.NDArra
     return surface_area(crossings) / 2 * spacing**2
 
 
-def merged_counts(records: Sequence[Record], place: Location) -> Iterator[PairCounts]:
+def merged_counts(records: Sequence[Record], site: Site) -> Iterator[PairCounts]:
     """Yield the counts of the whole volume in rising order of pairs, some at a time.
 
     Labels follow the order of first voxels, so what is still open lies in few blocks: a pair is complete as soon as
@@ -128,7 +127,7 @@ def merged_counts(records: Sequence[Record], place: Location) -> Iterator[PairCo
     waiting = sorted((record["first"], index) for index, record in enumerate(records) if record["pairs"])
     open_counts = no_pairs()
     for (_, index), (following, _) in zip(waiting, [*waiting[1:], (2**32, -1)], strict=True):
-        open_counts = merge_pairs(open_counts, PairCounts(**(place / f"{index}.npz").read_arrays()))
+        open_counts = merge_pairs(open_counts, PairCounts(**site.file(index).read_arrays()))
         complete = open_counts.lower < following
         if complete.any():
             yield open_counts.rows(complete)

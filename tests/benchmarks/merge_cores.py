@@ -18,10 +18,11 @@ from instances import GRAIN, PeakMemory, grains
 
 from ps3d_core.border_core.classes import CORE
 from ps3d_core.border_core.components import find_components
-from ps3d_core.border_core.cores import merge_cores
+from ps3d_core.border_core.cores import Cores, LabelCores, NumberCores, Pieces
 from ps3d_core.border_core.pieces import measure_pieces
 from ps3d_core.border_core.plan import InstancesPlan, plan_instances
 from ps3d_core.border_core.seams import block_faces
+from ps3d_core.engine.step import Context, Outcome, Outcomes
 from ps3d_core.geometry.boxes import Box
 from ps3d_core.store.arrays import create_array
 from ps3d_core.store.location import Location
@@ -36,16 +37,24 @@ def main() -> None:
     counts = parser.parse_args().blocks
     with tempfile.TemporaryDirectory() as folder:
         place = Location.parse(folder)
-        merge_cores(labelled(place / "warm-up", (1, 1, 2)))
+        merged(labelled(place / "warm-up", (1, 1, 2)))
         plan = labelled(place / "volume", counts)
         with PeakMemory() as peak:
             started = time.perf_counter()
-            found = merge_cores(plan)
+            found = merged(plan)
             seconds = time.perf_counter() - started
     print(
-        f"{len(plan.blocks())} blocks, {found['cores']} cores: {seconds:.1f} s, peak of the process "
+        f"{len(plan.blocks())} blocks, {found.cores} cores: {seconds:.1f} s, peak of the process "
         f"{peak.bytes / 2**30:.2f} GiB"
     )
+
+
+def merged(plan: InstancesPlan) -> Cores:
+    """Merge what `labelled` left."""
+    cores = LabelCores(plan)
+    pieces = len(cores.site(plan.blocks()).file(0).read_arrays()["first"])
+    done = Outcomes({cores.name: Outcome(Pieces(counts=(pieces,) * len(plan.blocks())), 0.0)})
+    return NumberCores(plan, cores).make(done, Context())
 
 
 def labelled(place: Location, counts: Sequence[int]) -> InstancesPlan:
@@ -58,12 +67,11 @@ def labelled(place: Location, counts: Sequence[int]) -> InstancesPlan:
     inside = Box((2, 2, 2), (SIDE + 2, SIDE + 2, SIDE + 2))
     pieces = find_components(grains()(inside), CORE, 6)
     deep = {"near": np.zeros(pieces.total, np.int64), "deep": np.ones(pieces.total, np.int64)}  # none of them is small
-    ledger = plan.ledger("cores", plan.cores_fingerprint)
+    site = LabelCores(plan).site(plan.blocks())
     for block in plan.blocks():
         measures = measure_pieces(pieces, block.core, plan.shape)
         faces = block_faces(pieces, block, plan.blocks())
-        (plan.core_pieces / f"{block.index}.npz").write_arrays(**measures, **deep, **faces)
-        ledger.record(block.index, {"pieces": pieces.total})
+        site.file(block.index).write_arrays(**measures, **deep, **faces)
     return plan
 
 

@@ -135,11 +135,11 @@ def test_blocks_that_are_finished_are_not_worked_on_again(root, monkeypatch):
     step, seen = step_on(root, labels), []
     work = ContactAreas.work
 
-    def breaking(self, block, place):
+    def breaking(self, block, site):
         seen.append(block.index)
         if len(seen) == 2:
             raise KeyboardInterrupt
-        return work(self, block, place)
+        return work(self, block, site)
 
     monkeypatch.setattr(ContactAreas, "work", breaking)
     with pytest.raises(KeyboardInterrupt):

@@ -22,6 +22,7 @@ from ps3d_core.geometry.boxes import Box
 from ps3d_core.memory_model import BLOCK_WORKER_BYTES
 from ps3d_core.store.arrays import create_array, open_array, read_box
 from ps3d_core.store.content import keep_changed, note_content
+from ps3d_core.store.ledger import Ledger
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import create_image
 from tests.unit.instances_runs import MEMORY, blobs, labels_of, planned, stored
@@ -328,7 +329,7 @@ def test_an_earlier_result_is_written_over(tmp_path):
     run_instances(planned(place, stored(place, np.ones((4, 4, 4), np.uint8))))
     plan = planned(place, stored(place, np.ones((5, 6, 7), np.uint8), "other"), input_fingerprint="other")
     plan.output.remove_tree()
-    claim_output(plan.output, (3, 3, 3), "begun", plan.ledger("labels", "begun"))
+    claim_output(plan.output, (3, 3, 3), "begun", Ledger(plan.folder, "write-labels", "begun"))
     plan = planned(place, plan.border_core, input_fingerprint="other")
     assert (labels_of(plan) == np.ones((5, 6, 7))).all()
 

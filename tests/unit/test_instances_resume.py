@@ -11,8 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ps3d_core.border_core.cores import label_cores
-from ps3d_core.border_core.labels import run_instances
+from ps3d_core.border_core.labels import Particles, run_instances, steps_of
 from ps3d_core.border_core.pieces import MAX_IDS, check_ids, serial_offsets
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.boxes import Box
@@ -60,6 +59,14 @@ def plan_for(place, particles):
     return planned(place, source, block_shape=BLOCK, halo=3, min_rel_particle_size=0.005)
 
 
+def intermediates(plan, rounds):
+    """Steps in blocks, with the arrays of labels that they leave to later steps."""
+    cores, _, growth, *_ = steps_of(plan)
+    yield cores, cores.labels
+    for number in range(1, rounds + 1):
+        yield growth.round(number), growth.left_by(number).place / "labels"
+
+
 def read(plan):
     return read_box(open_array(plan.output), Box.of(plan.shape))
 
@@ -90,18 +97,10 @@ def test_crashes_between_blocks_cost_nothing(tmp_path, particles, expected):
 def test_crashes_inside_blocks_cost_the_block(tmp_path, particles, expected):
     """What is in flight when the power fails has no ledger entry, and its data may be there or not."""
     plan = plan_for(Location.parse(tmp_path), particles)
-    for stage, ledger, labels in (
-        ("label cores", plan.ledger("cores", plan.cores_fingerprint), plan.core_labels),
-        ("grow particles", plan.ledger("grow-0001", plan.growth_fingerprint), plan.growth / "round-0001" / "labels"),
-        (
-            "grow particles, round 2",
-            plan.ledger("grow-0002", plan.growth_fingerprint),
-            plan.growth / "round-0002" / "labels",
-        ),
-    ):
+    for step, labels in intermediates(plan, rounds=2):
         with pytest.raises(Crash):
-            run_instances(plan, progress=Progress(CrashAfter(5, stage)))
-        entry = min(Path(ledger.location.url).iterdir())
+            run_instances(plan, progress=Progress(CrashAfter(5, step.title)))
+        entry = min(Path(step.ledger(plan.blocks()).location.url).iterdir())
         z, y, x = plan.blocks()[int(entry.stem)].position
         entry.unlink()
         (Path(labels.url) / "c" / str(z) / str(y) / str(x)).unlink()
@@ -113,8 +112,8 @@ def test_intermediates_have_large_chunks(tmp_path, particles):
     """A block that is read in many chunks takes Zarr several times as long."""
     plan = plan_for(Location.parse(tmp_path), particles)
     run_instances(plan)
-    for place in (plan.core_labels, plan.growth / "round-0001" / "labels"):
-        array = open_array(place)
+    for _, labels in intermediates(plan, rounds=1):
+        array = open_array(labels)
         assert (array.chunks, array.shards) == (BLOCK, None)
 
 
@@ -174,20 +173,18 @@ def test_a_changed_input_is_noticed(tmp_path, particles):
     source = stored(place, particles)
     one = planned(place, source, input_fingerprint=None)
     (Path(source.url) / "c" / "0" / "0" / "0").touch()
-    assert planned(place, source, input_fingerprint=None).cores_fingerprint != one.cores_fingerprint
+    other = planned(place, source, input_fingerprint=None)
+    for one_s, other_s in zip(steps_of(one), steps_of(other), strict=True):
+        assert one_s.fingerprint != other_s.fingerprint
 
 
-def test_stages_out_of_order_say_so(tmp_path, particles):
-    from ps3d_core.border_core.cores import merge_cores
-    from ps3d_core.border_core.rounds import grow_cores
-    from ps3d_core.errors import MissingDataError
-
-    plan = plan_for(Location.parse(tmp_path), particles)
-    with pytest.raises(MissingDataError, match="finish that stage first"):
-        merge_cores(plan)
-    label_cores(plan)
-    with pytest.raises(MissingDataError):
-        grow_cores(plan)
+def test_only_the_output_and_its_summary_do_not_depend_on_how_the_volume_is_cut(tmp_path, particles):
+    place = Location.parse(tmp_path)
+    one = plan_for(place, particles)
+    other = planned(place, one.border_core, block_shape=(10, 28, 20), halo=3, min_rel_particle_size=0.005)
+    assert Particles(one).fingerprint == Particles(other).fingerprint
+    for one_s, other_s in zip(steps_of(one), steps_of(other), strict=True):
+        assert one_s.fingerprint != other_s.fingerprint
 
 
 def test_more_pieces_than_ids_are_refused():
