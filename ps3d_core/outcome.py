@@ -112,7 +112,9 @@ def begin_run(run: SegmentRun, say: Say = lambda text: None) -> RunRecord | None
     if record is None:
         say(f"{result.run}: no record of a run, or a damaged one; kept as {set_aside(result.run)}")
     else:
-        _remember(run, record, changed)
+        known = _remember(run, record, changed)
+        if known and (others := [step.title for step in run.steps if step.name not in known]):
+            say(f"{run.plan.job.scan}: finished before, by other means; what is left to do: {', '.join(others)}")
     withdraw(result.run)
     return None
 
@@ -220,12 +222,16 @@ def _changed_parts(run: SegmentRun, record: RunRecord | None) -> list[str]:
     return [name for name, part in run.parts.items() if name not in said or digest_of(part) != said[name]]
 
 
-def _remember(run: SegmentRun, record: RunRecord, changed: Sequence[str]) -> None:
-    """Enter what a record says of whole parts in the ledgers, as if the run had been killed after these steps."""
+def _remember(run: SegmentRun, record: RunRecord, changed: Sequence[str]) -> set[str]:
+    """Enter what a record says of whole parts in the ledgers, as if the run had been killed after these steps.
+
+    Returns the names of the steps that the record tells of.
+    """
     if "labels" in changed:
-        return  # the work folder says what is left of that which they were made from
+        return set()  # the work folder says what is left of that which they were made from
     known = {step.name: record.stages[step.name] for step in run.steps if _is_known(run, step, record)}
     run.engine.remember(known, {part: record.parts[name] for name, part in run.parts.items() if name not in changed})
+    return set(known)
 
 
 def _is_known(run: SegmentRun, step: Step[Any], record: RunRecord) -> bool:

@@ -1,0 +1,88 @@
+"""Results and work folders of the release before are read and gone on with; nothing that they have is made again.
+
+`data/earlier_release.tar.gz` was made by the code of 28 November 2026: a scan of 24 cubed, its finished result, and the
+result of a run that was killed when it began to bring labels to the scan grid.
+"""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from ps3d_core.engine.step import Step
+from ps3d_core.params import PredictParams, Resources, SegmentParams
+from ps3d_core.pipeline import run_of, segment
+from ps3d_core.plan import SegmentJob, plan_segmentation
+from ps3d_core.progress import Noted, Progress
+from ps3d_core.record import read_record
+from ps3d_core.store.layout import Dataset
+from ps3d_core.store.location import Location
+
+ARCHIVE = Path(__file__).parent / "data" / "earlier_release.tar.gz"
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    with tarfile.open(ARCHIVE) as archive:
+        archive.extractall(tmp_path, filter="data")
+    return tmp_path
+
+
+def job_in(place: Path, output: str) -> SegmentJob:
+    params = SegmentParams(predict=PredictParams(mirror=False, device="cpu"))
+    data, resources = Dataset(Location.parse(place / "data")), Resources(workers=1, memory_gib=2)
+    return SegmentJob(data, "ore", Location.parse(place / output), params=params, resources=resources)
+
+
+def made_steps(job: SegmentJob, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the steps that are made from now on, as they are."""
+    made: list[str] = []
+
+    def noting(kind: type[Step]) -> object:
+        make = kind.make
+
+        def noted(step: Step, *args: object) -> object:
+            made.append(step.name)
+            return make(step, *args)
+
+        return noted
+
+    for step in run_of(plan_segmentation(job)).steps:
+        monkeypatch.setattr(type(step), "make", noting(type(step)))
+    return made
+
+
+def test_a_finished_result_gets_what_is_new_and_keeps_what_it_has(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = job_in(place, "finished")
+    before, result = read_record(job.result.run), place / "finished" / "ore"
+    assert before is not None
+    kept = {file: (file.read_bytes(), file.stat().st_mtime_ns) for file in (result / "ore.zarr").rglob("c/*/*/*")}
+    made = made_steps(job, monkeypatch)
+    said: list[str] = []
+    after = segment(job, Progress(lambda event: said.append(event.text) if isinstance(event, Noted) else None))
+    assert made == ["contacts"]
+    assert said == ["ore: finished before, by other means; what is left to do: contacts"]
+    assert after.parts.items() > before.parts.items()
+    assert set(after.parts) - set(before.parts) == {"contacts"}
+    assert {file: (file.read_bytes(), file.stat().st_mtime_ns) for file in kept} == kept
+    labels = {*pq.read_table(result / "particles.parquet")["label"].to_pylist()}
+    contacts = pq.read_table(result / "contacts.parquet")
+    assert {*contacts["label_a"].to_pylist(), *contacts["label_b"].to_pylist()} <= labels
+    made.clear()
+    assert segment(job) == after
+    assert not made
+
+
+def test_a_killed_run_goes_on_from_its_work_folder(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = job_in(place, "interrupted")
+    made = made_steps(job, monkeypatch)
+    record = segment(job)
+    assert made == ["labels", "particles", "report", "contacts"]
+    finished = json.loads((place / "finished" / "ore" / "run.json").read_text())
+    for name in ("particles.csv", "particles.parquet"):
+        assert (place / "interrupted" / "ore" / name).read_bytes() == (place / "finished" / "ore" / name).read_bytes()
+    assert record.particles == finished["counts"]["particles"]
