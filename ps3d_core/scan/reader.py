@@ -7,20 +7,30 @@ every slice there) and from then on only delivers voxels.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Collection
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.boxes import Shape
+from ps3d_core.store.location import Location
 from ps3d_core.store.ome import Spacing
 
 
 class ScanReader(ABC):
-    """An open source of one volume, axes (z, y, x). Close it, or use it in a `with` statement."""
+    """An open source of one volume, axes (z, y, x). Close it, or use it in a `with` statement.
 
+    A reader of files is made of a `Location` and says by their `endings` which it reads. It is found by its entry point
+    in the group `ps3d.readers`, see `ps3d_core.scan.readers`.
+    """
+
+    endings: ClassVar[tuple[str, ...]] = ()
+    """How the names of files that it reads end, in lower case."""
+    is_last: ClassVar[bool] = False
+    """True when it takes what nobody else does, and is asked after all others."""
     shape: Shape
     dtype: np.dtype[Any]
     spacing: Spacing | None = None
@@ -35,6 +45,21 @@ class ScanReader(ABC):
     """Ranges that are multiples of this many slices are read without decoding anything twice."""
     is_label: bool = False
     """True when the source says that its voxels are ids."""
+
+    @classmethod
+    def reads(cls, location: Location, children: Collection[str] | None) -> bool:
+        """Return whether it reads what is at `location`: a folder with these `children`, a file when they are None."""
+        return children is None and location.name.lower().endswith(cls.endings)
+
+    @classmethod
+    def opened(cls, location: Location, *, allow_gaps: bool = False, series: str | None = None) -> ScanReader:
+        """Open what is there; `series` chooses one of several scans in a folder, `allow_gaps` accepts missing slices.
+
+        Raises `InputError` for what cannot be read, and for a `series` where there is nothing to choose from.
+        """
+        if series is not None:
+            raise InputError(f"{location}: not a folder of slices, among which to choose", "leave out <series>")
+        return cls(location)  # type: ignore[call-arg]
 
     @abstractmethod
     def read(self, start: int, stop: int) -> npt.NDArray[Any]:

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from typing import cast
 
 from ps3d_core.errors import InputError
 from ps3d_core.scan.array_volume import ArrayLike, ArrayVolume, folder_of, is_array
-from ps3d_core.scan.endings import NIFTI_ENDINGS, TIFF_ENDINGS, ZARR_FILES
-from ps3d_core.scan.nifti import NiftiVolume
+from ps3d_core.scan.endings import ZARR_FILES
 from ps3d_core.scan.reader import ScanReader
-from ps3d_core.scan.slice_names import one_series, unread_beside
-from ps3d_core.scan.tiff_slices import TiffSlices, slice_names
-from ps3d_core.scan.tiff_stack import TiffStack
-from ps3d_core.scan.zarr_volume import ZarrVolume
+from ps3d_core.scan.readers import reader_of
 from ps3d_core.store.location import Location
 
 Source = str | os.PathLike[str] | Location | ArrayLike
@@ -25,6 +20,8 @@ _PAIR_ENDINGS = (".hdr", ".img", ".hdr.gz", ".img.gz")
 def open_scan(source: Source, *, allow_gaps: bool = False, series: str | None = None) -> ScanReader:
     """Open a folder of TIFF slices, a multi-page TIFF, a NIfTI file, a Zarr array or an OME-Zarr image for reading.
 
+    Packages may add formats, see `ps3d_core.scan.readers`.
+
     `source` is a path, any fsspec URL, or an array (NumPy, Zarr, Dask). Of a folder with several scans, `series`
     chooses one, see `one_series`. `allow_gaps` accepts slices whose numbering leaves some out. `InputError` names what
     is wrong with the source.
@@ -32,27 +29,14 @@ def open_scan(source: Source, *, allow_gaps: bool = False, series: str | None = 
     location = place_of(source)
     if location is None:
         return ArrayVolume(cast(ArrayLike, source))
-    name = location.name.lower()
     if not location.exists():
         raise InputError(f"{location}: no such file or folder; check the path")
-    if location.is_dir():
-        if not {*ZARR_FILES, ".zattrs"} & set(location.children()):
-            return _open_folder(location, allow_gaps=allow_gaps, series=series)
-        _refuse_series(location, series)
-        return ZarrVolume(location)
-    location.require_plain()
-    _refuse_series(location, series)
-    if name.endswith(TIFF_ENDINGS):
-        return TiffStack(location)
-    if name.endswith(NIFTI_ENDINGS):
-        return NiftiVolume(location)
-    if name.endswith(_PAIR_ENDINGS):
-        raise InputError(f"{location}: half of a pair of files (.hdr, .img); save the scan as one .nii file")
-    if name.endswith(".zip"):
-        raise InputError(f"{location}: a packed file; unpack it and give the folder")
-    raise InputError(
-        f"{location}: unknown kind of file; give a folder of TIFF slices, a TIFF, .nii or .nii.gz file, or a Zarr"
-    )
+    children = location.children() if location.is_dir() else None
+    if children is None:
+        location.require_plain()
+    if (reader := reader_of(location, children)) is None:
+        raise _unknown(location)
+    return reader.opened(location, allow_gaps=allow_gaps, series=series)
 
 
 def place_of(source: Source) -> Location | None:
@@ -60,28 +44,16 @@ def place_of(source: Source) -> Location | None:
     return folder_of(source) if is_array(source) else Location.parse(cast(str, source))
 
 
-def _open_folder(folder: Location, *, allow_gaps: bool, series: str | None) -> ScanReader:
-    names: Sequence[str] = slice_names(folder)
-    if not names and (folder / "images").is_dir():
-        raise InputError(
-            f"{folder}: a dataset, not one volume; give one of its scans, like {folder / 'images' / 'NAME.zarr'}"
-        )
-    if not names:
-        raise InputError(f"{folder}: no TIFF slices (*.tif, *.tiff) here; give the folder that holds them")
-    others = set(folder.children()) - set(names)
-    names = one_series(names, str(folder), series=series, allow_gaps=allow_gaps)
-    reader = TiffStack(folder / names[0]) if len(names) == 1 else TiffSlices(folder, names)
-    if unread := unread_beside(names, (name for name in others if not name.startswith("."))):
-        reader.notes += (
-            f"{len(unread)} files named like its slices are no TIFF files and not read, {unread[0]} the first; are "
-            "they slices, too?",
-        )
-    return reader
-
-
-def _refuse_series(location: Location, series: str | None) -> None:
-    if series is not None:
-        raise InputError(f"{location}: not a folder of TIFF slices, among which to choose", "leave out <series>")
+def _unknown(location: Location) -> InputError:
+    """Return what to give instead of a file that no reader reads."""
+    name = location.name.lower()
+    if name.endswith(_PAIR_ENDINGS):
+        return InputError(f"{location}: half of a pair of files (.hdr, .img); save the scan as one .nii file")
+    if name.endswith(".zip"):
+        return InputError(f"{location}: a packed file; unpack it and give the folder")
+    return InputError(
+        f"{location}: unknown kind of file; give a folder of TIFF slices, a TIFF, .nii or .nii.gz file, or a Zarr"
+    )
 
 
 def is_zarr(location: Location) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from itertools import islice
@@ -17,9 +17,10 @@ from ps3d_core.errors import InputError
 from ps3d_core.scan.endings import TIFF_ENDINGS
 from ps3d_core.scan.files import open_to_read, size_of
 from ps3d_core.scan.reader import ScanReader, scan_shape
-from ps3d_core.scan.slice_names import natural_order
+from ps3d_core.scan.slice_names import natural_order, one_series, unread_beside
 from ps3d_core.scan.tiff_axes import check_picture
 from ps3d_core.scan.tiff_page import PageKind, check_whole, decode, kind_of, open_tiff, reading
+from ps3d_core.scan.tiff_stack import TiffStack
 from ps3d_core.store.location import Location
 
 LOCAL_WORKERS, REMOTE_WORKERS = 2, 16  # decoding is bound by cores, fetching by latency
@@ -31,6 +32,34 @@ class TiffSlices(ScanReader):
     On a local folder the header of every slice is checked before anything is read; elsewhere each slice is checked as
     it is fetched, which costs one request.
     """
+
+    is_last = True
+
+    @classmethod
+    def reads(cls, location: Location, children: Collection[str] | None) -> bool:
+        """Return whether it is a folder, of whatever: what it lacks is said when it is opened."""
+        return children is not None
+
+    @classmethod
+    def opened(cls, location: Location, *, allow_gaps: bool = False, series: str | None = None) -> ScanReader:
+        """Open the one scan in a folder, or the `series` of several; see `one_series`."""
+        names: Sequence[str] = slice_names(location)
+        if not names and (location / "images").is_dir():
+            raise InputError(
+                f"{location}: a dataset, not one volume; give one of its scans, like "
+                f"{location / 'images' / 'NAME.zarr'}"
+            )
+        if not names:
+            raise InputError(f"{location}: no TIFF slices (*.tif, *.tiff) here; give the folder that holds them")
+        others = set(location.children()) - set(names)
+        names = one_series(names, str(location), series=series, allow_gaps=allow_gaps)
+        reader = TiffStack(location / names[0]) if len(names) == 1 else cls(location, names)
+        if unread := unread_beside(names, (name for name in others if not name.startswith("."))):
+            reader.notes += (
+                f"{len(unread)} files named like its slices are no TIFF files and not read, {unread[0]} the first; are "
+                "they slices, too?",
+            )
+        return reader
 
     def __init__(self, folder: Location, names: Sequence[str]) -> None:
         self._folder = folder

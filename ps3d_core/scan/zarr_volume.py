@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy.typing as npt
 
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.boxes import Box
+from ps3d_core.scan.endings import ZARR_FILES
 from ps3d_core.scan.reader import ScanReader, scan_dtype, scan_shape
 from ps3d_core.scan.slabs import DEFAULT_MEMORY
 from ps3d_core.store.arrays import object_shape, read_box
@@ -20,6 +22,11 @@ from ps3d_core.store.presence import absences
 
 class ZarrVolume(ScanReader):
     """Level 0 of an OME-Zarr image, or a bare Zarr v2 or v3 array."""
+
+    @classmethod
+    def reads(cls, location: Location, children: Collection[str] | None) -> bool:
+        """Return whether it is a folder with metadata of Zarr 2 or 3."""
+        return children is not None and bool({*ZARR_FILES, ".zattrs"} & set(children))
 
     def __init__(self, location: Location) -> None:
         self._array = open_image(location)

@@ -153,7 +153,9 @@ def test_the_reader_of_the_recipe_reads(tmp_path: Path) -> None:
     volume = np.arange(2 * 3 * 4, dtype=np.uint16).reshape(2, 3, 4)
     np.save(tmp_path / "scan.npy", volume)
     reader_of = recipe("add-reader")["NpyVolume"]
-    with reader_of(Location.parse(tmp_path / "scan.npy")) as reader:
+    assert reader_of.reads(Location.parse(tmp_path / "scan.npy"), None)
+    assert not reader_of.reads(Location.parse(tmp_path / "scan.npy.gz"), None)
+    with reader_of.opened(Location.parse(tmp_path / "scan.npy")) as reader:
         assert reader.shape == volume.shape
         assert (reader.read(1, 2) == volume[1:]).all()
     (tmp_path / "scan.npy").write_bytes(b"\x93NUMPY\x01\x00 damaged")
