@@ -8,16 +8,17 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from math import prod
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+import zarr
 
 from ps3d_core import memory_model
 from ps3d_core.border_core.plan import HALO
 from ps3d_core.duration import duration_text
 from ps3d_core.engine.block_size import largest_block
 from ps3d_core.errors import InputError
-from ps3d_core.geometry.boxes import shape_text
+from ps3d_core.geometry.boxes import Shape, shape_text
 from ps3d_core.geometry.scale import Scale, particle_scale
 from ps3d_core.inference.plan import PredictionPlan, plan_prediction, walk_axis
 from ps3d_core.inference.sample import NetworkView
@@ -157,22 +158,6 @@ def plan_segmentation(job: SegmentJob) -> SegmentPlan:
         target_particle_size=target,
         allow_absurd=job.params.predict.allow_absurd,
     )
-    prediction = plan_prediction(
-        scale.network_shape,
-        bundle.info.patch_size,
-        memory_bytes=job.resources.memory_bytes,
-        workers=prediction_workers(job.resources),
-        network_bytes=_network_bytes(bundle, job.params.predict, job.resources),
-        read_bytes=NetworkView(array, scale.network_shape, walk_axis(scale.network_shape)).read_bytes,
-    )
-    # Refused now rather than after hours of prediction.
-    largest_block(
-        scale.network_shape,
-        bytes_per_voxel=memory_model.INSTANCES_BYTES,
-        memory_bytes=_later_memory_bytes(job.resources),
-        workers=job.resources.workers,
-        halo=HALO,
-    )
     plan = SegmentPlan(
         job=job,
         image=image,
@@ -182,7 +167,7 @@ def plan_segmentation(job: SegmentJob) -> SegmentPlan:
         bundle=bundle,
         target_particle_size=target,
         scale=scale,
-        prediction=prediction,
+        prediction=_planned_prediction(job, bundle, array, scale.network_shape),
         input_identity=content_identity(image),
         notes=() if is_ours(array) else absences(array),
     )
@@ -190,6 +175,27 @@ def plan_segmentation(job: SegmentJob) -> SegmentPlan:
     if not job.result.root.exists():  # an earlier run has written its part already
         require_room(job.output, plan.disk_bytes, "give another <output>", "correct the particle size of the scan")
     return plan
+
+
+def _planned_prediction(
+    job: SegmentJob, bundle: Bundle, array: zarr.Array[Any], network_shape: Shape
+) -> PredictionPlan:
+    """Plan prediction, and refuse now rather than after hours of it what later steps could not do."""
+    largest_block(
+        network_shape,
+        bytes_per_voxel=memory_model.INSTANCES_BYTES,
+        memory_bytes=_later_memory_bytes(job.resources),
+        workers=job.resources.workers,
+        halo=HALO,
+    )
+    return plan_prediction(
+        network_shape,
+        bundle.info.patch_size,
+        memory_bytes=job.resources.memory_bytes,
+        workers=prediction_workers(job.resources),
+        network_bytes=_network_bytes(bundle, job.params.predict, job.resources),
+        read_bytes=NetworkView(array, network_shape, walk_axis(network_shape)).read_bytes,
+    )
 
 
 def prediction_workers(resources: Resources) -> int:

@@ -37,7 +37,31 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("dataset", metavar="DATASET", help="dataset that ps3d ingest made")
     parser.add_argument("output", metavar="OUTPUT", help="folder or URL for the results, one folder per scan")
     parser.add_argument("--name", nargs="+", metavar="NAME", help="scans to segment (default: all)")
-    network = parser.add_argument_group("network")
+    _add_network(parser.add_argument_group("network"))
+    particles = parser.add_argument_group("particles")
+    particles.add_argument(
+        "--min-rel-particle-size",
+        type=float,
+        default=0.005,
+        metavar="F",
+        help="drop particles below this fraction of the mean volume (default: 0.005)",
+    )
+    machine = parser.add_argument_group("machine")
+    machine.add_argument(
+        "--device",
+        choices=("auto", "cuda", "mps", "cpu"),
+        default="auto",
+        help="where the network runs (default: auto)",
+    )
+    machine.add_argument(
+        "--batch-size", type=positive, metavar="N", help="patches per forward pass (default: by device)"
+    )
+    add_resources(machine, at_once="blocks, and on a CPU patches,", runners=True)
+    machine.add_argument("--direct", action="store_true", help="without Prefect")
+    machine.add_argument("--keep-work", action="store_true", help="keep the intermediates in OUTPUT/NAME/.work")
+
+
+def _add_network(network: argparse._ArgumentGroup) -> None:
     network.add_argument(
         "--model", default="bundled", metavar="BUNDLE", help="bundled, or folder or URL of a model (default: bundled)"
     )
@@ -64,27 +88,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="mean and standard deviation of grey values (default: the model's rule)",
     )
     network.add_argument("--allow-absurd", action="store_true", help="run even when a length looks mistyped")
-    particles = parser.add_argument_group("particles")
-    particles.add_argument(
-        "--min-rel-particle-size",
-        type=float,
-        default=0.005,
-        metavar="F",
-        help="drop particles below this fraction of the mean volume (default: 0.005)",
-    )
-    machine = parser.add_argument_group("machine")
-    machine.add_argument(
-        "--device",
-        choices=("auto", "cuda", "mps", "cpu"),
-        default="auto",
-        help="where the network runs (default: auto)",
-    )
-    machine.add_argument(
-        "--batch-size", type=positive, metavar="N", help="patches per forward pass (default: by device)"
-    )
-    add_resources(machine, at_once="blocks, and on a CPU patches,", runners=True)
-    machine.add_argument("--direct", action="store_true", help="without Prefect")
-    machine.add_argument("--keep-work", action="store_true", help="keep the intermediates in OUTPUT/NAME/.work")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -39,7 +39,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("dataset", metavar="DATASET", help="DatasetNNN_NAME that ps3d prepare-training made")
     parser.add_argument("bundle", metavar="BUNDLE", help="folder or URL to make")
     parser.add_argument("--name", metavar="NAME", help="name of the model (default: that of the data and the trainer)")
-    training = parser.add_argument_group("training")
+    _add_training(parser.add_argument_group("training"))
+    network = parser.add_argument_group("network", "What is left out is planned by nnU-Net, for a GPU of 8 GB.")
+    network.add_argument("--planner", default="ExperimentPlanner", metavar="CLASS", help="default: %(default)s")
+    network.add_argument("--patch", type=positive, nargs="+", metavar="VOXELS", help="largest patch: a side, or z y x")
+    network.add_argument("--batch-size", type=positive, metavar="N", help="patches per step")
+    network.add_argument("--features", type=positive, metavar="N", help="feature maps of the finest stage")
+    network.add_argument("--half", action="store_true", help="store weights as float16, half the size")
+    _add_machine(parser.add_argument_group("machine"))
+
+
+def _add_training(training: argparse._ArgumentGroup) -> None:
     training.add_argument(
         "--fold",
         type=_fold,
@@ -79,13 +89,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     training.add_argument(
         "--seed", type=not_negative, default=0, metavar="N", help="of weights, and on a CPU of patches (default: 0)"
     )
-    network = parser.add_argument_group("network", "What is left out is planned by nnU-Net, for a GPU of 8 GB.")
-    network.add_argument("--planner", default="ExperimentPlanner", metavar="CLASS", help="default: %(default)s")
-    network.add_argument("--patch", type=positive, nargs="+", metavar="VOXELS", help="largest patch: a side, or z y x")
-    network.add_argument("--batch-size", type=positive, metavar="N", help="patches per step")
-    network.add_argument("--features", type=positive, metavar="N", help="feature maps of the finest stage")
-    network.add_argument("--half", action="store_true", help="store weights as float16, half the size")
-    machine = parser.add_argument_group("machine")
+
+
+def _add_machine(machine: argparse._ArgumentGroup) -> None:
     machine.add_argument(
         "--device", choices=("auto", "cuda", "mps", "cpu"), default="auto", help="where to train (default: auto)"
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import zarr
 
 from ps3d_core.api.places import fresh_place, remove, remove_with
@@ -29,7 +30,7 @@ from ps3d_core.store.ome import open_image
 
 @dataclass(frozen=True)
 class Segmentation:
-    """What was found in one scan. Everything is read when it is asked for."""
+    """Particles of one scan: labels, table and report. Everything is read when it is asked for."""
 
     result: Result
     record: RunRecord
@@ -37,7 +38,7 @@ class Segmentation:
 
     @property
     def particles(self) -> int:
-        """How many there are."""
+        """Number of particles."""
         return self.record.particles
 
     @property
@@ -51,6 +52,12 @@ class Segmentation:
     def table(self) -> pa.Table:
         """One row per particle, in order of the labels; `table.to_pandas()` where pandas is installed."""
         return read_table(self.result.table_parquet)
+
+    @property
+    def contacts(self) -> pa.Table:
+        """One row for every two particles that touch, with the surface that they share, mm2."""
+        with (self.result.root / "contacts.parquet").open_reading() as stream:
+            return pq.read_table(stream)
 
     def report(self) -> Report:
         """Return the page about the scan, which shows itself in a notebook."""
@@ -123,7 +130,7 @@ def _bring_in(
 
 
 def _name_of(image: Source) -> str:
-    """What the scan is called: like its folder or file, without ending."""
+    """Return the name of the scan: that of its folder or file, without ending."""
     place = place_of(image)
     name = "scan" if place is None else place.name
     for ending in (".gz", ".zarr", ".tif", ".tiff", ".nii"):

@@ -91,7 +91,6 @@ def as_float(windows: Integers, unit: int) -> Floats:
 @njit(nogil=True, cache=True)
 def _add(labels: Labels, values: Grey, bits: npt.NDArray[np.uint32], index: LabelIndex, sums: GreySums) -> None:
     nz, ny, nx = labels.shape
-    mask = np.int64(0xFFFFFFFF)
     for z in range(nz):
         for y in range(ny):
             before = np.uint32(0)
@@ -115,26 +114,33 @@ def _add(labels: Labels, values: Grey, bits: npt.NDArray[np.uint32], index: Labe
                     sums.low[row] = value
                 if value > sums.high[row]:  # noqa: PLR1730
                     sums.high[row] = value
-                m = pattern & 0x7FFFFF
-                shift = np.int64(0)
-                if exponent > 0:
-                    m |= 0x800000
-                    shift = exponent - 1
+                _add_one(pattern, exponent, row, sums)
 
-                k = shift >> 5
-                part = m << (shift & 31)
-                if pattern >> 31 & 1:
-                    sums.total[row, k] -= part & mask
-                    sums.total[row, k + 1] -= part >> 32
-                else:
-                    sums.total[row, k] += part & mask
-                    sums.total[row, k + 1] += part >> 32
 
-                k = 2 * shift >> 5
-                square = m * m
-                part = (square & mask) << (2 * shift & 31)
-                sums.squares[row, k] += part & mask
-                carried = part >> 32
-                part = (square >> 32) << (2 * shift & 31)
-                sums.squares[row, k + 1] += carried + (part & mask)
-                sums.squares[row, k + 2] += part >> 32
+@njit(nogil=True, cache=True, inline="always")
+def _add_one(pattern: np.int64, exponent: np.int64, row: int, sums: GreySums) -> None:
+    """Add one value and its square to the windows that their bits lie in."""
+    mask = np.int64(0xFFFFFFFF)
+    m = pattern & 0x7FFFFF
+    shift = np.int64(0)
+    if exponent > 0:
+        m |= 0x800000
+        shift = exponent - 1
+
+    k = shift >> 5
+    part = m << (shift & 31)
+    if pattern >> 31 & 1:
+        sums.total[row, k] -= part & mask
+        sums.total[row, k + 1] -= part >> 32
+    else:
+        sums.total[row, k] += part & mask
+        sums.total[row, k + 1] += part >> 32
+
+    k = 2 * shift >> 5
+    square = m * m
+    part = (square & mask) << (2 * shift & 31)
+    sums.squares[row, k] += part & mask
+    carried = part >> 32
+    part = (square >> 32) << (2 * shift & 31)
+    sums.squares[row, k + 1] += carried + (part & mask)
+    sums.squares[row, k + 2] += part >> 32

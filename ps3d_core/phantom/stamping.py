@@ -100,14 +100,22 @@ def _stamp(packing: Packing, bank: Bank, relief: Relief, start: I64, rows: I64, 
                     _cut(base, np.float32(facets[k, 2]), blend, start[2], cx, x0, x1, line)
                 for x in range(x0, x1):
                     d = line[x] + dent[p] * waves[z, y, x] + rough[p] * grit[z, y, x]
-                    if d < distance[z, y, x]:
-                        second[z, y, x] = distance[z, y, x]
-                        other[z, y, x] = owner[z, y, x]
-                        distance[z, y, x] = d
-                        owner[z, y, x] = p
-                    elif d < second[z, y, x]:
-                        second[z, y, x] = d
-                        other[z, y, x] = p
+                    _keep_nearest(distance, second, owner, other, (z, y, x), p, d)
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _keep_nearest(
+    distance: F32, second: F32, owner: I32, other: I32, voxel: tuple[int, int, int], p: int, d: np.float32
+) -> None:
+    """Take particle `p` at distance `d` in, if it is among the two nearest to a voxel."""
+    if d < distance[voxel]:
+        second[voxel] = distance[voxel]
+        other[voxel] = owner[voxel]
+        distance[voxel] = d
+        owner[voxel] = p
+    elif d < second[voxel]:
+        second[voxel] = d
+        other[voxel] = p
 
 
 @njit(nogil=True, cache=True)

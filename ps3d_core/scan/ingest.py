@@ -30,7 +30,7 @@ from ps3d_core.scan.whole_labels import as_labels
 from ps3d_core.store.claim import Output, claimed
 from ps3d_core.store.halving import method_for
 from ps3d_core.store.identity import identities, require_unchanged
-from ps3d_core.store.layout import Dataset
+from ps3d_core.store.layout import Dataset, ScanInfo
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import GROUP_FILE, open_image, write_metadata
 from ps3d_core.store.ownership import MARK, zarr_attributes, zarr_is_own
@@ -84,12 +84,7 @@ def ingest(
     inputs = [] if origin is None else [origin]
     output = Output(target, zarr_is_own)
     with claimed("ingest", [output], inputs=inputs, say=progress.note), ExitStack() as stack:
-        entered = name in dataset.read_metadata()  # a damaged metadata.json is better found now
-        begun = is_unfinished(target) and not entered
-        if (target / GROUP_FILE).exists() and not (overwrite or begun):
-            raise InputError(
-                f"scan {name!r}: already in {dataset.root}", "replace it with <overwrite>", "give another <name>"
-            )
+        _require_new(dataset, name, overwrite=overwrite)
         before = identities(inputs)
         reader = stack.enter_context(open_scan(source, allow_gaps=allow_gaps, series=series))
         spacing = _checked_spacing(reader, spacing, progress)
@@ -109,15 +104,8 @@ def ingest(
             shapes = write_levels(
                 reader, place, method=method, memory_bytes=memory_bytes, stage=stage, inspect=content.add
             )
-            about = {"source": reader.description, "ingested": datetime.now(UTC).isoformat(timespec="seconds")}
-            write_metadata(
-                place,
-                shapes,
-                spacing=spacing,
-                name=name,
-                method=method,
-                attributes={MARK: {**about, "version": __version__, **content.summary()}},
-            )
+            attributes = {MARK: {**_provenance(reader), **content.summary()}}
+            write_metadata(place, shapes, spacing=spacing, name=name, method=method, attributes=attributes)
         _tell(reader, content.notes(), progress)
         return IngestSummary(
             name=name,
@@ -130,6 +118,21 @@ def ingest(
             seconds=time.perf_counter() - started,
             **content.summary(),
         )
+
+
+def _require_new(dataset: Dataset, name: str, *, overwrite: bool) -> None:
+    """Raise `InputError` when the dataset has the scan already; what a killed ingest left does not count."""
+    target, entered = dataset.image(name), name in dataset.read_metadata()  # a damaged metadata.json is found here
+    begun = is_unfinished(target) and not entered
+    if (target / GROUP_FILE).exists() and not (overwrite or begun):
+        raise InputError(
+            f"scan {name!r}: already in {dataset.root}", "replace it with <overwrite>", "give another <name>"
+        )
+
+
+def _provenance(reader: ScanReader) -> dict[str, str]:
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return {"source": reader.description, "ingested": now, "version": __version__}
 
 
 def same_voxels(source: Source, image: Location) -> bool:
@@ -190,28 +193,12 @@ def ingest_labels(
             )
         _tell(reader, reader.notes, progress)
         sizes = LabelSizes()
-
-        def look(start: int, slab: npt.NDArray[Any]) -> None:
-            if (low := int(slab.min())) < 0:
-                raise InputError(
-                    f"{origin}: label {low} in slices {start} to {start + len(slab) - 1}; must be 0 or above; mend the "
-                    "labels"
-                )
-            sizes.add(slab)
-
+        look = partial(_add_labels, sizes, origin)
         method = method_for(reader.dtype, label=True)
         making = all_or_nothing(output, finish=partial(require_unchanged, before))
         with making as place, progress.stage("ingest", reader.shape[0], "slices") as stage:
             shapes = write_levels(reader, place, method=method, memory_bytes=memory_bytes, stage=stage, inspect=look)
-            if not sizes.highest:
-                raise InputError(
-                    f"{reader.description}: no label above 0; give instance labels, one number per particle"
-                )
-            if (problem := sizes.problem(info.particle_size / info.spacing)) is not None:
-                raise InputError(
-                    f"{reader.description}: {problem}; give one number per particle and 0 for background, or correct "
-                    f"particle_size of {name!r} in metadata.json ({info.particle_size:g} mm)"
-                )
+            _require_particles(sizes, reader, name, info)
             write_metadata(place, shapes, spacing=info.spacing, name=name, label=True, method=method)
         return LabelsSummary(
             name=name,
@@ -220,6 +207,26 @@ def ingest_labels(
             dtype=str(reader.dtype),
             highest=sizes.highest,
             seconds=time.perf_counter() - started,
+        )
+
+
+def _add_labels(sizes: LabelSizes, origin: Location, start: int, slab: npt.NDArray[Any]) -> None:
+    """Count the labels of slices that begin at `start`; raise `InputError` for one below 0."""
+    if (low := int(slab.min())) < 0:
+        raise InputError(
+            f"{origin}: label {low} in slices {start} to {start + len(slab) - 1}; must be 0 or above; mend the labels"
+        )
+    sizes.add(slab)
+
+
+def _require_particles(sizes: LabelSizes, reader: ScanReader, name: str, info: ScanInfo) -> None:
+    """Raise `InputError` when the labels can hardly be particles of the scan's particle size."""
+    if not sizes.highest:
+        raise InputError(f"{reader.description}: no label above 0; give instance labels, one number per particle")
+    if (problem := sizes.problem(info.particle_size / info.spacing)) is not None:
+        raise InputError(
+            f"{reader.description}: {problem}; give one number per particle and 0 for background, or correct "
+            f"particle_size of {name!r} in metadata.json ({info.particle_size:g} mm)"
         )
 
 

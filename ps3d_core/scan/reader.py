@@ -58,7 +58,7 @@ class ScanReader(ABC):
         Raises `InputError` for what cannot be read, and for a `series` where there is nothing to choose from.
         """
         if series is not None:
-            raise InputError(f"{location}: not a folder of slices, among which to choose", "leave out <series>")
+            raise InputError(f"{location}: not a folder of TIFF slices, among which to choose", "leave out <series>")
         return cls(location)  # type: ignore[call-arg]
 
     @abstractmethod
