@@ -22,7 +22,7 @@ class ScansFailedError(Ps3dError):
         self.failures = failures
 
     def worded(self, wording: Wording) -> str:
-        """Which scans failed and why, with options called what `wording` says."""
+        """Return the message: which scans failed and why, with options called what `wording` says."""
         return _summary(self.failures, wording)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -30,7 +30,7 @@ class ScansFailedError(Ps3dError):
 
 
 class UnusableScansError(ScansFailedError, InputError):
-    """All that failed, failed because of what the user gave."""
+    """Some scans failed, each of them because of what the user gave."""
 
 
 class Failures:
@@ -51,7 +51,10 @@ class Failures:
             self._errors[scan] = unusable_place(error) or error
 
     def raise_any(self) -> None:
-        """Raise the error when one scan failed, one that names them all when several did."""
+        """Raise `ScansFailedError` when scans failed, with the errors of all of them.
+
+        Raise its kind `UnusableScansError` when each failed because of what the user gave.
+        """
         if not self._errors:
             return
         usable = not all(isinstance(error, OF_THE_INPUT) for error in self._errors.values())

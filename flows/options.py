@@ -1,4 +1,4 @@
-"""What options are called where an error is read: the front ends' half of `ps3d_core.errors`.
+"""Names of options where an error is read: the front ends' half of `ps3d_core.errors`.
 
 A remedy says `<memory>`. On the command line that is --memory, in the form of a flow "memory_gib" of its resources, and
 a front end without such an option leaves the remedy out.
@@ -36,12 +36,12 @@ _SYNONYMS: Final = (
 
 
 def of_command(parser: argparse.ArgumentParser) -> dict[str, str]:
-    """Names of a command's options: the long flag, or what the help calls an argument without one."""
+    """Return the names of a command's options: the long flag, or what the help calls an argument without one."""
     return _with_synonyms({action.dest: _flag(action) for action in parser._actions})
 
 
 def of_form(function: Callable[..., Any]) -> dict[str, str]:
-    """Names of the fields in the form that Prefect shows for a flow; those inside others follow dots."""
+    """Return the names of the fields in the form that Prefect shows for a flow; those inside others follow dots."""
     return _with_synonyms(dict(_fields(inspect.signature(function, eval_str=True).parameters.items())))
 
 

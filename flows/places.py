@@ -11,7 +11,10 @@ from ps3d_core.store.location import Location
 
 
 def place(text: str) -> Location:
-    """The location; `InputError` for a relative path in a run of a deployment, whose folder is a passing one."""
+    """Return the location that a text names.
+
+    Raise `InputError` when the path is relative in a run of a deployment, whose folder is a passing one.
+    """
     if deployment.id and "://" not in text and not Path(text).expanduser().is_absolute():
         raise InputError(
             f"{text!r}: a relative path means nothing to a worker; give a URL like s3://bucket/folder, or an absolute "

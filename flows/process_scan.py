@@ -97,7 +97,7 @@ def job_of(
     segmentation: SegmentParams | None,
     resources: Resources | None,
 ) -> InboxJob:
-    """The inbox at `prefix` with what a form says of it, and the defaults of what it leaves out."""
+    """Return the job of the inbox at `prefix` with what a form says of it, and the defaults of what it leaves out."""
     return InboxJob(
         Inbox(place(prefix)),
         params or InboxParams(),

@@ -41,7 +41,10 @@ def retry_scan(
 
 
 def corrections(spacing: str | None, particle_size: str | None) -> dict[str, float]:
-    """Fields of a description that are to be replaced. Raises `InputError` for what is no length."""
+    """Return the fields of a description that are to be replaced, lengths in mm.
+
+    Raise `InputError` when a text is no length.
+    """
     changes = {}
     if spacing is not None:
         changes["spacing"] = edges_mm([spacing])[0]

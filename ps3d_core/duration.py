@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def duration_text(seconds: float) -> str:
-    """A rough time: 40 s, 12 min, 3.5 h, 4 days."""
+    """Return a rough time as text: 40 s, 12 min, 3.5 h, 4 days."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     if seconds < 5400:

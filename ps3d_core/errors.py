@@ -40,7 +40,10 @@ class Ps3dError(Exception):
         return self.worded(self.names.get if self.names is not None else lambda option: option)
 
     def worded(self, wording: Wording) -> str:
-        """The message where options are called what `wording` says."""
+        """Return the message, in which options are called what `wording` says.
+
+        Remedies with an option for which `wording` has no name are left out.
+        """
         problem, *remedies = map(str, self.args)
         told = [text for remedy in remedies if (text := _worded(remedy, wording)) is not None]
         return f"{problem}; {', or '.join(told)}" if told else problem
@@ -50,7 +53,7 @@ class InputError(Ps3dError, ValueError):
     """Something the user gave (a file, a flag, metadata, a model) cannot be used; the command exits with status 2."""
 
     def about(self, subject: str) -> InputError:
-        """The same error, whose message begins with what it is about."""
+        """Return an error with the remedies of this one, whose message begins with `subject`, what it is about."""
         problem, *remedies = map(str, self.args)
         return InputError(f"{subject}: {problem}", *remedies)
 
@@ -80,7 +83,7 @@ OF_THE_INPUT: Final = (InputError, MissingDataError, CorruptDataError, AccessDen
 
 
 def worded(error: BaseException, wording: Wording) -> str:
-    """The message of any error, with the options of one of ours called what `wording` says."""
+    """Return the message of any error, with the options of an error of ps3d called what `wording` says."""
     return error.worded(wording) if isinstance(error, Ps3dError) else str(error)
 
 

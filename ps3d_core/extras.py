@@ -27,7 +27,7 @@ EXTRAS: Final = {
 
 
 def of_missing(error: BaseException) -> InputError | None:
-    """Return what to install, when `error` says that an optional package is not there; None for any other error."""
+    """Return an error that says what to install, if `error` is for a missing optional package; None for any other."""
     if not isinstance(error, ModuleNotFoundError):
         return None
     package = str(error.name).partition(".")[0]
@@ -35,14 +35,14 @@ def of_missing(error: BaseException) -> InputError | None:
 
 
 def require(*packages: str) -> None:
-    """Raise `InputError` that says what to install, when one of these optional packages is not."""
+    """Raise `InputError` that says what to install, when one of these optional packages is not installed."""
     for package in packages:
         if find_spec(package) is None:
             raise lacking(package)
 
 
 def lacking(package: str) -> InputError:
-    """Return the error that says that this optional package is not installed, and how to install it."""
+    """Return the error that says that an optional package is not installed, and how to install it."""
     extra = EXTRAS[package]
     without = ("add <direct>",) if extra == "flow" else ("choose another <runner>",) if extra == "dask" else ()
     return InputError(f"{package} is not installed", f"pip install 'ps3d[{extra}]'", *without)

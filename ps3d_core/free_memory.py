@@ -12,7 +12,10 @@ _GROUP: Final = Path("/sys/fs/cgroup")
 
 
 def free_bytes(group: Path = _GROUP) -> int:
-    """Bytes that this process may take without swapping, or being killed for its container's limit (cgroup v2)."""
+    """Return the number of bytes that this process may still take.
+
+    With more it would swap, or be killed for its container's limit (cgroup v2).
+    """
     machine = int(psutil.virtual_memory().available)
     try:
         limit = (group / "memory.max").read_text().strip()

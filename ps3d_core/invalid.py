@@ -40,7 +40,7 @@ _KINDS: Final = {
 
 
 class Problem(NamedTuple):
-    """What is wrong, naming field, value and limit; and what to do about it."""
+    """Message that says what is wrong, naming field, value and limit; and what to do about it."""
 
     text: str
     remedy: str
@@ -50,7 +50,7 @@ class Problem(NamedTuple):
 
 
 def first_problem(error: ValidationError, called: Callable[[str], str] = str) -> Problem:
-    """The first problem that pydantic found, like "batch_size 9999: must be at most 256; give less".
+    """Return the first problem that pydantic found, like "batch_size 9999: must be at most 256; give less".
 
     `called` tells what a field is known as where the message is read; names of fields inside others follow dots.
     """

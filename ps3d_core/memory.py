@@ -25,7 +25,7 @@ _LARGEST_REUSED: Final = 32 * 2**20  # glibc takes no more
 
 
 def share_heaps() -> None:
-    """Let all threads of this process share a few heaps; to be said before it has started many."""
+    """Let all threads of this process share a few heaps; to be called before it has started many."""
     if _options is not None:
         _options(_M_ARENA_MAX, HEAPS)
 
@@ -42,7 +42,7 @@ def reuse_memory() -> None:
 
 
 def release_memory() -> None:
-    """Return freed memory, which takes milliseconds."""
+    """Give freed memory back to the operating system, which takes milliseconds."""
     if _trim is not None:
         _trim(0)
 

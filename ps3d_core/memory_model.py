@@ -72,7 +72,7 @@ SECONDS_PER_SCAN: Final = 3.0
 
 
 def torch_bytes() -> int:
-    """Return the memory that torch takes in every process that imports it; imports it."""
+    """Return the bytes of memory that torch takes in every process that imports it; this one imports it."""
     import torch  # which commands without a network do without
 
     return TORCH_BYTES if torch.version.cuda is None else TORCH_CUDA_BYTES

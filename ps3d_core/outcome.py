@@ -58,21 +58,24 @@ class SegmentRun:
 
     @property
     def parts(self) -> dict[str, Location]:
-        """What the result consists of, besides run.json: the outputs of its steps, by the names that it has there."""
+        """Places of all parts of the result, besides run.json: the outputs of its steps, by their names."""
         return {name: part for step in self.steps if not step.intermediate for name, part in step.outputs.items()}
 
     @property
     def engine(self) -> Engine:
-        """What does the steps, and knows which are done."""
+        """Engine that does the steps of the run, and knows which are done."""
         return Engine(self.plan.work, self.steps)
 
     def context(self, progress: Progress) -> Context:
-        """Return what its steps may use."""
+        """Return runner, memory and progress that the steps of the run may use."""
         return Context(Runner.of(self.plan.job.resources), self.plan.later_memory_bytes, progress)
 
 
 def finished_run(run: SegmentRun) -> RunRecord | None:
-    """The record of an earlier run with the same input and parameters, if every part of its result is what it says."""
+    """Return the record of an earlier run with the same input and parameters, else None.
+
+    Every part of its result has to be what the record says.
+    """
     try:
         record = read_record(run.plan.job.result.run)
     except InputError:
@@ -94,9 +97,10 @@ def remove_leftovers(run: SegmentRun) -> None:
 def begin_run(run: SegmentRun, say: Say = lambda text: None) -> RunRecord | None:
     """Withdraw an older record: from here on, what lies in the result folder is not a whole result.
 
-    Unless another run has finished this one's work while it waited for its turn: then the record of that one. What the
-    record knows of steps whose results are whole goes to the work folder, so that they are not repeated. Parts that
-    are there but not as they were written may be somebody's own work: they are set aside, and `say` is told.
+    When another run has finished this one's work while it waited for its turn, nothing is withdrawn: return the record
+    of that run, else None. What the older record knows of steps whose results are whole goes to the work folder, so
+    that they are not repeated. Parts that are there but not as they were written may be somebody's own work: they are
+    set aside, and `say` is told.
     """
     result = run.plan.job.result
     if not result.run.exists():
@@ -120,7 +124,7 @@ def begin_run(run: SegmentRun, say: Say = lambda text: None) -> RunRecord | None
 
 
 def finish_run(run: SegmentRun, done: Outcomes) -> RunRecord:
-    """Write run.json and, unless the job keeps it, remove the work folder."""
+    """Write run.json and, unless the job keeps it, remove the work folder; return the record."""
     confirm_lease()  # whoever took over may be at the ledgers
     plan, result = run.plan, run.plan.job.result
     require_unchanged({plan.image: plan.input_identity})
@@ -198,7 +202,7 @@ def make_record(
 
 
 def _counts(done: Outcomes) -> dict[str, Any]:
-    """What a run found, in figures."""
+    """Return the findings of a run, in figures."""
     grey, predicted, found = done.of(GreyValues), done.of(BorderCore), done.of(Instances)
     labelled, table = done.of(LabelImage), done.of(ParticleTable)
     return {

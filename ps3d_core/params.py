@@ -45,7 +45,7 @@ class _Params(BaseModel):
 
 
 class PredictParams(_Params):
-    """How the network is applied."""
+    """Parameters of applying the network."""
 
     folds: tuple[int, ...] | None = Field(default=None, description="folds of the ensemble; all when absent")
     mirror: bool = Field(
@@ -69,7 +69,7 @@ class PredictParams(_Params):
 
 
 class InstancesParams(_Params):
-    """How border-core labels become particles."""
+    """Parameters of turning border-core labels into particles."""
 
     min_rel_particle_size: float = Field(
         default=0.005, ge=0, le=1, description="particles with fewer voxels than this share of the mean are dropped"
@@ -77,7 +77,7 @@ class InstancesParams(_Params):
 
 
 class ZScoreParams(_Params):
-    """How mean and standard deviation of a dataset are found."""
+    """Parameters of finding mean and standard deviation of a dataset."""
 
     samples: int | None = Field(
         default=None, ge=1000, le=10**9, description="voxels drawn at random; every voxel is read when absent"
@@ -86,7 +86,7 @@ class ZScoreParams(_Params):
 
 
 class PreparationParams(_Params):
-    """What annotated scans become for training. Defaults are those of ParticleSeg3D."""
+    """Parameters of turning annotated scans into training data. Defaults are those of ParticleSeg3D."""
 
     target_particle_size: float = Field(
         default=60, gt=1, le=512, description="diameter of the mean particle on the network grid, voxels"
@@ -110,7 +110,7 @@ class PreparationParams(_Params):
 
 
 class ImportParams(_Params):
-    """What a folder of nnU-Net does not say about its model, and what to take from it."""
+    """Facts that a folder of nnU-Net does not say about its model, and what to take from it."""
 
     name: str | None = Field(default=None, min_length=1, max_length=200, description="the folder's name when absent")
     target_particle_size: float = Field(
@@ -132,7 +132,7 @@ class ImportParams(_Params):
 
 
 class TrainParams(_Params):
-    """How a model is trained with nnU-Net 2. What is absent is for nnU-Net, or the trainer named, to decide."""
+    """Parameters of training with nnU-Net 2. What is absent is for nnU-Net, or the trainer named, to decide."""
 
     start_from: str | None = Field(
         default=None,
@@ -180,7 +180,7 @@ class TrainParams(_Params):
 
 
 class RetentionParams(_Params):
-    """Which intermediates may go."""
+    """Rules that say which intermediates may go."""
 
     older_than_days: float = Field(
         default=30, ge=0, le=3650, description="days since the last file of a work folder was written"
@@ -192,7 +192,7 @@ class RetentionParams(_Params):
 
 
 class InboxParams(_Params):
-    """When scans are taken from an inbox, and what becomes of them."""
+    """Rules that say when scans are taken from an inbox, and what becomes of them."""
 
     settle_seconds: float = Field(
         default=60,
@@ -223,7 +223,7 @@ class InboxParams(_Params):
 
 
 class Resources(_Params):
-    """What a run may use. Never part of a fingerprint: results do not depend on it."""
+    """Workers, memory and runner of a run. Never part of a fingerprint: results do not depend on them."""
 
     workers: int = Field(
         default_factory=lambda: os.cpu_count() or 1, ge=1, le=4096, description="blocks worked on at once; all cores"
@@ -250,7 +250,7 @@ class Resources(_Params):
 
     @property
     def memory_bytes(self) -> int:
-        """Budget in bytes of those that work on blocks; worker processes have the one that leads them beside them."""
+        """Budget in bytes for work on blocks, without what the process that leads worker processes takes."""
         budget = int(self.memory_gib * GIB)
         if self.runner == "threads" or self.dask_scheduler is not None:
             return budget
@@ -258,7 +258,7 @@ class Resources(_Params):
 
 
 class SegmentParams(_Params):
-    """Everything that decides the result of a segmentation."""
+    """All parameters that decide the result of a segmentation."""
 
     predict: PredictParams = Field(default=PredictParams(), description="how the network is applied")
     instances: InstancesParams = Field(default=InstancesParams(), description="how border-core labels become particles")

@@ -39,7 +39,7 @@ def run_of(plan: SegmentPlan) -> SegmentRun:
 def segment(job: SegmentJob, progress: Progress = SILENT) -> RunRecord:
     """Segment and measure one scan; return the content of its run.json.
 
-    Raises `InputError` for what cannot be used before anything is written, and `StoreError` when a store fails.
+    Raise `InputError` for what cannot be used before anything is written, and `StoreError` when a store fails.
     """
     plan = plan_segmentation(job)
     run = run_of(plan)

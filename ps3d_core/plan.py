@@ -55,13 +55,13 @@ class SegmentJob:
 
     @property
     def result(self) -> Result:
-        """Where the results lie."""
+        """Result folder of the scan."""
         return Result(self.output, self.scan)
 
 
 @dataclass(frozen=True, slots=True)
 class SegmentPlan:
-    """A checked job with all sizes worked out."""
+    """Checked job of segmenting a scan, with all sizes worked out."""
 
     job: SegmentJob
     image: Location
@@ -77,12 +77,12 @@ class SegmentPlan:
 
     @property
     def work(self) -> Location:
-        """Intermediates and ledger."""
+        """Folder of intermediates and ledger."""
         return self.job.result.work
 
     @property
     def inputs(self) -> tuple[Location, ...]:
-        """What is read, and never written."""
+        """Places that are read, and never written."""
         return self.image, self.job.dataset.metadata, self.bundle.location
 
     @property
@@ -92,7 +92,7 @@ class SegmentPlan:
 
     @property
     def disk_bytes(self) -> int:
-        """Peak of what is written, compression and tables left out.
+        """Peak in bytes of what is written, compression and tables left out.
 
         On the network grid border-core labels, cores, grown cores and particles, on the scan grid the label image and
         its coarser levels, which together have a seventh of its voxels.
@@ -101,14 +101,14 @@ class SegmentPlan:
         return network * (1 + 4 + 4 + 4) + scan * 4 * 8 // 7
 
     def seconds(self, seconds_per_patch: float) -> tuple[float, float]:
-        """About how long prediction and all other stages take, given what one patch takes."""
+        """Return about how many seconds prediction and all other stages take, given the seconds of one patch."""
         network, scan = prod(self.scale.network_shape), prod(self.scale.scan_shape)
         later = network * memory_model.SECONDS_PER_NETWORK_VOXEL + scan * memory_model.SECONDS_PER_SCAN_VOXEL
         others = memory_model.SECONDS_PER_SCAN + later / self.job.resources.workers
         return self.prediction.evaluated * seconds_per_patch, others
 
     def describe(self, seconds_per_patch: float | None = None) -> list[str]:
-        """The plan in lines for a person; with the time of one patch, how long it takes too."""
+        """Return the plan in lines for a person; with the time of one patch, how long it takes too."""
         patches = self.prediction
         lines = [
             f"scan       {self.job.scan}: {shape_text(self.scale.scan_shape)} voxels, {self.dtype}, "
@@ -137,7 +137,7 @@ class SegmentPlan:
 def plan_segmentation(job: SegmentJob) -> SegmentPlan:
     """Check a job and work out its sizes.
 
-    Raises `InputError` or `MissingDataError` for a scan, model or parameter that cannot be used, and for a result that
+    Raise `InputError` or `MissingDataError` for a scan, model or parameter that cannot be used, and for a result that
     neither memory nor disk can hold. What only takes long is done.
     """
     info = job.dataset.scan_info(job.scan)
@@ -199,12 +199,15 @@ def _planned_prediction(
 
 
 def prediction_workers(resources: Resources) -> int:
-    """Blocks predicted at once. Threads share one network, which keeps all cores or the GPU busy by itself."""
+    """Return how many blocks are predicted at once.
+
+    Threads share one network, which keeps all cores or the GPU busy by itself.
+    """
     return 1 if resources.runner == "threads" else resources.workers
 
 
 def patches_at_once(resources: Resources) -> int:
-    """Patches that each of these workers evaluates side by side on a CPU."""
+    """Return how many patches each worker of prediction evaluates side by side on a CPU."""
     return resources.workers if resources.runner == "threads" else max(1, (os.cpu_count() or 1) // resources.workers)
 
 

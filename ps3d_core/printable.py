@@ -10,10 +10,13 @@ _QUERY_OF_URL = re.compile(r"""(://[^\s?][^?\n]*)\?\S*[^\s;,.:)\]}>'"]""")
 
 
 def printable(text: str) -> str:
-    r"""`text` with its control characters, line ends among them, in their escaped form: \x1b instead of Escape."""
+    r"""Return `text` with control characters, line ends among them, in escaped form: \x1b instead of Escape."""
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 def without_keys(text: str) -> str:
-    """`text` with *** for what a URL in it says before its host (user and password) and in its query (signatures)."""
+    """Return `text` with *** for what is secret in a URL in it.
+
+    That is what stands before its host (user and password) and in its query (signatures).
+    """
     return _QUERY_OF_URL.sub(r"\1?***", _ACCOUNT_IN_URL.sub("***@", text))

@@ -54,7 +54,7 @@ Listener = Callable[[Event], None]
 
 
 class Stage:
-    """Handle on a running stage; `advance` may be called from any thread."""
+    """Handle of a running stage; `advance` may be called from any thread."""
 
     def __init__(self, progress: Progress, name: str, total: int, already: int) -> None:
         self._progress = progress
@@ -89,7 +89,7 @@ class Progress:
 
     @contextmanager
     def stage(self, name: str, total: int, unit: str, already: int = 0) -> Iterator[Stage]:
-        """Emit the start and, unless an error passes through, the end of a stage."""
+        """Hold a stage open while the body runs: emit its start and, unless an error passes through, its end."""
         started = time.perf_counter()
         self.emit(StageStarted(name, total, unit, already))
         yield Stage(self, name, total, already)

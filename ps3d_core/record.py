@@ -45,14 +45,15 @@ class RunRecord(BaseModel):
 
 
 def write_record(location: Location, record: RunRecord) -> None:
-    """Write the record, sealed against changes."""
+    """Write the record of a run to `location`, sealed against changes."""
     publish_text(location, as_json(sealed(record.model_dump(mode="json"))))
 
 
 def read_record(location: Location) -> RunRecord | None:
-    """The record at `location`, None when there is none. `InputError` when it is not one, or was changed.
+    """Return the record at `location`, None when there is none.
 
-    Records of earlier versions were not sealed, and do not say what the parts of their result are.
+    Raise `InputError` when it is no record, or was changed. Records of earlier versions were not sealed, and do not say
+    what the parts of their result are.
     """
     if not location.exists():
         return None

@@ -75,7 +75,7 @@ def _outputs(result: Result, parts: Iterable[Location]) -> list[Output]:
 
 
 def _labels_are_own(labels: Location) -> bool:
-    """Whether the label image was made, or begun, by a segmentation: ps3d makes other Zarrs too."""
+    """Return whether the label image was made, or begun, by a segmentation: ps3d makes other Zarrs too."""
     about = zarr_attributes(labels).get(MARK)
     return zarr_is_own(labels) and (is_own(labels) or (isinstance(about, dict) and "fingerprint" in about))
 

@@ -43,12 +43,12 @@ class Leftover(BaseModel):
 
     @property
     def result(self) -> Result:
-        """The result it belongs to."""
+        """Result that the work folder belongs to."""
         return Result(Location.parse(self.output), self.scan)
 
 
 def find_leftovers(output: Location, params: RetentionParams | None = None) -> Iterator[Leftover]:
-    """Every work folder below the folder of results `output`, one scan after another; removes nothing."""
+    """Yield every work folder below the folder of results `output`, one scan after another; remove nothing."""
     params = params or RetentionParams()
     for scan in output.children():
         if not is_usable(scan):
@@ -73,7 +73,7 @@ def find_leftovers(output: Location, params: RetentionParams | None = None) -> I
 def remove_leftover(leftover: Leftover) -> int:
     """Remove an expired work folder; return the bytes freed, 0 for one that may not go.
 
-    Raises `InputError` when a run has begun to work on that result meanwhile.
+    Raise `InputError` when a run has begun to work on that result meanwhile.
     """
     if not leftover.expired:
         return 0

@@ -1,4 +1,4 @@
-"""What a run leaves on its page in Prefect: plan, pictures, sizes, largest particles, where the results lie.
+"""Artifacts that a run leaves on its page in Prefect: plan, pictures, sizes, largest particles, where the results lie.
 
 Pictures are part of the markdown (data: URLs), so the page needs no access to the store.
 """
@@ -17,7 +17,10 @@ from ps3d_core.record import RunRecord
 
 
 def show_plan(scan: str, lines: Iterable[str]) -> None:
-    """The plan as it is printed on the terminal: a word and what it says, two spaces or more apart."""
+    """Show the plan on the run's page as it is printed on the terminal.
+
+    Each line is a word and what it says, two spaces or more apart.
+    """
     rows = (line.partition("  ") for line in lines)
     create_markdown_artifact(
         rendered("plan.md.jinja", lines=[(word, said) for word, _, said in rows]),
@@ -27,7 +30,7 @@ def show_plan(scan: str, lines: Iterable[str]) -> None:
 
 
 def show_results(plan: SegmentPlan, record: RunRecord) -> None:
-    """Pictures, size distribution, largest particles, and where labels, table and report lie."""
+    """Show on the run's page pictures, size distribution, largest particles, and where labels, table and report lie."""
     scan, result, name = plan.job.scan, plan.job.result, escaped(plan.job.scan)
     found = f"{name}: {record.particles} particles"
     curve = b""

@@ -1,4 +1,4 @@
-"""What events about an inbox say, whoever sends them. Imports nothing of Prefect."""
+"""Content of events about an inbox, whoever sends them. Imports nothing of Prefect."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ps3d_app.tasks.keys import artifact_key
 
 
 def about(name: str, prefix: str, **payload: Any) -> dict[str, Any]:
-    """Resource, related resources and payload of an event about what is called `name` in the inbox at `prefix`."""
+    """Return resource, related resources and payload of an event about `name` in the inbox at `prefix`."""
     return {
         "resource": {
             "prefect.resource.id": f"ps3d.scan.{artifact_key(name, '')}",

@@ -38,7 +38,7 @@ Happening = Literal["scan.received", "scan.segmented", "scan.failed"]
     retry_condition_fn=retry_condition,
 )
 def look_into(job: InboxJob) -> list[Seen]:
-    """Everything in the inbox, in order of arrival."""
+    """Return everything in the inbox, in order of arrival."""
     return core.look_into(job, get_run_logger().info)
 
 
@@ -71,7 +71,7 @@ def tell_failed(claim: Claim, reason: str) -> None:
 
 
 def show_poll(job: InboxJob, poll: Poll) -> None:
-    """What waits, in the log; and a table of what came of the others, where there were any."""
+    """Write what waits to the log; show a table of what came of all scans, where any was taken."""
     for label, what in poll.waiting.items():
         get_run_logger().info("%s: waits for %s", label, what)
     if poll.is_idle:

@@ -36,7 +36,7 @@ def ingest(
     allow_gaps: bool,
     series: str | None,
 ) -> IngestSummary:
-    """Copy one scan into a dataset."""
+    """Copy one scan into a dataset, show what was ingested and return it."""
     summary = core.ingest(
         source,
         dataset,

@@ -9,7 +9,7 @@ READABLE = 40
 
 
 def artifact_key(scan: str, kind: str) -> str:
-    """Key of the artifact of this `kind` for a scan; scans of different names have different keys."""
+    """Return the key of the artifact of this `kind` for a scan; scans of different names have different keys."""
     digest = hashlib.sha256(scan.encode()).hexdigest()[:8]
     return "-".join(part for part in (_slug(scan)[:READABLE].strip("-"), digest, _slug(kind)) if part)
 

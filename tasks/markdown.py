@@ -33,7 +33,9 @@ _NUMBERED = re.compile(r"^(\d+)([.)])(?=\s|$)")
 
 
 def rendered(template: str, **values: Any) -> str:
-    """Fill a file of templates/ with `values`; each is escaped, unless a filter of the template made markdown of it.
+    """Return a file of templates/ filled with `values`.
+
+    Each value is escaped, unless a filter of the template made markdown of it.
 
     Raises:
         jinja2.UndefinedError: the template names a value that is not there.
@@ -43,19 +45,19 @@ def rendered(template: str, **values: Any) -> str:
 
 
 def escaped(text: str) -> str:
-    """`text` on one line in running markdown or a cell: every character stands for itself."""
+    """Return `text` on one line in running markdown or a cell: every character stands for itself."""
     return _NUMBERED.sub(r"\1\\\2", _SPECIAL.sub(r"\\\g<0>", _one_line(text)))
 
 
 def code(text: str) -> str:
-    """`text` as a code span, for paths that are to be copied. Not for tables."""
+    """Return `text` as a code span, for paths that are to be copied. Not for tables."""
     plain = _one_line(text) or " "
     fence = "`" * (1 + max((len(run) for run in re.findall("`+", plain)), default=0))
     return f"{fence} {plain} {fence}" if "`" in plain else f"{fence}{plain}{fence}"
 
 
 def place(location: Location) -> str:
-    """Where something lies, as markdown: a link where a browser can follow one."""
+    """Return a location as markdown: a link where a browser can follow one, else a code span."""
     text = str(location)
     if location.scheme in ("http", "https"):
         target = "".join(c if c.isprintable() and c not in "<>\\" else percent(c) for c in text)

@@ -21,7 +21,7 @@ from ps3d_core.training.preparation_record import CaseRecord, PreparationRecord
 
 @step("plan training data", of="{job.dataset.root}")
 def plan_preparation(job: PreparationJob) -> PreparationPlan:
-    """Check all scans, work out sizes and show them."""
+    """Check all scans, work out sizes and show them; return the plan."""
     plan = planning.plan_preparation(job)
     show_plan(str(plan.folder.root), plan.describe())
     return plan
@@ -29,13 +29,13 @@ def plan_preparation(job: PreparationJob) -> PreparationPlan:
 
 @step("prepare scan", of="{case.name}")
 def prepare_scan(plan: PreparationPlan, case: CasePlan) -> CaseRecord:
-    """Image and labels of one scan."""
+    """Write image and labels of one scan; return their record."""
     return scans.prepare_scan(plan, case, run_progress(case.name))
 
 
 @step("finish training data", of="{plan.folder.root}")
 def finish_preparation(plan: PreparationPlan, cases: Sequence[CaseRecord]) -> PreparationRecord:
-    """Write dataset.json and ps3d.json, and show what is there."""
+    """Write dataset.json and ps3d.json, show what is there and return the record."""
     record = core.finish_preparation(plan, cases)
     create_table_artifact(
         [

@@ -29,7 +29,7 @@ _also: ContextVar[tuple[Listener, ...]] = ContextVar("_also", default=())
 
 @contextmanager
 def also_shown_to(listener: Listener) -> Iterator[None]:
-    """Tasks run inside, in this process, tell their progress to `listener` too."""
+    """Tell the progress of tasks that run in the body, in this process, to `listener` too."""
     token = _also.set((*_also.get(), listener))
     try:
         yield
@@ -38,7 +38,7 @@ def also_shown_to(listener: Listener) -> Iterator[None]:
 
 
 def run_progress(scan: str) -> Progress:
-    """Progress for core functions called by the current task on behalf of a scan."""
+    """Return the progress for core functions called by the current task on behalf of a scan."""
     return Progress(_RunListener(scan), *_also.get())
 
 

@@ -17,7 +17,7 @@ from ps3d_core.store.location import Location
 
 @step("find work folders", of="{output}")
 def find_leftovers(output: Location, params: RetentionParams, dry_run: bool) -> list[Leftover]:
-    """All work folders below `output`, shown with what will become of each."""
+    """Return all work folders below `output`, shown with what will become of each."""
     leftovers = list(core.find_leftovers(output, params))
     rows = [
         {
@@ -42,10 +42,10 @@ def find_leftovers(output: Location, params: RetentionParams, dry_run: bool) -> 
 
 @step("remove work folder", of="{leftover.scan}")
 def remove_leftover(leftover: Leftover) -> int:
-    """Remove one work folder; the bytes freed."""
+    """Remove one work folder; return the bytes freed."""
     return core.remove_leftover(leftover)
 
 
 def expired(leftovers: Sequence[Leftover]) -> list[Leftover]:
-    """Those that go."""
+    """Return the work folders that may be removed."""
     return [leftover for leftover in leftovers if leftover.expired]

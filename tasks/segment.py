@@ -25,7 +25,7 @@ from ps3d_core.record import RunRecord
 
 @step("plan", of="{job.scan}")
 def plan_segmentation(job: SegmentJob) -> SegmentPlan:
-    """Check the job, work out its sizes and show them."""
+    """Check the job, work out its sizes and show them; return the plan."""
     plan = planning.plan_segmentation(job)
     artifacts.show_plan(job.scan, plan.describe())
     return plan
@@ -40,7 +40,7 @@ def run_steps(run: SegmentRun) -> Outcomes:
 
 
 def task_of(of: Step[Any]) -> Task[[SegmentRun, Outcomes], Outcome]:
-    """Make the task that does a step, unless it is done."""
+    """Return a task that does a step of the core, unless it is done."""
 
     def run_step(run: SegmentRun, done: Outcomes) -> Outcome:
         return run.engine.run(of, done, run.context(run_progress(run.plan.job.scan)))
@@ -50,12 +50,12 @@ def task_of(of: Step[Any]) -> Task[[SegmentRun, Outcomes], Outcome]:
 
 @step("finish", of="{run.plan.job.scan}")
 def finish_run(run: SegmentRun, done: Outcomes) -> RunRecord:
-    """Write run.json."""
+    """Write run.json and return its content."""
     return outcome.finish_run(run, done)
 
 
 @step("show", of="{plan.job.scan}")
 def show_results(plan: SegmentPlan, record: RunRecord) -> RunRecord:
-    """Leave pictures, sizes and places on the page of the run; `record` again."""
+    """Leave pictures, sizes and places on the page of the run; return `record` again."""
     artifacts.show_results(plan, record)
     return record

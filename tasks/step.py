@@ -15,7 +15,10 @@ R = TypeVar("R")
 
 
 def step(name: str, of: str) -> Callable[[Callable[P, R]], Task[P, R]]:
-    """Make a task of a function; `of` is a template of its arguments. What is finished, the core knows by itself."""
+    """Return a decorator that makes a task of a function; `of` is a template of its arguments.
+
+    What is finished, the core knows by itself.
+    """
     return task(
         name=name,
         task_run_name=f"{name}: {of}",

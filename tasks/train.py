@@ -30,7 +30,7 @@ _MODEL = "{plan.job.bundle.name}"
 
 @step("plan training", of="{job.bundle.name}")
 def plan_training(job: TrainJob) -> TrainPlan:
-    """Check the job and show what it will do."""
+    """Check the job and show what it will do; return the plan."""
     plan = planning.plan_training(job)
     show_plan(job.bundle.name, plan.describe())
     return plan
@@ -38,13 +38,13 @@ def plan_training(job: TrainJob) -> TrainPlan:
 
 @step("prepare nnU-Net", of=_MODEL)
 def prepare(plan: TrainPlan) -> Planned:
-    """Have nnU-Net plan and preprocess."""
+    """Have nnU-Net plan and preprocess; return what it planned."""
     return run.prepare(plan, run_progress(plan.job.bundle.name))
 
 
 @step("train fold", of="{fold} of {plan.job.bundle.name}")
 def train_fold(plan: TrainPlan, planned: Planned, fold: Fold) -> Curve:
-    """Train one fold and show its loss."""
+    """Train one fold, show its loss and return its curve."""
     curve = run.train_fold(plan, planned, fold, run_progress(plan.job.bundle.name))
     create_table_artifact(
         _rows(curve),
@@ -57,19 +57,19 @@ def train_fold(plan: TrainPlan, planned: Planned, fold: Fold) -> Curve:
 
 @step("pack", of=_MODEL)
 def pack(plan: TrainPlan, planned: Planned) -> Bundle:
-    """Make a bundle of the folds, in the work folder."""
+    """Make a bundle of the folds, in the work folder, and return it."""
     return packing.pack(plan, planned)
 
 
 @step("validate fold", of="{fold} of {plan.job.bundle.name}")
 def validate_fold(plan: TrainPlan, packed: Bundle, fold: Fold) -> list[Row]:
-    """Segment the cases that a fold has not seen."""
+    """Segment the cases that a fold has not seen; return one row of figures per case."""
     return crossvalidation.validate_fold(plan, packed, fold, run_progress(plan.job.bundle.name))
 
 
 @step("publish", of=_MODEL)
 def publish(plan: TrainPlan, planned: Planned, packed: Bundle, curves: Sequence[Curve], rows: Sequence[Row]) -> Trained:
-    """Put the bundle where it was asked for, with its record and figures, and show both."""
+    """Put the bundle where it was asked for, with its record and figures, show both and return what was trained."""
     result = packing.publish(plan, planned, packed, curves, rows)
     name = plan.job.bundle.name
     if result.accuracy:

@@ -19,6 +19,6 @@ RETRY_DELAYS_SECONDS = [5.0, 30.0, 120.0]
 
 
 def retry_condition(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
-    """`is_transient` as Prefect asks it."""
+    """Return whether a task that failed is worth another try: `is_transient` as Prefect asks it."""
     result = state.result(raise_on_failure=False)
     return isinstance(result, BaseException) and is_transient(result)

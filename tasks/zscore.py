@@ -20,19 +20,19 @@ from ps3d_core.store.layout import Dataset
 def plan_zscore(
     dataset: Dataset, names: Sequence[str] | None, params: ZScoreParams | None, resources: Resources | None
 ) -> ZScorePlan:
-    """Check the request."""
+    """Check the request for a z-score and return its plan."""
     return core.plan_zscore(dataset, names, params, resources)
 
 
 @step("read grey values", of="{scan.name}")
 def read_scan(plan: ZScorePlan, scan: ScanToRead) -> ScanShare:
-    """Read the voxels of one scan: all, or those drawn."""
+    """Read the voxels of one scan, all or those drawn; return its share of the result."""
     return core.read_scan(plan, scan, run_progress(scan.name))
 
 
 @step("finish z-score", of="{plan.dataset.root}")
 def finish_zscore(plan: ZScorePlan, shares: Sequence[ScanShare]) -> ZScoreRecord:
-    """Write zscore.json and show it."""
+    """Write zscore.json, show it and return its content."""
     record = core.finish_zscore(plan, shares)
     rows = [{"scan": "all", "voxels": record.dataset_voxels, "mean": _shown(record.mean), "std": _shown(record.std)}]
     for name, grey in record.scans.items():

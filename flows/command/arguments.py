@@ -19,17 +19,27 @@ if TYPE_CHECKING:
 
 
 def length_mm(text: str) -> float:
-    """A positive length in mm: a number of mm, or one with its unit, like 12.5um."""
+    """Return a positive length in mm from a number of mm, or one with its unit, like 12.5um.
+
+    Raise `argparse.ArgumentTypeError` when the text is no such length.
+    """
     return _told(lengths.length_mm, text)
 
 
 def voxel_mm(text: str) -> float:
-    """The edge of a voxel in mm, like `length_mm`; one that no scanner has must be written with its unit."""
+    """Return the edge of a voxel in mm from a text like those of `length_mm`.
+
+    Raise `argparse.ArgumentTypeError` when the text is no such length. An edge that no scanner has must be written with
+    its unit.
+    """
     return _told(lengths.edges_mm, [text])[0]
 
 
 def spacing_mm(text: str) -> tuple[float, float, float]:
-    """Edges of a voxel (z, y, x) in mm: one length for all, or three with commas between them."""
+    """Return the edges of a voxel (z, y, x) in mm from one length for all, or three with commas between them.
+
+    Raise `argparse.ArgumentTypeError` when the text is neither.
+    """
     sides = text.split(",")
     if len(sides) not in (1, 3):
         hint = f"; decimals are written {text.replace(',', '.')}" if len(sides) == 2 else ""
@@ -39,12 +49,18 @@ def spacing_mm(text: str) -> tuple[float, float, float]:
 
 
 def positive(text: str) -> int:
-    """A whole number from 1."""
+    """Return a whole number from 1.
+
+    Raise `argparse.ArgumentTypeError` when the text is none.
+    """
     return _number(text, int, lambda value: value >= 1, "a whole number from 1")
 
 
 def not_negative(text: str) -> int:
-    """A whole number from 0."""
+    """Return a whole number from 0.
+
+    Raise `argparse.ArgumentTypeError` when the text is none.
+    """
     return _number(text, int, lambda value: value >= 0, "a whole number from 0")
 
 
@@ -53,7 +69,7 @@ def add_resources(
 ) -> None:
     """Add --workers and --memory and, where a command has `runners`, --runner and --dask-scheduler.
 
-    `at_once` says what there are as many of as workers.
+    `at_once` says in the help of --workers what is processed at once, as many as there are workers.
     """
     group.add_argument(
         "--workers", type=positive, metavar="N", help=f"{at_once} at once (default: number of CPU cores)"
@@ -76,14 +92,20 @@ def add_memory(parser: argparse.ArgumentParser) -> None:
 
 
 def memory_bytes(args: argparse.Namespace) -> int:
-    """What --memory says, in bytes; `InputError` for what is no amount of memory."""
+    """Return the amount of memory that --memory says, in bytes.
+
+    Raise `InputError` when it is no amount of memory.
+    """
     from ps3d_core.params import GIB, Resources
 
     return int(validated(Resources, args.options, memory_gib=args.memory).memory_gib * GIB)
 
 
 def validated(model: type[Model], options: Mapping[str, str], **values: Any) -> Model:
-    """`model` made of the values that are not None; `InputError` naming the option of a value that does not fit."""
+    """Return an instance of `model` made of the values that are not None.
+
+    Raise `InputError`, which names the option, when a value does not fit.
+    """
     from pydantic import ValidationError
 
     from ps3d_core.invalid import first_problem
@@ -99,7 +121,7 @@ def validated(model: type[Model], options: Mapping[str, str], **values: Any) -> 
 
 
 def _told(read: Callable[[Given], Read], given: Given) -> Read:
-    """What `read` makes of what was given, whose complaint argparse takes as it is."""
+    """Return what `read` makes of `given`; raise its complaint as one that argparse takes as it is."""
     try:
         return read(given)
     except InputError as error:

@@ -1,4 +1,4 @@
-"""What `ps3d` understands: its commands, their arguments, and one line for what it does not understand.
+"""Command line of `ps3d`: its commands, their arguments, and one line for what it does not understand.
 
 Each command is a module with `PURPOSE`, `EXAMPLES`, `configure(parser)` and `run(args)`. Only these
 and argparse are imported to show help; everything heavy waits until a command runs.
@@ -34,7 +34,7 @@ Lengths are in mm, axes are z y x. A store is a folder, s3://bucket/prefix or me
 
 
 def ps3d_parser() -> argparse.ArgumentParser:
-    """The parser of `ps3d` with all its commands."""
+    """Return the parser of `ps3d` with all its commands."""
     parser = _Parser(
         prog="ps3d", description=DESCRIPTION, epilog=FIRST_STEPS, formatter_class=_HelpFormatter, allow_abbrev=False
     )
@@ -59,7 +59,7 @@ def ps3d_parser() -> argparse.ArgumentParser:
 
 
 def parser_of(name: str, command: Command) -> argparse.ArgumentParser:
-    """The parser of a command that has a name of its own besides `ps3d`."""
+    """Return the parser of a command that has a name of its own besides `ps3d`."""
     parser = _described(_Parser, name, command.PURPOSE, command.EXAMPLES)
     _configure(parser, name, command)
     return parser

@@ -32,7 +32,7 @@ from ps3d_app.flows.command import (
 
 
 class Command(Protocol):
-    """What a command's module provides."""
+    """Interface of a command's module."""
 
     PURPOSE: str
     """One line, lower case, no full stop."""
@@ -43,7 +43,7 @@ class Command(Protocol):
         """Add the command's arguments."""
 
     def run(self, args: argparse.Namespace) -> None:
-        """Do it. Errors are raised; see `ps3d_app.flows.command.outcome`."""
+        """Run the command. Raise its errors as they come; see `ps3d_app.flows.command.outcome`."""
 
 
 COMMANDS: Final[dict[str, Command]] = {

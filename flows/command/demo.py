@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def demo_params() -> PhantomParams:
-    """The demo's phantom: touching particles of two minerals in epoxy, inside a tube.
+    """Return the parameters of the demo's phantom: touching particles of two minerals in epoxy, inside a tube.
 
     Particles are larger than the bundled model wants them, so that the scan is resampled and the network has little
     to do: a few dozen patches, a minute on two cores.
@@ -85,9 +85,9 @@ def demo_params() -> PhantomParams:
 
 
 def make_scan(place: Location, data: Dataset, truth: Dataset, progress: Progress) -> None:
-    """The scan with its truth, as slices, and ingested from these. What an earlier demo finished is kept.
+    """Write the demo's scan with its truth, export it as slices and ingest these; keep what an earlier demo finished.
 
-    Raises `InputError` when anything lies in the way that is not an earlier demo's.
+    Raise `InputError` when anything lies in the way that is not an earlier demo's.
     """
     from functools import partial
 

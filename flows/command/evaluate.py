@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def lines_of(evaluation: Evaluation) -> list[str]:
-    """The figures for a person."""
+    """Return the figures of an evaluation as lines of text for a person."""
     e = evaluation
     return [
         f"particles            {e.predicted} found, {e.true} true ({_percent(e.count_error)})",

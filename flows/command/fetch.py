@@ -21,7 +21,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Copy, with a bar; where it lies on stdout."""
+    """Copy a result to a folder, with a progress bar; print on stdout where it lies.
+
+    Raise `InputError` when the destination is no folder of this machine, or is where the result lies.
+    """
     from pathlib import Path
 
     from ps3d_app.flows.command.terminal import shown

@@ -65,7 +65,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Poll once, or again and again."""
+    """Poll an inbox once, or again and again.
+
+    Raise `InputError` when a single poll moved scans to failed/.
+    """
     from ps3d_app.flows.command.recorded import recorded
     from ps3d_app.flows.command.terminal import shown
     from ps3d_core.errors import InputError, worded

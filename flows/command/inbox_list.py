@@ -32,7 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Print a line, or an object, for everything."""
+    """Print a line for every entry of an inbox, or all entries as a list of JSON objects."""
     from ps3d_app.flows.service.inbox_view import view
     from ps3d_app.flows.service.known_api import known_api
     from ps3d_app.flows.service.stack.store import store_at

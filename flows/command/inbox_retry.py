@@ -27,7 +27,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Ask for each scan again; what was done on stdout."""
+    """Ask for each scan again; print on stdout what was done.
+
+    Raise `InputError` when the arguments are not [PREFIX] NAME, or with --all [PREFIX].
+    """
     from ps3d_app.flows.service.inbox_view import ASKABLE, view
     from ps3d_app.flows.service.known_api import known_api
     from ps3d_app.flows.service.stack.store import store_at

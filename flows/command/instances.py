@@ -37,10 +37,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Make the particles."""
+    """Make particle labels of border-core labels; print how many particles there are and where they lie."""
     from ps3d_app.flows.command.terminal import shown
     from ps3d_core.border_core.labels import border_core_to_instances
     from ps3d_core.engine.blocks import Runner
+    from ps3d_core.engine.step import Context
     from ps3d_core.params import InstancesParams, Resources
     from ps3d_core.scan.given import volumes_in
     from ps3d_core.store.claim import Output, claimed, working_in
@@ -66,10 +67,8 @@ def run(args: argparse.Namespace) -> None:
             volumes.array(args.border_core),
             output,
             work,
-            memory_bytes=resources.memory_bytes,
+            context=Context(Runner.of(resources), resources.memory_bytes, progress),
             min_rel_particle_size=params.min_rel_particle_size,
-            runner=Runner.of(resources),
-            progress=progress,
         )
         require_unchanged(before)
         note_content(output)

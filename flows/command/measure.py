@@ -33,7 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Measure all labels."""
+    """Measure all labels of a label image and write the particle table."""
     from ps3d_app.flows.command.terminal import shown
     from ps3d_core.particles.claim import table_claimed
     from ps3d_core.particles.measure import measure_particles

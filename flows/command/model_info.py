@@ -25,7 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Describe one bundle."""
+    """Print the description of one model bundle."""
     from ps3d_core.network.bundle import load_bundle
     from ps3d_core.printable import printable
 

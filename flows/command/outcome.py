@@ -28,7 +28,7 @@ INTERRUPTED: Final = 130
 
 
 def run_to_exit_status(name: str, command: Command, args: argparse.Namespace) -> int:
-    """Run the command of this name; report on stderr how it failed, if it did."""
+    """Run the command of this name and return the exit status; report on stderr how it failed, if it did."""
     try:
         with log_file(name) as log, _termination_as_interrupt():
             return _run(command, args, log)

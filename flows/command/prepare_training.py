@@ -78,7 +78,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Prepare what is not prepared yet."""
+    """Prepare the training data that is not prepared yet."""
     from ps3d_core.params import PreparationParams, Resources
     from ps3d_core.store.layout import Dataset
     from ps3d_core.store.location import Location
@@ -111,7 +111,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def prepare_announced(job: PreparationJob) -> tuple[PreparationPlan, PreparationRecord]:
-    """Show the plan, then do it."""
+    """Show the plan unless all is finished, then prepare; return plan and record of the training data."""
     from ps3d_app.flows.command.terminal import shown
     from ps3d_core.training.preparation import finished_preparation, prepare_training
     from ps3d_core.training.preparation_plan import plan_preparation
@@ -124,7 +124,7 @@ def prepare_announced(job: PreparationJob) -> tuple[PreparationPlan, Preparation
 
 
 def print_results(plan: PreparationPlan, record: PreparationRecord) -> None:
-    """Say what was made, where it lies and what comes next."""
+    """Print what training data was made, where it lies and what comes next."""
     folder, scans = plan.folder, len(record.cases)
     particles = sum(case.particles for case in record.cases.values())
     print(

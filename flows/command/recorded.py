@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 @contextmanager
 def recorded(progress: Progress) -> Iterator[Api]:
-    """Within it, flows may be imported and run; `progress` hears what their tasks report."""
+    """Hold a connection to a Prefect API while the body runs, and yield the API.
+
+    Flows may be imported and run in the body; `progress` hears what their tasks report.
+    """
     if configured_url() is None and running_url() is None:
         progress.note("Prefect    starting the local server ...")
     with api() as connected:

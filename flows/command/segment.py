@@ -96,7 +96,10 @@ def run(args: argparse.Namespace) -> None:
 
 
 def segment_jobs(jobs: Sequence[SegmentJob], *, direct: bool) -> None:
-    """Segment what is not finished yet and print the results; a scan that fails does not stop the others."""
+    """Segment the scans that are not finished yet and print the results; one that fails does not stop the others.
+
+    Raise `ScansFailedError` at the end when scans failed.
+    """
     from ps3d_app.flows.command.terminal import shown
     from ps3d_app.flows.failures import Failures
     from ps3d_core.plan import plan_segmentation
@@ -114,7 +117,10 @@ def segment_jobs(jobs: Sequence[SegmentJob], *, direct: bool) -> None:
 
 
 def jobs_of(args: argparse.Namespace) -> list[SegmentJob]:
-    """One job per scan that was asked for."""
+    """Return one job per scan that was asked for.
+
+    Raise `InputError` when no scan is named and the dataset has none.
+    """
     from ps3d_core.params import InstancesParams, PredictParams, Resources, SegmentParams
     from ps3d_core.plan import SegmentJob
     from ps3d_core.store.layout import Dataset
@@ -151,7 +157,10 @@ def jobs_of(args: argparse.Namespace) -> list[SegmentJob]:
 def segment_planned(
     plans: Sequence[SegmentPlan], failures: Failures, progress: Progress, *, direct: bool
 ) -> list[tuple[SegmentPlan, RunRecord]]:
-    """Segment what is not finished yet; return the record of every scan that did not fail."""
+    """Segment the scans that are not finished yet; return plan and record of every scan that did not fail.
+
+    Errors of scans are kept in `failures`.
+    """
     from ps3d_core.outcome import finished_run, remove_leftovers
     from ps3d_core.pipeline import run_of
 
@@ -173,7 +182,7 @@ def segment_planned(
 
 
 def print_results(plan: SegmentPlan, record: RunRecord) -> None:
-    """Say what was found and where it lies."""
+    """Print what was found in a scan and where it lies."""
     result, size = plan.job.result, record.counts["size"]["by_volume"]
     sizes = f", D10 {size['d10']:.3g}, D50 {size['d50']:.3g}, D90 {size['d90']:.3g} mm by volume" if size else ""
     print(f"{plan.job.scan}: {record.particles} particles{sizes}")
@@ -202,7 +211,7 @@ def _announce(plans: Sequence[SegmentPlan], progress: Progress) -> None:
 
 
 def plan_lines(plans: Sequence[SegmentPlan], seconds_per_patch: float) -> list[str]:
-    """The plans for a person, in one line each where there are many; at last what they take together."""
+    """Return the plans as text for a person, in one line each where there are many; at last what they take together."""
     from ps3d_core.duration import duration_text
 
     described = [plan.describe(seconds_per_patch) for plan in plans]

@@ -31,7 +31,7 @@ LATEST = 10
 
 @dataclass
 class History:
-    """What the Prefect API in use knows; empty when it does not answer."""
+    """Pools, schedules and runs known to the Prefect API in use; empty when it does not answer."""
 
     pools: list[dict[str, Any]] = field(default_factory=list)
     schedules: list[dict[str, Any]] = field(default_factory=list)
@@ -47,7 +47,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Print the state of things; starts nothing. Raises `Ps3dError` when a part is not well."""
+    """Print which Prefect API is in use, whether the parts of the stack are well, and runs; start nothing.
+
+    Raise `Ps3dError` when a part is not well, unless the stack is still starting.
+    """
     from ps3d_app.flows.service.local_server import configured_url, running_url
     from ps3d_app.flows.service.stack.checks import examine
     from ps3d_app.flows.service.stack.state import running_stack
@@ -81,7 +84,10 @@ def _checks(configured: str | None, local: str | None, stack: StackState | None)
 
 
 def _reading(url: str | None, history: History) -> Check:
-    """What the API in use knows, asked like the parts: it may take long, and the answers of the others do not wait."""
+    """Return a check that reads into `history` what the API in use knows.
+
+    It is asked like the parts: it may take long, and the answers of the others do not wait.
+    """
     from ps3d_app.flows.service.prefect_api import connect
     from ps3d_app.flows.service.stack.checks import Check
 

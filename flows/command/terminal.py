@@ -25,7 +25,7 @@ NAME_WIDTH = 24
 
 @contextmanager
 def shown() -> Iterator[Progress]:
-    """A `Progress` that a person sees."""
+    """Yield a `Progress` that a person sees while the body runs: bars on a terminal, plain lines anywhere else."""
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     if not console.is_terminal:
         yield Progress(PlainLines(console))
@@ -94,7 +94,7 @@ class PlainLines:
 
 
 def finished_line(start: StageStarted, seconds: float) -> str:
-    """What a stage did in how much time."""
+    """Return a line that says what a stage did in how much time."""
     if start.total == 1 and not start.already:
         return f"{start.stage.ljust(NAME_WIDTH)} {duration(seconds)}"
     new = start.total - start.already
@@ -104,10 +104,10 @@ def finished_line(start: StageStarted, seconds: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Time for a person: 0.4 s, 12 s, 3 min 20 s, 2 h 5 min."""
+    """Return a time in seconds as text for a person: 0.4 s, 12 s, 3 min 20 s, 2 h 5 min."""
     if seconds < 10:
         return f"{seconds:.1f} s"
-    if seconds < 60:
+    if seconds < 59.5:
         return f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:

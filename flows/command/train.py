@@ -121,7 +121,7 @@ def _add_machine(machine: argparse._ArgumentGroup) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Train what is not trained yet."""
+    """Train a model, unless it is trained already, and print where it is."""
     from ps3d_app.flows.command.terminal import shown
     from ps3d_core.training.nnunet.packing import trained
     from ps3d_core.training.nnunet.plan import finished_training, plan_training
@@ -140,7 +140,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def job_of(args: argparse.Namespace) -> TrainJob:
-    """What was asked for."""
+    """Return the training job that the arguments ask for."""
     from ps3d_app.flows.machine.home import training_folder
     from ps3d_core.store.location import Location
     from ps3d_core.training.nnunet.plan import TrainJob
@@ -157,7 +157,7 @@ def job_of(args: argparse.Namespace) -> TrainJob:
 
 
 def print_result(args: argparse.Namespace, result: Trained) -> None:
-    """Say where the model is, how good it is, and what comes next."""
+    """Print where the model is, how good it is, and what comes next."""
     print(f"{result.name}: fold(s) {' '.join(map(str, result.folds))}")
     if result.accuracy:
         mean = result.accuracy[-1]

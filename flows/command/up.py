@@ -44,7 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Run everything until interrupted, which is how it is meant to end."""
+    """Run the whole local stack until interrupted, which is how it is meant to end."""
     from ps3d_app.flows.service.stack.stack import StackOptions, running
 
     options = StackOptions(store=args.store, port=args.port, s3_port=args.s3_port, workers=args.workers)

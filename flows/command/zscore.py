@@ -37,7 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Find and print them."""
+    """Find mean and standard deviation of a dataset's grey values and print them."""
     from ps3d_app.flows.command.terminal import shown
     from ps3d_core.params import Resources, ZScoreParams
     from ps3d_core.scan.zscore import estimate_zscore
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def lines_of(record: ZScoreRecord) -> list[str]:
-    """The result for a person."""
+    """Return mean and standard deviation of grey values as lines of text for a person."""
     scans = f"{len(record.scans)} scan{'s' if len(record.scans) > 1 else ''}"
     if record.confidence is None:
         return [f"mean {record.mean:.10g}, std {record.std:.10g}: all {record.voxels} voxels of {scans}"]

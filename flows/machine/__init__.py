@@ -1,1 +1,1 @@
-"""What a program needs of its machine: a folder of its own, locks, streams, a log, an end that is never late."""
+"""Services of the machine for a program: a folder of its own, locks, streams, a log, an end that is never late."""

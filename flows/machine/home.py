@@ -16,9 +16,9 @@ VARIABLE = "PS3D_HOME"
 
 
 def home_folder(*parts: str) -> Path:
-    """A folder below $PS3D_HOME (default ~/.ps3d), made when it is not there; nobody but its owner can look into it.
+    """Return a folder below $PS3D_HOME (default ~/.ps3d) that nobody but its owner can look into.
 
-    Raises `InputError` where it cannot be made.
+    Make it when it is not there. Raise `InputError` when it cannot be made.
     """
     home = Path(os.environ.get(VARIABLE) or Path.home() / ".ps3d").absolute()
     folder = home.joinpath(*parts)
@@ -34,9 +34,10 @@ def home_folder(*parts: str) -> Path:
 
 
 def training_folder(bundle: Location) -> Location | None:
-    """Where nnU-Net works when nobody says where: here for a model that goes to another machine, else beside it (None).
+    """Return the folder in which nnU-Net works when nobody names one, None for the one beside the model.
 
-    The same for every training of this model, which so goes on at its checkpoint.
+    It is below $PS3D_HOME for a model that goes to another machine. Every training of one model has the same folder,
+    and so goes on at its checkpoint.
     """
     from ps3d_core.store.ledger import fingerprint
     from ps3d_core.store.location import Location

@@ -34,7 +34,7 @@ _handlers: list[logging.Handler] = []
 
 @contextmanager
 def log_file(command: str) -> Iterator[Path]:
-    """Send log records from INFO up and all warnings to a file of its own; yield its path.
+    """Send log records from INFO up and all warnings to a file of the command while the body runs; yield its path.
 
     The file is made with the first record; the oldest ones go.
     """
@@ -68,7 +68,7 @@ def log_file(command: str) -> Iterator[Path]:
 
 
 def open_log() -> Path | None:
-    """The file of the command that runs in this process, None when none does."""
+    """Return the log file of the command that runs in this process, None when none does."""
     files = [handler.baseFilename for handler in _handlers if isinstance(handler, logging.FileHandler)]
     return Path(files[-1]) if files else None
 
@@ -91,7 +91,7 @@ def rotate(path: Path) -> None:
 
 
 class _Warnings(logging.Handler):
-    """What stores warn of goes to the terminal too, whatever the command is at; one line for all that is waiting."""
+    """Handler that says on the terminal too what stores warn of, in one line for all that is waiting."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -99,7 +99,7 @@ class _Warnings(logging.Handler):
         self._last = -inf
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Say it, if nothing was said lately."""
+        """Say the warning on the terminal, if nothing was said lately."""
         if record.created - self._last >= WARN_EVERY_SECONDS:
             self._last = record.created
             say(printable(without_keys(record.getMessage())))

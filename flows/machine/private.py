@@ -9,7 +9,7 @@ from pathlib import Path
 def private_folder(folder: Path) -> None:
     """Make the folder when it is not there; shut it to other users when it is open to them.
 
-    Raises `OSError` where it cannot be made, or belongs to somebody else and is open.
+    Raise `OSError` when it cannot be made, or belongs to somebody else and is open.
     """
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.stat().st_mode & 0o077:

@@ -41,7 +41,10 @@ def say(line: str) -> None:
 
 
 def flushed() -> str | None:
-    """Write what was printed but not written yet; what is wrong when stdout does not take it."""
+    """Write what was printed on stdout but not written yet; return what is wrong when stdout does not take it.
+
+    Return None when it does, and an empty text when nobody wants to hear of it.
+    """
     try:
         if sys.stdout is not None:
             sys.stdout.flush()
@@ -51,7 +54,10 @@ def flushed() -> str | None:
 
 
 def of_output(error: OSError) -> str | None:
-    """What is wrong with stdout, when that is what `error` is about; empty when nobody wants to hear of it."""
+    """Return what is wrong with stdout, when that is what `error` is about, else what `flushed` returns.
+
+    The text is empty when nobody wants to hear of it; None says that nothing is wrong.
+    """
     if error.filename is None and error.errno in _NOT_TAKEN:
         return _given_up(error)
     return flushed()

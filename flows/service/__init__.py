@@ -1,1 +1,1 @@
-"""What runs beside a command: local Prefect server, its API, watcher of an inbox; in `stack` all of `ps3d up`."""
+"""Programs beside a command: local Prefect server, its API, watcher of an inbox; in `stack` all of `ps3d up`."""

@@ -42,7 +42,7 @@ def at_work(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
 
 
 def hold(run: str, api: str | None) -> BinaryIO:
-    """The file of this run at the API at `api`, locked."""
+    """Write the file of this run of the API at `api`, lock it and return it open."""
     path = _file(run)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     file = temporary.open("w+b")
@@ -54,13 +54,13 @@ def hold(run: str, api: str | None) -> BinaryIO:
 
 
 def lives(run: str) -> bool | None:
-    """Whether a process of this machine works on the run; None when none ever did, as far as is known here."""
+    """Return whether a process of this machine works on the run; None when none ever did, as far as is known here."""
     path = _file(run)
     return _is_held(path) if path.exists() else None
 
 
 def left_behind(api: str) -> list[str]:
-    """Runs of the API at `api` whose process on this machine is gone."""
+    """Return the ids of the runs of the API at `api` whose process on this machine is gone."""
     return [path.stem for path in _files() if _owner(path) == (_api(api), socket.gethostname()) and not _is_held(path)]
 
 

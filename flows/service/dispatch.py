@@ -68,7 +68,10 @@ def dispatch(
 
 
 def runs_of(api: PrefectApi, identities: Iterable[str], most: int) -> dict[str, list[dict[str, Any]]]:
-    """The runs that were started for arrivals, in the order of their starts; at most `most` of each are looked for."""
+    """Return by identity the runs that were started for arrivals, in the order of their starts.
+
+    At most `most` of each are looked for.
+    """
     found: dict[str, dict[str, Any]] = {}
     wanted = {key: [_key(key, number) for number in range(1, most + 1)] for key in identities}
     for portion in _portions([one for keys in wanted.values() for one in keys]):
@@ -78,7 +81,7 @@ def runs_of(api: PrefectApi, identities: Iterable[str], most: int) -> dict[str, 
 
 
 def most_runs(params: InboxParams) -> int:
-    """For one arrival: one more than attempts, so that there is one left that moves it to failed/."""
+    """Return the most runs for one arrival: one more than attempts, so that one is left that moves it to failed/."""
     return params.attempts + 1
 
 
@@ -95,7 +98,7 @@ def _due(
 
 
 class _Pools:
-    """Where scans go; asks the server once for what it needs."""
+    """Choice of a work pool for each scan; asks the server once for what it needs."""
 
     def __init__(self, params: InboxParams, api: PrefectApi) -> None:
         self._params, self._api = params, api
@@ -103,7 +106,10 @@ class _Pools:
         self._auto: str | None = None
 
     def of(self, seen: Seen) -> str:
-        """The pool that its description names, else that of the inbox."""
+        """Return the pool that the scan's description names, else that of the inbox.
+
+        For an inbox with the pool auto, that is gpu when a worker of it is online, else cpu.
+        """
         own = seen.description.pool if seen.description is not None else None
         if own is not None:
             return own
@@ -114,7 +120,7 @@ class _Pools:
         return self._auto
 
     def deployment(self, pool: str) -> str:
-        """The id of the deployment for the runs on a pool."""
+        """Return the id of the deployment for the runs on a pool."""
         if pool not in self._ids:
             self._ids[pool] = self._api.get(f"/deployments/name/{FLOW}/{DEPLOYMENTS[pool]}")["id"]
         return self._ids[pool]

@@ -28,7 +28,7 @@ UNKNOWN: Final = "scan.unknown"
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """Something to tell once."""
+    """Event about an inbox that is sent once."""
 
     mark: str
     """By which it is known."""
@@ -39,7 +39,7 @@ class News:
 
 
 class Told:
-    """What was told already."""
+    """Record, kept in an inbox, of the events that were sent already."""
 
     def __init__(self, inbox: Inbox) -> None:
         self._inbox = inbox
@@ -49,7 +49,7 @@ class Told:
         return news.mark in self._known()
 
     def add(self, news: News) -> None:
-        """Keep that this was told."""
+        """Keep in the inbox that this event was sent."""
         (self._inbox.told / news.mark).write_bytes(b"")
         self._known().add(news.mark)
 

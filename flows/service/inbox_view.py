@@ -1,4 +1,4 @@
-"""What there is in an inbox, together with what Prefect says of the runs that were started for it."""
+"""Contents of an inbox, together with what Prefect says of the runs that were started for it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _ASK: Final = "ps3d inbox retry takes it again"
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """An entry, and the run that speaks of it."""
+    """An entry of an inbox, and the flow run that speaks of it."""
 
     entry: Entry
     state: str
@@ -41,7 +41,10 @@ class Line:
 
 
 def view(inbox: Inbox, api: PrefectApi | None, recent: int = RECENT) -> list[Line]:
-    """All entries of the inbox; without an API, or one that does not answer, as the store tells them."""
+    """Return all entries of the inbox, with what Prefect says of their runs and `recent` of those that are done.
+
+    Without an API, or with one that does not answer, the entries are as the store tells them.
+    """
     entries = overview(inbox, recent=recent)
     keys = [entry.identity for entry in entries if entry.identity is not None]
     runs: Mapping[str, list[dict[str, Any]]] = {}

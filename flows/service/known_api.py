@@ -7,6 +7,6 @@ from ps3d_app.flows.service.prefect_api import PrefectApi, connect
 
 
 def known_api() -> PrefectApi | None:
-    """The configured one, else the local server when it runs."""
+    """Return the configured API, else that of the local server when it runs, else None."""
     url = configured_url() or running_url()
     return None if url is None else connect(url)

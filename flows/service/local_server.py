@@ -77,16 +77,17 @@ class Api(NamedTuple):
         return f"{first_page(self.ui)}{login}"
 
     def how_to_see(self, flow_run_id: object) -> str:
-        """One line that says where the page of a finished flow run is."""
+        """Return one line that says where the page of a finished flow run is."""
         page = f"{self.ui}/runs/flow-run/{flow_run_id}"
         return f"Prefect    look at the run: ps3d up, then {page}" if self.local else f"Prefect    {page}"
 
 
 @contextmanager
 def api() -> Iterator[Api]:
-    """The Prefect API for the flows run inside: $PREFECT_API_URL or the active profile's, else the local server.
+    """Hold a connection to a Prefect API while the body runs, for the flows run in it, and yield the API.
 
-    Raises `InputError` when a configured API does not answer, or asks for another key.
+    It is that of $PREFECT_API_URL or the active profile, else the local server's. Raise `InputError` when a configured
+    API does not answer, or asks for another key.
     """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
@@ -101,7 +102,10 @@ def api() -> Iterator[Api]:
 
 @contextmanager
 def configured_api(url: str) -> Iterator[Api]:
-    """The API that the user configured. Raises `InputError` when it does not answer, or asks for another key."""
+    """Hold a connection to the API that the user configured while the body runs, and yield the API.
+
+    Raise `InputError` when it does not answer, or asks for another key.
+    """
     with using(url):
         from prefect.settings import get_current_settings
 
@@ -113,7 +117,7 @@ def configured_api(url: str) -> Iterator[Api]:
 def using(url: str) -> Iterator[None]:
     """Make `url` the API of all that runs inside, in this process and its children; send what is queued at the end.
 
-    Raises `InputError` when the API asks for another key.
+    Raise `InputError` when the API asks for another key.
     """
     variables = client_variables(url)
     before = {name: os.environ.get(name) for name in variables}
@@ -139,9 +143,9 @@ def using(url: str) -> Iterator[None]:
 
 
 def client_variables(url: str) -> dict[str, str]:
-    """The variables with which Prefect's clients reach the API at `url`: with our key when, and only when, it is ours.
+    """Return the variables with which Prefect's clients reach the API at `url`.
 
-    Others are reached with what the user configured.
+    They hold our key when, and only when, the API is ours. Others are reached with what the user configured.
     """
     if url != running_url():
         return {"PREFECT_API_URL": url}
@@ -155,10 +159,10 @@ def client_variables(url: str) -> dict[str, str]:
 
 @contextmanager
 def local_server(port: int | None = None, *, meanwhile: Callable[[], object] = lambda: None) -> Iterator[str]:
-    """Address of the local server's API. Starts it when nobody runs it; the last user's leaving stops it.
+    """Hold the local server while the body runs, and yield the address of its API.
 
-    On `port`, or on the usual one or any other that is free. One that runs already is used wherever it listens. While
-    it starts, `meanwhile` is done.
+    Start it when nobody runs it; the last user's leaving stops it. It listens on `port`, or on the usual one or any
+    other that is free. One that runs already is used wherever it listens. While it starts, `meanwhile` is done.
     """
     folder = server_folder()
     with ExitStack() as leave, ExitStack() as use:
@@ -170,9 +174,9 @@ def local_server(port: int | None = None, *, meanwhile: Callable[[], object] = l
 
 
 def revive(url: str) -> None:
-    """Start the server that ended by itself once more, at its old address; for one who uses it.
+    """Start the local server that ended by itself once more, at its old address; for one who uses it.
 
-    Raises `Ps3dError` when it does not start there.
+    Raise `Ps3dError` when it does not start there.
     """
     folder, port = server_folder(), urlsplit(url).port
     with exclusive(folder / "gate.lock"):
@@ -181,20 +185,29 @@ def revive(url: str) -> None:
 
 
 def running_url() -> str | None:
-    """Address of the API of the local server, None when none runs."""
+    """Return the address of the API of the local server, None when none runs.
+
+    Raise `InputError` when a server of another machine uses the folder.
+    """
     said = _said_by_server()
     return None if said is None else said["url"]
 
 
 def local_ui() -> str:
-    """Address of the pages of the local server, without a slash at the end. Raises `Ps3dError` when none runs."""
+    """Return the address of the pages of the local server, without a slash at the end.
+
+    Raise `Ps3dError` when none runs.
+    """
     if (said := _said_by_server()) is None:
         raise Ps3dError("the local Prefect server does not run", "start it with ps3d up")
     return said["ui"]
 
 
 def first_page(ui: str) -> str:
-    """Where to look first. Unlike the bare address it is always in the first of Prefect's two looks, as all links."""
+    """Return the address of the page to look at first, of the pages at `ui`.
+
+    Unlike the bare address it is always in the first of Prefect's two looks, as all links.
+    """
     return f"{ui}/dashboard"
 
 
@@ -213,7 +226,7 @@ def _said_by_server() -> dict[str, str] | None:
 
 
 def configured_url() -> str | None:
-    """The API that the user configured for Prefect, None for none."""
+    """Return the address of the API that the user configured for Prefect, None for none."""
     if url := os.environ.get("PREFECT_API_URL"):
         return url
     profiles = Path(os.environ.get("PREFECT_HOME") or Path.home() / ".prefect") / "profiles.toml"
@@ -227,7 +240,7 @@ def configured_url() -> str | None:
 
 
 def server_folder() -> Path:
-    """Where the local server keeps its database, its log and its locks."""
+    """Return the folder in which the local server keeps its database, its log and its locks."""
     return home_folder("prefect")
 
 

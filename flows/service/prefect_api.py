@@ -33,7 +33,7 @@ class NoAnswerError(Ps3dError):
 
 
 class NotThereError(NoAnswerError):
-    """The API answered that there is no such thing."""
+    """The API answered that nothing is at the path asked for."""
 
 
 @dataclass
@@ -48,19 +48,31 @@ class PrefectApi:
     _token: str | None = None
 
     def get(self, path: str) -> Any:
-        """What is at `path`. Raises `NoAnswerError`, and of this `NotThereError` when nothing is."""
+        """Return what is at `path`.
+
+        Raise `NotThereError` when nothing is, another `NoAnswerError` when the API does not answer as it should.
+        """
         return self._ask("GET", path)
 
     def post(self, path: str, body: Mapping[str, Any] | Sequence[Any]) -> Any:
-        """The answer to `body`. Raises `NoAnswerError`."""
+        """Return the answer to `body`, sent to `path`.
+
+        Raise `NoAnswerError` when the API does not answer in time, or with an error.
+        """
         return self._ask("POST", path, body)
 
     def patch(self, path: str, body: Mapping[str, Any]) -> None:
-        """Change what is at `path`. Raises `NoAnswerError`."""
+        """Change what is at `path`.
+
+        Raise `NoAnswerError` when the API does not answer in time, or with an error.
+        """
         self._ask("PATCH", path, body)
 
     def all(self, path: str, body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        """All that a filter lets through, which may be more than fits into one answer. Raises `NoAnswerError`."""
+        """Yield all that a filter lets through, which may be more than fits into one answer.
+
+        Raise `NoAnswerError` when the API does not answer in time, or with an error.
+        """
         offset = 0
         while page := self.post(path, {**body, "limit": PAGE, "offset": offset}):
             yield from page
@@ -109,7 +121,10 @@ class PrefectApi:
 
 
 def connect(url: str) -> PrefectApi:
-    """The API at `url`, with the key that this process was given for it."""
+    """Return the API at `url`, with the key that this process was given for it.
+
+    Raise `NoAnswerError` when `url` is no address of an API.
+    """
     if urlsplit(url).scheme not in ("http", "https"):
         raise NoAnswerError(f"{url}: is no address of a Prefect API; give one like http://host:4200/api")
     key = client_variables(url).get(KEY_VARIABLE) or os.environ.get(KEY_VARIABLE)

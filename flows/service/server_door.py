@@ -1,4 +1,4 @@
-"""What the local Prefect server says to browsers on top of Prefect: its pages talk to nobody but this server.
+"""Headers that the local Prefect server sends to browsers on top of Prefect: its pages talk to nobody but this server.
 
 Prefect's pages may ask other hosts for something, now or in a later release, and so may a picture in the text of an
 artifact. A content security policy with every answer makes the browser itself refuse that, as well as being shown

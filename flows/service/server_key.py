@@ -21,17 +21,17 @@ USER: Final = "ps3d"
 
 
 def password_file(folder: Path) -> Path:
-    """The file with the key of the server of this folder."""
+    """Return the path of the file with the key of the server of this folder."""
     return folder / "password"
 
 
 def environment_file(folder: Path) -> Path:
-    """The variables of a client of the server of this folder, for a shell to source."""
+    """Return the path of the file with the variables of a client of this folder's server, for a shell to source."""
     return folder / "env"
 
 
 def kept_key(folder: Path) -> str | None:
-    """The key of the server that runs in this folder or ran there last, None before the first."""
+    """Return the key of the server that runs in this folder or ran there last, None before the first."""
     try:
         return password_file(folder).read_text("utf-8").removesuffix("\n") or None
     except FileNotFoundError:
@@ -39,9 +39,10 @@ def kept_key(folder: Path) -> str | None:
 
 
 def key_to_serve_with(folder: Path) -> str:
-    """The operator's key in $PREFECT_SERVER_API_AUTH_STRING, else that of before, else a new one; kept from now on.
+    """Return the key for a server in this folder, kept from now on.
 
-    For one at a time: the caller holds the lock of those who start servers.
+    It is the operator's in $PREFECT_SERVER_API_AUTH_STRING, else that of before, else a new one. For one at a time: the
+    caller holds the lock of those who start servers.
     """
     kept = kept_key(folder)
     key = os.environ.get(OPERATORS) or kept or f"{USER}:{secrets.token_urlsafe(30)}"
@@ -51,6 +52,6 @@ def key_to_serve_with(folder: Path) -> str:
 
 
 def write_environment(folder: Path, variables: Mapping[str, str]) -> None:
-    """Write the file for shells."""
+    """Write the variables of a client of this folder's server to the file that shells source."""
     lines = (f"export {name}={shlex.quote(value)}\n" for name, value in variables.items())
     write_private(environment_file(folder), "".join(lines))

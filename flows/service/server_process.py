@@ -31,7 +31,7 @@ TIDY_EVERY_SECONDS = 60.0
 
 
 def main(folder: Path, port: int) -> None:
-    """Serve on 127.0.0.1 until the last user has gone."""
+    """Serve Prefect on `port` of 127.0.0.1, with its files in `folder`, until the last user has gone."""
     with exclusive_if_free(folder / "server.lock") as alone:
         if not alone:
             sys.exit("another server uses this folder")

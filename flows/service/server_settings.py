@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 from typing import Final
 
+from ps3d_app.flows.machine.module_path import module_path
 from ps3d_app.flows.service.server_key import OPERATORS
 from ps3d_app.flows.service.server_pace import CALM
 from ps3d_core.errors import InputError
@@ -31,14 +32,13 @@ _DROPPED: Final = ("PREFECT_SERVER_API_HOST", "PREFECT_SERVER_API_PORT")
 
 
 def server_environment(folder: Path, port: int, key: str) -> dict[str, str]:
-    """The environment of a server with its files in `folder`, on this port of 127.0.0.1, that asks for `key`."""
+    """Return the environment of a server with its files in `folder`, on `port` of 127.0.0.1, that asks for `key`."""
     foreign = {name: value for name, value in os.environ.items() if not name.upper().startswith("PREFECT_")}
     operators = {name: value for name, value in os.environ.items() if name.startswith(_KEPT) and value}
     for name in _DROPPED:
         operators.pop(name, None)
-    paths = [str(Path(__file__).parents[1]), foreign.get("PYTHONPATH", "")]
     fixed = {
-        "PYTHONPATH": os.pathsep.join(path for path in paths if path),
+        "PYTHONPATH": module_path(),
         "DO_NOT_TRACK": "1",
         "PREFECT_HOME": str(folder),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -67,17 +67,20 @@ def _unless_told(folder: Path, port: int) -> dict[str, str]:
 
 
 def api_path() -> str:
-    """The path below which the server serves its API."""
+    """Return the path below which the server serves its API."""
     return "/" + (os.environ.get("PREFECT_SERVER_API_BASE_PATH") or "api").strip("/")
 
 
 def api_url(port: int) -> str:
-    """The address of the API of a server on this port."""
+    """Return the address of the API of a server on this port."""
     return f"http://127.0.0.1:{port}{api_path()}"
 
 
 def ui_url(port: int) -> str:
-    """The address of the pages of a server on this port: what the operator says of a proxy in front, else its own."""
+    """Return the address of the pages of a server on this port.
+
+    It is what the operator says of a proxy in front, else the server's own.
+    """
     return (os.environ.get("PREFECT_UI_URL") or f"http://127.0.0.1:{port}{_ui_path()}").rstrip("/")
 
 
@@ -87,7 +90,10 @@ def _ui_path() -> str:
 
 
 def database_settings() -> dict[str, str]:
-    """Prefect's setting for the database in $PS3D_DATABASE_URL; none for SQLite in the server's folder."""
+    """Return Prefect's setting for the database in $PS3D_DATABASE_URL; none for SQLite in the server's folder.
+
+    Raise `InputError` when the address is not one of PostgreSQL with asyncpg.
+    """
     database = os.environ.get(DATABASE_VARIABLE)
     if not database:
         return {}

@@ -48,7 +48,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Watched:
-    """What is looked after."""
+    """Inbox that is looked after, with the parameters of the runs that are started for it."""
 
     inbox: Inbox
     params: InboxParams
@@ -58,10 +58,10 @@ class Watched:
 
 
 class Source(Protocol):
-    """Says what is to be looked after; may change its mind."""
+    """Source of the inbox to be looked after, which may be another one at each call."""
 
     def __call__(self) -> Watched:
-        """What it is at present."""
+        """Return the inbox to look after at present."""
 
 
 class FromDeployment:
@@ -73,7 +73,7 @@ class FromDeployment:
         self._asked = 0.0
 
     def __call__(self) -> Watched:
-        """As the server said a moment ago."""
+        """Return the inbox to look after, as the server named it a moment ago."""
         if self._watched is None or time.monotonic() - self._asked >= ASK_EVERY_SECONDS:
             found = self._api.get(f"/deployments/name/{DEPLOYMENT}")
             self._watched = watched(found["parameters"], paused=bool(found["paused"]))
@@ -82,7 +82,10 @@ class FromDeployment:
 
 
 def watched(parameters: Mapping[str, Any], *, paused: bool = False) -> Watched:
-    """What the `parameters` of the flow process-inbox say. Raises `InputError` where they cannot be meant."""
+    """Return the inbox to look after that the `parameters` of the flow process-inbox name.
+
+    Raise `InputError` when they cannot be meant.
+    """
     own = {
         name: value for name, value in parameters.items() if name in ("params", "model", "segmentation", "resources")
     }
@@ -90,11 +93,13 @@ def watched(parameters: Mapping[str, Any], *, paused: bool = False) -> Watched:
         params = InboxParams.model_validate(own.get("params") or {})
     except ValidationError as error:
         raise InputError(f"deployment {DEPLOYMENT}, params: {first_problem(error)}") from error
-    return Watched(Inbox(Location.parse(str(parameters["prefix"]))), params, own, paused)
+    if not (prefix := parameters.get("prefix")):
+        raise InputError(f"deployment {DEPLOYMENT}: no prefix among its parameters; say where the inbox is")
+    return Watched(Inbox(Location.parse(str(prefix))), params, own, paused)
 
 
 class Watcher:
-    """Looks, and remembers what it has read and told."""
+    """Watcher of an inbox, which remembers what it has read and told."""
 
     def __init__(self, source: Source, api: PrefectApi, say: Say) -> None:
         self._source, self._api, self._say = source, api, say
@@ -102,7 +107,7 @@ class Watcher:
         self._descriptions: Descriptions = {}
 
     def look(self) -> None:
-        """Look once; start what is complete and tell what is new."""
+        """Look into the inbox once; start runs for what is complete and tell what is new."""
         now = self._source()
         if now.paused:
             return
@@ -116,7 +121,7 @@ class Watcher:
 
 
 def keep_watching(watcher: Watcher, every: float, say: Say) -> None:
-    """Look every so many seconds until interrupted. What goes wrong is said once and then waited for."""
+    """Look every `every` seconds until interrupted. What goes wrong is said once and then waited for."""
     trouble = None
     while True:
         try:
@@ -141,7 +146,7 @@ def _wait(seconds: float) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Watch until stopped."""
+    """Watch an inbox until stopped; return the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -P -m ps3d_app.flows.service.watch_inbox", description=__doc__.partition("\n")[0]
     )

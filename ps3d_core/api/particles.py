@@ -10,6 +10,7 @@ import zarr
 from ps3d_core.api.places import fresh_place, remove_with, temporary
 from ps3d_core.border_core.labels import border_core_to_instances
 from ps3d_core.engine.blocks import Runner
+from ps3d_core.engine.step import Context
 from ps3d_core.evaluation.evaluate import evaluate as evaluate_images
 from ps3d_core.evaluation.metrics import Evaluation
 from ps3d_core.params import InstancesParams, Resources
@@ -31,8 +32,8 @@ def instances(
     """Turn border-core labels (z, y, x) of 0 background, 1 core, 2 border into particles.
 
     Every connected core becomes a particle and grows through the border voxels around it; particles with fewer voxels
-    than `min_rel_particle_size` of the mean are dropped. Returns ids 1..N, uint32, in a temporary folder that goes with
-    the array; `array[...]` is all of it in memory. `InputError` for other values and for what is no volume.
+    than `min_rel_particle_size` of the mean are dropped. Return ids 1..N, uint32, in a temporary folder that goes with
+    the array; `array[...]` is all of it in memory. Raise `InputError` when there are other values, or no volume.
     """
     params = InstancesParams(min_rel_particle_size=min_rel_particle_size)
     resources = resources or Resources()
@@ -42,10 +43,8 @@ def instances(
             volumes.array(border_core),
             place / "particles.zarr",
             work,
-            memory_bytes=resources.memory_bytes,
+            context=Context(Runner.of(resources), resources.memory_bytes, progress),
             min_rel_particle_size=params.min_rel_particle_size,
-            runner=Runner.of(resources),
-            progress=progress,
         )
         particles = open_array(place / "particles.zarr")
         remove_with(particles, place)
@@ -99,8 +98,8 @@ def measure(
 def evaluate(labels: Source, truth: Source, *, progress: Progress = SILENT) -> Evaluation:
     """Compare two label images (z, y, x) of one shape; 0 is background.
 
-    Particles match when their intersection over union exceeds a threshold. `InputError` when the shapes differ or an
-    image holds no labels.
+    Particles match when their intersection over union exceeds a threshold. Raise `InputError` when the shapes differ or
+    an image holds no labels.
     """
     with temporary() as work, volumes_in(work, progress) as volumes:
         return evaluate_images(volumes.labels(labels), volumes.labels(truth), work=work, progress=progress)

@@ -26,7 +26,7 @@ def remove_with(owner: object, place: Location) -> None:
 
 @contextmanager
 def temporary(*, in_memory: bool = False) -> Iterator[Location]:
-    """Have a place for the body, also when that is interrupted."""
+    """Hold a place for the files of a call while the body runs; remove it afterwards, also after an interruption."""
     place = fresh_place(in_memory=in_memory)
     try:
         yield place

@@ -30,11 +30,11 @@ from ps3d_core.store.ome import open_image
 
 @dataclass(frozen=True)
 class Segmentation:
-    """Particles of one scan: labels, table and report. Everything is read when it is asked for."""
+    """Particles of one scan: labels, tables and report. Everything is read when it is asked for."""
 
     result: Result
     record: RunRecord
-    """What was run, on what, and how it went."""
+    """Record of what was run, on what, and how it went."""
 
     @property
     def particles(self) -> int:
@@ -50,12 +50,12 @@ class Segmentation:
 
     @property
     def table(self) -> pa.Table:
-        """One row per particle, in order of the labels; `table.to_pandas()` where pandas is installed."""
+        """Table with one row per particle, in order of the labels; `table.to_pandas()` where pandas is installed."""
         return read_table(self.result.table_parquet)
 
     @property
     def contacts(self) -> pa.Table:
-        """One row for every two particles that touch, with the surface that they share, mm2."""
+        """Table with one row for every two particles that touch, and the surface that they share, mm2."""
         with (self.result.root / "contacts.parquet").open_reading() as stream:
             return pq.read_table(stream)
 

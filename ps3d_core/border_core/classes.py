@@ -29,9 +29,9 @@ SLAB: Final = 32
 
 
 def read_classes(array: zarr.Array[Any], box: Box, into: Classes | None = None) -> Classes:
-    """Classes of `box`, uint8: 0 background, 1 core, 2 border. Any number type is accepted, other values are not.
+    """Return the classes of `box`, uint8: 0 background, 1 core, 2 border; they are put into `into` when it is given.
 
-    They are put into `into` when it is given.
+    Any number type is accepted. Raise `InputError` when a voxel has another value.
     """
     if array.dtype == np.uint8:
         classes = read_box(array, box, into)
@@ -49,7 +49,7 @@ def read_classes(array: zarr.Array[Any], box: Box, into: Classes | None = None) 
 
 
 def _check(classes: Classes, data: npt.NDArray[Any], array: zarr.Array[Any], box: Box) -> None:
-    """`InputError` when `data`, of which `classes` were made, has a value that is no class."""
+    """Raise `InputError` when `data`, of which `classes` were made, has a value that is no class."""
     if classes.max(initial=0) > BORDER or (data is not classes and not np.array_equal(classes, data)):
         wrong = data[~np.isin(data, (BACKGROUND, CORE, BORDER))].flat[0]
         raise InputError(

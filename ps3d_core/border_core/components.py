@@ -40,13 +40,13 @@ class Components(NamedTuple):
     label: Runs
 
     def planes(self, start: int, stop: int) -> Components:
-        """The runs of a part of the planes, with the labels they have in the block."""
+        """Return the runs of planes `start` to `stop`, with the labels they have in the block."""
         _, height, width = self.shape
         return self._replace(shape=(stop - start, height, width), first=self.first[start * height : stop * height + 1])
 
 
 def find_components(classes: Classes, wanted: int, connectivity: Literal[6, 26]) -> Components:
-    """Components of the voxels equal to `wanted`.
+    """Return the connected components of the voxels equal to `wanted`.
 
     Args:
         classes: (z, y, x) uint8, fewer than 2**31 voxels.

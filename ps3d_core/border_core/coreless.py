@@ -24,7 +24,7 @@ from ps3d_core.store.location import Location
 
 
 class CorelessNumbers(NamedTuple):
-    """From coreless pieces of blocks to coreless components of the volume.
+    """Table from coreless pieces of blocks to coreless components of the volume.
 
     offsets: (bz, by, bx) int64, serials before each block.
     numbers: (pieces + 1,) uint32; by serial, 1..n in C order of the first voxel.
@@ -37,7 +37,7 @@ class CorelessNumbers(NamedTuple):
 
 
 class Coreless(BaseModel):
-    """What there is in the whole volume."""
+    """Count of the coreless components in the whole volume."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -46,7 +46,7 @@ class Coreless(BaseModel):
 
 @dataclass(frozen=True)
 class MergeCoreless(Step[Coreless]):
-    """Join what growth left over across blocks."""
+    """Step that joins, across blocks, what growth left over."""
 
     plan: InstancesPlan
     growth: GrowCores
@@ -55,26 +55,26 @@ class MergeCoreless(Step[Coreless]):
 
     @property
     def versions(self) -> tuple[int, ...]:
-        """None beside that of growth."""
+        """No version of its own: that of growth counts for this step too."""
         return ()
 
     @property
     def parameters(self) -> tuple[Any, ...]:
-        """None beside those of growth."""
+        """No parameters of its own: what decides growth decides this step."""
         return ()
 
     @property
     def table(self) -> Location:
-        """From pieces of blocks to components of the volume; see `CorelessNumbers`."""
+        """File of the table from pieces of blocks to components of the volume; see `CorelessNumbers`."""
         return self.plan.folder / f"coreless-{self.fingerprint[:16]}.npz"
 
     @property
     def outputs(self) -> dict[str, Location]:
-        """The table."""
+        """File of the table from coreless pieces to components."""
         return {"numbers": self.table}
 
     def make(self, done: Outcomes, context: Context) -> Coreless:
-        """Merge in memory: one number per component."""
+        """Join the coreless pieces in memory: one number per component."""
         grid, grown = self.plan.blocks(), done.of(GrowCores)
         with context.progress.stage(self.title, 1, "tables") as stage:
             pieces = merge_pieces(

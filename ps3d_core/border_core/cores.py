@@ -44,7 +44,7 @@ Integers = npt.NDArray[np.int64]
 
 
 class CoreNumbers(NamedTuple):
-    """From cores as blocks label them to cores of the volume.
+    """Table from cores as blocks label them to cores of the volume.
 
     offsets: (bz, by, bx) int64, serials before each block.
     numbers: (pieces + 1,) uint32; by serial, 1..cores in C order of the first voxel, 0 for small cores.
@@ -58,7 +58,7 @@ class CoreNumbers(NamedTuple):
 
 
 class Pieces(BaseModel):
-    """What blocks found."""
+    """Counts of the cores that blocks found."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -66,7 +66,7 @@ class Pieces(BaseModel):
 
 
 class Cores(BaseModel):
-    """What there is in the whole volume."""
+    """Counts of the cores in the whole volume."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -76,7 +76,7 @@ class Cores(BaseModel):
 
 @dataclass(frozen=True)
 class LabelCores(BlockStep[Pieces]):
-    """Label and measure the cores of every block on its own."""
+    """Step that labels and measures the cores of every block on its own."""
 
     plan: InstancesPlan
 
@@ -85,27 +85,27 @@ class LabelCores(BlockStep[Pieces]):
 
     @property
     def versions(self) -> tuple[int, ...]:
-        """That of the way from border-core labels to particles."""
+        """Version of the way from border-core labels to particles."""
         return (planning.VERSION,)
 
     @property
     def parameters(self) -> tuple[Any, ...]:
-        """The input, and how it is cut: blocks number what they find."""
+        """Identity of the border-core labels, and how they are cut: blocks number what they find."""
         return (self.plan.input_fingerprint, self.plan.shape, self.plan.block_shape)
 
     @property
     def folder(self) -> Location:
-        """That of all steps."""
+        """Folder of all steps from border-core labels to particles."""
         return self.plan.folder
 
     @property
     def volume(self) -> Location:
-        """The border-core labels."""
+        """Array or image of the border-core labels."""
         return self.plan.border_core
 
     @property
     def labels(self) -> Location:
-        """Array of the labels, uint32, each block's own."""
+        """Array of the cores' labels, uint32, each block's own."""
         return self.site(self.plan.blocks()).place / "labels"
 
     def grid(self, context: Context) -> BlockGrid:
@@ -113,11 +113,11 @@ class LabelCores(BlockStep[Pieces]):
         return self.plan.blocks()
 
     def prepare(self, site: Site, ledger: Ledger) -> None:
-        """Have the array of the labels."""
+        """Make the array of the cores' labels, unless it is there."""
         ensure_labels(self.plan, self.labels, ledger)
 
     def work(self, block: Block, site: Site) -> Record:
-        """Label one block; leave measures and faces of its cores."""
+        """Label the cores of one block, leave their measures and faces, and return how many there are."""
         shape, core = self.plan.shape, block.core
         classes = _with_surroundings(self.plan, core)
         inside = np.ascontiguousarray(classes[REACH:-REACH, REACH:-REACH, REACH:-REACH])
@@ -131,7 +131,7 @@ class LabelCores(BlockStep[Pieces]):
         return {"pieces": cores.total}
 
     def merge(self, records: Sequence[Record], site: Site) -> Pieces:
-        """Count."""
+        """Return how many cores each block found."""
         return Pieces(counts=tuple(record["pieces"] for record in records))
 
     def _write(self, cores: Components, core: Box) -> None:
@@ -146,7 +146,7 @@ class LabelCores(BlockStep[Pieces]):
 
 @dataclass(frozen=True)
 class NumberCores(Step[Cores]):
-    """Join the cores of all blocks, drop small ones, number the rest."""
+    """Step that joins the cores of all blocks, drops small ones and numbers the rest."""
 
     plan: InstancesPlan
     cores: LabelCores
@@ -155,26 +155,26 @@ class NumberCores(Step[Cores]):
 
     @property
     def versions(self) -> tuple[int, ...]:
-        """None beside that of the cores."""
+        """No version of its own: that of the cores counts for this step too."""
         return ()
 
     @property
     def parameters(self) -> tuple[Any, ...]:
-        """None beside those of the cores."""
+        """No parameters of its own: what decides the cores decides this step."""
         return ()
 
     @property
     def table(self) -> Location:
-        """From cores as blocks label them to those of the volume; see `CoreNumbers`."""
+        """File of the table from cores as blocks label them to those of the volume; see `CoreNumbers`."""
         return self.plan.folder / f"core-numbers-{self.fingerprint[:16]}.npz"
 
     @property
     def outputs(self) -> dict[str, Location]:
-        """The table."""
+        """File of the table from cores of blocks to cores of the volume."""
         return {"numbers": self.table}
 
     def make(self, done: Outcomes, context: Context) -> Cores:
-        """Merge in memory: one number per core."""
+        """Join cores in memory: one number per core."""
         site = self.cores.site(self.plan.blocks())
         with context.progress.stage(self.title, 1, "tables") as stage:
             counts = {index: count for index, count in enumerate(done.of(LabelCores).counts) if count}
@@ -200,7 +200,11 @@ def core_numbers(location: Location) -> CoreNumbers:
 
 
 def is_small(voxels: Integers, near: Integers, deep: Integers) -> npt.NDArray[np.bool_]:
-    """The small-core rule: at least 95 % of the voxels are near, none is deep. In whole numbers, so 95 % is exact."""
+    """Return which cores are small by the small-core rule, bool.
+
+    Of a small core at least 95 % of the voxels are near and none is deep. The rule is in whole numbers, so 95 % is
+    exact.
+    """
     small: npt.NDArray[np.bool_] = (20 * near >= 19 * voxels) & (deep == 0)
     return small
 

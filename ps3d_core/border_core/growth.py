@@ -34,14 +34,14 @@ FRONT: Final = 2  # labelled in the last step
 def mark_pending(foreground: States, labels: Labels) -> States:
     """Turn `foreground` into states, in place: `PENDING` where it is not 0 and `labels` is 0, else `SETTLED`.
 
-    `foreground` (z, y, x), and `labels` with the margin that `grow` wants. Returns `foreground`.
+    `foreground` is (z, y, x), `labels` has the margin that `grow` wants. Return `foreground`.
     """
     _mark(foreground, labels)
     return foreground
 
 
 def count_states(states: States) -> tuple[int, int]:
-    """How many voxels are `PENDING` and how many `FRONT`."""
+    """Return how many voxels are `PENDING` and how many are `FRONT`."""
     pending, front = _count(states)
     return int(pending), int(front)
 

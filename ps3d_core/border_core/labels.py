@@ -22,7 +22,7 @@ from ps3d_core.store.location import Location
 
 
 class InstanceSummary(BaseModel):
-    """What was found."""
+    """Counts of particles, cores and rounds on the way from border-core labels to particles."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -40,12 +40,10 @@ def border_core_to_instances(
     output: Location,
     work: Location,
     *,
-    memory_bytes: int,
+    context: Context,
     min_rel_particle_size: float = 0.005,
     block_shape: Shape | None = None,
-    runner: Runner | None = None,
     input_fingerprint: str | None = None,
-    progress: Progress = SILENT,
 ) -> InstanceSummary:
     """Turn border-core labels into particle ids, exactly, in blocks.
 
@@ -57,33 +55,32 @@ def border_core_to_instances(
         output: array of ids, uint32, 0 background and 1..N in C order of the cores; made unless it is there. An array
             that no earlier run made is refused.
         work: folder for intermediates and ledger; may be removed afterwards.
-        memory_bytes: budget of all workers together.
+        context: where blocks are worked on, the memory of all workers together, and who hears of it.
         min_rel_particle_size: particles with fewer voxels than this share of the mean are dropped.
         block_shape: voxels per block; the largest that fits the budget when absent.
-        runner: where blocks are worked on.
         input_fingerprint: identity of the input; sizes and dates of its objects when absent.
-        progress: is told of stages and blocks.
 
     Raises:
         InputError: for input, output, parameters or a budget that cannot be used.
 
     """
-    runner = runner or Runner()
     plan = plan_instances(
         border_core,
         output,
         work,
-        memory_bytes=memory_bytes,
-        workers=runner.workers,
+        context=context,
         min_rel_particle_size=min_rel_particle_size,
         block_shape=block_shape,
         input_fingerprint=input_fingerprint,
     )
-    return run_instances(plan, runner=runner, progress=progress)
+    return run_instances(plan, runner=context.runner, progress=context.progress)
 
 
 def run_instances(plan: InstancesPlan, *, runner: Runner | None = None, progress: Progress = SILENT) -> InstanceSummary:
-    """Do what was planned, unless it is done: then the output is what was written, and the summary is read."""
+    """Make the particles that were planned, unless it is done; return the summary.
+
+    When it is done, the output is what was written, and the summary is read.
+    """
     particles = Particles(plan)
     done = Engine(plan.work, [particles]).run_all(Context(runner or Runner(), plan.memory_bytes, progress))
     return done.of(Particles)
@@ -91,7 +88,7 @@ def run_instances(plan: InstancesPlan, *, runner: Runner | None = None, progress
 
 @dataclass(frozen=True)
 class Particles(Step[InstanceSummary]):
-    """The way from border-core labels to particles, as one step of something larger."""
+    """Step that is the way from border-core labels to particles as a whole, for something larger."""
 
     plan: InstancesPlan
 
@@ -99,12 +96,12 @@ class Particles(Step[InstanceSummary]):
 
     @property
     def versions(self) -> tuple[int, ...]:
-        """That of the way as a whole."""
+        """Version of the way from border-core labels to particles."""
         return (planning.VERSION,)
 
     @property
     def parameters(self) -> tuple[Any, ...]:
-        """The input, what is too small, and where the output is; no block or halo."""
+        """Identity of the border-core labels, what is too small, and where the output is; no block or halo."""
         plan = self.plan
         return (
             plan.input_fingerprint,
@@ -115,11 +112,11 @@ class Particles(Step[InstanceSummary]):
 
     @property
     def outputs(self) -> dict[str, Location]:
-        """The ids."""
+        """Array of the particle ids."""
         return {"instances": self.plan.output}
 
     def make(self, done: Outcomes, context: Context) -> InstanceSummary:
-        """Do the steps of `steps_of` in order."""
+        """Do the steps of `steps_of` in order and return the summary."""
         found = Engine(self.plan.work, steps_of(self.plan)).run_all(context)
         cores, numbered = found.of(NumberCores), found.of(NumberParticles)
         return InstanceSummary(

@@ -27,7 +27,7 @@ LEDGER: Final = "ps3d_ledger"
 
 
 def claim_output(location: Location, shape: Shape, result: str, ledger: Ledger) -> zarr.Array[Any]:
-    """The uint32 array at `location`, ready for the blocks that `ledger` does not know.
+    """Return the uint32 array at `location`, ready for the blocks that `ledger` does not know.
 
     An array of this shape that is there already, such as level 0 of a new OME-Zarr image, is used as it is; a label
     array of another shape is replaced.
@@ -50,7 +50,7 @@ def claim_output(location: Location, shape: Shape, result: str, ledger: Ledger) 
 
 
 def refuse_foreign(location: Location) -> None:
-    """`InputError` when something is at `location` that no run made: nobody's annotations are written over."""
+    """Raise `InputError` when labels that no run made are at `location`: nobody's annotations are written over."""
     array = _existing(location, writable=False)  # a store that may write makes its folder
     if array is not None and RESULT not in array.attrs:
         raise InputError(
@@ -59,7 +59,7 @@ def refuse_foreign(location: Location) -> None:
 
 
 def ensure_output(location: Location, shape: Shape) -> None:
-    """Have an array at `location` that `claim_output` can use, of which no user could want to keep a damaged one."""
+    """Make an array at `location` that `claim_output` can use, of which no user could want to keep a damaged one."""
     ensure_array(location, shape, np.uint32, attributes={RESULT: ""})
 
 

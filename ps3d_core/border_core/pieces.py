@@ -48,25 +48,29 @@ class Pieces:
     sums: dict[str, Integers]
 
     def components(self) -> Integers:
-        """Roots of all components."""
+        """Return the roots of all components."""
         roots: Integers = np.flatnonzero(self.root == np.arange(len(self.root)))[1:]
         return roots
 
     def in_scan_order(self, roots: Integers) -> Integers:
-        """`roots` in C order of the first voxel of their components."""
+        """Return `roots` in C order of the first voxel of their components."""
         return roots[np.argsort(self.first[roots], kind="stable")]
 
     def numbers(self, ordered: Integers) -> Labels:
-        """By serial, 1..n for the pieces of the components with these roots, in their order, and 0 for all others."""
+        """Return the number of every piece's component, uint32, by serial.
+
+        Components with the roots `ordered` have the numbers 1..n in their order; all others have 0.
+        """
         numbers = np.zeros(len(self.root), np.uint32)
         numbers[ordered] = np.arange(1, len(ordered) + 1, dtype=np.uint32)
         return numbers[self.root]
 
 
 def measure_pieces(pieces: Components, core: Box, shape: Shape) -> dict[str, Integers]:
-    """By label, C-order index in the volume of the "first" voxel, and "voxels", of the pieces of one block.
+    """Return by label where the pieces of one block begin and how large they are.
 
-    The block is the box `core` in a volume of `shape`.
+    "first" is the C-order index in the volume of a piece's first voxel, "voxels" the number of its voxels. The block is
+    the box `core` in a volume of `shape`.
     """
     first = np.full(pieces.total, -1, np.int64)
     voxels = np.zeros(pieces.total, np.int64)
@@ -114,7 +118,10 @@ def merge_pieces(
 
 
 def serial_offsets(blocks: int, counts: Mapping[int, int]) -> Integers:
-    """Pieces before each of the blocks, and in all; `InputError` when 32 bits cannot number them."""
+    """Return the number of pieces before each of the blocks, and in all, (blocks + 1,) int64.
+
+    `counts` are the pieces of the blocks that have any. Raise `InputError` when 32 bits cannot number the pieces.
+    """
     offsets = np.zeros(blocks + 1, np.int64)
     for index, count in counts.items():
         offsets[index + 1] = count
@@ -124,7 +131,7 @@ def serial_offsets(blocks: int, counts: Mapping[int, int]) -> Integers:
 
 
 def check_ids(needed: int) -> None:
-    """Refuse to number more things than 32 bits can."""
+    """Raise `InputError` when there are more things to number than 32 bits can."""
     if needed > MAX_IDS:
         raise InputError(
             f"{needed} connected pieces: 32-bit ids end at {MAX_IDS}",

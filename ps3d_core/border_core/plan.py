@@ -22,6 +22,7 @@ import numpy as np
 
 from ps3d_core.border_core.output import refuse_foreign
 from ps3d_core.engine.block_size import largest_block
+from ps3d_core.engine.step import Context
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.blocks import BlockGrid
 from ps3d_core.geometry.boxes import Shape, shape_text
@@ -46,7 +47,7 @@ MAX_BLOCK_VOXELS: Final = 2**31 - 1
 
 @dataclass(frozen=True, slots=True)
 class InstancesPlan:
-    """A checked job: places, blocks and parameters of every stage. Small and picklable.
+    """Checked job: places, blocks and parameters of every stage. Small and picklable.
 
     Attributes:
         border_core: array of classes (z, y, x).
@@ -72,12 +73,15 @@ class InstancesPlan:
     memory_bytes: int
 
     def blocks(self, halo: int = 0) -> BlockGrid:
-        """The blocks of all stages but the last."""
+        """Return the blocks of all stages but the last, with `halo` voxels around each."""
         return BlockGrid(self.shape, self.block_shape, halo)
 
     @property
     def steps(self) -> int:
-        """Steps of growth per round. One block that is the whole volume has no edge, so it needs no second round."""
+        """Number of growth steps per round.
+
+        One block that is the whole volume has no edge, so it needs no second round.
+        """
         return self.halo if len(self.blocks()) > 1 else prod(self.shape)
 
     @property
@@ -86,7 +90,7 @@ class InstancesPlan:
         return self.work / "instances"
 
     def describe(self) -> str:
-        """One line for a person."""
+        """Return the plan in one line for a person."""
         return (
             f"instances  {len(self.blocks())} block(s) of {shape_text(self.block_shape)} voxels, halo "
             f"{self.halo}, about {self.memory_bytes / GIB:.1f} GiB per worker"
@@ -98,21 +102,19 @@ def plan_instances(
     output: Location,
     work: Location,
     *,
-    memory_bytes: int,
-    workers: int = 1,
+    context: Context,
     min_rel_particle_size: float = 0.005,
     block_shape: Shape | None = None,
     halo: int = HALO,
     input_fingerprint: str | None = None,
 ) -> InstancesPlan:
-    """Plan the stage; reads metadata only.
+    """Plan the way from border-core labels to particles; read metadata only.
 
     Args:
         border_core: Zarr array or OME-Zarr image (z, y, x) of 0 background, 1 core, 2 border, any number type.
         output: where the ids go; nothing, or what an earlier run made, may be there.
         work: folder for intermediates, on any store.
-        memory_bytes: budget of all workers together.
-        workers: blocks that may be worked on at once.
+        context: the runner, whose workers may work on blocks at once, and the memory of all of them together.
         min_rel_particle_size: 0 to 1.
         block_shape: voxels per block; the largest that fits the budget when absent. A side above 128 voxels that does
             not cover the volume must be a multiple of 16.
@@ -129,7 +131,7 @@ def plan_instances(
         )
     border_core = image_levels(border_core)[0]
     array = open_image(border_core)
-    require_chunk_fits(array, memory_bytes)
+    require_chunk_fits(array, context.memory_bytes)
     if output == border_core:
         raise InputError(f"{output}: output and border-core are the same array; give another output")
     refuse_foreign(output)
@@ -138,8 +140,8 @@ def plan_instances(
         block_shape = largest_block(
             shape,
             bytes_per_voxel=INSTANCES_BYTES,
-            memory_bytes=memory_bytes,
-            workers=workers,
+            memory_bytes=context.memory_bytes,
+            workers=context.runner.workers,
             halo=halo,
         )
     block_shape = _checked_block(shape, block_shape)
@@ -158,7 +160,10 @@ def plan_instances(
 
 
 def ensure_labels(plan: InstancesPlan, location: Location, ledger: Ledger) -> None:
-    """Have an intermediate uint32 array whose chunks are cut like the plan's blocks; `ledger` knows those written."""
+    """Make an intermediate uint32 array whose chunks are cut like the plan's blocks, unless it is there.
+
+    `ledger` knows the blocks that were written; it is cleared when the array is made.
+    """
     chunks = _chunks(plan.shape, plan.block_shape)
     if ensure_array(location, plan.shape, np.uint32, chunks=chunks, sharded=False):
         ledger.clear()

@@ -45,7 +45,7 @@ class Ids(NamedTuple):
 
 
 def dense_ids(voxels: Integers, min_rel_particle_size: float) -> Labels:
-    """Ids 1..N of the particles that are large enough, in their order, 0 for the others.
+    """Return ids 1..N of the particles that are large enough, in their order, uint32, and 0 for the others.
 
     Args:
         voxels: (n,) of every particle, none of them empty.
@@ -61,7 +61,7 @@ def dense_ids(voxels: Integers, min_rel_particle_size: float) -> Labels:
 
 
 class Numbered(BaseModel):
-    """Which particles there are."""
+    """Counts of the particles that are kept and dropped."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -72,7 +72,7 @@ class Numbered(BaseModel):
 
 @dataclass(frozen=True)
 class NumberParticles(Step[Numbered]):
-    """Drop particles that are too small, and give the others ids."""
+    """Step that drops particles that are too small, and gives the others ids."""
 
     plan: InstancesPlan
     numbers: NumberCores
@@ -83,26 +83,26 @@ class NumberParticles(Step[Numbered]):
 
     @property
     def versions(self) -> tuple[int, ...]:
-        """None beside those of the steps before."""
+        """No version of its own: those of the steps before count for this step too."""
         return ()
 
     @property
     def parameters(self) -> tuple[Any, ...]:
-        """What is too small."""
+        """Smallest share of the mean number of voxels with which a particle is kept."""
         return (self.plan.min_rel_particle_size,)
 
     @property
     def table(self) -> Location:
-        """From components to ids; see `Ids`."""
+        """File of the table from components to ids; see `Ids`."""
         return self.plan.folder / f"ids-{self.fingerprint[:16]}.npz"
 
     @property
     def outputs(self) -> dict[str, Location]:
-        """The table."""
+        """File of the table from components to ids."""
         return {"ids": self.table}
 
     def make(self, done: Outcomes, context: Context) -> Numbered:
-        """Count the voxels of all blocks."""
+        """Count the voxels of every particle over all blocks, and write the table of ids."""
         grown, cores = done.of(GrowCores), done.of(NumberCores).cores
         coreless = coreless_numbers(self.coreless.table)
         of_cores = np.zeros(cores + 1, np.int64)
@@ -120,14 +120,14 @@ class NumberParticles(Step[Numbered]):
 
 
 class Written(BaseModel):
-    """Nothing is found when ids are written."""
+    """Empty finding: writing ids finds nothing."""
 
     model_config = ConfigDict(frozen=True)
 
 
 @dataclass(frozen=True)
 class WriteLabels(BlockStep[Written]):
-    """Write the ids of all particles that are large enough to the output."""
+    """Step that writes the ids of all particles that are large enough to the output."""
 
     plan: InstancesPlan
     growth: GrowCores
@@ -139,22 +139,22 @@ class WriteLabels(BlockStep[Written]):
 
     @property
     def versions(self) -> tuple[int, ...]:
-        """None beside those of the steps before."""
+        """No version of its own: those of the steps before count for this step too."""
         return ()
 
     @property
     def parameters(self) -> tuple[Any, ...]:
-        """The output, by its place: what is written to one says nothing of another."""
+        """Place of the output: what is written to one says nothing of another."""
         return (self.plan.output.seen_from(self.plan.work),)
 
     @property
     def folder(self) -> Location:
-        """That of all steps."""
+        """Folder of all steps from border-core labels to particles."""
         return self.plan.folder
 
     @property
     def volume(self) -> Location:
-        """The output."""
+        """Array of the particle ids, the output."""
         return self.plan.output
 
     def grid(self, context: Context) -> BlockGrid:
@@ -180,7 +180,7 @@ class WriteLabels(BlockStep[Written]):
         return {}
 
     def merge(self, records: Sequence[Record], site: Site) -> Written:
-        """Find nothing."""
+        """Return the empty finding."""
         return Written()
 
     def _to_ids(self, labels: Labels, box: Box, *, with_pieces: bool) -> None:

@@ -47,7 +47,7 @@ _INNER = (slice(1, -1),) * 3
 
 
 class Round(BaseModel):
-    """What one round left on the blocks that took part, in their order."""
+    """Finding of one round, by the blocks that took part, in their order."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -57,7 +57,7 @@ class Round(BaseModel):
 
 
 class Grown(BaseModel):
-    """Where growth stands."""
+    """State of growth after some rounds."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -70,7 +70,7 @@ class Grown(BaseModel):
         return self.last_round.get(block, 1)
 
     def after(self, found: Round) -> Grown:
-        """Return where growth stands after one more round."""
+        """Return the state of growth after one more round, which left `found`."""
         number = self.rounds + 1
         pending = self.pending | dict(zip(found.blocks, found.pieces, strict=True))
         beyond_first = {} if number == 1 else dict.fromkeys(found.blocks, number)
@@ -83,7 +83,7 @@ class Grown(BaseModel):
 
 @dataclass(frozen=True)
 class GrowCores(Step[Grown]):
-    """Grow the cores until nothing changes."""
+    """Step that grows the cores until nothing changes."""
 
     plan: InstancesPlan
     cores: LabelCores
@@ -93,16 +93,16 @@ class GrowCores(Step[Grown]):
 
     @property
     def versions(self) -> tuple[int, ...]:
-        """None beside that of the cores."""
+        """No version of its own: that of the cores counts for this step too."""
         return ()
 
     @property
     def parameters(self) -> tuple[Any, ...]:
-        """Steps of growth per round."""
+        """Number of growth steps per round."""
         return (self.plan.halo,)
 
     def make(self, done: Outcomes, context: Context) -> Grown:
-        """Grow round by round."""
+        """Grow round by round until nothing changes; return the state of growth."""
         grid = self.plan.blocks(self.plan.halo)
         grown, todo = Grown(), tuple(range(len(grid)))
         while todo:
@@ -118,7 +118,7 @@ class GrowCores(Step[Grown]):
         return GrowRound(self.plan, self, before or Grown(), todo, f"grow-{number:04d}", title)
 
     def left_by(self, number: int) -> Site:
-        """Return where the blocks of a round have left arrays of labels and of pieces."""
+        """Return the site at which the blocks of a round have left arrays of labels and of pieces."""
         return self.round(number).site(self.plan.blocks())
 
     def pieces_of(self, grown: Grown, block: int) -> Location:
@@ -132,7 +132,7 @@ class GrowCores(Step[Grown]):
 
 @dataclass(frozen=True)
 class GrowRound(BlockStep[Round]):
-    """One more round, on some blocks."""
+    """Step of one more round of growth, on some blocks."""
 
     plan: InstancesPlan
     growth: GrowCores
@@ -146,22 +146,22 @@ class GrowRound(BlockStep[Round]):
 
     @property
     def versions(self) -> tuple[int, ...]:
-        """None beside that of growth."""
+        """No version of its own: that of growth counts for this step too."""
         return ()
 
     @property
     def parameters(self) -> tuple[Any, ...]:
-        """None: each round is decided by those before it."""
+        """No parameters of its own: each round is decided by those before it."""
         return ()
 
     @property
     def folder(self) -> Location:
-        """That of all steps."""
+        """Folder of all steps from border-core labels to particles."""
         return self.plan.folder
 
     @property
     def volume(self) -> Location:
-        """The border-core labels."""
+        """Array or image of the border-core labels."""
         return self.plan.border_core
 
     def grid(self, context: Context) -> BlockGrid:
@@ -169,11 +169,11 @@ class GrowRound(BlockStep[Round]):
         return self.plan.blocks(self.plan.halo)
 
     def blocks(self, site: Site) -> Sequence[Block]:
-        """Return those that take part."""
+        """Return the blocks that take part in the round."""
         return [site.grid[index] for index in self.todo]
 
     def prepare(self, site: Site, ledger: Ledger) -> None:
-        """Have the array of the labels."""
+        """Make the array of the round's labels, unless it is there."""
         ensure_labels(self.plan, _labels(site), ledger)
 
     def work(self, block: Block, site: Site) -> Record:
@@ -194,7 +194,7 @@ class GrowRound(BlockStep[Round]):
         return {"pieces": pieces, "front": front}
 
     def merge(self, records: Sequence[Record], site: Site) -> Round:
-        """Gather."""
+        """Return what the round left on its blocks."""
         return Round(
             blocks=self.todo,
             pieces=tuple(int(record["pieces"]) for record in records),
@@ -212,14 +212,17 @@ class GrowRound(BlockStep[Round]):
 
 
 class GrownLabels:
-    """Labels as the finished rounds left them. Opens each round's array once."""
+    """Labels as the finished rounds left them. Each round's array is opened once."""
 
     def __init__(self, growth: GrowCores, grown: Grown) -> None:
         self._grid, self._grown = growth.plan.blocks(), grown
         self._array = cache(lambda number: open_array(_labels(growth.left_by(number))))
 
     def read(self, box: Box, into: Labels) -> None:
-        """Read core numbers of the voxels of `box`; number of cores + label of the piece where voxels are pending."""
+        """Read core numbers of the voxels of `box` into `into`.
+
+        Where voxels are pending, read number of cores + label of the piece.
+        """
         by_round: dict[int, list[Block]] = {}
         for block in self._grid.touching(box):
             by_round.setdefault(self._grown.round_of(block.index), []).append(block)

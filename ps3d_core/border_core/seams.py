@@ -30,7 +30,7 @@ Faces = dict[str, npt.NDArray[Any]]
 
 
 def block_faces(pieces: Components, block: Block, grid: BlockGrid) -> Faces:
-    """Labels on the faces of a block behind which another block lies: "z_lower", "z_upper", "y_lower", ..."""
+    """Return the labels on faces of a block behind which another block lies: "z_lower", "z_upper", "y_lower", ..."""
     faces: Faces = {}
     for axis, name in enumerate("zyx"):
         if block.position[axis] > 0:
@@ -54,7 +54,10 @@ def _section(pieces: Components, axis: int, index: int) -> Labels:
 
 
 class SeamSweep:
-    """Joins what touches in `parent`, the disjoint sets of serials (numbers of all pieces of the volume, from 1)."""
+    """Sweep over all blocks of a volume, which joins the pieces that touch across faces, edges and corners of blocks.
+
+    They are joined in `parent`, the disjoint sets of serials (numbers of all pieces of the volume, from 1).
+    """
 
     def __init__(self, grid: BlockGrid, parent: npt.NDArray[np.int64], *, diagonal: bool) -> None:
         _, height, width = grid.shape

@@ -22,6 +22,7 @@ from ps3d_core.border_core.vote import Labels, LabelVote
 from ps3d_core.border_core.voxel_counts import count_voxels
 from ps3d_core.engine.block_size import largest_block
 from ps3d_core.engine.blocks import Runner, run_blocks
+from ps3d_core.engine.step import Context
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.blocks import Block, BlockGrid
 from ps3d_core.geometry.boxes import Shape
@@ -39,7 +40,7 @@ GOOD_BLOCK_VOXELS: Final = 258**3  # 256 cubed and its halo
 
 
 class Renumbering(NamedTuple):
-    """From ids of the source to those of the target.
+    """Table from ids of the source to ids of the target.
 
     ids: (largest source id that is left + 1,) uint32, 0 for what vanished below it.
     voxels: of each target id.
@@ -50,13 +51,13 @@ class Renumbering(NamedTuple):
 
     @property
     def is_identity(self) -> bool:
-        """True when the ids were dense already."""
+        """Flag that is true when the ids of the source were dense already, so that none changes."""
         return len(self.ids) == len(self.voxels) + 1
 
 
 @dataclass(frozen=True, slots=True)
 class ResamplePlan:
-    """A checked job. Small and picklable.
+    """Checked job of resampling labels to another grid. Small and picklable.
 
     Attributes:
         source: array of ids (z, y, x), uint32.
@@ -81,12 +82,12 @@ class ResamplePlan:
 
     @property
     def fingerprint(self) -> str:
-        """Everything that decides the votes."""
+        """Digest of everything that decides the votes."""
         return fingerprint("vote", VERSION, self.source_fingerprint, self.source_shape, self.target_shape)
 
     @property
     def counts(self) -> Location:
-        """Voxels per id of each block, and the table of ids."""
+        """Folder of the voxels per id of each block, and of the table of ids."""
         mark = fingerprint(self.fingerprint, self.target.seen_from(self.work), self.block_shape)
         return self.work / "resample" / mark[:16]
 
@@ -98,12 +99,11 @@ def plan_resampling(
     target_shape: Shape,
     *,
     particles: int,
-    memory_bytes: int,
-    workers: int = 1,
+    context: Context,
     block_shape: Shape | None = None,
     source_fingerprint: str | None = None,
 ) -> ResamplePlan:
-    """Plan the stage for a source with this number of `particles`; reads metadata only.
+    """Plan the stage for a source with this number of `particles`; read metadata only.
 
     Raises:
         InputError: for a source that is not a uint32 volume, a grid that is too large, or too small a budget.
@@ -121,8 +121,8 @@ def plan_resampling(
         block_shape = largest_block(
             target_shape,
             bytes_per_voxel=bytes_per_voxel,
-            memory_bytes=memory_bytes,
-            workers=workers,
+            memory_bytes=context.memory_bytes,
+            workers=context.runner.workers,
             halo=1,
             good_voxels=GOOD_BLOCK_VOXELS,
         )
@@ -140,7 +140,7 @@ def plan_resampling(
 
 
 class Resampled(BaseModel):
-    """What there is on the target grid."""
+    """Particles on the target grid, in figures."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -173,7 +173,7 @@ def resample_labels(plan: ResamplePlan, *, runner: Runner | None = None, progres
 
 @lru_cache(maxsize=1)
 def read_renumbering(location: Location) -> Renumbering:
-    """The table of ids. Kept between blocks: the location's name is a fingerprint of the content."""
+    """Return the table of ids. Kept between blocks: the location's name is a fingerprint of the content."""
     return Renumbering(**location.read_arrays())
 
 

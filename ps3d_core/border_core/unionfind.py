@@ -19,7 +19,7 @@ Index = int | np.signedinteger[Any]
 
 @njit(nogil=True, cache=True, inline="always")
 def find(parent: Parents, member: Index) -> Index:
-    """Smallest member of the set of `member`; halves the path on the way."""
+    """Return the smallest member of the set of `member`; halve the path on the way."""
     while parent[member] != member:
         parent[member] = parent[parent[member]]
         member = parent[member]

@@ -44,13 +44,13 @@ class LabelVote:
         self.ties = ties
 
     def source_box(self, target: Box) -> Box:
-        """The voxels of the source that `target`, which is not empty, needs."""
+        """Return the voxels of the source that `target`, which is not empty, needs."""
         axes = [self._axis(axis, target.start[axis], target.stop[axis]) for axis in range(3)]
         (z0, z1), (y0, y1), (x0, x1) = ((int(index[0, 0]), int(index[-1, 1]) + 1) for index, _ in axes)
         return Box((z0, y0, x0), (z1, y1, x1))
 
     def __call__(self, source: Labels, target: Box) -> Labels:
-        """Labels of the `target` box, uint32, from `source`, the C-contiguous labels of `source_box(target)`."""
+        """Return labels of the `target` box, uint32, from `source`, C-contiguous labels of `source_box(target)`."""
         box = self.source_box(target)
         if source.shape != box.shape:
             raise ValueError(f"source has shape {source.shape}, box {target} needs {box.shape}")
@@ -75,7 +75,7 @@ class LabelVote:
 
 
 def vote_labels(labels: Labels, shape: Shape, *, ties: Literal["lower", "higher"] = "lower") -> Labels:
-    """A whole label volume (z, y, x) in memory on a grid of `shape`."""
+    """Return a whole label volume (z, y, x) in memory on a grid of `shape`, uint32."""
     z, y, x = labels.shape
     vote, whole = LabelVote((z, y, x), shape, ties=ties), Box.of(shape)
     # A much coarser grid asks for less than all of the source.

@@ -12,7 +12,7 @@ Labels = npt.NDArray[np.uint32]
 
 
 def count_voxels(labels: Labels) -> tuple[Labels, npt.NDArray[np.int64]]:
-    """Labels above 0 in a (z, y, x) block, in rising order, and the voxels of each."""
+    """Return the labels above 0 in a (z, y, x) block, in rising order, and the voxels of each, int64."""
     index = index_labels(labels)
     voxels = np.zeros(len(index.labels), np.int64)
     _count(labels, index, voxels)

@@ -27,7 +27,7 @@ def largest_block(
 ) -> Shape:
     """Return voxels per block, in whole default shards: as many as the budget allows, and not above `good_voxels`.
 
-    `bytes_per_voxel` is the peak for a block with its halo, `memory_bytes` the budget of all workers together. Raises
+    `bytes_per_voxel` is the peak for a block with its halo, `memory_bytes` the budget of all workers together. Raise
     `InputError` when not even one shard per worker fits the budget.
     """
     budget = memory_bytes - workers * BLOCK_WORKER_BYTES

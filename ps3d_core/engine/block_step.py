@@ -28,14 +28,14 @@ GOOD_BLOCK_VOXELS: Final = 2**24
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """What the blocks of one step share: how the volume is cut, where they leave files, and what was found before."""
+    """Common ground of a step's blocks: how the volume is cut, where blocks leave files, and what was found before."""
 
     grid: BlockGrid
     place: Location
     done: Outcomes
 
     def file(self, block: int) -> Location:
-        """Return where a block leaves arrays for `merge` and for later steps."""
+        """Return the file in which a block leaves arrays for `merge` and for later steps."""
         return self.place / f"{block}.npz"
 
 
@@ -63,13 +63,16 @@ class BlockStep(Step[Found_co]):
 
     @abstractmethod
     def merge(self, records: Sequence[Record], site: Site) -> Found_co:
-        """Make the outputs of what the blocks found, in their order, and left at the site."""
+        """Make the outputs of what the blocks found, in their order, and left at the site; return what was found."""
 
     def prepare(self, site: Site, ledger: Ledger) -> None:
-        """Have what blocks write into; clear the ledger of finished ones where that is new. Nothing by default."""
+        """Prepare what blocks write into; clear the ledger of finished blocks where that is new.
+
+        By default there is nothing to prepare.
+        """
 
     def blocks(self, site: Site) -> Sequence[Block]:
-        """Return the blocks to be worked on: all of them by default."""
+        """Return the blocks to be worked on: by default all of them."""
         return list(site.grid)
 
     def grid(self, context: Context) -> BlockGrid:
@@ -88,15 +91,15 @@ class BlockStep(Step[Found_co]):
         return BlockGrid(shape, block_shape, self.halo)
 
     def site(self, grid: BlockGrid, done: Outcomes | None = None) -> Site:
-        """Return what the blocks of `grid` share; blocks of another shape have another place."""
+        """Return the site that the blocks of `grid` share; blocks of another shape have another place."""
         return Site(grid, self.folder / self.name / self._mark(grid)[:16], Outcomes() if done is None else done)
 
     def ledger(self, grid: BlockGrid) -> Ledger:
-        """Return what knows the finished ones among the blocks of `grid`."""
+        """Return the ledger that knows the finished ones among the blocks of `grid`."""
         return Ledger(self.folder, self.name, self._mark(grid))
 
     def make(self, done: Outcomes, context: Context) -> Found_co:
-        """Work on every block that is not finished, and merge."""
+        """Work on every block that is not finished, merge, and return what was found."""
         site = self.site(self.grid(context), done)
         ledger = self.ledger(site.grid)
         self.prepare(site, ledger)

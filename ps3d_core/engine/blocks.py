@@ -33,7 +33,7 @@ CLUSTER_SECONDS: Final = 60.0
 
 
 class Runner(BaseModel):
-    """Where blocks are evaluated: threads of this process, processes of this machine, or a Dask cluster."""
+    """Place where blocks are evaluated: threads of this process, processes of this machine, or a Dask cluster."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -48,7 +48,7 @@ class Runner(BaseModel):
 
     @contextmanager
     def executor(self) -> Iterator[Executor]:
-        """A `concurrent.futures` executor with `workers` places."""
+        """Hold a `concurrent.futures` executor with `workers` places while the body runs."""
         if self.kind == "threads":
             with ThreadPoolExecutor(self.workers) as threads:
                 yield threads
@@ -153,7 +153,7 @@ def _start_processes(runner: Runner) -> _Workers:
 
 
 def _serve_one_core() -> None:
-    """What a worker process does at first: it is one of several, each there for one core.
+    """Prepare a worker process, before its first block: it is one of several, each there for one core.
 
     Workers of somebody else's cluster are not told: they may have more.
     """

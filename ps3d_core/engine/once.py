@@ -23,7 +23,7 @@ from ps3d_core.store.written import Written
 
 
 class Engine:
-    """The steps of one piece of work, in order, whose ledgers lie in the folder `work`."""
+    """Runner of the steps of one piece of work, in order, whose ledgers lie in the folder `work`."""
 
     def __init__(self, work: Location, steps: Sequence[Step[Any]]) -> None:
         self._work, self._steps = work, tuple(steps)
@@ -50,7 +50,7 @@ class Engine:
         return done
 
     def written(self) -> Written:
-        """Return digests of all outputs, as the steps that made them found them."""
+        """Return the digests of all outputs, as the steps that made them found them."""
         written: Written = {}
         for step in self._steps:
             written |= self._ledger(step).written()
@@ -93,7 +93,7 @@ def _record(outcome: Outcome) -> Record:
 
 
 def _outcome(step: Step[Any], record: Record) -> Outcome | None:
-    """Return what a record says, None when it is that of a release that kept other things."""
+    """Return the outcome that a record says, None when it is that of a release that kept other things."""
     try:
         return Outcome(step.found.model_validate(record), float(record["seconds"]))
     except (ValidationError, KeyError):

@@ -26,7 +26,7 @@ Found = TypeVar("Found", bound=BaseModel)
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What the making of a step may use, and who hears of it; no outcome depends on it.
+    """Means that the making of a step may use, and who hears of it; no outcome depends on it.
 
     Attributes:
         runner: where blocks are worked on.
@@ -41,7 +41,7 @@ class Context:
 
 
 class Outcome(NamedTuple):
-    """What a finished step found, and how long the call took that finished it."""
+    """Finding of a finished step, and how many seconds the call took that finished it."""
 
     found: BaseModel
     seconds: float
@@ -51,7 +51,7 @@ class Outcomes(dict[str, Outcome]):
     """Outcomes of finished steps by name."""
 
     def of(self, step: type[Step[Found]]) -> Found:
-        """Return what the step of this kind found. Raises `KeyError` when it has not been done."""
+        """Return what the step of this kind found. Raise `KeyError` when it has not been done."""
         return cast(Found, self[step.name].found)  # a step's outcome is of its model: see `Step.found`
 
 
@@ -81,13 +81,13 @@ class Step(ABC, Generic[Found_co]):
 
     @property
     def inputs(self) -> tuple[Step[Any], ...]:
-        """Steps whose outputs or findings decide the outcome: those among the fields, in their order."""
+        """Steps whose outputs or findings decide the outcome: the steps among the fields, in their order."""
         return tuple(value for value in vars(self).values() if isinstance(value, Step))
 
     @property
     @abstractmethod
     def parameters(self) -> tuple[Any, ...]:
-        """All else that decides the outcome, JSON-able; nothing that does not, like blocks, workers or memory."""
+        """Other values that decide the outcome, JSON-able; none that do not, like blocks, workers or memory."""
 
     @property
     def outputs(self) -> Mapping[str, Location]:
@@ -96,9 +96,9 @@ class Step(ABC, Generic[Found_co]):
 
     @property
     def fingerprint(self) -> str:
-        """Digest of everything that decides the outcome."""
+        """Digest of everything that decides the outcome of the step."""
         return fingerprint(*self.versions, *(step.fingerprint for step in self.inputs), *self.parameters)
 
     @abstractmethod
     def make(self, done: Outcomes, context: Context) -> Found_co:
-        """Do the work and return what was found; `done` holds the outcomes of all steps before this one."""
+        """Do the work of the step and return what was found; `done` holds the outcomes of all steps before this one."""

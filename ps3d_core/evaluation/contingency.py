@@ -33,9 +33,9 @@ class Contingency:
 
 
 def count_pairs(prediction: Labels, truth: Labels, names: tuple[str, str] = ("prediction", "truth")) -> Contingency:
-    """Contingency table of two label arrays of one shape, which errors call by their `names`.
+    """Return the contingency table of two label arrays of one shape, which errors call by their `names`.
 
-    Raises `InputError` when the shapes differ, or a label is negative, above 4294967295 or no whole number.
+    Raise `InputError` when the shapes differ, or a label is negative, above 4294967295 or no whole number.
     """
     if prediction.shape != truth.shape:
         raise InputError(
@@ -48,7 +48,7 @@ def count_pairs(prediction: Labels, truth: Labels, names: tuple[str, str] = ("pr
 
 
 def merge(tables: Iterable[Contingency]) -> Contingency:
-    """One table of everything the `tables` counted; they may arrive one at a time."""
+    """Return one table of everything the `tables` counted; they may arrive one at a time."""
     keys: list[npt.NDArray[np.uint64]] = []
     voxels: list[Integers] = []
     waiting = 0

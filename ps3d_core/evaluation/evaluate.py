@@ -38,11 +38,11 @@ def evaluate(
     memory_bytes: int = 2**31,
     progress: Progress = SILENT,
 ) -> Evaluation:
-    """Agreement of the particles of two label images (z, y, x) of one shape; 0 is background.
+    """Return the agreement of the particles of two label images (z, y, x) of one shape; 0 is background.
 
     Blocks finished in `work` are not counted again; without it a temporary folder of this machine serves, which
     workers on other machines cannot see. `block_shape` is chosen to fit `memory_bytes` of all workers together when
-    absent; no figure depends on it. What looks like a mask or a background is noted. Raises `InputError` when the
+    absent; no figure depends on it. What looks like a mask or a background is noted. Raise `InputError` when the
     shapes differ or an image holds no labels.
     """
     arrays = open_image(prediction), open_image(truth)
@@ -75,7 +75,7 @@ def evaluate(
 
 
 def _doubt_about(labels: npt.NDArray[np.int64], voxels: npt.NDArray[np.int64]) -> str | None:
-    """What a person should hear of an image in which nothing but a mask or a background seems to be labelled.
+    """Return a note on an image in which nothing but a mask or a background seems to be labelled, None for others.
 
     It is not refused: a prediction may be as bad as that.
     """

@@ -65,15 +65,15 @@ class Evaluation(BaseModel):
 
 
 def evaluate_arrays(prediction: Labels, truth: Labels) -> Evaluation:
-    """Agreement of two label arrays of one shape held in memory; 0 is background.
+    """Return the agreement of two label arrays of one shape held in memory; 0 is background.
 
-    Raises `InputError` when the shapes differ or the arrays are not labels.
+    Raise `InputError` when the shapes differ or the arrays are not labels.
     """
     return evaluate_contingency(count_pairs(prediction, truth))
 
 
 def evaluate_contingency(table: Contingency) -> Evaluation:
-    """All figures from the table of shared voxels."""
+    """Return all figures of merit that follow from the table of shared voxels."""
     predicted, predicted_sizes = _sizes(table.prediction, table.voxels)
     true, true_sizes = _sizes(table.truth, table.voxels)
     both = (table.prediction > 0) & (table.truth > 0)

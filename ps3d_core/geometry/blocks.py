@@ -65,7 +65,7 @@ class BlockGrid:
         return self.at((index // (ny * nx), index // nx % ny, index % nx))
 
     def at(self, position: Shape) -> Block:
-        """The block at grid position (bz, by, bx)."""
+        """Return the block at grid position (bz, by, bx)."""
         z, y, x = (p * b for p, b in zip(position, self.block_shape, strict=True))
         whole = Box.of(self.shape)
         core = Box((z, y, x), (z, y, x)).grow(0, self.shape)
@@ -76,7 +76,7 @@ class BlockGrid:
         return Block(index, position, core, core.grow(self.halo, self.shape))
 
     def neighbours(self, block: Block, connectivity: int = 26) -> Iterator[Block]:
-        """Blocks that share a face (6), a face or edge (18), or any corner (26) with `block`, in C order."""
+        """Yield the blocks that share a face (6), a face or edge (18), or any corner (26) with `block`, in C order."""
         reach = {6: 1, 18: 2, 26: 3}[connectivity]
         for offset in product((-1, 0, 1), repeat=3):
             if not 0 < sum(map(abs, offset)) <= reach:
@@ -86,7 +86,7 @@ class BlockGrid:
                 yield self.at((z, y, x))
 
     def touching(self, box: Box) -> Iterator[Block]:
-        """Blocks whose core shares a voxel with `box`, in C order."""
+        """Yield the blocks whose core shares a voxel with `box`, in C order."""
         inside = box.intersect(Box.of(self.shape))
         if inside.is_empty:
             return
@@ -107,12 +107,13 @@ def block_shape_for(
     workers: int = 1,
     halo: int = 0,
 ) -> Shape:
-    """Largest shard-aligned block whose outer box fits the memory of one worker.
+    """Return the largest shard-aligned block whose outer box fits the memory of one worker.
 
     `bytes_per_voxel` is the stage's peak memory per voxel of the outer box. The block grows one shard at a time
     along its shortest side, which keeps it near a cube (least halo), until it covers the volume, no longer fits in
     `memory_bytes / workers`, or would leave a worker without a block. At last the blocks of an axis are made as
-    equal as whole shards allow: a worker that got all the large ones would keep the others waiting.
+    equal as whole shards allow: a worker that got all the large ones would keep the others waiting. Raise `InputError`
+    when not even a block of one shard fits.
     """
     limit = memory_bytes / workers
     block = _clip(shards, shape)

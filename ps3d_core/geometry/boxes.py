@@ -10,14 +10,14 @@ Shape = tuple[int, int, int]
 
 
 def shape_text(shape: Sequence[int]) -> str:
-    """A shape as people write it: 40 x 30 x 20."""
+    """Return a shape as people write it: 40 x 30 x 20."""
     return " x ".join(map(str, shape))
 
 
 def turned(shape: Shape, axis: int) -> Shape:
-    """The shape of a volume of `shape` after `numpy.swapaxes(volume, 0, axis)`: `axis` comes first, z in its place.
+    """Return the shape that a volume of `shape` has after `numpy.swapaxes(volume, 0, axis)`.
 
-    Turning twice about the same axis changes nothing.
+    Axis `axis` comes first, z in its place. Turning twice about the same axis changes nothing.
     """
     sides = list(shape)
     sides[0], sides[axis] = sides[axis], sides[0]
@@ -33,40 +33,40 @@ class Box:
 
     @classmethod
     def of(cls, shape: Shape) -> Box:
-        """The box that covers a whole volume of `shape`."""
+        """Return the box that covers a whole volume of `shape`."""
         return cls((0, 0, 0), shape)
 
     @property
     def shape(self) -> Shape:
-        """Extent per axis in voxels; never negative."""
+        """Extent of the box per axis in voxels; never negative."""
         z, y, x = (max(0, stop - start) for start, stop in zip(self.start, self.stop, strict=True))
         return z, y, x
 
     @property
     def size(self) -> int:
-        """Number of voxels."""
+        """Number of voxels in the box."""
         return prod(self.shape)
 
     @property
     def is_empty(self) -> bool:
-        """True when no voxel is inside."""
+        """Flag that is true when no voxel is inside the box."""
         return self.size == 0
 
     @property
     def slices(self) -> tuple[slice, slice, slice]:
-        """Index an array of the whole volume with this."""
+        """Index of the voxels of the box in an array of the whole volume."""
         (z0, y0, x0), (z1, y1, x1) = self.start, self.stop
         return slice(z0, z1), slice(y0, y1), slice(x0, x1)
 
     def grow(self, halo: int | Shape, within: Shape) -> Box:
-        """This box with `halo` voxels more on every side, clipped to a volume of shape `within`."""
+        """Return this box with `halo` voxels more on every side, clipped to a volume of shape `within`."""
         margin = (halo, halo, halo) if isinstance(halo, int) else halo
         start = tuple(max(0, s - h) for s, h in zip(self.start, margin, strict=True))
         stop = tuple(min(n, s + h) for s, h, n in zip(self.stop, margin, within, strict=True))
         return Box(_shape(start), _shape(stop))
 
     def intersect(self, other: Box) -> Box:
-        """The voxels in both boxes; empty (all zero) when there are none."""
+        """Return the box of the voxels in both boxes; an empty one (all zero) when there are none."""
         start = tuple(map(max, self.start, other.start))
         stop = tuple(map(min, self.stop, other.stop))
         if any(a >= b for a, b in zip(start, stop, strict=True)):
@@ -74,18 +74,18 @@ class Box:
         return Box(_shape(start), _shape(stop))
 
     def shift(self, by: Shape) -> Box:
-        """This box moved by `by` voxels."""
+        """Return this box moved by `by` voxels."""
         start = tuple(s + d for s, d in zip(self.start, by, strict=True))
         stop = tuple(s + d for s, d in zip(self.stop, by, strict=True))
         return Box(_shape(start), _shape(stop))
 
     def relative_to(self, other: Box) -> Box:
-        """This box in the coordinates of an array that holds `other`."""
+        """Return this box in the coordinates of an array that holds `other`."""
         z, y, x = other.start
         return self.shift((-z, -y, -x))
 
     def slabs(self, depth: int) -> Iterator[Box]:
-        """This box in order of z, cut where z is a multiple of `depth`."""
+        """Yield this box in order of z, cut where z is a multiple of `depth`."""
         (z, y, x), (stop, stop_y, stop_x) = self.start, self.stop
         while z < stop:
             end = min(stop, (z // depth + 1) * depth)
@@ -93,7 +93,7 @@ class Box:
             z = end
 
     def turned(self, axis: int) -> Box:
-        """This box in the turned volume, see `turned`."""
+        """Return this box in a volume whose axes z and `axis` are swapped, see the function `turned`."""
         return Box(turned(self.start, axis), turned(self.stop, axis))
 
 

@@ -13,7 +13,7 @@ from ps3d_core.geometry.boxes import Box
 
 
 def crop_in_place(array: npt.NDArray[Any], box: Box) -> npt.NDArray[Any]:
-    """The voxels of `box` as a C-contiguous array that lies where `array` begins; `array` is spoiled.
+    """Return the voxels of `box` as a C-contiguous array that lies where `array` begins; `array` is spoiled.
 
     `array` is C-contiguous. Touching new memory costs more than moving the voxels.
     """

@@ -31,21 +31,22 @@ _MOST_STRETCHED: Final = 20  # longest edge of a voxel to its shortest
 
 
 def length_mm(text: str) -> float:
-    """A positive length in mm; `InputError` for what is none."""
+    """Return a length in mm, which must be positive. Raise `InputError` when the text is none."""
     number, unit = _length(text)
     return float(number * _MM_PER_UNIT[unit])
 
 
 def has_unit(text: str) -> bool:
-    """Whether a length is written with its unit; `InputError` for what is none."""
+    """Return whether a length is written with its unit. Raise `InputError` when the text is no length."""
     return bool(_length(text)[1])
 
 
 def edges_mm(texts: Sequence[str]) -> list[float]:
-    """Edges of one voxel in mm, in the order given; `InputError` for what are none.
+    """Return the edges of one voxel in mm, in the order given.
 
     A number without a unit is mm. Where only some have one, the others are in mm or in that, whichever makes a voxel of
-    it; and where none has one, a voxel larger or smaller than any scanner's must be written with its unit.
+    it; and where none has one, a voxel larger or smaller than any scanner's must be written with its unit. Raise
+    `InputError` when the texts are no edges of a voxel.
     """
     units = {unit for _, unit in map(_length, texts)}
     readings = [_in_mm(texts, bare) for bare in (*sorted(units - {""}), "mm")]
@@ -60,7 +61,7 @@ def edges_mm(texts: Sequence[str]) -> list[float]:
 
 
 def doubt_of_bare_edge(text: str, side: float) -> str | None:
-    """Why `side` mm, written as `text` without a unit, is hardly the edge of a voxel; None where it may be."""
+    """Return why `side` mm, written as `text` without a unit, is hardly the edge of a voxel; None where it may be."""
     if side >= _IMPOSSIBLE:
         return f"must be below {_IMPOSSIBLE:g} mm; is {text}um meant?"
     if not _SMALLEST_BARE <= side <= _LARGEST_BARE:
@@ -70,7 +71,7 @@ def doubt_of_bare_edge(text: str, side: float) -> str | None:
 
 
 def _comma_hint(text: str) -> str:
-    """What to add for somebody who wrote a comma for the decimal point, may be nothing."""
+    """Return an addition for somebody who wrote a comma for the decimal point, else an empty text."""
     return f", decimals are written {text.replace(',', '.')}" if _COMMA.fullmatch(text.strip()) else ""
 
 

@@ -15,7 +15,10 @@ from ps3d_core.geometry.boxes import Box, Shape, turned
 
 
 def axis_origins(length: int, patch: int, stride: int) -> tuple[int, ...]:
-    """Patch origins along an axis of `length` voxels, ascending; one origin, 0, when the patch covers the axis."""
+    """Return the patch origins along an axis of `length` voxels, ascending.
+
+    There is one origin, 0, when the patch covers the axis.
+    """
     if length <= patch:
         return (0,)
     origins = list(range(0, length - patch, stride))
@@ -32,13 +35,13 @@ class PatchGrid:
 
     @property
     def padded_shape(self) -> Shape:
-        """The volume the patches tile: at least one patch along every axis."""
+        """Shape of the volume that the patches tile: at least one patch along every axis."""
         z, y, x = (max(n, p) for n, p in zip(self.shape, self.patch, strict=True))
         return z, y, x
 
     @property
     def origins(self) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
-        """Origins per axis on the padded grid."""
+        """Origins of the patches per axis, on the padded grid."""
         z, y, x = (axis_origins(n, p, s) for n, p, s in zip(self.padded_shape, self.patch, self.stride, strict=True))
         return z, y, x
 
@@ -46,23 +49,26 @@ class PatchGrid:
         return prod(len(axis) for axis in self.origins)
 
     def padding_before(self, axis: int) -> int:
-        """Voxels of reflection before the first voxel of the volume along `axis`."""
+        """Return how many voxels of reflection are before the first voxel of the volume along `axis`."""
         return (self.padded_shape[axis] - self.shape[axis]) // 2
 
     def to_padded(self, box: Box) -> Box:
-        """A box of the network grid in padded coordinates."""
+        """Return a box of the network grid in padded coordinates."""
         return box.shift((self.padding_before(0), self.padding_before(1), self.padding_before(2)))
 
     def turned(self, axis: int) -> PatchGrid:
-        """The same patches in the turned volume, see `boxes.turned`."""
+        """Return the patches of the volume whose axes z and `axis` are swapped, see `boxes.turned`."""
         return PatchGrid(turned(self.shape, axis), turned(self.patch, axis), turned(self.stride, axis))
 
     def touching(self, axis: int, start: int, stop: int) -> tuple[int, ...]:
-        """Origins along `axis` whose patch covers a voxel of start..stop (padded coordinates)."""
+        """Return the origins along `axis` whose patch covers a voxel of start..stop (padded coordinates)."""
         return tuple(o for o in self.origins[axis] if o < stop and o + self.patch[axis] > start)
 
     def reflected(self, axis: int, start: int, stop: int) -> npt.NDArray[np.int64]:
-        """Network-grid index of every padded index start..stop along `axis`; reflection does not repeat the edge."""
+        """Return the network-grid index of every padded index start..stop along `axis`, int64.
+
+        Reflection does not repeat the edge.
+        """
         n = self.shape[axis]
         index = np.arange(start, stop) - self.padding_before(axis)
         if n == 1:

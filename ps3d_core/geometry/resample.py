@@ -46,27 +46,27 @@ class AxisOperator:
 
     @property
     def taps(self) -> int:
-        """Source samples in each row."""
+        """Number of source samples in each row."""
         return int(self.weights.shape[1])
 
     @property
     def is_identity(self) -> bool:
-        """True when both grids are the same."""
+        """Flag that is true when both grids are the same, so that no value changes."""
         return self.n_source == self.n_target
 
     def source_range(self, start: int, stop: int) -> tuple[int, int]:
-        """Source indices that target indices start..stop read."""
+        """Return the range of source indices that target indices start..stop read."""
         if self.is_identity:
             return start, stop
         return int(self.first[start]), int(self.first[stop - 1]) + self.taps
 
     def within(self, stop: int) -> int:
-        """The number of target indices, from the first one on, that read only source indices below `stop`."""
+        """Return how many target indices, from the first one on, read only source indices below `stop`."""
         return stop if self.is_identity else int(np.searchsorted(self.first + self.taps, stop, side="right"))
 
 
 def axis_operator(n_source: int, n_target: int) -> AxisOperator:
-    """Operator for one axis; see the module docstring for its definition."""
+    """Return the operator for one axis; see the module docstring for its definition."""
     ratio = n_source / n_target
     centre = np.clip((np.arange(n_target) + 0.5) * ratio - 0.5, 0, n_source - 1)
     lower = np.floor(centre).astype(np.int64)
@@ -101,7 +101,7 @@ class Resampler:
     """
 
     def __init__(self, source_shape: Shape, target_shape: Shape, tile: tuple[int, int] = (TILE, TILE)) -> None:
-        """From a grid of `source_shape` to one of `target_shape`; `tile` are the sides (y, x) of tiles, in voxels."""
+        """Map a grid of `source_shape` to one of `target_shape`; `tile` are the sides (y, x) of tiles, in voxels."""
         self.source_shape = source_shape
         self.target_shape = target_shape
         self.tile = tile
@@ -112,13 +112,16 @@ class Resampler:
         return z, y, x
 
     def source_box(self, target: Box) -> Box:
-        """The voxels of the source that `target` needs."""
+        """Return the voxels of the source that `target` needs."""
         ranges = [a.source_range(s, e) for a, s, e in zip(self._axes, target.start, target.stop, strict=True)]
         (z0, z1), (y0, y1), (x0, x1) = ranges
         return Box((z0, y0, x0), (z1, y1, x1))
 
     def __call__(self, read: Callable[[Box], npt.NDArray[Any]], target: Box) -> F32:
-        """Values of the `target` box, float32; `read` gives those of a box of the source, of any real dtype."""
+        """Return values of the `target` box, float32.
+
+        `read` gives those of a box of the source, of any real dtype.
+        """
         source, x = self.source_box(target), self._axes[2]
         tile_y, tile_x = self._tile(source.shape)
         values = np.empty(target.shape, np.float32)
@@ -146,7 +149,7 @@ class Resampler:
         return self._along(1, values, source.start[1], target.start[1], target.stop[1])
 
     def working_bytes(self, target: Shape, itemsize: int) -> int:
-        """The most that resampling a box of `target` voxels holds, source and result included.
+        """Return the most bytes that resampling a box of `target` voxels holds, source and result included.
 
         `itemsize` are the bytes of a source voxel.
         """
@@ -172,7 +175,7 @@ class Resampler:
 
 
 def resample_image(image: npt.NDArray[Any], shape: Shape) -> F32:
-    """A whole image (z, y, x) in memory on a grid of `shape`, float32."""
+    """Return a whole image (z, y, x) in memory on a grid of `shape`, float32."""
     z, y, x = image.shape
     return Resampler((z, y, x), shape)(lambda box: image[box.slices], Box.of(shape))
 

@@ -37,14 +37,15 @@ def particle_scale(
     target_particle_size: float,
     allow_absurd: bool = False,
 ) -> Scale:
-    """Grids for a scan whose mean particle measures `particle_size` mm at `spacing` mm per voxel.
+    """Return the grids for a scan whose mean particle measures `particle_size` mm at `spacing` mm per voxel.
 
     p = particle_size / spacing voxels, zoom = target_particle_size / p,
     network shape = max(1, rint(scan shape * zoom)).
 
-    Raises `InputError` for lengths that must be mistyped, unless `allow_absurd`: when the mean particle is larger than
-    twice the scan, or when the network grid would have more than `ABSURD_GROWTH` voxels per scan voxel. Whether a large
-    grid can be worked on is not asked here; that depends on disk and memory.
+    Raise `InputError` for lengths that must be mistyped, unless `allow_absurd`: when the mean particle is larger than
+    twice the scan, or when the network grid would have more than `ABSURD_GROWTH` voxels per scan voxel. Raise it always
+    when the network grid would have more than `MOST_VOXELS` voxels. Whether a large grid can be worked on is not asked
+    here; that depends on disk and memory.
     """
     particle_voxels = particle_size / spacing
     zoom = target_particle_size / particle_voxels if particle_voxels > 0 else inf

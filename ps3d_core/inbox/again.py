@@ -33,7 +33,7 @@ _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 
 def identity(inbox: Inbox, arrival: Arrival) -> str:
-    """Tells one thing that was asked for from all others: files, their versions, where, and how often it was asked."""
+    """Return a digest that differs whenever files, their versions, the place or the times of asking differ."""
     return fingerprint(str(inbox.prefix), arrival.digest, arrival.asked)
 
 
@@ -68,7 +68,7 @@ def retry(inbox: Inbox, name: str, changes: Mapping[str, Any], say: Say = lambda
 
 
 def failed_names(inbox: Inbox) -> list[str]:
-    """Folders in failed/ with files in them, sorted."""
+    """Return the names of the folders in failed/ with files in them, sorted."""
     return [name for name in inbox.failed.children() if _files_of(inbox.failed / name)]
 
 

@@ -28,7 +28,7 @@ _ZARR_ENDING = ".zarr"
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """What a listing says of a file."""
+    """Size, version and times of a file, as a listing has them."""
 
     size: int
     version: str
@@ -39,14 +39,14 @@ class Stamp:
 
     @classmethod
     def of(cls, info: Mapping[str, Any]) -> Stamp:
-        """From what fsspec says."""
+        """Return the stamp that follows from `info`, the entry of fsspec for a file."""
         times = tuple(_seconds(info[key]) for key in ("LastModified", "created", "mtime") if info.get(key) is not None)
         version = next((str(info[key]) for key in ("ETag", "mtime", "created") if info.get(key) is not None), "")
         return cls(int(info["size"]), version, times, info.get("type") == "file" and not info.get("islink"))
 
     @property
     def mark(self) -> str:
-        """Size and version in one."""
+        """Size and version of the file in one text."""
         return f"{self.size} {self.version}"
 
 
@@ -64,17 +64,17 @@ class Arrival:
 
     @property
     def key(self) -> str:
-        """Tells it from everything else in the inbox."""
+        """Name that tells the arrival from everything else in the inbox."""
         return f"{self.name}/" if self.is_folder else self.name
 
     @property
     def digest(self) -> str:
-        """Of names and versions of all files: changes when any of them does."""
+        """Digest of names and versions of all files, which changes when any of them does."""
         return fingerprint(self.key, sorted((name, stamp.mark) for name, stamp in self.files.items()))
 
     @property
     def sign(self) -> str:
-        """Name of the file, relative to the inbox, by which it is asked for again."""
+        """Name of the file, relative to the inbox, by which the arrival is asked for again."""
         return sign_of(self.key)
 
     @property
@@ -89,7 +89,7 @@ class Arrival:
 
     @property
     def sources(self) -> list[str]:
-        """What may be the scan, relative to the inbox; must be one for the scan to be read."""
+        """Names of all that may be the scan, relative to the inbox; it must be one for the scan to be read."""
         images = self._images()
         if not self.is_folder:
             return images
@@ -99,11 +99,14 @@ class Arrival:
 
     @property
     def arrived(self) -> float:
-        """When the last file came, for the order of arrivals."""
+        """Time when the last file came, seconds, for the order of arrivals; 0 when no file has one."""
         return max((stamp.times[0] for stamp in self.files.values() if stamp.times), default=0.0)
 
     def changed(self, clock: float) -> float:
-        """Time of the last change. Times after `clock`, from a scanner whose own clock is ahead, tell nothing."""
+        """Return the time of the last change, seconds; 0 when none is known.
+
+        Times `FUTURE_SECONDS` or more after `clock`, from a scanner whose own clock is ahead, tell nothing.
+        """
         times = [time for stamp in self.files.values() for time in stamp.times if time < clock + FUTURE_SECONDS]
         return max(times, default=0.0)
 
@@ -123,7 +126,10 @@ class Arrival:
 
 
 def arrivals_in(listing: Mapping[str, Mapping[str, Any]]) -> list[Arrival]:
-    """What a listing of the inbox holds, hidden files included, in order of arrival; without what was left there."""
+    """Return what a listing of the inbox, hidden files included, holds, in order of arrival.
+
+    Arrivals that were processed and left in the inbox are not among them.
+    """
     stamps = {name: Stamp.of(info) for name, info in listing.items()}
     left = {name.removeprefix(f"{LEFT}/") for name in stamps if name.startswith(f"{LEFT}/")}
     arrivals = [*_folders(stamps), *_files(stamps)]
@@ -132,14 +138,17 @@ def arrivals_in(listing: Mapping[str, Mapping[str, Any]]) -> list[Arrival]:
 
 
 def unknown_in(listing: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Files directly in the inbox that are neither images nor descriptions, sorted; hidden ones and ours left out."""
+    """Return the files directly in the inbox that are neither images nor descriptions, sorted.
+
+    Hidden files and the README of ps3d are left out.
+    """
     known = (*_IMAGES, ".json")
     loose = (name for name in listing if "/" not in name and not name.startswith(".") and name != README_FILE)
     return sorted(name for name in loose if Stamp.of(listing[name]).is_plain and not name.lower().endswith(known))
 
 
 def sign_of(key: str) -> str:
-    """Name of the file, relative to the inbox, by which the arrival of this key is asked for again."""
+    """Return the name of the file, relative to the inbox, by which the arrival of this key is asked for again."""
     return f"{ASKED}/.{fingerprint(key)}"
 
 

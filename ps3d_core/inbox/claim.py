@@ -55,20 +55,20 @@ class AcceptedScan:
 
 
 class NotClaimedError(Ps3dError):
-    """An arrival cannot be had."""
+    """Refusal of an arrival that cannot be had."""
 
 
 class BusyError(NotClaimedError):
-    """Not now: another run has it, or another scan of its name comes first."""
+    """Refusal of an arrival for now: another run has it, or another scan of its name comes first."""
 
 
 class GoneError(NotClaimedError):
-    """Not any more: it has changed, or is not there."""
+    """Refusal of an arrival for good: it has changed, or is not there any more."""
 
 
 @contextmanager
 def held(inbox: Inbox, seen: Seen, params: InboxParams, say: Say) -> Iterator[Claim]:
-    """Hold an arrival while the body runs. Raises `BusyError` or `GoneError` when it cannot be had."""
+    """Hold an arrival while the body runs. Raise `BusyError` or `GoneError` when it cannot be had."""
     with ExitStack() as stack:
         try:
             stack.enter_context(sole_run(inbox.lease(seen.label), f"scan {seen.label}", say))
@@ -79,7 +79,10 @@ def held(inbox: Inbox, seen: Seen, params: InboxParams, say: Say) -> Iterator[Cl
 
 @contextmanager
 def claimed(inbox: Inbox, seen: Seen, params: InboxParams, say: Say) -> Iterator[Claim | None]:
-    """Hold an arrival while the body runs; None when it cannot be had now, because another has it or it has changed."""
+    """Hold an arrival while the body runs; yield the claim.
+
+    Yield None when the arrival cannot be had now, because another has it or it has changed; `say` is told why.
+    """
     with ExitStack() as stack:
         try:
             claim = stack.enter_context(held(inbox, seen, params, say))
@@ -107,9 +110,9 @@ def recover(inbox: Inbox, look: Look, known: Iterable[str], say: Say) -> None:
 
 
 def accept(claim: Claim, model: str, defaults: SegmentParams) -> AcceptedScan:
-    """The scan to process, with what its description does not say.
+    """Return the scan to process, with what its description does not say.
 
-    Raises `InputError` when it is none, or when its name is taken.
+    Raise `InputError` when the arrival is no scan, or when the name is taken.
     """
     description = claim.description
     if claim.problem is not None or description is None:
@@ -137,7 +140,7 @@ def ingested(claim: Claim) -> None:
 
 
 def journal_of(claim: Claim) -> Journal:
-    """How far the claimed arrival has come."""
+    """Return the journal of the claimed arrival. Raise `InputError` when it is gone."""
     journal = read_journal(claim.inbox, claim.label)
     if journal is None:
         raise InputError(f"{claim.inbox.journal(claim.label)}: is gone; do not remove it while a worker runs")
@@ -145,14 +148,17 @@ def journal_of(claim: Claim) -> Journal:
 
 
 def begun_anew(claim: Claim) -> Claim:
-    """The claim, with all earlier attempts forgotten: somebody asks for the scan again."""
+    """Return the claim with all earlier attempts forgotten, here and in the journal.
+
+    That is right when somebody asks for the scan again.
+    """
     forget_attempts(claim.inbox, claim.label)
     problem = None if claim.problem == _too_often(claim.attempt - 1) else claim.problem
     return replace(claim, attempt=1, problem=problem)
 
 
 def forget_attempts(inbox: Inbox, label: str) -> None:
-    """Forget how often work on a scan broke off. Only for who holds its lease."""
+    """Forget how often work on a scan broke off. Only the holder of its lease may do so."""
     journal = read_journal(inbox, label)
     if journal is not None and journal.ending is None and journal.attempts:
         write_journal(inbox, journal.model_copy(update={"attempts": 0}))

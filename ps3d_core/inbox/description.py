@@ -51,7 +51,10 @@ class ScanSettings(_Strict):
     min_rel_particle_size: float | None = None
 
     def applied_to(self, params: SegmentParams) -> SegmentParams:
-        """`params` with these settings in the place of its own. Raises pydantic's `ValidationError`."""
+        """Return `params` with these settings in the place of its own.
+
+        Raise pydantic's `ValidationError` when a value is out of its limits.
+        """
         given = self.model_dump(exclude_none=True)
         predict = {name: value for name, value in given.items() if name in PredictParams.model_fields}
         instances = {name: value for name, value in given.items() if name in InstancesParams.model_fields}
@@ -113,9 +116,9 @@ class ScanDescription(_Strict):
 
 
 def read_description(content: bytes, file: str) -> ScanDescription:
-    """The description in `content`, which was read from `file`.
+    """Return the description in `content`, which was read from `file`.
 
-    Raises `InputError` in one line that names the field, what it must be and the remedy.
+    Raise `InputError` in one line that names the field, what it must be and the remedy.
     """
     if len(content) > MAX_BYTES:
         raise InputError(f"{file}: more than {MAX_BYTES} bytes; must be a few fields like {EXAMPLE}")
@@ -131,7 +134,7 @@ def read_description(content: bytes, file: str) -> ScanDescription:
 
 
 def read_name(content: bytes) -> str | None:
-    """The name in a description that may be wrong otherwise; None where it says none that can be used."""
+    """Return the name in a description that may be wrong otherwise; None where it says none that can be used."""
 
     class Named(BaseModel):
         name: str
@@ -144,7 +147,10 @@ def read_name(content: bytes) -> str | None:
 
 
 def in_description(option: str) -> str | None:
-    """What an option of errors is called for somebody who writes a description; None for what it cannot say."""
+    """Return what an option of errors is called for somebody who writes a description.
+
+    Return None for an option that a description cannot give.
+    """
     option = _OTHER_NAMES.get(option, option)
     if option in ScanDescription.model_fields:
         return f'"{option}" in {FILE}'
@@ -152,7 +158,7 @@ def in_description(option: str) -> str | None:
 
 
 def can_name_a_scan(name: str) -> bool:
-    """Whether a stranger may call a scan so: a usable name that no file system gives another meaning."""
+    """Return whether a stranger may call a scan so: a usable name that no file system gives another meaning."""
     return is_usable(name) and name == name.strip(" .")
 
 

@@ -41,7 +41,7 @@ class ScanFailedError(InputError):
 
     @property
     def name(self) -> str:
-        """Of its folder in failed/."""
+        """Name of the scan's folder in failed/."""
         return self.folder.rpartition("/")[2]
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -55,7 +55,7 @@ def judged(
     announce: Announce = lambda reason: None,
     excused: tuple[type[Exception], ...] = (),
 ) -> Iterator[None]:
-    """Around the work on a claimed arrival: an error inside decides what becomes of it, and is raised again.
+    """Hold the work on a claimed arrival while the body runs: an error decides what becomes of it, and is raised again.
 
     Bad input ends in failed/ and becomes `ScanFailedError`, after `announce` was told the reason. What is not the
     scan's fault (stores, permissions, an interrupt, the `excused`) leaves it for the next poll as if nothing had been.
@@ -87,7 +87,7 @@ def judged(
 
 
 def succeed(claim: Claim, params: InboxParams) -> None:
-    """The results are there: move the source to done/, or mark it as done where it is."""
+    """Move the source of a scan whose results are there to done/, or mark it as done where it is."""
     folder = None if params.leave_sources else _free(claim.inbox, f"done/{claim.label}")
     _end(claim, Ending(folder=folder))
 
@@ -111,7 +111,7 @@ def bring_to_end(inbox: Inbox, journal: Journal) -> None:
 
 
 def _mark_the_key(inbox: Inbox, journal: Journal) -> None:
-    """What comes next under the key of a scan that failed is another one, even with the same files in it."""
+    """Give the next arrival under the key of a scan that failed another identity, even with the same files in it."""
     sign = inbox.incoming / sign_of(journal.arrival)
     if journal.ending is not None and journal.ending.reason is not None:
         sign.write_text(uuid.uuid4().hex)

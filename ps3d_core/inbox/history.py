@@ -20,7 +20,7 @@ _ENDING: Final = ".json"
 
 
 class Record(BaseModel):
-    """What is kept of an end."""
+    """Key and reason that are kept of an arrival that came to its end."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -32,7 +32,7 @@ class Record(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """An end, as the listing tells of it."""
+    """End of an arrival, as the listing tells of it."""
 
     folder: str
     """Where the files went, relative to the prefix: done/NAME or failed/NAME."""
@@ -51,7 +51,7 @@ def note_end(inbox: Inbox, journal: Journal) -> None:
 
 
 def ends(inbox: Inbox) -> list[Ended]:
-    """All that is known to have ended, the latest first."""
+    """Return all ends that are known, the latest first."""
     found = []
     for name, info in inbox.ended.find().items():
         folder, _, file = name.rpartition("/")
@@ -61,7 +61,7 @@ def ends(inbox: Inbox) -> list[Ended]:
 
 
 def record_of(inbox: Inbox, end: Ended) -> Record | None:
-    """What is kept of an end; None when it is gone or cannot be read."""
+    """Return the record of an end; None when it is gone or cannot be read."""
     try:
         return Record.model_validate(_place(inbox, end.folder, end.digest).read_json())
     except (InputError, MissingDataError, ValidationError):

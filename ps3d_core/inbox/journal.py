@@ -14,7 +14,7 @@ from ps3d_core.invalid import first_problem
 
 
 class Ending(BaseModel):
-    """What was decided about an arrival, before any file is moved."""
+    """Decision about an arrival, made before any file is moved."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -25,7 +25,7 @@ class Ending(BaseModel):
 
 
 class Journal(BaseModel):
-    """The state of one arrival that was taken."""
+    """State of one arrival that was taken."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -44,7 +44,7 @@ class Journal(BaseModel):
 
 
 def read_journal(inbox: Inbox, label: str) -> Journal | None:
-    """The journal of a label, None when there is none."""
+    """Return the journal of a label, None when there is none. Raise `InputError` when the file is no journal."""
     place = inbox.journal(label)
     if not place.exists():
         return None
@@ -56,5 +56,5 @@ def read_journal(inbox: Inbox, label: str) -> Journal | None:
 
 
 def write_journal(inbox: Inbox, journal: Journal) -> None:
-    """Replace the journal of its label."""
+    """Write the journal of a label, in the place of an earlier one."""
     inbox.journal(journal.label).write_json(journal.model_dump(mode="json"))

@@ -33,68 +33,71 @@ class Inbox:
 
     @property
     def incoming(self) -> Location:
-        """What was dropped."""
+        """Folder of what was dropped."""
         return self.prefix / "inbox"
 
     @property
     def dataset(self) -> Dataset:
-        """The scans that were taken."""
+        """Dataset of the scans that were taken."""
         return Dataset(self.prefix / "dataset")
 
     @property
     def results(self) -> Location:
-        """Labels, table and report of each scan."""
+        """Folder of labels, table and report of each scan."""
         return self.prefix / "results"
 
     def result(self, name: str) -> Result:
-        """Those of one scan."""
+        """Return the result folder of one scan."""
         return Result(self.results, name)
 
     def model(self, name: str) -> Location:
-        """A model that a scan may ask for by name."""
+        """Return the folder of a model that a scan may ask for by name."""
         return self.prefix / "models" / checked_name(name)
 
     @property
     def done(self) -> Location:
-        """Sources of scans that were processed."""
+        """Folder of the sources of scans that were processed."""
         return self.prefix / "done"
 
     @property
     def failed(self) -> Location:
-        """What could not be processed, each with its reason.txt."""
+        """Folder of what could not be processed, each with its reason.txt."""
         return self.prefix / "failed"
 
     @property
     def clock(self) -> Location:
-        """A file that is written to learn what time the store has."""
+        """File that is written to learn what time the store has."""
         return self.prefix / ".inbox" / "clock"
 
     @property
     def ended(self) -> Location:
-        """What became of the scans that were taken, see `history`."""
+        """Folder of the records of scans that were processed or failed, see `history`."""
         return self.prefix / ".inbox" / "ended"
 
     @property
     def told(self) -> Location:
-        """What was said already, for what is said once: empty files."""
+        """Folder of empty files that stand for what was said already, for what is said once."""
         return self.prefix / ".inbox" / "told"
 
     def lease(self, label: str) -> Location:
-        """Folder that says who works on the scan of this label at present."""
+        """Return the folder that says who works on the scan of this label at present."""
         return self.prefix / ".inbox" / "leases" / checked_name(label)
 
     @property
     def journals(self) -> Location:
-        """How far the scans have come that are being worked on: one file per label, which goes at the end."""
+        """Folder of the journals of scans that are being worked on: one file per label, which goes at the end."""
         return self.prefix / ".inbox" / "journals"
 
     def journal(self, label: str) -> Location:
-        """That of one label."""
+        """Return the file of the journal of one label."""
         return self.journals / f"{checked_name(label)}.json"
 
 
 def label_for(text: str) -> str:
-    """A folder name for what is called `text`: the text itself where it can be one, else its readable part."""
+    """Return a folder name for what is called `text`: the text itself where it can be one.
+
+    Else it is the readable part of the text with a digest of the whole.
+    """
     if is_usable(text):
         return text
     digest = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:8]

@@ -25,7 +25,7 @@ STILL_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """An arrival as it was found."""
+    """Arrival as a look found it."""
 
     arrival: Arrival
     label: str
@@ -53,15 +53,15 @@ class Look:
             (inbox.incoming / README_FILE).write_text(README)
 
     def seen(self) -> list[Seen]:
-        """All arrivals, in order of arrival."""
+        """Return all arrivals as they were found, in order of arrival."""
         return [self.examine(arrival) for arrival in self.arrivals]
 
     def find(self, key: str) -> Arrival | None:
-        """The arrival of this key."""
+        """Return the arrival of this key, None when there is none."""
         return next((arrival for arrival in self.arrivals if arrival.key == key), None)
 
     def examine(self, arrival: Arrival) -> Seen:
-        """Whether the arrival is complete, and what is wrong with it."""
+        """Return the arrival as it was found: whether it is complete, and what is wrong with it."""
         label = label_for(arrival.name)
         if (problem := _wrong_with_files(arrival)) is not None:
             return self._judged(Seen(arrival, label, problem=problem))

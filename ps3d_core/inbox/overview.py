@@ -26,7 +26,7 @@ UNKNOWN_KIND = "neither an image (TIFF, NIfTI) nor a description; a Zarr or slic
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One thing in the inbox, or one that was."""
+    """One thing in the inbox, or one that was there before."""
 
     name: str
     state: State
@@ -39,7 +39,7 @@ class Entry:
 
 
 def overview(inbox: Inbox, params: InboxParams | None = None, recent: int = RECENT) -> list[Entry]:
-    """Everything in the inbox in order of arrival, then what failed and the `recent` latest that are done."""
+    """Return everything in the inbox in order of arrival, then what failed and the `recent` latest that are done."""
     look = Look(inbox, params or InboxParams())
     unknown = [Entry(plain(name), "unknown", None, UNKNOWN_KIND) for name in unknown_in(look.listing)]
     return [*unknown, *(_arrived(inbox, seen) for seen in look.seen()), *_ended(inbox, recent)]

@@ -42,7 +42,7 @@ class InboxJob:
 
 @dataclass(frozen=True, slots=True)
 class Poll:
-    """What came of one poll, by label; those that failed by the name of their folder in failed/."""
+    """Outcome of one poll, by label; scans that failed by the name of their folder in failed/."""
 
     done: dict[str, RunRecord] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
@@ -53,7 +53,7 @@ class Poll:
     """Left in the inbox for the next poll, because something went wrong that is not the scan's fault."""
 
     def complete(self, seen: Sequence[Seen]) -> list[Seen]:
-        """Those that can be taken; the others are noted as waiting."""
+        """Return the arrivals that can be taken; note the others as waiting."""
         for one in seen:
             if one.waits_for is not None:
                 self.waiting[_unlike(self.waiting, one.label)] = plain(one.waits_for)
@@ -61,7 +61,7 @@ class Poll:
 
     @contextmanager
     def collected(self, label: str) -> Iterator[None]:
-        """Keep an error raised inside, and go on. Interrupts pass."""
+        """Keep an error that the body raises, by `label`, and go on. Interrupts pass."""
         try:
             yield
         except ScanFailedError as error:
@@ -72,12 +72,12 @@ class Poll:
             self.errors[_unlike(self.errors, label)] = error
 
     def has_room(self, params: InboxParams) -> bool:
-        """Whether another scan may be taken."""
+        """Return whether another scan may be taken."""
         return params.max_scans is None or len(self.done) + len(self.failed) + len(self.errors) < params.max_scans
 
     @property
     def is_idle(self) -> bool:
-        """Whether no scan was taken."""
+        """Flag that is true when no scan was taken."""
         return not (self.done or self.failed or self.errors)
 
     def raise_any(self) -> None:
@@ -86,7 +86,7 @@ class Poll:
             raise error
 
     def __str__(self) -> str:
-        """One line."""
+        """Return the outcome in one line."""
         counts = {
             "processed": len(self.done),
             "failed": len(self.failed),
@@ -109,9 +109,9 @@ def process_inbox(job: InboxJob, progress: Progress = SILENT) -> Poll:
 
 
 def look_into(job: InboxJob, say: Say = lambda text: None) -> list[Seen]:
-    """Everything in the inbox, in order of arrival. What dead workers left behind is cleared up.
+    """Return everything in the inbox, in order of arrival. What dead workers left behind is cleared up.
 
-    Raises `InputError` when not the scans are at fault but the inbox, its dataset or its model.
+    Raise `InputError` when not the scans are at fault but the inbox, its dataset or its model.
     """
     require_usable_prefix(job.inbox)
     look = Look(job.inbox, job.params)
@@ -122,7 +122,10 @@ def look_into(job: InboxJob, say: Say = lambda text: None) -> list[Seen]:
 
 
 def settled(job: InboxJob, look: Look, say: Say = lambda text: None) -> list[Seen]:
-    """What a look found, in order of arrival, after what dead workers left behind was cleared up."""
+    """Return what a look found, in order of arrival.
+
+    What dead workers left behind is cleared up before, unless the inbox is empty.
+    """
     seen = look.seen()
     if seen:
         recover(job.inbox, look, [one.label for one in seen if one.waits_for is None], say)
@@ -140,7 +143,7 @@ def require_workable(job: InboxJob) -> None:
 def process_scan(claim: Claim, job: InboxJob, progress: Progress = SILENT) -> RunRecord:
     """Bring a claimed arrival to its end; return the record of its segmentation.
 
-    Raises `ScanFailedError` when it was moved to failed/, and whatever else went wrong.
+    Raise `ScanFailedError` when it was moved to failed/, and whatever else went wrong.
     """
     from ps3d_core.pipeline import segment
     from ps3d_core.plan import SegmentJob

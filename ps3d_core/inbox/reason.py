@@ -20,13 +20,13 @@ _SECRETS: Final = (
 
 
 def reason_of(error: BaseException) -> str:
-    """The failure in one line of printable characters, with the remedies that whoever drops scans has."""
+    """Return the failure in one line of printable characters, with the remedies that whoever drops scans has."""
     text = " ".join(worded(error, in_description).split())
     return plain(text if isinstance(error, Ps3dError) else f"{type(error).__name__}: {text or 'no message'}")
 
 
 def plain(text: str) -> str:
-    """`text` without keys and control characters, cut off where it gets too long."""
+    """Return `text` without keys and control characters, cut off where it gets too long."""
     for secret in filter(None, map(os.environ.get, _SECRETS)):
         text = text.replace(secret, "***")
     text = printable(without_keys(text))

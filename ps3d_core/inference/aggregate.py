@@ -12,7 +12,7 @@ from ps3d_core.inference.plan import CLASSES
 
 
 class RollingAccumulator:
-    """Class sums of the voxels of `core` in slices `z` to `z + patch depth`; what lies below is finished and gone.
+    """Class sums of the voxels of `core` in slices `z` to `z + patch depth`; slices below are finished and gone.
 
     Patches are added in ascending order of their origin, whatever block they are added for, so sums have the same
     bits in every block.

@@ -17,7 +17,7 @@ from ps3d_core.network.ensemble import Predictor
 def seconds_per_patch(
     bundle: Bundle, *, device: str, folds: Sequence[int] | None, mirror: bool, patches_at_once: int
 ) -> float:
-    """Seconds of the whole machine per patch, mirrorings and folds included, found with patches of noise.
+    """Return the seconds of the whole machine per patch, mirrorings and folds included, found with patches of noise.
 
     `patches_at_once` is how many a CPU will evaluate side by side; other devices take batches.
     """

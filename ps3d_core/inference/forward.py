@@ -26,7 +26,7 @@ CONSTANT_PATCHES_KEPT = 8
 
 
 class PatchEvaluator:
-    """Evaluates patches with a predictor; a context manager, since it holds threads.
+    """Evaluator of patches with a predictor; a context manager, since it holds threads.
 
     `patches` counts those evaluated, `constant` those of them that were answered from memory; `forward_seconds` is
     the time that the network took, averaged over threads.
@@ -56,11 +56,11 @@ class PatchEvaluator:
 
     @property
     def forward_seconds(self) -> float:
-        """Time in the network so far, averaged over threads."""
+        """Time in the network so far, seconds, averaged over threads."""
         return self._seconds / self._threads
 
     def __call__(self, patches: Iterable[torch.Tensor]) -> Iterator[torch.Tensor]:
-        """Probabilities (3, z, y, x) of each of `patches` (z, y, x), float32, in their order.
+        """Yield the probabilities (3, z, y, x) of each of `patches` (z, y, x), float32, in their order.
 
         Patches may be views: they are copied before the next result is asked for.
         """

@@ -43,12 +43,12 @@ class PredictionPlan:
 
     @property
     def walk_axis(self) -> int:
-        """The axis that blocks are walked along."""
+        """Axis that blocks are walked along."""
         return walk_axis(self.patches.shape)
 
     @property
     def evaluated(self) -> int:
-        """Patches that all blocks evaluate together."""
+        """Number of patches that all blocks evaluate together."""
         # Blocks form a grid, so the sum over blocks of products over axes is a product of sums.
         return prod(self._evaluated_along(axis) for axis in range(3))
 
@@ -58,7 +58,7 @@ class PredictionPlan:
         return self.evaluated / len(self.patches)
 
     def patches_of(self, core: Box) -> int:
-        """Patches that touch a core given on the network grid."""
+        """Return how many patches touch a core given on the network grid."""
         padded = self.patches.to_padded(core)
         ranges = zip(range(3), padded.start, padded.stop, strict=True)
         return prod(len(self.patches.touching(axis, start, stop)) for axis, start, stop in ranges)
@@ -70,7 +70,7 @@ class PredictionPlan:
 
 
 def walk_axis(shape: Shape) -> int:
-    """The axis to walk along: z, unless the longest of a network grid of `shape` is longer by half or more.
+    """Return the axis to walk along: z, unless the longest of a network grid of `shape` is longer by half or more.
 
     Scans that other programs wrote are often stored slice by slice, to be read along z. The axis decides the order in
     which patches are added up, so it follows from the grid alone.
@@ -80,13 +80,16 @@ def walk_axis(shape: Shape) -> int:
 
 
 def border_core_chunks(shape: Shape) -> Shape:
-    """Chunk of the border-core array on a network grid of `shape`."""
+    """Return the shape of a chunk of the border-core array on a network grid of `shape`."""
     z, y, x = (min(CHUNK, n) for n in shape)
     return z, y, x
 
 
 def border_core_shards(shape: Shape) -> Shape:
-    """Shard of the border-core array: flat, because finished slices wait in memory until a row of shards is full."""
+    """Return the shape of a shard of the border-core array on a network grid of `shape`.
+
+    It is flat, because finished slices wait in memory until a row of shards is full.
+    """
     sides = turned((SHARD_DEPTH, SHARD_SIDE, SHARD_SIDE), walk_axis(shape))
     z, y, x = (min(s, c * ceil(n / c)) for s, n, c in zip(sides, shape, border_core_chunks(shape), strict=True))
     return z, y, x
@@ -105,7 +108,7 @@ def plan_prediction(
     """Plan a network grid of `shape`.
 
     `network_bytes` is what the network needs besides (activations of a batch, weights), `read_bytes` what reading a
-    box of the network grid holds at most, given the box's shape turned to `walk_axis`. Raises `InputError` when not
+    box of the network grid holds at most, given the box's shape turned to `walk_axis`. Raise `InputError` when not
     even the smallest block fits.
     """
     z, y, x = (max(1, p // 2) for p in patch)

@@ -70,17 +70,17 @@ class Prediction:
 
     @property
     def ledger(self) -> Ledger:
-        """Finished blocks."""
+        """Ledger of finished blocks."""
         # A block is a part of this plan's grid; another grid has other blocks.
         return Ledger(self.work, "predict", f"{self.fingerprint}-{_join(self.plan.blocks.block_shape)}")
 
     def row_ledger(self, block: Block) -> Ledger:
-        """Finished rows of shards of one block, counted from its first one."""
+        """Return the ledger of finished rows of shards of one block, counted from its first one."""
         return Ledger(self.work, "predict-rows", f"{self.ledger.fingerprint}-{block.index}")
 
 
 class Predicted(BaseModel):
-    """What prediction took, in the call that finished it."""
+    """Cost of prediction, in the call that finished it."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -91,7 +91,7 @@ class Predicted(BaseModel):
 
 
 def predict(prediction: Prediction, *, progress: Progress = SILENT) -> Predicted:
-    """Write the border-core labels (uint8, network grid) at `prediction.output`; return what it took."""
+    """Write the border-core labels (uint8, network grid) at `prediction.output`; return what prediction cost."""
     plan = prediction.plan
     shape = plan.patches.shape
     if ensure_array(

@@ -38,7 +38,7 @@ class NetworkView:
     """
 
     def __init__(self, image: zarr.Array[Any], network_shape: Shape, first_axis: int = 0) -> None:
-        """`network_shape` is in the scan's own order of axes."""
+        """Open a view of `image`; `network_shape` is in the scan's own order of axes."""
         self._image = image
         self._axis = first_axis
         z, y, x = image.shape
@@ -49,15 +49,15 @@ class NetworkView:
         self._resampler = Resampler(self.scan_shape, self.shape, (tile_y, tile_x))
 
     def read(self, box: Box) -> F32:
-        """Values of `box` (network grid)."""
+        """Return the grey values of `box` (network grid), float32, in the scanner's units."""
         return self._resampler(self._source, box)
 
     def read_bytes(self, shape: Shape) -> int:
-        """The most that reading a box of `shape` holds."""
+        """Return the most bytes that reading a box of `shape` holds."""
         return self._resampler.working_bytes(shape, self._image.dtype.itemsize)
 
     def origin(self, box: Box) -> str:
-        """Where the values of `box` come from, for a person."""
+        """Return where the values of `box` come from, for a person."""
         source = self._resampler.source_box(box).turned(self._axis)
         return f"{array_name(self._image)}, slices {source.start[0]} to {source.stop[0] - 1}"
 
@@ -74,9 +74,10 @@ class PaddedView:
     intensity: Intensity
 
     def read(self, box: Box) -> F32:
-        """Normalised values of `box` (padded grid); axes thinner than a patch continue by reflection.
+        """Return normalised values of `box` (padded grid), float32; axes thinner than a patch continue by reflection.
 
-        `InputError` when some are not finite, or too far out: a network would spread a single one over its whole patch.
+        Raise `InputError` when some are not finite, or too far out: a network would spread a single one over its whole
+        patch.
         """
         indices = [self.grid.reflected(a, s, e) for a, (s, e) in enumerate(zip(box.start, box.stop, strict=True))]
         low = [int(i.min()) for i in indices]
@@ -108,14 +109,17 @@ class PaddedView:
 
 
 def scan_intensity(view: NetworkView, normalisation: Normalisation) -> Intensity:
-    """Offset and scale of a scan's grey values: those that the rule says, or measured on blocks of the scan."""
+    """Return offset and scale of a scan's grey values.
+
+    They are those that the rule says, or measured on blocks of the scan.
+    """
     if isinstance(normalisation, ZScore):
         return normalisation.intensity
     return normalisation.intensity(sample_blocks(view))
 
 
 def sample_blocks(view: NetworkView, count: int = SAMPLES, side: int = SAMPLE_SIDE) -> F32:
-    """Small blocks spread evenly over a scan, (n, side, side, side) float32, for intensity statistics.
+    """Return small blocks spread evenly over a scan, (n, side, side, side) float32, for intensity statistics.
 
     The places follow a low-discrepancy sequence (additive recurrence in three dimensions, M. Roberts 2018), so the
     same scan always gives the same blocks. Blocks at thin axes are filled up with NaN.

@@ -11,10 +11,10 @@ SIGMA_PER_PATCH = 1 / 8
 
 
 def gaussian_weights(patch: Shape) -> npt.NDArray[np.float32]:
-    """Separable Gaussian of shape `patch`, float32, maximum 1, sigma an eighth of the patch, never zero.
+    """Return a separable Gaussian of shape `patch`, float32, maximum 1, never zero.
 
-    Values that underflow are replaced by the smallest non-zero one, so that a voxel seen by one patch alone
-    still has a result.
+    Sigma is an eighth of the patch. Values that underflow are replaced by the smallest non-zero one, so that a voxel
+    seen by one patch alone still has a result.
     """
     z, y, x = (_axis(side) for side in patch)
     weights = (z[:, None, None] * y[None, :, None] * x[None, None, :]).astype(np.float32)

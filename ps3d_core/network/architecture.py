@@ -72,7 +72,7 @@ class Architecture(BaseModel):
         return z, y, x
 
     def build(self, *, deep_supervision: bool = False) -> nn.Module:
-        """A new network: one input channel, three classes; initialised as nnU-Net does.
+        """Return a new network: one input channel, three classes; initialised as nnU-Net does.
 
         Input (B, 1, z, y, x) float, output (B, 3, z, y, x) logits; a list of them, finest first, with
         `deep_supervision`.
@@ -82,13 +82,13 @@ class Architecture(BaseModel):
         return network
 
     def skeleton(self) -> nn.Module:
-        """The network without memory behind its parameters: names and shapes, ready to take weights."""
+        """Return the network without memory behind its parameters: names and shapes, ready to take weights."""
         with torch.device("meta"):
             return self._construct(deep_supervision=False)
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """The same sizes as arguments of the library's class; layers are classes of torch.nn."""
+        """Arguments with these sizes for the class of dynamic-network-architectures; layers are classes of torch.nn."""
         shared: dict[str, Any] = {
             "n_stages": self.n_stages,
             "features_per_stage": list(self.features_per_stage),

@@ -97,7 +97,7 @@ class Bundle(BaseModel):
         return tuple(sorted(self.info.weights))
 
     def networks(self, device: torch.device, folds: Sequence[int] | None = None) -> list[nn.Module]:
-        """The networks of `folds` (default all) on `device`, in evaluation mode; read once per process.
+        """Return the networks of `folds` (default all) on `device`, in evaluation mode; read once per process.
 
         Raises:
             InputError: for a fold that the bundle does not have, or weights that do not fit its description.
@@ -113,7 +113,7 @@ class Bundle(BaseModel):
 def load_bundle(location: str | Location = BUNDLED) -> Bundle:
     """Open the bundle at a folder or URL, or the one that comes with the project for "bundled".
 
-    Reads only the description; `Bundle.networks` reads the weights.
+    Only the description is read; `Bundle.networks` reads the weights.
 
     Raises:
         InputError: when there is no bundle, or its description is not valid.
@@ -183,7 +183,10 @@ def save_bundle(
 
 
 def bundle_is_own(place: Location) -> bool:
-    """Whether a bundle that ps3d made, or began, is at `place`, its weights as they were written, and nothing else."""
+    """Return whether a bundle that ps3d made, or began, is at `place`, and nothing else.
+
+    Its weights have to be as they were written.
+    """
     if is_link(place) or not place.is_dir() or strangers(place, BUNDLE_FILES):
         return False
     if is_own(place):
@@ -235,12 +238,12 @@ def _described(fields: Mapping[str, Any], weights: Mapping[int, str]) -> BundleI
 
 
 def record_accuracy(bundle: Bundle, accuracy: Sequence[Mapping[str, Fact]]) -> Bundle:
-    """The same bundle with another accuracy table, also where it lies; its digest stays."""
+    """Write another accuracy table into the bundle where it lies; return the new bundle. Its digest stays."""
     return _recorded(bundle, accuracy=[dict(row) for row in accuracy])
 
 
 def record_training(bundle: Bundle, training: Mapping[str, Any]) -> Bundle:
-    """The same bundle with another record of how it was made, also where it lies; its digest stays."""
+    """Write another record of how the bundle was made where it lies; return the new bundle. Its digest stays."""
     return _recorded(bundle, training=dict(training))
 
 

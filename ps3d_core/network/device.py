@@ -12,7 +12,7 @@ DEVICES: Final = ("auto", "cuda", "mps", "cpu")
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """The device to compute on: the named one, or for "auto" the first of cuda, mps and cpu that is there.
+    """Return the device to compute on: the named one, or for "auto" the first of cuda, mps and cpu that is there.
 
     Raises:
         InputError: for an unknown name, or a device that this machine does not have.

@@ -28,7 +28,7 @@ _MIRRORINGS: Final = tuple(axes for count in range(4) for axes in combinations(_
 
 
 class Predictor:
-    """Evaluates an ensemble on batches of patches. Not thread safe on a GPU; cheap to make."""
+    """Evaluator of an ensemble on batches of patches. Not thread safe on a GPU; cheap to make."""
 
     def __init__(
         self,
@@ -62,11 +62,11 @@ class Predictor:
 
     @property
     def passes(self) -> int:
-        """Forward passes per patch."""
+        """Number of forward passes per patch."""
         return len(self.mirrorings) * len(self._networks)
 
     def __call__(self, patches: torch.Tensor) -> torch.Tensor:
-        """Mean softmax of a batch.
+        """Return the mean softmax of a batch.
 
         Args:
             patches: (B, 1, z, y, x) float32, normalised; moved to the networks' device if it is elsewhere.

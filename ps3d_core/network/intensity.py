@@ -36,7 +36,7 @@ class Intensity(NamedTuple):
     high: float | None = None
 
     def normalise(self, grey: npt.NDArray[Any]) -> FloatArray:
-        """(grey - offset) / scale as float32, clipped to the limits, any shape; the input is not changed."""
+        """Return (grey - offset) / scale as float32, clipped to the limits, any shape; the input is not changed."""
         values = grey.astype(np.float32)
         values -= np.float32(self.offset)
         values /= np.float32(self.scale)
@@ -46,7 +46,7 @@ class Intensity(NamedTuple):
 
 
 def per_scan_intensity(blocks: npt.NDArray[Any]) -> Intensity:
-    """Offset and scale of a scan from small blocks sampled all over it.
+    """Return offset and scale of a scan from small blocks sampled all over it.
 
     Args:
         blocks: (n, b, b, b) raw grey values, any numeric type; b about 16, n a few hundred; blocks at the scan's
@@ -72,7 +72,10 @@ def per_scan_intensity(blocks: npt.NDArray[Any]) -> Intensity:
 
 
 def mean_and_std(blocks: npt.NDArray[Any]) -> Intensity:
-    """Mean and standard deviation of all finite grey values, any shape; scale 1 where there is no contrast."""
+    """Return mean and standard deviation of all finite grey values, any shape, as offset and scale.
+
+    The scale is 1 where there is no contrast.
+    """
     values = blocks[np.isfinite(blocks)].astype(np.float64)
     if not values.size:
         return Intensity(0.0, 1.0)

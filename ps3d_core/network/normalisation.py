@@ -41,7 +41,7 @@ class ZScore(BaseModel):
 
 
 class PerScan(BaseModel):
-    """Offset and scale are measured on each scan.
+    """Offset and scale that are measured on each scan.
 
     "local-contrast" is `per_scan_intensity`; "mean-std" are mean and standard deviation, for networks that were trained
     on grey values normalised so.
@@ -56,7 +56,10 @@ class PerScan(BaseModel):
     """Limits of normalised grey values; with local contrast, surroundings are at about -1, particles at about 1."""
 
     def intensity(self, blocks: npt.NDArray[Any]) -> Intensity:
-        """Offset and scale of a scan from its `blocks` (see `per_scan_intensity`), with these limits."""
+        """Return offset and scale of a scan from its `blocks`, with the limits of this rule.
+
+        See `per_scan_intensity` for the blocks.
+        """
         from ps3d_core.network.intensity import mean_and_std, per_scan_intensity
 
         measured = per_scan_intensity(blocks) if self.method == "local-contrast" else mean_and_std(blocks)

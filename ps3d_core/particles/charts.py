@@ -29,11 +29,11 @@ class Frame:
     height: int
 
     def x(self, fraction: float) -> float:
-        """Pixel of a position between the left (0) and right (1) end of the x axis."""
+        """Return the pixel of a position between the left (0) and right (1) end of the x axis."""
         return _LEFT + (self.width - _LEFT - _RIGHT) * fraction
 
     def y(self, fraction: float) -> float:
-        """Pixel of a position between the bottom (0) and top (1) of the y axis."""
+        """Return the pixel of a position between the bottom (0) and top (1) of the y axis."""
         return self.height - _BOTTOM - (self.height - _TOP - _BOTTOM) * fraction
 
 
@@ -55,7 +55,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """What an axis says; a tick is its pixel along the axis and its text."""
+    """Text of an axis: its label and its ticks; a tick is its pixel along the axis and its text."""
 
     label: str
     ticks: Sequence[tuple[float, str]]
@@ -64,7 +64,7 @@ class Axis:
 def line_chart(
     series: Sequence[Series], *, x_label: str, y_label: str, alt: str, frame: Frame = WIDE, standalone: bool = False
 ) -> Markup:
-    """Curves of fractions (y from 0 to 1, shown in percent) over a logarithmic x axis.
+    """Return a chart of curves of fractions (y from 0 to 1, shown in percent) over a logarithmic x axis, as SVG.
 
     `standalone` makes a file of its own, which brings its colours.
     """
@@ -90,7 +90,7 @@ def line_chart(
 
 
 def histogram(counts: npt.NDArray[np.int64], edges: Floats, *, x_label: str, alt: str, frame: Frame = HALF) -> Markup:
-    """Bars of `counts` (n,) between `edges` (n + 1,)."""
+    """Return a histogram with bars of `counts` (n,) between `edges` (n + 1,), as SVG."""
     top = nice_ceiling(max(1, int(counts.max(initial=0))))
     low, high = float(edges[0]), float(edges[-1])
 
@@ -108,7 +108,7 @@ def histogram(counts: npt.NDArray[np.int64], edges: Floats, *, x_label: str, alt
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """Round numbers between `low` and `high` for a logarithmic axis, about 3 to 10 of them."""
+    """Return round numbers between `low` and `high` for a logarithmic axis, about 3 to 10 of them."""
     for steps in ((1,), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 8), tuple(1 + k / 10 for k in range(90))):
         decades = range(floor(log10(low)), ceil(log10(high)) + 1)
         ticks = [float(f"{s * 10.0**d:.12g}") for d in decades for s in steps if low <= s * 10.0**d <= high]
@@ -118,7 +118,7 @@ def log_ticks(low: float, high: float) -> list[float]:
 
 
 def nice_ceiling(value: int) -> int:
-    """The smallest of 1, 2, 4, 6, 8 times a power of ten that is not below `value`."""
+    """Return the smallest of 1, 2, 4, 6, 8 times a power of ten that is not below `value`."""
     scale: int = 10 ** floor(log10(value))
     return next(k * scale for k in (1, 2, 4, 6, 8, 10) if k * scale >= value)
 

@@ -41,12 +41,12 @@ class SizeDistribution(BaseModel):
 
 
 def equivalent_diameter(voxels: npt.ArrayLike, spacing: float) -> Floats:
-    """Diameter (mm) of the ball that has the volume of `voxels` cubes of edge `spacing` (mm)."""
+    """Return the diameter (mm) of the ball that has the volume of `voxels` cubes of edge `spacing` (mm)."""
     return np.asarray(np.cbrt(6.0 / pi * np.asarray(voxels, np.float64)) * spacing, np.float64)
 
 
 def size_distribution(voxels: Integers, spacing: float, weighting: Weighting) -> SizeDistribution | None:
-    """D10, D50 and D90 of particles of `voxels` (n,) voxels each; None when there are no particles."""
+    """Return D10, D50 and D90 of particles of `voxels` (n,) voxels each; None when there are no particles."""
     if len(voxels) == 0:
         return None
     diameters, passing = passing_curve(voxels, spacing, weighting)
@@ -55,10 +55,10 @@ def size_distribution(voxels: Integers, spacing: float, weighting: Weighting) ->
 
 
 def passing_curve(voxels: Integers, spacing: float, weighting: Weighting) -> tuple[Floats, Floats]:
-    """Knots of the distribution function: diameters (mm, rising) and the fraction of the material that is finer.
+    """Return the knots of the distribution function.
 
-    Particles of equal size share two knots, the first and the last of them, so the curve has at most twice as many
-    knots as there are different sizes.
+    They are diameters (mm, rising) and the fraction of the material that is finer. Particles of equal size share two
+    knots, the first and the last of them, so the curve has at most twice as many knots as there are different sizes.
     """
     sizes, counts = np.unique(np.asarray(voxels, np.int64), return_counts=True)
     one = sizes if weighting == "volume" else np.ones_like(sizes)

@@ -61,17 +61,17 @@ def add_grey(labels: Labels, image: npt.NDArray[Any], index: LabelIndex, sums: G
 
 
 def total(windows: Integers) -> Floats:
-    """Sums (n,) of values from their windows (n, TOTAL_WINDOWS), rounded to float64."""
+    """Return the sums (n,) of values from their windows (n, TOTAL_WINDOWS), rounded to float64."""
     return as_float(windows, _TOTAL_UNIT)
 
 
 def sum_of_squares(windows: Integers) -> Floats:
-    """Sums (n,) of squared values from their windows (n, SQUARE_WINDOWS), rounded to float64."""
+    """Return the sums (n,) of squared values from their windows (n, SQUARE_WINDOWS), rounded to float64."""
     return as_float(windows, _SQUARE_UNIT)
 
 
 def normalised(windows: Integers) -> Integers:
-    """The same numbers with every window but the last in 0 ... 2^32 - 1: the one way to write a sum."""
+    """Return equal sums with every window but the last in 0 ... 2^32 - 1: the one way to write a sum."""
     result = windows.copy()
     for k in range(result.shape[1] - 1):
         result[:, k + 1] += result[:, k] >> 32
@@ -80,7 +80,7 @@ def normalised(windows: Integers) -> Integers:
 
 
 def as_float(windows: Integers, unit: int) -> Floats:
-    """Value of windows (n, k), whose lowest bit is worth 2^unit."""
+    """Return the values (n,) of windows (n, k), whose lowest bit is worth 2^unit, as float64."""
     value = np.zeros(len(windows), np.float64)
     # From the top down: leading windows of a small negative sum cancel without rounding.
     for k, column in reversed(list(enumerate(normalised(windows).T))):

@@ -22,7 +22,7 @@ _FIRST_PLACES = 1 << 10
 
 
 class LabelIndex(NamedTuple):
-    """`labels` in rising order; `row_of` finds the position of one of them through `places` and `rows`."""
+    """Table of `labels` in rising order; `row_of` finds the position of one through `places` and `rows`."""
 
     labels: Labels
     places: Labels
@@ -30,7 +30,10 @@ class LabelIndex(NamedTuple):
 
 
 def as_labels(array: npt.NDArray[Any], what: str) -> Labels:
-    """`array` as uint32, whatever type of numbers holds the whole ones; `InputError` for any other number."""
+    """Return `array` as uint32, whatever type of numbers holds the whole ones.
+
+    Raise `InputError`, which calls the array `what`, when there is any other number.
+    """
     if array.dtype == np.uint32:
         return array
     if array.dtype.kind not in "iubf":
@@ -47,7 +50,7 @@ def as_labels(array: npt.NDArray[Any], what: str) -> Labels:
 
 
 def index_labels(labels: Labels) -> LabelIndex:
-    """Index of all labels above 0 in a (z, y, x) block."""
+    """Return an index of all labels above 0 in a (z, y, x) block."""
     found, places = _distinct(labels)
     found.sort()
     rows = np.empty(len(places), np.int32)
@@ -57,7 +60,7 @@ def index_labels(labels: Labels) -> LabelIndex:
 
 @njit(nogil=True, cache=True)
 def row_of(label: np.uint32, index: LabelIndex) -> int:
-    """Row of a label that is in the index. For kernels."""
+    """Return the row of a label that is in the index. For kernels."""
     return int(index.rows[_place(label, index.places)])
 
 

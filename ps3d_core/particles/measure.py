@@ -56,7 +56,7 @@ LABELS_AT_ONCE: Final = 2**18
 
 @dataclass(frozen=True, slots=True)
 class MeasurementPlan:
-    """What is measured, in which blocks, and where the sums go. Small and picklable."""
+    """Labels and grey values to measure, in which blocks, and where the sums go. Small and picklable."""
 
     labels: Location
     image: Location | None
@@ -67,11 +67,11 @@ class MeasurementPlan:
 
     @property
     def ledger(self) -> Ledger:
-        """Finished blocks."""
+        """Ledger of finished blocks."""
         return Ledger(self.work, "measure", self.fingerprint)
 
     def sums(self, block_index: int) -> Location:
-        """Sums of one block."""
+        """Return the file with the sums of one block."""
         return self.work / "sums" / self.fingerprint / f"{block_index}.npz"
 
 
@@ -165,7 +165,7 @@ def plan_measurement(
     memory_bytes: int = 2**31,
     identity: str | None = None,
 ) -> MeasurementPlan:
-    """Check the inputs and choose blocks. Reads metadata only."""
+    """Check the inputs and choose blocks. Read metadata only."""
     if not 0 < spacing < 1000:
         raise InputError(f"spacing {spacing} mm: must be above 0 and below 1000; give the edge of a voxel in mm")
     array = open_image(labels)
@@ -206,7 +206,7 @@ def measure_blocks(plan: MeasurementPlan, *, runner: Runner | None = None, progr
 
 
 def merged_sums(plan: MeasurementPlan, records: Sequence[Record]) -> Iterator[LabelSums]:
-    """Sums of particles in rising order of label, at most `LABELS_AT_ONCE` of them at a time."""
+    """Yield the sums of particles in rising order of label, at most `LABELS_AT_ONCE` of them at a time."""
     # Smallest label of each block that was not yielded yet.
     waiting = {index: int(record["first"]) for index, record in enumerate(records) if record["labels"]}
     while waiting:

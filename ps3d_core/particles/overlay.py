@@ -65,9 +65,10 @@ class Picture:
 
 
 def overlay_pictures(labels: Location, image: Location | None, *, max_side: int = MAX_SIDE) -> list[Picture]:
-    """Slices perpendicular to z, y and x through the middle; after the first its middle in full, if it was reduced.
+    """Return pictures of slices perpendicular to z, y and x through the middle.
 
-    Grey values are stretched between robust limits that all pictures share.
+    After the first comes its middle in full resolution, if it was reduced. Grey values are stretched between robust
+    limits that all pictures share.
     """
     label_array = open_image(labels)
     image_array = None if image is None else open_image(image)
@@ -99,7 +100,10 @@ def overlay_pictures(labels: Location, image: Location | None, *, max_side: int 
 
 
 def label_colours(labels: npt.NDArray[np.integer]) -> Bytes:
-    """Bright colours (..., 3) of labels; neighbouring labels get hues far apart on the colour circle."""
+    """Return bright colours (..., 3) of labels, uint8.
+
+    Neighbouring labels get hues far apart on the colour circle.
+    """
     wide = labels.astype(np.float64)
     hue = 6 * (wide * _GOLDEN % 1.0)
     saturation = 0.65 + 0.35 * (wide * _GOLDEN**2 * 7 % 1.0)

@@ -18,7 +18,7 @@ HALO: Final = 1
 def read_padded(array: zarr.Array[Any], block: Block, name: str) -> Labels:
     """Return labels (z + 2, y + 2, x + 2), uint32, of a block and one voxel around it; 0 beyond the faces of the scan.
 
-    The block has a halo of 1. `InputError` names the array, as `name`, when its values are no labels.
+    The block has a halo of 1. Raise `InputError`, which names the array as `name`, when its values are no labels.
     """
     labels = as_labels(read_box(array, block.outer), name)
     z, y, x = block.core.shape

@@ -33,12 +33,12 @@ class PairCounts(NamedTuple):
 
     @property
     def lower(self) -> Labels:
-        """The lower label of every pair."""
+        """Lower label of every pair."""
         return (self.pairs >> np.uint64(32)).astype(np.uint32)
 
     @property
     def higher(self) -> Labels:
-        """The higher label of every pair."""
+        """Higher label of every pair."""
         return (self.pairs & np.uint64(2**32 - 1)).astype(np.uint32)
 
     def rows(self, chosen: npt.NDArray[np.bool_] | slice) -> PairCounts:
@@ -53,7 +53,7 @@ class PairCounts(NamedTuple):
 
 
 def no_pairs() -> PairCounts:
-    """Return the counts of nothing."""
+    """Return counts without any pair."""
     return PairCounts(np.empty(0, np.uint64), np.empty((0, 3), np.int64))
 
 

@@ -26,7 +26,7 @@ _Box = tuple[npt.NDArray[Any], npt.NDArray[Any]]
 
 
 class Doubt(NamedTuple):
-    """What speaks against labels being particles."""
+    """Reason why labels may be no particles."""
 
     text: str
     certain: bool
@@ -34,7 +34,10 @@ class Doubt(NamedTuple):
 
 
 def doubt_about(parts: Iterable[LabelSums], shape: Shape) -> Doubt | None:
-    """Why the labels of a volume of `shape` may be no particles; `parts` are their sums by rising label."""
+    """Return why the labels of a volume of `shape` may be no particles, None when nothing speaks against them.
+
+    `parts` are their sums by rising label.
+    """
     strewn, total = Strewn(), prod(shape)
     boxes: dict[int, _Box] = {}
     largest, most, around = 0, 0, False

@@ -29,7 +29,7 @@ _QUALITY: Final = 80
 
 
 def sample_of(labels: Location, table: Location, spacing: float) -> Sample:
-    """What is said about: the table and the columns that are needed throughout; `spacing` in mm."""
+    """Return a particle table with the columns of it that are needed throughout; `spacing` in mm."""
     columns = read_columns(table, ["voxels", "touches_border"])
     return Sample(
         table=table,
@@ -41,18 +41,21 @@ def sample_of(labels: Location, table: Location, spacing: float) -> Sample:
 
 
 def pictures(labels: Location, image: Location | None, max_side: int = MAX_SIDE) -> list[tuple[str, bytes]]:
-    """JPEG pictures of three slices, outlines drawn over grey values, each with the axis it is perpendicular to."""
+    """Return JPEG pictures of three slices, each after the axis that it is perpendicular to.
+
+    Outlines of particles are drawn over grey values.
+    """
     found = overlay_pictures(*_coarse_levels(labels, image, max_side), max_side=max_side)
     return [(picture.axis, _flattened(picture)) for picture in found if not picture.is_window]
 
 
 def size_curve(sample: Sample) -> str:
-    """Cumulative size distribution by volume and by number as an SVG file."""
+    """Return the cumulative size distribution by volume and by number as an SVG file."""
     return sections.size_chart(sample, standalone=True)
 
 
 def size_rows(sample: Sample) -> list[dict[str, Any]]:
-    """D10, D50, D90 (mm) by volume and by number."""
+    """Return D10, D50, D90 (mm) by volume and by number, one row each."""
     by = {weighting: size_distribution(sample.voxels, sample.spacing, weighting) for weighting in sections.WEIGHTINGS}
     return [
         {"percentile": mark.upper()} | {f"by_{w}_mm": _rounded(getattr(found, mark)) for w, found in by.items()}
@@ -61,7 +64,10 @@ def size_rows(sample: Sample) -> list[dict[str, Any]]:
 
 
 def largest_rows(sample: Sample) -> list[dict[str, Any]]:
-    """The largest particles. The centroid is one column, so that the table fits beside other things."""
+    """Return the largest particles, one row each.
+
+    The centroid is one column, so that the table fits beside other things.
+    """
     rows, columns = sections.largest_particles(sample)
     shown: dict[str, list[Any]] = {name: [_rounded(value) for value in values] for name, values in columns.items()}
     centroids = zip(*(shown.pop(f"centroid_{axis}_mm") for axis in "zyx"), strict=True)

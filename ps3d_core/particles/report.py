@@ -70,12 +70,12 @@ def write_report(
 
 
 def render(sample: Sample, pictures: Sequence[Picture], title: str, facts: Mapping[str, Any]) -> str:
-    """The whole page as HTML."""
+    """Return the whole page as HTML."""
     return rendered("report.html.jinja", **page_figures(sample, pictures, title, facts))
 
 
 def page_figures(sample: Sample, pictures: Sequence[Picture], title: str, facts: Mapping[str, Any]) -> Figures:
-    """Everything that the page's template shows."""
+    """Return everything that the page's template shows."""
     return {
         "title": title,
         "shape": shape_text(sample.shape),
@@ -88,7 +88,7 @@ def page_figures(sample: Sample, pictures: Sequence[Picture], title: str, facts:
 
 
 def fact_lines(facts: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
-    """Nested facts as (name, value) lines of text: {"a": {"b": 1}} is ("a / b", "1")."""
+    """Yield nested facts as (name, value) lines of text: {"a": {"b": 1}} is ("a / b", "1")."""
     for key, value in facts.items():
         name = f"{above} / {key}" if above else str(key)
         if isinstance(value, Mapping):

@@ -40,7 +40,7 @@ Integers = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What the page says about: the table's file and the columns that are needed throughout."""
+    """Table that the page is about, with the columns that are needed throughout."""
 
     table: Location
     shape: Shape
@@ -49,12 +49,12 @@ class Sample:
     cut: npt.NDArray[np.bool_]
 
     def column(self, name: str) -> npt.NDArray[Any]:
-        """One column of the table."""
+        """Return one column of the table."""
         return read_columns(self.table, [name])[name]
 
 
 def found(sample: Sample) -> Figures:
-    """Everything that is said of a sample with at least one particle."""
+    """Return everything that is said of a sample with at least one particle."""
     return {
         "overview": overview(sample),
         "edge": edge(sample),
@@ -65,7 +65,7 @@ def found(sample: Sample) -> Figures:
 
 
 def overview(sample: Sample) -> Figures:
-    """The figures to read first; volume in mm³, share of the scan's volume in percent."""
+    """Return the figures to read first; volume in mm³, share of the scan's volume in percent."""
     total = int(sample.voxels.sum())
     return {
         "particles": len(sample.voxels),
@@ -76,7 +76,7 @@ def overview(sample: Sample) -> Figures:
 
 
 def edge(sample: Sample) -> Figures:
-    """How many particles the edge of the scan cuts, and the sizes of those it does not."""
+    """Return how many particles the edge of the scan cuts, and the sizes of those it does not."""
     cut = int(sample.cut.sum())
     return {
         "cut": cut,
@@ -86,7 +86,7 @@ def edge(sample: Sample) -> Figures:
 
 
 def slices(pictures: Sequence[Picture], spacing: float) -> list[Figures]:
-    """The pictures with their files as data: URLs and the length of a scale bar, mm."""
+    """Return the pictures with their files as data: URLs and the length of a scale bar, mm."""
     shown = []
     for picture in pictures:
         height, width = picture.extent
@@ -103,13 +103,13 @@ def slices(pictures: Sequence[Picture], spacing: float) -> list[Figures]:
 
 
 def sizes(sample: Sample) -> Figures:
-    """Cumulative size distribution, drawn and in figures."""
+    """Return the cumulative size distribution, drawn and in figures."""
     rows = [size_distribution(sample.voxels, sample.spacing, weighting) for weighting in WEIGHTINGS]
     return {"chart": size_chart(sample), "rows": rows}
 
 
 def size_chart(sample: Sample, *, standalone: bool = False) -> Markup:
-    """The cumulative size distribution under each weighting as SVG; `standalone` makes a file of its own."""
+    """Return the cumulative size distribution under each weighting as SVG; `standalone` makes a file of its own."""
     return line_chart(
         size_curves(sample),
         x_label="equivalent diameter, mm",
@@ -120,7 +120,7 @@ def size_chart(sample: Sample, *, standalone: bool = False) -> Markup:
 
 
 def size_curves(sample: Sample) -> list[Series]:
-    """The cumulative size distribution under each weighting; the first has its percentiles marked."""
+    """Return the cumulative size distribution under each weighting; the first has its percentiles marked."""
     curves = []
     for weighting in WEIGHTINGS:
         found = cast(SizeDistribution, size_distribution(sample.voxels, sample.spacing, weighting))
@@ -139,7 +139,7 @@ def size_curves(sample: Sample) -> list[Series]:
 
 
 def shapes(sample: Sample) -> Figures:
-    """Histograms and medians of shape descriptors and the classes of Zingg, of particles with enough voxels."""
+    """Return histograms and medians of shape descriptors and the classes of Zingg, of particles with enough voxels."""
     large = sample.voxels >= MIN_SHAPE_VOXELS
     said: Figures = {"least_voxels": MIN_SHAPE_VOXELS, "left_out": len(large) - int(large.sum()), "descriptors": {}}
     if large.any():
@@ -150,7 +150,7 @@ def shapes(sample: Sample) -> Figures:
 
 
 def largest(sample: Sample) -> list[Figures]:
-    """The largest particles, one line each."""
+    """Return the largest particles, one line each."""
     rows, columns = largest_particles(sample)
     return [
         {"label": label, "numbers": numbers[:-3], "centre": numbers[-3:], "cut": bool(sample.cut[row])}
@@ -159,7 +159,7 @@ def largest(sample: Sample) -> list[Figures]:
 
 
 def largest_particles(sample: Sample) -> tuple[Integers, dict[str, list[Any]]]:
-    """Rows of the table that hold the largest particles, largest first, and some of their columns."""
+    """Return the rows of the table that hold the largest particles, largest first, and some of their columns."""
     n = min(LARGEST, len(sample.voxels))
     # Equal sizes go by position in the table, so the same table gives the same page.
     kth = np.partition(sample.voxels, -n)[-n]

@@ -38,7 +38,7 @@ _MAX_MOMENT = 2.0**62
 
 
 def particle_columns(sums: LabelSums, shape: Shape, spacing: float, *, grey: bool) -> Columns:
-    """One array per column of the table, one element per label of `sums`.
+    """Return one array per column of the table, with one element per label of `sums`.
 
     `shape` is the scan's (voxels), `spacing` the edge of a voxel (mm). Without `grey` the grey columns are NaN.
     Principal axes of a label too vast for exact moments (beyond about 10^11 voxels over 10^4) are NaN.
@@ -68,7 +68,7 @@ def particle_columns(sums: LabelSums, shape: Shape, spacing: float, *, grey: boo
 
 
 def principal_axes(sums: LabelSums) -> Floats:
-    """Full axis lengths (n, 3) of the equivalent ellipsoids in voxels, longest first."""
+    """Return full axis lengths (n, 3) of the equivalent ellipsoids in voxels, longest first."""
     matrices = covariances(sums)
     known = ~np.isnan(matrices).any(axis=(1, 2))
     lengths = np.full((len(matrices), 3), np.nan)
@@ -77,7 +77,7 @@ def principal_axes(sums: LabelSums) -> Floats:
 
 
 def covariances(sums: LabelSums) -> Floats:
-    """Covariance matrices (n, 3, 3) of the points of the particles' voxel cubes, in voxels squared."""
+    """Return covariance matrices (n, 3, 3) of the points of the particles' voxel cubes, in voxels squared."""
     n, first = sums.voxels, sums.first
     # About the whole voxel below the centroid, in wrapping integers: exact whenever the result fits.
     centre = first // n[:, None]

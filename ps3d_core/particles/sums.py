@@ -50,7 +50,7 @@ class LabelSums(NamedTuple):
 
     @classmethod
     def empty(cls, labels: npt.NDArray[np.uint32]) -> LabelSums:
-        """Sums of nothing for sorted `labels`; kernels add to the arrays."""
+        """Return sums of no voxel for sorted `labels`; kernels add to the arrays."""
         n = len(labels)
         return cls(
             labels=labels,
@@ -67,12 +67,12 @@ class LabelSums(NamedTuple):
         )
 
     def between(self, start: int, stop: int) -> LabelSums:
-        """The rows of labels start <= label < stop, copied: they do not keep the others in memory."""
+        """Return the rows of labels start <= label < stop, copied: they do not keep the others in memory."""
         rows = slice(*np.searchsorted(self.labels, np.array([start, stop], np.int64)))
         return LabelSums(**{name: column[rows].copy() for name, column in self._asdict().items()})
 
     def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """Named arrays for a file; windows that are zero for all labels (most of them) are left out."""
+        """Return named arrays for a file; windows that are zero for all labels (most of them) are left out."""
         arrays = self._asdict()
         for name in _WINDOWS:
             used = np.flatnonzero(arrays[name].any(axis=0))
@@ -81,7 +81,7 @@ class LabelSums(NamedTuple):
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, npt.NDArray[Any]]) -> LabelSums:
-        """Inverse of `to_arrays`."""
+        """Return the sums that `to_arrays` made these arrays of."""
         full = dict(arrays)
         for name, windows in _WINDOWS.items():
             used = full.pop(f"{name}_used")
@@ -91,7 +91,7 @@ class LabelSums(NamedTuple):
 
 
 def merge(parts: Iterable[LabelSums]) -> LabelSums:
-    """Sums over everything the `parts` are sums of; in any order, the result is the same."""
+    """Return the sums over everything the `parts` are sums of; in any order, the result is the same."""
     parts = [part for part in parts if len(part.labels)]
     if not parts:
         return LabelSums.empty(np.empty(0, np.uint32))

@@ -28,7 +28,7 @@ import numpy.typing as npt
 
 
 def surface_area(exits: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """Area (n,) in voxel edges squared from exits (n, 3) along axes, face diagonals and body diagonals."""
+    """Return areas (n,) in voxel edges squared from exits (n, 3) along axes, face diagonals and body diagonals."""
     axes, faces, bodies = exit_weights()
     area: npt.NDArray[np.float64] = axes * exits[:, 0] + faces * exits[:, 1] + bodies * exits[:, 2]
     return area
@@ -36,7 +36,10 @@ def surface_area(exits: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
 
 @cache
 def exit_weights() -> tuple[float, float, float]:
-    """Area that one exit stands for, by kind of direction."""
+    """Return the area that one exit stands for, in voxel edges squared, by kind of direction.
+
+    The kinds are axes, face diagonals and body diagonals.
+    """
     from scipy.spatial import SphericalVoronoi
 
     steps = np.array([step for step in product((-1, 0, 1), repeat=3) if any(step)], np.float64)

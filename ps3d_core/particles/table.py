@@ -67,13 +67,13 @@ SCHEMA: Final = pa.schema(
 
 
 def arrow_table(columns: Columns) -> pa.Table:
-    """The columns of `particle_columns` as an Arrow table; NaN becomes "no value"."""
+    """Return the columns of `particle_columns` as an Arrow table; NaN becomes "no value"."""
     arrays = [pa.array(columns[field.name], field.type, from_pandas=True) for field in SCHEMA]
     return pa.Table.from_arrays(arrays, schema=SCHEMA)
 
 
 def write_table(tables: Iterable[pa.Table], parquet: Location, csv: Location) -> int:
-    """Write the rows of `tables`, one row group each, to both files; return the number of rows."""
+    """Write the rows of `tables`, one row group each, as Parquet and as CSV; return the number of rows."""
     rows = 0
     with tempfile.TemporaryDirectory(prefix="ps3d-table-") as folder:
         local_parquet, local_csv = Path(folder) / "particles.parquet", Path(folder) / "particles.csv"
@@ -93,7 +93,10 @@ def write_table(tables: Iterable[pa.Table], parquet: Location, csv: Location) ->
 
 
 def read_table(parquet: Location, names: Sequence[str] | None = None) -> pa.Table:
-    """A particle table, or the columns `names` of it. `CorruptDataError` if it is not our table."""
+    """Return a particle table, or the columns `names` of it.
+
+    Raise `CorruptDataError` when the file is no particle table.
+    """
     wanted = list(SCHEMA.names if names is None else names)
     try:
         with parquet.open_reading() as stream:
@@ -107,7 +110,10 @@ def read_table(parquet: Location, names: Sequence[str] | None = None) -> pa.Tabl
 
 
 def read_columns(parquet: Location, names: Sequence[str]) -> Columns:
-    """Columns of a particle table as arrays; "no value" becomes NaN. `CorruptDataError` if it is not our table."""
+    """Return columns of a particle table as arrays; "no value" becomes NaN.
+
+    Raise `CorruptDataError` when the file is no particle table.
+    """
     table = read_table(parquet, names)
     return {name: _array(table.column(name)) for name in names}
 

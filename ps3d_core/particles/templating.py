@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def rendered(template: str, **values: Any) -> Markup:
-    """Fill a file of templates/ with `values`; all text among them is escaped, unless it is Markup.
+    """Return a file of templates/ filled with `values`; all text among them is escaped, unless it is Markup.
 
     Raises:
         jinja2.UndefinedError: the template names a value that is not there.

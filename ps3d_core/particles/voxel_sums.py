@@ -23,7 +23,7 @@ Counts = npt.NDArray[np.uint8]
 
 
 def block_sums(padded: Labels, origin: Shape, image: npt.NDArray[Any] | None) -> LabelSums:
-    """Sums of the labels of one block.
+    """Return the sums of the labels of one block.
 
     `padded` (z + 2, y + 2, x + 2) holds the block's labels and one voxel more on every side, which belongs to other
     blocks or is 0 outside the scan; `origin` is the block's first voxel in the scan. `image` (z, y, x) has the grey

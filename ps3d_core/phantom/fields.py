@@ -34,7 +34,7 @@ _GAUSS = np.float32(1.0 / 37837.22)  # sum of four uniform 16-bit numbers: varia
 
 @njit(nogil=True, cache=True, inline="always")
 def hash3(seed: np.uint64, z: int, y: int, x: int) -> np.uint64:
-    """64 random bits of a place."""
+    """Return 64 random bits of a place."""
     h = seed + np.uint64(z) * _Z + np.uint64(y) * _Y + np.uint64(x) * _X
     h = (h ^ (h >> _S33)) * _M1
     h = (h ^ (h >> _S33)) * _M2
@@ -43,24 +43,30 @@ def hash3(seed: np.uint64, z: int, y: int, x: int) -> np.uint64:
 
 @njit(nogil=True, cache=True, inline="always")
 def unit(h: np.uint64) -> np.float32:
-    """The upper 24 bits of a hash as a number in [0, 1)."""
+    """Return the upper 24 bits of a hash as a number in [0, 1), float32."""
     return np.float32(h >> _S40) * np.float32(1.0 / 16777216.0)
 
 
 def key(seed: int, purpose: int) -> np.uint64:
-    """A hash seed for one purpose of one phantom."""
+    """Return a hash seed for one purpose of one phantom."""
     return np.uint64(np.random.SeedSequence([seed, purpose]).generate_state(1, np.uint64)[0])
 
 
 def white_noise(seed: np.uint64, box: Box) -> Floats:
-    """Nearly Gaussian noise of mean 0 and standard deviation 1 on the voxels of `box`, independent per voxel."""
+    """Return nearly Gaussian noise on the voxels of `box`, float32, independent per voxel.
+
+    Its mean is 0 and its standard deviation 1.
+    """
     out = np.empty(box.shape, np.float32)
     _white(seed, box.start[0], box.start[1], box.start[2], out)
     return out
 
 
 def smooth_field(seed: np.uint64, box: Box, spacing: float) -> Floats:
-    """Value noise in [-1, 1]: random numbers on a lattice of `spacing` voxels, blended smoothly in between."""
+    """Return value noise in [-1, 1] on the voxels of `box`, float32.
+
+    Random numbers on a lattice of `spacing` voxels are blended smoothly in between.
+    """
     z, y, x = (_lattice(start, n, spacing) for start, n in zip(box.start, box.shape, strict=True))
     out = np.empty(box.shape, np.float32)
     _blend(seed, z, y, x, out)
@@ -120,7 +126,7 @@ def _blend(seed: np.uint64, along_z: _Lattice, along_y: _Lattice, along_x: _Latt
 
 
 def gaussian_kernel(sigma: float) -> npt.NDArray[np.float64]:
-    """A normalised, truncated Gaussian (3.2 sigma); one tap when sigma is too small to matter."""
+    """Return a normalised, truncated Gaussian (3.2 sigma); one tap when sigma is too small to matter."""
     radius = 0 if sigma < 0.15 else max(1, math.ceil(3.2 * sigma))
     t = np.arange(-radius, radius + 1, dtype=np.float64)
     weights = np.exp(-0.5 * (t / max(sigma, 1e-6)) ** 2)
@@ -128,7 +134,7 @@ def gaussian_kernel(sigma: float) -> npt.NDArray[np.float64]:
 
 
 def convolve(volume: Floats, kernel: npt.NDArray[np.float64]) -> Floats:
-    """Separable convolution, valid part only: each axis of the result is len(kernel) - 1 voxels shorter.
+    """Return a separable convolution, valid part only: each axis is len(kernel) - 1 voxels shorter.
 
     Sums run over the taps in a fixed order, so that a voxel's value does not depend on where the volume starts.
     """

@@ -37,14 +37,14 @@ class Packing(NamedTuple):
     reach: F64
 
     def take(self, rows: npt.NDArray[np.int64]) -> Packing:
-        """Copies of the particles `rows`, in that order."""
+        """Return copies of the particles `rows`, in that order."""
         return Packing(self.centre[rows], self.radius[rows], self.frame[rows], self.prototype[rows], self.reach[rows])
 
 
 def pack(params: PhantomParams, bank: Bank) -> Packing:
     """Draw and arrange the particles of a phantom.
 
-    Raises InputError when there would be more than MOST_PARTICLES, or when the tube lies outside the volume.
+    Raise InputError when there would be more than MOST_PARTICLES, or when the tube lies outside the volume.
     """
     rng = np.random.default_rng([params.seed, 2])
     region, volume = _region(params)

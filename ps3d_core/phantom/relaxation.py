@@ -25,7 +25,7 @@ _SETTLE = 10  # in the last steps particles are only pushed apart
 
 
 class Region(NamedTuple):
-    """Where centres may lie: lowest and highest corner (z, y, x), and a cylinder (y, x, radius; radius 0 is none)."""
+    """Bounds of centres: lowest and highest corner (z, y, x), and a cylinder (y, x, radius; radius 0 is none)."""
 
     low: F64
     high: F64

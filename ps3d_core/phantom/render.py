@@ -32,15 +32,16 @@ class Phantom:
 
     @cached_property
     def scene(self) -> Scene:
-        """The particles and what they are made of; about 200 bytes per particle."""
+        """Particles and what they are made of; about 200 bytes per particle."""
         bank = make_bank(self.params)
         packing = pack(self.params, bank)
         return Scene(self.params, bank, packing, make_up(self.params, packing.radius))
 
     def render(self, box: Box | None = None) -> tuple[npt.NDArray[np.generic], npt.NDArray[np.uint32]]:
-        """Image (dtype of the phantom) and labels (uint32; 0 is background, else number of the particle).
+        """Return the image (dtype of the phantom) and labels (uint32) of one box, by default the whole volume.
 
-        Raises InputError where the box reaches outside the volume.
+        Labels are 0 in the background, else the number of the particle. Raise InputError when the box reaches outside
+        the volume.
         """
         box = Box.of(self.params.shape) if box is None else box
         whole = Box.of(self.params.shape)
@@ -64,7 +65,7 @@ class Phantom:
 
 
 def render(params: PhantomParams, box: Box | None = None) -> tuple[npt.NDArray[np.generic], npt.NDArray[np.uint32]]:
-    """Image and labels of one box of a phantom; to render many boxes of it keep a `Phantom`."""
+    """Return image and labels of one box of a phantom; to render many boxes of it keep a `Phantom`."""
     return Phantom(params).render(box)
 
 

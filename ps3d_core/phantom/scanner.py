@@ -20,7 +20,7 @@ _RING_SLICES = 24.0  # rings persist over about this many slices
 
 
 def point_spread(params: PhantomParams) -> npt.NDArray[np.float64]:
-    """The taps of the scanner's blur along each axis; with sharpening its flanks are negative."""
+    """Return the taps of the scanner's blur along each axis; with sharpening its flanks are negative."""
     narrow = gaussian_kernel(params.blur_voxels)
     if params.sharpening == 0.0:
         return narrow
@@ -34,7 +34,7 @@ def point_spread(params: PhantomParams) -> npt.NDArray[np.float64]:
 
 
 def scan(params: PhantomParams, scene: Floats, box: Box) -> npt.NDArray[np.generic]:
-    """Image of `box` in the dtype of the phantom, from grey values of the box grown by the blur's radius."""
+    """Return the image of `box` in the dtype of the phantom, from grey values of the box grown by the blur's radius."""
     image = convolve(scene, point_spread(params))
     noise = _noise(params, box)
     if params.shading > 0:

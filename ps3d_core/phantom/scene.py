@@ -36,7 +36,10 @@ class Scene:
     makeup: Makeup
 
     def paint(self, box: Box) -> tuple[F32, npt.NDArray[np.uint32]]:
-        """Grey values (float32, neutral scale) and labels (uint32) of `box`, which may reach beyond the volume."""
+        """Return grey values (float32, neutral scale) and labels (uint32) of `box`.
+
+        The box may reach beyond the volume.
+        """
         p, m = self.params, self.makeup
         fields = self._fields(box)
         relief = Relief(m.dent, m.rough, fields.waves, fields.grit)

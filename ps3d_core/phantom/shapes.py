@@ -36,7 +36,7 @@ class Bank(NamedTuple):
 
 
 def make_bank(params: PhantomParams) -> Bank:
-    """The prototypes of a phantom; the first `angular_fraction` of them are faceted."""
+    """Return the prototypes of a phantom; the first `angular_fraction` of them are faceted."""
     rng = np.random.default_rng([params.seed, 1])
     planes = np.zeros((_COUNT, MAX_PLANES, 4))
     count = np.zeros(_COUNT, np.int64)

@@ -18,9 +18,10 @@ I64 = npt.NDArray[np.int64]
 
 
 def sphere_field(seed: np.uint64, box: Box, *, largest: float, density: float, positive: float) -> F32:
-    """Share of each voxel filled by spheres, signed: a share `positive` of the spheres counts as +, the others as -.
+    """Return the share of each voxel of `box` that spheres fill, signed, float32.
 
-    largest: greatest radius in voxels (small ones are more frequent); density: share of the cells that hold one.
+    A share `positive` of the spheres counts as +, the others as -. largest: greatest radius in voxels (small ones are
+    more frequent); density: share of the cells that hold one.
     """
     out = np.zeros(box.shape, np.float32)
     cell = 2.0 * largest + 3.0

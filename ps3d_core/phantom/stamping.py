@@ -26,7 +26,7 @@ FAR = np.float32(4.0)  # voxels; larger distances are not kept
 
 
 class Relief(NamedTuple):
-    """How surfaces differ from their prototypes: heights per particle, (n,) voxels, times fields on the box."""
+    """Difference of surfaces from their prototypes: heights per particle, (n,) voxels, times fields on the box."""
 
     dent: F32
     rough: F32
@@ -44,7 +44,7 @@ class Nearest(NamedTuple):
 
 
 def stamp(packing: Packing, bank: Bank, relief: Relief, box: Box, rows: I64) -> Nearest:
-    """Distances to the particles `rows` (ascending) on `box`."""
+    """Return the distances to the particles `rows` (ascending) on `box`, in voxels."""
     nearest = Nearest(
         np.full(box.shape, FAR, np.float32),
         np.full(box.shape, FAR, np.float32),

@@ -60,7 +60,10 @@ _HELD_OUT = _Family(
 
 
 def random_params(seed: int, shape: Shape, particle_size_voxels: float, family: Family) -> PhantomParams:
-    """Parameters of a random phantom: all but shape, particle size and seed is drawn from the ranges of `family`."""
+    """Return parameters of a random phantom.
+
+    All but shape, particle size and seed is drawn from the ranges of `family`.
+    """
     ranges = _TRAINING if family == "training" else _HELD_OUT
     rng = np.random.default_rng([seed, 0 if family == "training" else 1, 77])
     drawn: dict[str, object] = {}

@@ -56,7 +56,7 @@ def write_phantom(
 
     spacing: mm per voxel; the particle size entered is particle_size_voxels * spacing. Truth ids are dense 1..N, in
     the order of the particles' centres along z. A run that was interrupted goes on where it was, one that is finished
-    does nothing. Raises InputError when another scan of this name is there, or anything that ps3d did not make.
+    does nothing. Raise InputError when another scan of this name is there, or anything that ps3d did not make.
     """
     target = Dataset(dataset)
     image, truth, work = target.image(name), target.truth(name), dataset / f".phantom-{name}"

@@ -16,11 +16,11 @@ from ps3d_core.store.location import Location
 
 @runtime_checkable
 class ArrayLike(Protocol):
-    """What has a shape, a dtype and slices that NumPy can take."""
+    """Object with a shape, a dtype and slices that NumPy can take."""
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Voxels (z, y, x)."""
+        """Shape (z, y, x) in voxels."""
 
     @property
     def dtype(self) -> Any:
@@ -44,16 +44,16 @@ class ArrayVolume(ScanReader):
         return np.ascontiguousarray(self._array[start:stop], dtype=self.dtype)
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing, as nothing is held open."""
 
 
 def is_array(source: object) -> TypeGuard[ArrayLike]:
-    """Whether `source` is an array rather than the name of a place."""
+    """Return whether `source` is an array rather than the name of a place."""
     return not isinstance(source, Location) and isinstance(source, ArrayLike)
 
 
 def folder_of(array: ArrayLike) -> Location | None:
-    """Where on this machine a Zarr array lies; None for any other array."""
+    """Return where on this machine a Zarr array lies; None for any other array."""
     if not isinstance(array, zarr.Array) or not isinstance(array.store_path.store, LocalStore):
         return None
     return Location.parse(array_name(array))

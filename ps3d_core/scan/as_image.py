@@ -21,10 +21,11 @@ from ps3d_core.store.presence import absences
 def as_image(
     source: Source, work: Location, *, memory_bytes: int = DEFAULT_MEMORY, progress: Progress = SILENT
 ) -> Location:
-    """Where `source` lies when it is a Zarr on a store, else an OME-Zarr copy below `work`, same dtype and spacing.
+    """Return where `source` lies when it is a Zarr on a store, else an OME-Zarr copy below `work`.
 
-    `source` is anything that `open_scan` reads; what a person should hear of it is noted. A copy that an earlier call
-    left whole is used again, unless the source has changed since. `InputError` names what is wrong with the source.
+    A copy has the dtype and spacing of the source. `source` is anything that `open_scan` reads; what a person should
+    hear of it is noted. A copy that an earlier call left whole is used again, unless the source has changed since.
+    Raise `InputError` that names what is wrong with the source.
     """
     place = place_of(source)
     if place is not None and is_zarr(place):

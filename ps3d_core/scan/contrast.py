@@ -17,7 +17,7 @@ from ps3d_core.store.ownership import MARK, zarr_attributes
 
 
 def require_contrast(image: Location) -> None:
-    """Refuse a scan whose voxels are all equal with an `InputError`.
+    """Raise `InputError` when all voxels of a scan are equal.
 
     Ingested scans say their smallest and largest value. Others are read until two voxels differ, which is nearly always
     in the first chunk.

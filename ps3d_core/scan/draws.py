@@ -41,7 +41,7 @@ class Draw(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class DrawPlan:
-    """Which voxels of which scans are drawn; depends on nothing but these fields."""
+    """Plan of the voxels that are drawn from each scan; depends on nothing but these fields."""
 
     shapes: tuple[Shape, ...]
     """One per scan, voxels."""
@@ -50,7 +50,7 @@ class DrawPlan:
 
     @property
     def per_draw(self) -> int:
-        """Voxels per draw."""
+        """Number of voxels per draw."""
         return max(1, min(USUAL_PER_DRAW, self.samples // FEWEST), ceil(self.samples / MOST))
 
     @property
@@ -60,11 +60,14 @@ class DrawPlan:
 
     @property
     def voxels(self) -> int:
-        """Voxels drawn: `samples`, filled up to whole draws."""
+        """Number of voxels drawn: `samples`, filled up to whole draws."""
         return self.count * self.per_draw
 
     def chunks(self, scan: int, chunk: Shape) -> dict[Shape, list[int]]:
-        """Draws that fall into a scan, by the position of the `chunk` they fall into, in C order."""
+        """Return the draws that fall into the scan of index `scan`, by the position of the chunk they fall into.
+
+        `chunk` is the shape of a chunk (z, y, x) in voxels; positions count chunks and are in C order.
+        """
         sizes = np.array([prod(shape) for shape in self.shapes], np.int64)
         stops = np.cumsum(sizes)
         voxels = self._random(0).integers(0, int(stops[-1]), self.count)
@@ -76,7 +79,7 @@ class DrawPlan:
         return dict(sorted(found.items()))
 
     def evaluate(self, draw: int, chunk: npt.NDArray[Any]) -> Draw:
-        """Draw voxels from the values of the `chunk` that the draw fell into."""
+        """Return mean and variance of voxels drawn from the values of the `chunk` that the draw fell into."""
         values = chunk.reshape(-1)[self._random(1, draw).integers(0, chunk.size, self.per_draw)]
         moments = moments_of(values.astype(np.float64))
         return Draw(draw, float(moments.mean), float(moments.deviations) / moments.count)
@@ -95,7 +98,7 @@ class Estimate(NamedTuple):
 
 
 def estimate(draws: Sequence[Draw]) -> Estimate:
-    """What the draws say together, whatever their order; at least two of them."""
+    """Return mean and standard deviation with their intervals from two or more draws, whatever their order."""
     ordered = sorted(draws)
     means = np.array([draw.mean for draw in ordered])
     n, mean = len(ordered), float(means.mean())

@@ -44,7 +44,7 @@ _ENDINGS: Final = {
 
 
 class ExportSummary(BaseModel):
-    """What an export left behind."""
+    """Summary of an export: the place, format and volume that it wrote."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -78,7 +78,7 @@ def export(
     source. `slice_name` is that of single slices, see `write_tiff_slices`. An existing destination is replaced only
     with `overwrite`, and only when ps3d made it. `allow_gaps` accepts slices whose numbering leaves some out, `series`
     chooses one scan of several in a folder. `title` is what progress calls it.
-    `InputError` names what is wrong; nothing is left of a failed export.
+    Raise `InputError` that names what is wrong; nothing is left of a failed export.
     """
     target, origin = Location.parse(destination), Location.parse(source)
     _check_name(target, format)
@@ -157,7 +157,7 @@ def _check_name(target: Location, form: Format) -> None:
 
 
 def _output(target: Location, form: Format) -> tuple[Output, re.Pattern[str] | None]:
-    """What is made, and the names of its files; None for a single file."""
+    """Return what is made, and the names of its files; None for a single file."""
     if form == "zarr":
         return Output(target, zarr_is_own), ZARR_FILES
     if form == "nifti":

@@ -12,7 +12,10 @@ from ps3d_core.store.location import Location
 
 
 def open_to_read(location: Location) -> BinaryIO:
-    """The file at `location`, seekable; only what is read travels. `InputError` when there is none, or no plain one."""
+    """Return the file at `location` opened for reading, seekable; only what is read travels.
+
+    Raise `InputError` when there is none, or no plain one, or it may not be read.
+    """
     try:
         if (path := location.local_path) is not None:
             location.require_plain()
@@ -27,7 +30,7 @@ def open_to_read(location: Location) -> BinaryIO:
 
 
 def size_of(file: BinaryIO) -> int:
-    """Bytes in an open seekable file; the position is kept."""
+    """Return the number of bytes in an open seekable file; the position is kept."""
     here = file.tell()
     end = file.seek(0, 2)
     file.seek(here)
@@ -35,7 +38,7 @@ def size_of(file: BinaryIO) -> int:
 
 
 def fill_from(file: BinaryIO, values: npt.NDArray[Any]) -> bool:
-    """Read the whole C-contiguous array from the file's position; False when the file ends before."""
+    """Read the whole C-contiguous array from the file's position; return False when the file ends before."""
     view = values.reshape(-1).view(np.uint8).data
     done = 0
     while done < len(view):

@@ -18,7 +18,7 @@ MEMORY = 2**31  # as measure and evaluate use at most
 
 
 def existing(place: str | Location) -> Location:
-    """The location; `InputError` when nothing is there."""
+    """Return the location of `place`; raise `InputError` when nothing is there."""
     location = Location.parse(place)
     if not location.exists():
         raise InputError(f"{location}: nothing there; check the path")
@@ -27,7 +27,7 @@ def existing(place: str | Location) -> Location:
 
 @contextmanager
 def volumes_in(work: Location, progress: Progress, *, memory_bytes: int = MEMORY) -> Iterator[Volumes]:
-    """The volumes that a command is given, in a block whose errors name them as they were given."""
+    """Hold the volumes that a command is given while the body runs, whose errors name them as they were given."""
     volumes = Volumes(work, progress, memory_bytes)
     try:
         yield volumes
@@ -44,7 +44,10 @@ class Volumes:
         self._given: dict[Location, str] = {}
 
     def image(self, source: Source) -> Location:
-        """Any volume."""
+        """Return the place of any volume as Zarr: its own, or that of a copy below the work folder.
+
+        Raise `InputError` when nothing is there.
+        """
         if (given := place_of(source)) is not None:
             existing(given)
         image = as_image(source, self._work, memory_bytes=self._memory_bytes, progress=self._progress)
@@ -53,18 +56,18 @@ class Volumes:
         return image
 
     def labels(self, source: Source) -> Location:
-        """A label image; `InputError` for a scan, whose grey values are no labels."""
+        """Return the place of a label image as Zarr; raise `InputError` for a scan, whose grey values are no labels."""
         image = self.image(source)
         if is_scan(image):
             raise InputError(f"{image}: a scan of grey values, its metadata say; give a label image")
         return image
 
     def array(self, source: Source) -> Location:
-        """The Zarr array of labels: the one given, or the full resolution of the image given."""
+        """Return the Zarr array of labels: the one given, or the full resolution of the image given."""
         return image_levels(self.labels(source))[0]
 
     def as_given(self, message: str) -> str:
-        """The message about what was given, which may be told of its copy, or of an array in the copy."""
+        """Return the message with the volume as it was given in place of its copy, or of an array in the copy."""
         for copy, given in self._given.items():
             name = given.replace("\\", r"\\")
             message = re.sub(rf"{re.escape(str(copy))}(/\d+)?(?!\w)", name, message)
@@ -72,7 +75,10 @@ class Volumes:
 
 
 def spacing_of(source: Source) -> float:
-    """Spacing (mm) that the metadata of an image of any format say, equal along all axes."""
+    """Return the spacing (mm) that the metadata of an image of any format say, equal along all axes.
+
+    Raise `InputError` when they say none, or one that differs between axes.
+    """
     place = place_of(source)
     name = "array" if place is None else str(place)
     if place is not None and is_zarr(place):

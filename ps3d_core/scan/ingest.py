@@ -42,7 +42,7 @@ SAME_SPACING = 0.01  # relative difference of spacings that are taken to be one
 
 
 class IngestSummary(BaseModel):
-    """What an ingest left behind."""
+    """Summary of an ingest: the image that it made, and what its voxels are."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -76,8 +76,9 @@ def ingest(
 
     `series` chooses one scan of several in a folder. `spacing` and `particle_size` (mean diameter) are in mm; a
     spacing of None is taken from the source where it says one. `memory_bytes` bounds what is held at once; less memory
-    means flatter shards. An existing scan is replaced only with `overwrite`, and only when ps3d made it. `InputError`
-    names what is wrong; nothing is left of a failed ingest, and what a killed one left is taken up by the next.
+    means flatter shards. An existing scan is replaced only with `overwrite`, and only when ps3d made it. Raise
+    `InputError` that names what is wrong; nothing is left of a failed ingest, and what a killed one left is taken up by
+    the next.
     """
     started = time.perf_counter()
     origin, target = place_of(source), dataset.image(name)
@@ -136,7 +137,10 @@ def _provenance(reader: ScanReader) -> dict[str, str]:
 
 
 def same_voxels(source: Source, image: Location) -> bool:
-    """Whether `source` has the dtype, shape and voxels of what was ingested as `image`. Reads all of the source."""
+    """Return whether `source` has the dtype, shape and voxels of what was ingested as `image`.
+
+    Reads all of the source when dtype and shape are the same.
+    """
     about, array = zarr_attributes(image).get(MARK), open_image(image)
     with open_scan(source) as reader:
         if not isinstance(about, dict) or (reader.shape, reader.dtype) != (array.shape, array.dtype):
@@ -148,7 +152,7 @@ def same_voxels(source: Source, image: Location) -> bool:
 
 
 class LabelsSummary(BaseModel):
-    """What an ingest of labels left behind."""
+    """Summary of an ingest of labels: the image that it made, and what its voxels are."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -175,7 +179,7 @@ def ingest_labels(
 
     Labels are whole numbers, 0 is background, every other number is one particle; their shape is that of the scan.
     Integers keep their dtype, floats become uint32. Labels that can hardly be particles of the scan's particle size
-    are refused. `InputError` names what is wrong; nothing is left of a failed ingest.
+    are refused. Raise `InputError` that names what is wrong; nothing is left of a failed ingest.
     """
     started = time.perf_counter()
     origin, target, info = Location.parse(source), dataset.truth(name), dataset.scan_info(name)
@@ -250,13 +254,13 @@ class _Content:
         self._minimum, self._maximum = min(self._minimum, low), max(self._maximum, high)
 
     def notes(self) -> tuple[str, ...]:
-        """What to say of a scan in which there is nothing to see."""
+        """Return a note about a scan in which there is nothing to see, all voxels being equal; else nothing."""
         if self._minimum != self._maximum:
             return ()
         return (f"every voxel is {self._minimum}: no particles can be found in it; is it the right source?",)
 
     def summary(self) -> dict[str, Any]:
-        """SHA-256 of all voxels (native byte order, C order), least and greatest value."""
+        """Return the SHA-256 of all voxels (native byte order, C order), their least and greatest value."""
         low, high = np.asarray(self._minimum).item(), np.asarray(self._maximum).item()
         return {"sha256": self._digest.hexdigest(), "minimum": low, "maximum": high}
 

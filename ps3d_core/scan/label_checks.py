@@ -28,12 +28,15 @@ _TABLE: Final = 2**22  # labels below this are counted in a table, those above o
 
 
 def filling(label: int, share: float) -> str:
-    """What to say of a label that takes so large a share of the volume."""
+    """Return what is wrong with a label that takes so large a `share` (0 to 1) of the volume."""
     return f"label {label} fills {share:.0%} of the volume: background, which has to be 0, or a mask?"
 
 
 class Strewn:
-    """Are labels strewn over the volume, like grey values? Of every label, voxels and those of its box are added."""
+    """Check of whether labels are strewn over the volume, like grey values.
+
+    Of every label, voxels and those of its box are added.
+    """
 
     def __init__(self) -> None:
         self.labels = 0
@@ -46,7 +49,7 @@ class Strewn:
         self._strewn += int(voxels[boxes > _STREWN * voxels].sum())
 
     def problem(self) -> str | None:
-        """What contradicts that all these are particles; None where nothing does."""
+        """Return what contradicts that all labels added are particles; None where nothing does."""
         few = self.labels > _MANY and self._voxels < _FEW_VOXELS * self.labels
         if not few and 2 * self._strewn <= self._voxels:
             return None
@@ -84,7 +87,7 @@ class LabelSizes:
         return max([int(present[-1]) if len(present) else 0, *self._rare])
 
     def problem(self, particle_voxels: float | None = None) -> str | None:
-        """What contradicts that these labels are particles; None where nothing does.
+        """Return what contradicts that the labels counted are particles; None where nothing does.
 
         `particle_voxels` is the diameter that the mean particle is said to have, in voxels; unknown when None.
         """
@@ -143,7 +146,7 @@ class _Boxes:
         self._z += 1
 
     def voxels(self, labels: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
-        """How many voxels the box of each of the labels has."""
+        """Return how many voxels the bounding box of each of the `labels` has."""
         sides = (self._high[labels] - self._low[labels] + 1).astype(np.float64)
         return sides[:, 0] * sides[:, 1] * sides[:, 2]
 

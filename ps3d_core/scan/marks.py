@@ -28,7 +28,7 @@ _PACKED_START: Final = 4096  # bytes of a .nii.gz that hold its header for sure
 
 
 def slices_are_marked(folder: Location) -> bool:
-    """Whether all that lies in `folder` are TIFF slices that were written here, or a broken-off writing of such."""
+    """Return whether all that lies in `folder` are TIFF slices that ps3d wrote, or a broken-off writing of such."""
     if is_link(folder) or not folder.is_dir() or strangers(folder, SLICE_FILES):
         return False
     slices = [folder / name for name in folder.children() if not name.startswith(".")]
@@ -37,7 +37,7 @@ def slices_are_marked(folder: Location) -> bool:
 
 
 def tiff_is_marked(file: Location) -> bool:
-    """Whether the TIFF file was written here, by its first page; False for what is no TIFF or cannot be read."""
+    """Return whether ps3d wrote the TIFF file, by its first page; False for what is no TIFF or cannot be read."""
     try:
         with open_to_read(file) as stream, open_tiff(stream, str(file)) as tif, reading(str(file)):
             return tif.pages.first.software == MARK
@@ -46,7 +46,7 @@ def tiff_is_marked(file: Location) -> bool:
 
 
 def nifti_is_marked(file: Location) -> bool:
-    """Whether the NIfTI file, packed or not, was written here; False for what is none or cannot be read."""
+    """Return whether ps3d wrote the NIfTI file, packed or not; False for what is no NIfTI or cannot be read."""
     try:
         file.require_plain()
         start = file.read_start(_PACKED_START)
@@ -63,6 +63,6 @@ def nifti_is_marked(file: Location) -> bool:
 
 
 def zarr_is_exported(folder: Location) -> bool:
-    """Whether the Zarr is an export of ps3d's, not an ingested scan or a result; False for what is none."""
+    """Return whether the Zarr is an export of ps3d's, not an ingested scan or a result; False for what is no Zarr."""
     about = zarr_attributes(folder).get(MARK)
     return isinstance(about, dict) and about.get("exported") is True and zarr_is_own(folder)

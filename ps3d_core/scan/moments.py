@@ -56,22 +56,22 @@ class Moments:
         return sqrt(self.deviations / self.count) if self.count else 0.0
 
     def to_record(self) -> Record:
-        """As JSON: fractions as text, floats as numbers; both come back as they were."""
+        """Return the moments as JSON: fractions as text, floats as numbers; both come back as they were."""
         return {"count": self.count, "mean": _to_json(self.mean), "deviations": _to_json(self.deviations)}
 
     @classmethod
     def from_record(cls, record: Record) -> Moments:
-        """What `to_record` wrote. ValueError, KeyError or TypeError for anything else."""
+        """Return the moments that `to_record` wrote. Raise `ValueError`, `KeyError` or `TypeError` otherwise."""
         return cls(int(record["count"]), _from_json(record["mean"]), _from_json(record["deviations"]))
 
 
 def merged(pieces: Iterable[Moments]) -> Moments:
-    """All pieces together, in their order."""
+    """Return the moments of all pieces together, merged in their order."""
     return reduce(Moments.__add__, pieces, Moments())
 
 
 def moments_of(values: npt.NDArray[Any]) -> Moments:
-    """Moments of an array of any shape and real dtype.
+    """Return the moments of an array of any shape and real dtype.
 
     Integers of up to 32 bits give exact fractions; floats, and integers of 64 bits, give float64 (not finite when a
     value is not).

@@ -11,7 +11,7 @@ WILD: Final = frozenset("*?#")
 
 
 def matches(pattern: str, text: str) -> bool:
-    """Whether the whole of `text` is like `pattern`.
+    """Return whether the whole of `text` is like `pattern`.
 
     All ways to match are followed at once, character by character, so no pattern takes longer than its length times
     that of the text.

@@ -194,7 +194,7 @@ def _spacing(header: Any, lengths: npt.NDArray[Any]) -> tuple[Spacing | None, st
 
 
 def _turned(header: Any) -> str | None:
-    """What to say of axes that do not lie along those of the room, in their order and direction."""
+    """Return a note about axes that do not lie along those of the room, in their order and direction; else None."""
     columns = _axes(header)
     try:
         if columns is None:

@@ -29,7 +29,10 @@ def write_nifti(
     *,
     compressed: bool,
 ) -> None:
-    """A NIfTI file, gzipped or not, axes x, y, z, without rotation. `InputError` for a dtype that NIfTI lacks."""
+    """Write a NIfTI file, gzipped or not, axes x, y, z, without rotation.
+
+    Raise `InputError` for a dtype that NIfTI lacks.
+    """
     header = _header(shape, dtype, spacing)
     with location.open_writing() as file:
         if compressed:

@@ -16,9 +16,9 @@ _DENSE: Final = Fraction(1, 2)  # share of a range that is there when its number
 
 
 def unusual_numbering(stems: Sequence[str]) -> str | None:
-    """How one scan seems to be numbered by these names (without endings, lower case); None for any usual way.
+    """Return how one scan seems to be numbered by its file names; None for any usual way.
 
-    Only a guess: two scans may be named so as well.
+    The names are without endings and in lower case. Only a guess: two scans may be named so as well.
     """
     if _is_range(_positions(stems, _DECIMAL)):
         return "by positions with decimals"

@@ -11,7 +11,7 @@ MOST_STRETCHED: Final = 20  # longest edge of a voxel to its shortest
 
 
 def spacing_note(spacing: Sequence[float]) -> str | None:
-    """What to say of a spacing in mm that no laboratory scanner has; None where nothing is."""
+    """Return a note about a spacing in mm that no laboratory scanner has; None where there is nothing to say."""
     longest, shortest = max(spacing), min(spacing)
     if longest > LARGEST_VOXEL:
         return f"voxels of {longest:g} mm, {longest:g} millimetres; are micrometres meant?"

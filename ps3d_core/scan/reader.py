@@ -48,14 +48,15 @@ class ScanReader(ABC):
 
     @classmethod
     def reads(cls, location: Location, children: Collection[str] | None) -> bool:
-        """Return whether it reads what is at `location`: a folder with these `children`, a file when they are None."""
+        """Return whether this class reads what is at `location`: a folder with `children`, a file when None."""
         return children is None and location.name.lower().endswith(cls.endings)
 
     @classmethod
     def opened(cls, location: Location, *, allow_gaps: bool = False, series: str | None = None) -> ScanReader:
-        """Open what is there; `series` chooses one of several scans in a folder, `allow_gaps` accepts missing slices.
+        """Open what is at `location` and return its reader.
 
-        Raises `InputError` for what cannot be read, and for a `series` where there is nothing to choose from.
+        `series` chooses one of several scans in a folder, `allow_gaps` accepts missing slices. Raise
+        `InputError` for what cannot be read, and for a `series` where there is nothing to choose from.
         """
         if series is not None:
             raise InputError(f"{location}: not a folder of TIFF slices, among which to choose", "leave out <series>")
@@ -63,7 +64,7 @@ class ScanReader(ABC):
 
     @abstractmethod
     def read(self, start: int, stop: int) -> npt.NDArray[Any]:
-        """Slices `start` to `stop` as a new array (z, y, x) of `dtype`. May be called from several threads."""
+        """Return slices `start` to `stop` as a new array (z, y, x) of `dtype`. May be called from several threads."""
 
     @abstractmethod
     def close(self) -> None:
@@ -71,7 +72,7 @@ class ScanReader(ABC):
 
     @property
     def without_spacing(self) -> str:
-        """What is wrong where a spacing is needed and the source brings none."""
+        """Reason why the source brings no spacing, for messages where one is needed."""
         return self.spacing_doubt or "the source does not say its spacing"
 
     def __enter__(self) -> Self:
@@ -84,7 +85,10 @@ class ScanReader(ABC):
 
 
 def scan_dtype(dtype: npt.DTypeLike, source: str) -> np.dtype[Any]:
-    """`dtype` in native byte order when grey values or ids can have it: integers and floats up to 64 bits."""
+    """Return `dtype` in native byte order when grey values or ids can have it: integers and floats up to 64 bits.
+
+    Raise `InputError` for any other.
+    """
     dtype = np.dtype(dtype)
     if dtype.kind not in "iuf" or dtype.itemsize > 8:
         raise InputError(
@@ -94,7 +98,10 @@ def scan_dtype(dtype: npt.DTypeLike, source: str) -> np.dtype[Any]:
 
 
 def scan_shape(shape: tuple[int, ...], source: str) -> Shape:
-    """`shape` when it is that of a volume: three axes, at least 2 slices, no empty side."""
+    """Return `shape` when it is that of a volume: three axes, at least 2 slices, no empty side.
+
+    Raise `InputError` for any other.
+    """
     if min(shape, default=0) < 1:
         raise InputError(f"{source}: {shape}: an axis without voxels; must be 1 or more along each; restore the scan")
     if len(shape) != 3:

@@ -51,9 +51,9 @@ def read_ahead(
 
 
 def deepest_slab(shape: Shape, dtype: npt.DTypeLike, memory_bytes: int, *, most: int, granule: int = 1) -> int:
-    """Slices per slab: as many as keep what is held at once below `memory_bytes`, at most `most`.
+    """Return the slices per slab: as many as keep what is held at once below `memory_bytes`, at most `most`.
 
-    Where that is `granule` or more, a multiple of it. `InputError` when not even two slices fit.
+    Where that is `granule` or more, a multiple of it. Raise `InputError` when not even two slices fit.
     """
     slice_bytes = prod(shape[1:]) * np.dtype(dtype).itemsize
     depth = min(most, int((memory_bytes - OVERHEAD) // (SLABS_HELD * slice_bytes)))

@@ -33,18 +33,18 @@ Row = tuple[int, ...]
 
 
 def natural_order(names: Iterable[str]) -> list[str]:
-    """`names` sorted so that slice_9 comes before slice_10; upper and lower case are alike."""
+    """Return `names` sorted so that slice_9 comes before slice_10; upper and lower case are alike."""
     return sorted(names, key=lambda name: (_parts(name), name))
 
 
 def one_series(
     names: Iterable[str], folder: str, *, series: str | None = None, allow_gaps: bool = False
 ) -> tuple[str, ...]:
-    """The slices of one scan among the file `names`, in order.
+    """Return the slices of one scan among the file `names`, in order.
 
     `series` chooses some of the names: a pattern for the whole name, in any case, with or without its ending, or a
-    word that only they have. `InputError` when it chooses none; when the names are those of several scans; when they
-    can be read so and `series` does not say that they are one; when two slices have the same number; and, unless
+    word that only they have. Raise `InputError` when it chooses none; when the names are those of several scans; when
+    they can be read so and `series` does not say that they are one; when two slices have the same number; and, unless
     `allow_gaps`, when the numbers leave one out. Names without any number are one scan.
     """
     ordered = natural_order(names)
@@ -61,7 +61,7 @@ def one_series(
 
 
 def unread_beside(slices: Sequence[str], others: Iterable[str]) -> list[str]:
-    """Those of the `others` whose names go on where those of the `slices` end, but for the ending, in order.
+    """Return the `others` named like the `slices`, but for the ending, with numbers that no slice has, in order.
 
     A preview or a text beside each slice has a number that a slice has, too, and is none of these.
     """
@@ -317,7 +317,7 @@ def _numbers(name: str) -> Row:
 
 
 def _pattern(names: Sequence[str]) -> str:
-    """What matches these names, which differ only in numbers: those that differ are #."""
+    """Return a pattern that matches these names, which differ only in numbers: those that differ are #."""
     differ = _changing([_numbers(name) for name in names])
     parts = _DIGITS.split(PurePosixPath(names[0]).stem)
     return "".join("#" if index % 2 and index // 2 in differ else part for index, part in enumerate(parts))

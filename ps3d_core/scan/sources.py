@@ -23,8 +23,8 @@ def open_scan(source: Source, *, allow_gaps: bool = False, series: str | None = 
     Packages may add formats, see `ps3d_core.scan.readers`.
 
     `source` is a path, any fsspec URL, or an array (NumPy, Zarr, Dask). Of a folder with several scans, `series`
-    chooses one, see `one_series`. `allow_gaps` accepts slices whose numbering leaves some out. `InputError` names what
-    is wrong with the source.
+    chooses one, see `one_series`. `allow_gaps` accepts slices whose numbering leaves some out. Raise `InputError` that
+    names what is wrong with the source.
     """
     location = place_of(source)
     if location is None:
@@ -40,7 +40,7 @@ def open_scan(source: Source, *, allow_gaps: bool = False, series: str | None = 
 
 
 def place_of(source: Source) -> Location | None:
-    """Where a volume lies; None for an array that is in memory, or may be computed."""
+    """Return where a volume lies; None for an array that is in memory, or may be computed."""
     return folder_of(source) if is_array(source) else Location.parse(cast(str, source))
 
 
@@ -57,5 +57,5 @@ def _unknown(location: Location) -> InputError:
 
 
 def is_zarr(location: Location) -> bool:
-    """Whether a Zarr array or group is at `location`; False where there is nothing."""
+    """Return whether a Zarr array or group is at `location`; False where there is nothing."""
     return bool(ZARR_FILES & set(location.children()))

@@ -11,7 +11,7 @@ SAME = 0.01  # relative difference of spacings that are taken to be one
 
 
 def agreed_spacing(image: Location, info: ScanInfo) -> Spacing:
-    """Spacing (z, y, x) of a scan in mm; `InputError` when metadata.json and the image disagree."""
+    """Return the spacing (z, y, x) of a scan in mm; raise `InputError` when metadata.json and the image disagree."""
     stored = image_spacing(image)
     if stored is not None and any(abs(s / info.spacing - 1) > SAME for s in stored):
         # One of the two is wrong, and all sizes hang on it.

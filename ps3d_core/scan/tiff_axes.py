@@ -18,7 +18,10 @@ _ORDER: Final = re.compile(r"[ZTIQP]*Y?X?")
 
 
 def volume_shape(series: TiffPageSeries, name: str) -> tuple[int, ...]:
-    """Shape of the series without axes of one, always with rows and columns; more than 3 sides when it has more."""
+    """Return the shape of the series without axes of length 1, always with rows and columns.
+
+    It has more than 3 sides when the series has more. Raise `InputError` for channels, or axes in another order.
+    """
     # In pairs: axes without a meaning all have the same letter.
     sides = list(zip(series.axes, series.shape, strict=True))
     if any(axis in "CS" and n > 1 for axis, n in sides):
@@ -42,7 +45,7 @@ def check_order(axes: str, shape: tuple[int, ...], name: str) -> None:
 
 
 def check_picture(page: TiffPage, name: str) -> None:
-    """Raise `InputError` when the description of a single page declares its rows to be columns, or else."""
+    """Raise `InputError` when the description of a single page declares axes in another order than Z, Y, X."""
     if page.shaped_description is None:
         return
     try:
@@ -55,6 +58,6 @@ def check_picture(page: TiffPage, name: str) -> None:
 
 
 def axes_note(series: TiffPageSeries) -> str | None:
-    """What to say of a volume whose slices are declared as something else."""
+    """Return a note about a volume whose slices are declared as something else; None for any other."""
     times = any(axis == "T" and n > 1 for axis, n in zip(series.axes, series.shape, strict=True))
     return "its axis T (time) is taken for slices" if times else None

@@ -43,7 +43,7 @@ _MOST_TILE_BYTES: Final = 64 * 2**20  # a tile may be so large although the page
 
 @dataclass(frozen=True, slots=True)
 class PageKind:
-    """What all pages of one scan have in common."""
+    """Properties that all pages of one scan have in common."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
@@ -84,7 +84,10 @@ def reading(name: str) -> Iterator[None]:
 
 
 def kind_of(page: TiffPage, name: str) -> PageKind:
-    """What the page holds; `InputError` for anything but one grey value (or id) per pixel of a usable type."""
+    """Return what the page holds.
+
+    Raise `InputError` for anything but one grey value (or id) per pixel of a usable type.
+    """
     if page.samplesperpixel != 1:
         kind = "RGB" if page.photometric in {2, 6} else "multi-channel"
         raise InputError(
@@ -167,7 +170,10 @@ def check_directories(tif: TiffFile, file_size: int, name: str) -> None:
 
 
 def decode(page: TiffPage | TiffFrame, name: str) -> npt.NDArray[Any]:
-    """The page's values as stored (no inversion, no palette), in native byte order."""
+    """Return the page's values as stored (no inversion, no palette), in native byte order.
+
+    Raise `InputError` when they cannot be decoded.
+    """
     with reading(name):
         values = np.asarray(page.asarray(maxworkers=1))
         if values.shape != page.shape:
@@ -176,6 +182,6 @@ def decode(page: TiffPage | TiffFrame, name: str) -> npt.NDArray[Any]:
 
 
 def open_tiff(file: BinaryIO, name: str) -> TiffFile:
-    """tifffile's view of an open file."""
+    """Return tifffile's view of an open file; raise `InputError` when it is damaged or not a TIFF."""
     with reading(name):
         return TiffFile(file, name=name)

@@ -37,7 +37,7 @@ class TiffSlices(ScanReader):
 
     @classmethod
     def reads(cls, location: Location, children: Collection[str] | None) -> bool:
-        """Return whether it is a folder, of whatever: what it lacks is said when it is opened."""
+        """Return whether a folder, of whatever, is at `location`: what it lacks is said when it is opened."""
         return children is not None
 
     @classmethod
@@ -146,7 +146,7 @@ class TiffSlices(ScanReader):
 
 
 def slice_names(folder: Location) -> list[str]:
-    """TIFF files in `folder` in natural order, without hidden ones."""
+    """Return the names of the TIFF files in `folder` in natural order, without hidden ones."""
     names = (name for name in folder.children() if not name.startswith("."))
     return natural_order(name for name in names if name.lower().endswith(TIFF_ENDINGS))
 

@@ -42,7 +42,7 @@ Said = tuple[Spacing | None, str | None]
 
 
 def tiff_spacing(tif: TiffFile) -> Said:
-    """Spacing that the file states, and a note where it states one that cannot be used. Nothing is raised."""
+    """Return the spacing that the file states, and a note where it states one that cannot be used. Raise nothing."""
     if tif.is_ome:
         return _from_ome(tif.ome_metadata or "")
     if (meta := tif.imagej_metadata) is not None:

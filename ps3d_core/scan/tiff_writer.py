@@ -35,7 +35,7 @@ def write_tiff(
     *,
     big: bool = False,
 ) -> None:
-    """One local TIFF file with a page per slice, voxels contiguous; BigTIFF when `big` or above 4 GB."""
+    """Write one local TIFF file with a page per slice, voxels contiguous; BigTIFF when `big` or above 4 GB."""
     path = location.local_path
     if path is None:
         raise ValueError(f"{location} is not local")
@@ -58,7 +58,10 @@ def write_tiff(
 def write_tiff_slices(
     location: Location, slabs: Slabs, shape: Shape, spacing: Spacing | None, name: str = SLICE_NAME
 ) -> None:
-    """A folder (or prefix) of slice_0000.tif, slice_0001.tif, ...; `name` is formatted with `index` and `digits`."""
+    """Write a folder (or prefix) of slice_0000.tif, slice_0001.tif, ...
+
+    `name` is formatted with `index` and `digits`.
+    """
     digits = max(4, len(str(shape[0] - 1)))
     for index, values in enumerate(_slices(slabs)):
         file = io.BytesIO()

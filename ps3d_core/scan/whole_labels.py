@@ -15,7 +15,7 @@ _EXACT: Final = {2: 2**11, 4: 2**24, 8: 2**32 - 1}
 
 
 class WholeLabels(ScanReader):
-    """A reader of floats that are all whole and 0 or above, as uint32. `InputError` where one is not."""
+    """A reader of floats that are all whole and 0 or above, as uint32. Raises `InputError` where one is not."""
 
     dtype = np.dtype(np.uint32)
 
@@ -43,5 +43,5 @@ class WholeLabels(ScanReader):
 
 
 def as_labels(reader: ScanReader) -> ScanReader:
-    """`reader`, delivering integers: itself, or its floats as whole numbers."""
+    """Return `reader`, delivering integers: itself, or its floats as whole numbers."""
     return WholeLabels(reader) if reader.dtype.kind == "f" else reader

@@ -25,7 +25,7 @@ class ZarrVolume(ScanReader):
 
     @classmethod
     def reads(cls, location: Location, children: Collection[str] | None) -> bool:
-        """Return whether it is a folder with metadata of Zarr 2 or 3."""
+        """Return whether a folder with metadata of Zarr 2 or 3 is at `location`."""
         return children is not None and bool({*ZARR_FILES, ".zattrs"} & set(children))
 
     def __init__(self, location: Location) -> None:
@@ -49,4 +49,4 @@ class ZarrVolume(ScanReader):
         return slab.astype(self.dtype, copy=False)
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing, as nothing is held open."""

@@ -47,7 +47,7 @@ READS_AT_ONCE: Final = 8  # of single chunks: on an object store nearly all of t
 
 
 class ScanGrey(BaseModel):
-    """What one scan contributes."""
+    """Grey values of one scan, which it contributes to the z-score of a dataset."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -60,7 +60,7 @@ class ScanGrey(BaseModel):
 
 
 class Confidence(BaseModel):
-    """Where the true values lie with probability `level`."""
+    """Intervals in which the true values lie with probability `level`."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -88,7 +88,7 @@ class ZScoreRecord(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class ScanToRead:
-    """A scan whose grey values count."""
+    """A scan whose grey values count for a z-score."""
 
     name: str
     image: Location
@@ -99,7 +99,7 @@ class ScanToRead:
 
 @dataclass(frozen=True, slots=True)
 class ZScorePlan:
-    """A checked request."""
+    """A checked request for the z-score of a dataset."""
 
     dataset: Dataset
     scans: tuple[ScanToRead, ...]
@@ -111,13 +111,13 @@ class ZScorePlan:
 
     @property
     def voxels(self) -> int:
-        """Voxels of all scans."""
+        """Number of voxels of all scans."""
         return sum(prod(scan.shape) for scan in self.scans)
 
 
 @dataclass(frozen=True, slots=True)
 class ScanShare:
-    """One scan's part of the answer."""
+    """One scan's part of a z-score: its grey values, and the draws from it."""
 
     scan: str
     grey: ScanGrey
@@ -131,9 +131,9 @@ def estimate_zscore(
     resources: Resources | None = None,
     progress: Progress = SILENT,
 ) -> ZScoreRecord:
-    """Mean and standard deviation over all voxels of the scans `names` (default: all); also written to zscore.json.
+    """Return mean and standard deviation over all voxels of the scans `names` (default: all); write zscore.json.
 
-    An interrupted call goes on where it was. `InputError` for scans that do not exist, hold values that are not
+    An interrupted call goes on where it was. Raise `InputError` for scans that do not exist, hold values that are not
     numbers, or are all one value; `StoreError` when a store fails.
     """
     plan = plan_zscore(dataset, names, params, resources)
@@ -225,7 +225,10 @@ def finish_zscore(plan: ZScorePlan, shares: Sequence[ScanShare]) -> ZScoreRecord
 
 
 def read_zscore(place: Location) -> ZScore:
-    """Mean and standard deviation in a zscore.json, given itself or as the dataset it lies in."""
+    """Return mean and standard deviation of a zscore.json, given itself or as the dataset it lies in.
+
+    Raise `InputError` when there is none, or it was changed since it was written.
+    """
     file = place if place.name.endswith(".json") else Dataset(place).zscore
     if not file.exists():
         raise InputError(

@@ -15,7 +15,7 @@ from ps3d_core.store.location import Location
 
 @dataclass(frozen=True)
 class BorderCore(Step[Predicted]):
-    """Three classes per voxel, uint8: 0 background, 1 core, 2 border."""
+    """Step that gives three classes per voxel, uint8: 0 background, 1 core, 2 border."""
 
     plan: SegmentPlan
     grey_values: GreyValues
@@ -24,7 +24,7 @@ class BorderCore(Step[Predicted]):
 
     @property
     def versions(self) -> tuple[int, ...]:
-        """That of prediction."""
+        """Version of prediction."""
         return (predict.VERSION,)
 
     @property
@@ -35,12 +35,12 @@ class BorderCore(Step[Predicted]):
 
     @property
     def labels(self) -> Location:
-        """Array of the labels, uint8 on the network grid."""
+        """Array of the border-core labels, uint8 on the network grid."""
         return self.plan.work / f"border-core-{self.fingerprint[:12]}.zarr"
 
     @property
     def outputs(self) -> dict[str, Location]:
-        """The labels."""
+        """Array of the border-core labels, by its name in run.json."""
         return {"border_core": self.labels}
 
     def make(self, done: Outcomes, context: Context) -> Predicted:

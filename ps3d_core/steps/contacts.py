@@ -47,7 +47,7 @@ SCHEMA: Final = pa.schema(
 
 
 class Contacts(BaseModel):
-    """What was found."""
+    """Number and area of all contacts."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -57,7 +57,7 @@ class Contacts(BaseModel):
 
 @dataclass(frozen=True)
 class ContactAreas(BlockStep[Contacts]):
-    """What neighbouring particles share of their surfaces; what a particle shares with nobody is free."""
+    """Step that measures how much of their surfaces neighbouring particles share; the rest of a surface is free."""
 
     plan: SegmentPlan
     label_image: LabelImage
@@ -68,17 +68,17 @@ class ContactAreas(BlockStep[Contacts]):
 
     @property
     def versions(self) -> tuple[int, ...]:
-        """That of the file."""
+        """Version of the table of pairs."""
         return (VERSION,)
 
     @property
     def parameters(self) -> tuple[Any, ...]:
-        """None beside what decides the label image."""
+        """No parameters of its own: what decides the label image decides the contacts."""
         return ()
 
     @property
     def outputs(self) -> dict[str, Location]:
-        """The table of pairs."""
+        """File of the table of pairs, by its name in run.json."""
         return {"contacts": self.plan.job.result.root / "contacts.parquet"}
 
     @property
@@ -88,7 +88,7 @@ class ContactAreas(BlockStep[Contacts]):
 
     @property
     def volume(self) -> Location:
-        """The label image."""
+        """Label image on the scan grid."""
         return self.plan.job.result.labels
 
     def work(self, block: Block, site: Site) -> Record:
@@ -98,7 +98,7 @@ class ContactAreas(BlockStep[Contacts]):
         return {"pairs": len(counts.pairs), "first": int(counts.lower[0]) if len(counts.pairs) else None}
 
     def merge(self, records: Sequence[Record], site: Site) -> Contacts:
-        """Add up the blocks' counts and write the table."""
+        """Add up the blocks' counts and write the table; return number and area of all contacts."""
         pairs, crossings, spacing = 0, np.zeros(3, np.int64), self.plan.info.spacing
         (output,) = self.outputs.values()
         with tempfile.TemporaryDirectory(prefix="ps3d-contacts-") as folder:
@@ -135,7 +135,7 @@ def merged_counts(records: Sequence[Record], site: Site) -> Iterator[PairCounts]
 
 
 def in_batches(parts: Iterable[PairCounts], rows: int) -> Iterator[PairCounts]:
-    """Yield the same rows, `rows` at a time: how they came does not show in the file."""
+    """Yield the rows of all `parts`, `rows` at a time: how they came does not show in the file."""
     waiting = no_pairs()
     for part in parts:
         waiting = waiting.followed_by(part)

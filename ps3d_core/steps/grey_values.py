@@ -27,13 +27,13 @@ class GreyScale(BaseModel):
 
     @property
     def intensity(self) -> Intensity:
-        """The normalisation that these numbers stand for."""
+        """Normalisation with these numbers."""
         return Intensity(self.offset, self.scale, self.low, self.high)
 
 
 @dataclass(frozen=True)
 class GreyValues(Step[GreyScale]):
-    """Given by the user, the bundle's own, or measured on blocks of the scan."""
+    """Step that finds offset and scale: given by the user, the bundle's own, or measured on blocks of the scan."""
 
     plan: SegmentPlan
 
@@ -41,12 +41,12 @@ class GreyValues(Step[GreyScale]):
 
     @property
     def versions(self) -> tuple[int, ...]:
-        """That of sampling."""
+        """Version of sampling."""
         return (sample.VERSION,)
 
     @property
     def parameters(self) -> tuple[Any, ...]:
-        """The scan, its grid, the network, and numbers that were given."""
+        """Identity of the scan, its network grid, the network, and numbers that were given."""
         plan = self.plan
         return (
             plan.input_identity,
@@ -56,7 +56,10 @@ class GreyValues(Step[GreyScale]):
         )
 
     def make(self, done: Outcomes, context: Context) -> GreyScale:
-        """Find the numbers; reads a sample of the scan, unless they are given."""
+        """Return offset and scale, and limits of normalised values.
+
+        A sample of the scan is read, unless the numbers are given.
+        """
         plan = self.plan
         if (given := plan.job.params.predict.zscore) is not None:
             return GreyScale(offset=given[0], scale=given[1])

@@ -17,7 +17,7 @@ from ps3d_core.store.location import Location
 
 @dataclass(frozen=True)
 class Instances(Step[InstanceSummary]):
-    """One id per particle, uint32: every core grown through the border around it."""
+    """Step that gives every particle an id, uint32: every core grown through the border around it."""
 
     plan: SegmentPlan
     border_core: BorderCore
@@ -26,22 +26,22 @@ class Instances(Step[InstanceSummary]):
 
     @property
     def versions(self) -> tuple[int, ...]:
-        """That of the way from border-core labels to particles."""
+        """Version of the way from border-core labels to particles."""
         return (instances_plan.VERSION,)
 
     @property
     def parameters(self) -> tuple[Any, ...]:
-        """What is too small for a particle."""
+        """Parameters that say what is too small for a particle."""
         return (self.plan.job.params.instances.model_dump(),)
 
     @property
     def labels(self) -> Location:
-        """Array of the ids, uint32 on the network grid."""
+        """Array of the particle ids, uint32 on the network grid."""
         return self.plan.work / f"network-labels-{self.fingerprint[:12]}.zarr"
 
     @property
     def outputs(self) -> dict[str, Location]:
-        """The ids."""
+        """Array of the particle ids, by its name in run.json."""
         return {"instances": self.labels}
 
     def make(self, done: Outcomes, context: Context) -> InstanceSummary:
@@ -53,8 +53,6 @@ class Instances(Step[InstanceSummary]):
             self.labels,
             plan.work,
             min_rel_particle_size=plan.job.params.instances.min_rel_particle_size,
-            runner=context.runner,
-            memory_bytes=context.memory_bytes,
+            context=context,
             input_fingerprint=self.border_core.fingerprint,
-            progress=context.progress,
         )

@@ -22,7 +22,7 @@ from ps3d_core.store.ownership import MARK, zarr_attributes
 
 @dataclass(frozen=True)
 class LabelImage(Step[Resampled]):
-    """The particles back on the scan grid, ids 1..N, uint32."""
+    """Step that brings the particles back to the scan grid, ids 1..N, uint32."""
 
     plan: SegmentPlan
     instances: Instances
@@ -31,17 +31,17 @@ class LabelImage(Step[Resampled]):
 
     @property
     def versions(self) -> tuple[int, ...]:
-        """Those of resampling and of coarser levels."""
+        """Versions of resampling and of coarser levels."""
         return (to_scan_grid.VERSION, pyramid.VERSION)
 
     @property
     def parameters(self) -> tuple[Any, ...]:
-        """The grid of the scan, of which the size of a voxel is a part."""
+        """Shape of the scan's grid, and the size of its voxels."""
         return (self.plan.scale.scan_shape, self.plan.spacing)
 
     @property
     def outputs(self) -> dict[str, Location]:
-        """The image."""
+        """Label image on the scan grid, by its name in run.json."""
         return {"labels": self.plan.job.result.labels}
 
     def make(self, done: Outcomes, context: Context) -> Resampled:
@@ -56,8 +56,7 @@ class LabelImage(Step[Resampled]):
             plan.work,
             plan.scale.scan_shape,
             particles=done.of(Instances).particles,
-            memory_bytes=context.memory_bytes,
-            workers=runner.workers,
+            context=context,
             source_fingerprint=self.instances.fingerprint,
         )
         resampled = to_scan_grid.resample_labels(resampling, runner=runner, progress=progress)

@@ -32,7 +32,7 @@ def build_pyramid(
     """Add the coarser levels 1, 2, ... to an image of this project until all sides are below `viewable` voxels.
 
     Blocks are single shards: one reads 256^3 voxels at most. Those that `ledger` knows are not made again. Ids of a
-    label image are not averaged. Returns the shapes of all levels; raises `InputError` for what is no OME-Zarr image.
+    label image are not averaged. Return the shapes of all levels; raise `InputError` for what is no OME-Zarr image.
     """
     attributes = zarr_attributes(image)
     if "ome" not in attributes:

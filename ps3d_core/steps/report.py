@@ -17,7 +17,7 @@ from ps3d_core.version import __version__
 
 
 class Reported(BaseModel):
-    """Where the report lies."""
+    """Place of a finished report."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -26,7 +26,7 @@ class Reported(BaseModel):
 
 @dataclass(frozen=True)
 class ReportPage(Step[Reported]):
-    """One HTML file that shows itself in any browser, without others."""
+    """Step that writes the report: one HTML file that shows itself in any browser, without others."""
 
     plan: SegmentPlan
     table: ParticleTable
@@ -35,21 +35,21 @@ class ReportPage(Step[Reported]):
 
     @property
     def versions(self) -> tuple[int, ...]:
-        """That of the report."""
+        """Version of the report."""
         return (report.VERSION,)
 
     @property
     def parameters(self) -> tuple[Any, ...]:
-        """What the user said of the particles' size, which is shown."""
+        """Size of the particles as the user stated it, mm, which is shown."""
         return (self.plan.info.particle_size,)
 
     @property
     def outputs(self) -> dict[str, Location]:
-        """The page."""
+        """File of the report, by its name in run.json."""
         return {"report": self.plan.job.result.report}
 
     def make(self, done: Outcomes, context: Context) -> Reported:
-        """Draw and write the page."""
+        """Draw and write the report."""
         plan, result = self.plan, self.plan.job.result
         with context.progress.stage("report", 1, "pages") as stage:
             report.write_report(

@@ -15,7 +15,7 @@ from ps3d_core.store.location import Location
 
 @dataclass(frozen=True)
 class ParticleTable(Step[ParticleSummary]):
-    """Every particle measured; as Parquet and as CSV."""
+    """Step that measures every particle and writes the table, as Parquet and as CSV."""
 
     plan: SegmentPlan
     label_image: LabelImage
@@ -24,17 +24,17 @@ class ParticleTable(Step[ParticleSummary]):
 
     @property
     def versions(self) -> tuple[int, ...]:
-        """Those of what is measured and of how it is written."""
+        """Versions of what is measured and of how it is written."""
         return (measure.VERSION, table.VERSION)
 
     @property
     def parameters(self) -> tuple[Any, ...]:
-        """None beside what decides the label image."""
+        """No parameters of its own: what decides the label image decides the table."""
         return ()
 
     @property
     def outputs(self) -> dict[str, Location]:
-        """Both files."""
+        """Files of the particle table, Parquet and CSV, by their names in run.json."""
         return {"parquet": self.plan.job.result.table_parquet, "csv": self.plan.job.result.table_csv}
 
     def make(self, done: Outcomes, context: Context) -> ParticleSummary:

@@ -54,19 +54,22 @@ _WRITE_ALL: ArrayConfigLike = {"write_empty_chunks": True}
 
 
 def chunk_shape(shape: Shape) -> Shape:
-    """Chunk of an array of `shape`: 64 voxels a side, less where the array is thinner."""
+    """Return the chunk shape (z, y, x) of an array of `shape`: 64 voxels a side, less where the array is thinner."""
     z, y, x = (min(CHUNK, n) for n in shape)
     return z, y, x
 
 
 def shard_shape(shape: Shape) -> Shape:
-    """Shard of an array of `shape`: 128 voxels a side, a whole number of chunks that need not exceed the array."""
+    """Return the shard shape (z, y, x) of an array of `shape`: whole chunks, at most 128 voxels a side.
+
+    It has no more chunks along an axis than the array.
+    """
     z, y, x = (min(SHARD, c * ceil(n / c)) for n, c in zip(shape, chunk_shape(shape), strict=True))
     return z, y, x
 
 
 def object_shape(array: zarr.Array[Any]) -> Shape:
-    """Voxels that one object of the store holds: a shard, or a chunk where there are no shards."""
+    """Return the shape (z, y, x) in voxels of one object of the store: a shard, or a chunk without shards."""
     return cast(Shape, array.shards or array.chunks)
 
 
@@ -100,9 +103,10 @@ def ensure_array(
     sharded: bool = True,
     attributes: Mapping[str, Any] | None = None,
 ) -> bool:
-    """Have the array at `location` that `create_array` would make; True when it had to be made, and is empty.
+    """Make the array that `create_array` would make unless it is there; return whether it was made, and is empty.
 
-    One whose metadata, attributes aside, are anything else, damaged for instance, goes with all its chunks.
+    An array at `location` whose metadata, attributes aside, are anything else, damaged for instance, is removed with
+    all its chunks.
     """
     model: dict[str, Buffer] = {}
     _create(MemoryStore(model), shape, dtype, chunks, shards, sharded)
@@ -158,7 +162,7 @@ def _but_attributes(text: bytes) -> dict[str, Any] | None:
 def open_array(location: Location, *, writable: bool = False) -> zarr.Array[Any]:
     """Open an existing array, v2 or v3. A v3 array opened for reading raises `MissingDataError` on absent chunks.
 
-    `MissingDataError` when no array is there, `InputError` when it is a group or can be none that is read here,
+    Raise `MissingDataError` when no array is there, `InputError` when it is a group or can be none that is read here,
     `CorruptDataError` when its metadata are damaged.
     """
     store = location.zarr_store(read_only=not writable)
@@ -180,9 +184,10 @@ def open_array(location: Location, *, writable: bool = False) -> zarr.Array[Any]
 
 
 def to_read(array: zarr.Array[Any], location: Location, *, complete: bool, remedy: str = REMAKE) -> zarr.Array[Any]:
-    """The opened `array` of which all chunks must be there (`complete`), or at least some, see `guarded.py`.
+    """Return the opened `array`, of which all chunks must be there (`complete`) or at least some, see `guarded.py`.
 
-    `remedy` is what helps when one of all is absent. `InputError` when type, codecs or sizes are none that are read.
+    `remedy` is what helps when one of all is absent. Raise `InputError` when type, codecs or sizes are none that are
+    read.
     """
     require_usable(array, str(location))
     store = location.zarr_store(read_only=True)
@@ -190,17 +195,20 @@ def to_read(array: zarr.Array[Any], location: Location, *, complete: bool, remed
 
 
 def is_ours(array: zarr.Array[Any]) -> bool:
-    """Whether this project wrote the array: chunks in shards that end in a checksum, a mark that survives copying."""
+    """Return whether this project wrote the array: its chunks lie in shards and end in a checksum.
+
+    This mark survives copying.
+    """
     if array.metadata.zarr_format == 2 or array.shards is None:
         return False
     return any(isinstance(codec, Crc32cCodec) for codec in array.compressors)
 
 
 def read_box(array: zarr.Array[Any], box: Box, into: npt.NDArray[Any] | None = None) -> npt.NDArray[Any]:
-    """The voxels of `box`, C-contiguous and in native byte order, or in `into` (same shape and dtype).
+    """Return the voxels of `box`, C-contiguous and in native byte order, or in `into` (same shape and dtype).
 
     Checksums are verified on the way. What cannot be decoded is read again: it may have been damaged on its way, not
-    where it lies. `CorruptDataError` when that does not help.
+    where it lies. Raise `CorruptDataError` when that does not help.
     """
     for attempt in range(1, READS + 1):
         try:
@@ -230,12 +238,12 @@ def write_box(array: zarr.Array[Any], box: Box, data: npt.NDArray[Any]) -> None:
 
 
 def array_name(array: zarr.Array[Any]) -> str:
-    """Where the array lies, as a person would write it."""
+    """Return the path or URL of the array, as a person would write it."""
     return "/".join(filter(None, (store_name(array.store_path.store), array.store_path.path)))
 
 
 def what_is_wrong(error: Exception) -> str:
-    """Why Zarr could not use metadata, in few words."""
+    """Return in few words why Zarr could not use metadata, given the `error` that it raised."""
     text = " ".join(str(error).split())[:120]
     match error:
         case JSONDecodeError() | UnicodeDecodeError():

@@ -43,8 +43,8 @@ def working_in(work: Location, outputs: Sequence[Location] = (), *, keep: bool =
     """Keep intermediates in the folder `work` while the body runs; they go when it ends, unless they are to be kept.
 
     When the body fails because of what it was given, what was not there before it goes too, `outputs` that are Zarrs
-    among it. When it fails otherwise all stays, so that the next run can go on. `InputError` when the folder is
-    somebody else's.
+    among it. When it fails otherwise all stays, so that the next run can go on. Raise `InputError` when the folder
+    is somebody else's.
     """
     require_ours(Output(work, work_is_own))
     made = [place for place in outputs if not place.exists()]
@@ -77,12 +77,12 @@ def taken_back(undo: Callable[[], None], *, began: bool) -> Iterator[None]:
 
 
 def is_given(error: BaseException) -> bool:
-    """Whether the error says that what a command was given cannot be used, so that trying again is of no use."""
+    """Return whether the error says that what a command was given cannot be used, so that trying again is no use."""
     return isinstance(error, InputError | MissingDataError | CorruptDataError) or unusable_place(error) is not None
 
 
 def silent(_text: str) -> None:
-    """Tell nobody."""
+    """Ignore a message, for commands that tell nobody what they do."""
 
 
 @contextmanager
@@ -153,7 +153,7 @@ def _require_outside_zarr(places: Iterable[Location]) -> None:
 
 
 def lease_of(place: Location) -> Location:
-    """Folder that says who writes `place` at present."""
+    """Return the folder that says who writes `place` at present."""
     return place.parent / f".{place.name}.lease"
 
 
@@ -171,7 +171,7 @@ def fresh_folders(place: Location) -> Iterator[None]:
 
 
 def holds_no_file(place: Location) -> bool:
-    """Whether a folder is at `place`, and no file anywhere below it: nothing that anybody could miss."""
+    """Return whether a local folder is at `place`, and no file anywhere below it: nothing that anybody could miss."""
     path = place.local_path
     return path is not None and path.is_dir() and not any(files_below(place))
 

@@ -37,7 +37,7 @@ SPARE: Final = 2**18
 
 
 def codec_name(codec: Codec) -> str:
-    """Name of a codec in the metadata, without the prefix that those of Zarr 2 bear in Zarr 3."""
+    """Return the name of a codec in the metadata, without the prefix that codecs of Zarr 2 bear in Zarr 3."""
     return str(codec.to_dict()["name"]).removeprefix("numcodecs.")
 
 
@@ -48,7 +48,7 @@ def use_one_core() -> None:
 
 
 class BoundedPipeline(BatchedCodecPipeline):
-    """Zarr's own way, after a look at what the bytes of each chunk unpack to: `ValueError` for too much.
+    """Zarr's own pipeline, after a look at what the bytes of each chunk unpack to: `ValueError` for too much.
 
     A read ends when all of it has ended. Zarr raises the first failure and leaves the other chunks to go on, into an
     array that nobody waits for, and with complaints when the process ends before them.
@@ -60,7 +60,7 @@ class BoundedPipeline(BatchedCodecPipeline):
         out: NDBuffer,
         drop_axes: tuple[int, ...] = (),
     ) -> None:
-        """The chunks into `out`; raises the first failure, after which no chunk is begun and those begun are over."""
+        """Read the chunks into `out`; after a failure begin no other, and raise it when those begun are over."""
         failures: list[Exception] = []
         turn = asyncio.Semaphore(zarr.config.get("async.concurrency"))
 
@@ -80,7 +80,10 @@ class BoundedPipeline(BatchedCodecPipeline):
     async def decode_batch(
         self, chunk_bytes_and_specs: Iterable[tuple[Buffer | None, ArraySpec]]
     ) -> Iterable[NDBuffer | None]:
-        """Bytes to voxels."""
+        """Return the voxels of chunks, decoded from their bytes.
+
+        Raise `ValueError` when a chunk is damaged or says that it unpacks to more than its voxels.
+        """
         chunks = list(chunk_bytes_and_specs)
         if self._compressor:
             for data, spec in chunks:
@@ -111,12 +114,15 @@ class BoundedPipeline(BatchedCodecPipeline):
 
 
 class OneCorePipeline(BoundedPipeline):
-    """Calls codecs one after the other in the thread that has the bytes; codecs that must be awaited are, as ever."""
+    """Pipeline that calls codecs one after the other in the thread that has the bytes.
+
+    Codecs that must be awaited are awaited, as in Zarr's own pipeline.
+    """
 
     async def encode_batch(
         self, chunk_arrays_and_specs: Iterable[tuple[NDBuffer | None, ArraySpec]]
     ) -> Iterable[Buffer | None]:
-        """Voxels to bytes, chunk by chunk."""
+        """Return the bytes of chunks, encoded from their voxels chunk by chunk."""
         if not self._can_be_called:
             return await super().encode_batch(chunk_arrays_and_specs)
         return [None if data is None else self._encode(data, spec) for data, spec in chunk_arrays_and_specs]

@@ -20,19 +20,19 @@ _CONTENT: Final = "content"
 
 
 def note_content(place: Location) -> None:
-    """Say of the group or array at `place` that it is finished as it is; what killed processes left in it goes."""
+    """Note that the Zarr group or array at `place` is finished as it is; remove what killed processes left in it."""
     remove_unfinished(place)
     _write(place, asdict(digest_of(place, without=(_METADATA,))))
 
 
 def forget_content(place: Location) -> None:
-    """Say of the group or array at `place` that it is in the making again."""
+    """Note that the Zarr group or array at `place` is in the making again."""
     if _CONTENT in _about(place):
         _write(place, None)
 
 
 def was_changed(place: Location) -> bool:
-    """Whether a Zarr that was finished is no longer as it was; False for one that never was, or is not there."""
+    """Return whether a finished Zarr is no longer as it was; False for one never finished, or not there."""
     noted = _about(place).get(_CONTENT)
     return noted is not None and noted != asdict(digest_of(place, without=(_METADATA,)))
 

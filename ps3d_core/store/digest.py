@@ -21,7 +21,7 @@ class ObjectDigest(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Digest:
-    """A file, or a folder with all objects below it."""
+    """Number of objects, bytes and digest of a file, or of a folder with all objects below it."""
 
     objects: int
     bytes: int
@@ -29,19 +29,19 @@ class Digest:
 
     @classmethod
     def of_objects(cls, objects: Mapping[str, ObjectDigest]) -> Digest:
-        """The digest of a tree, given its objects by relative name."""
+        """Return the digest of a tree, given its objects by relative name."""
         lines = (f"{name}\0{size}\0{md5}\n" for name, (size, md5) in sorted(objects.items()))
         whole = hashlib.sha256("".join(lines).encode()).hexdigest()
         return cls(len(objects), sum(size for size, _ in objects.values()), whole)
 
     @classmethod
     def of_object(cls, size: int, md5: str) -> Digest:
-        """The digest of a single file."""
+        """Return the digest of a single file, given its size in bytes and the MD5 of its content in hexadecimal."""
         return cls.of_objects({"": ObjectDigest(size, md5)})
 
     @classmethod
     def of_content(cls, data: Any) -> Digest:
-        """The digest of a single file with this content, bytes or a buffer of them."""
+        """Return the digest of a single file with the content `data`, bytes or a buffer of them."""
         view = memoryview(data).cast("B")
         return cls.of_object(len(view), hashlib.md5(view, usedforsecurity=False).hexdigest())
 

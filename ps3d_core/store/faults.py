@@ -43,7 +43,7 @@ _PASSING = {
 
 
 def is_transient(error: BaseException | None) -> bool:
-    """True when the same call may succeed later: stores and networks that fail for a while."""
+    """Return whether the same call may succeed later: stores and networks that fail for a while."""
     if error is None or isinstance(error, _LASTING):
         return False
     if isinstance(error, StoreError | ConnectionError | TimeoutError):
@@ -52,17 +52,20 @@ def is_transient(error: BaseException | None) -> bool:
 
 
 def is_of_the_surroundings(error: BaseException | None) -> bool:
-    """True for what whoever runs this must mend, or wait for, whatever is worked on: stores, permissions, room."""
+    """Return whether the error is one of stores, permissions or room, not of what is worked on.
+
+    Whoever runs this must mend it, or wait.
+    """
     if isinstance(error, AccessDeniedError | NoSpaceError | PermissionError):
         return True
     return is_transient(error) or (isinstance(error, OSError) and error.errno in _NO_ROOM)
 
 
 def unusable_place(error: BaseException) -> InputError | None:
-    """What to tell of a path that the system refuses: permissions, a file among its folders, a name that is too long.
+    """Return an `InputError` for a path that the system refuses or a web address that does not answer; else None.
 
-    And of a web address that does not answer. None for every other error, and for one that does not say which path it
-    is about.
+    A path is refused for its permissions, a file among its folders, or a name that is too long. None also for an error
+    that does not say which path it is about.
     """
     if type(error).__module__.startswith("aiohttp."):  # which is there only with a store on the web
         return InputError(f"the address cannot be read ({error}); check it, or try again later")

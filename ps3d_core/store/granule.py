@@ -13,7 +13,7 @@ from ps3d_core.store.arrays import array_name, object_shape, shard_shape
 
 
 def reading_granule(array: zarr.Array[Any]) -> Shape:
-    """Shape that blocks of this array should be multiples of, so that few blocks decode the same chunk.
+    """Return the shape (z, y, x) that blocks of this array should be multiples of, so that few decode the same chunk.
 
     It is the array's shard or chunk, except that foreign arrays may be one single chunk, and blocks need not be so
     large: they get the shard this project would have used.
@@ -24,7 +24,7 @@ def reading_granule(array: zarr.Array[Any]) -> Shape:
 
 
 def require_chunk_fits(array: zarr.Array[Any], memory_bytes: int) -> None:
-    """`InputError` when one chunk of the array, unpacked, is more than the memory budget: chunks are read whole."""
+    """Raise `InputError` when one chunk of the array, unpacked, exceeds `memory_bytes`: chunks are read whole."""
     size = prod(array.chunks) * array.dtype.itemsize
     if size > memory_bytes:
         raise InputError(

@@ -32,7 +32,7 @@ class Reading(WrapperStore[Any]):
     """Store to read from, in which nothing but a file is opened where a file should be."""
 
     async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
-        """What lies at `key`; `CorruptDataError` for a folder, a pipe, a device."""
+        """Return what lies at `key`; raise `CorruptDataError` when it is a folder, a pipe or a device."""
         self._require_file(key)
         return await super().get(key, prototype, byte_range)
 
@@ -49,7 +49,7 @@ class Reading(WrapperStore[Any]):
 
     @property
     def name(self) -> str:
-        """Where the store lies, as a person would write it."""
+        """Path or URL of the store, as a person would write it."""
         return store_name(self._store)
 
 
@@ -61,7 +61,7 @@ class NothingImplied(Reading):
         self._remedy = remedy
 
     async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
-        """What lies at `key`; `MissingDataError` for a chunk that is not there."""
+        """Return what lies at `key`; raise `MissingDataError` for an absent chunk, `CorruptDataError` when empty."""
         value = await super().get(key, prototype, byte_range)
         if value is None and key.startswith("c/"):
             raise MissingDataError(f"{self.name}/{key}: this chunk is missing; {self._remedy}")
@@ -79,7 +79,7 @@ class SomethingThere(Reading):
         self._seen = False
 
     async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
-        """What lies at `key`; `InputError` for a chunk that is not there where no other is."""
+        """Return what lies at `key`; raise `InputError` for a chunk that is not there where no other is."""
         value = await super().get(key, prototype, byte_range)
         if value is None and not self._seen and chunk_form(key) == self._form:
             await self._require_some()
@@ -98,7 +98,7 @@ class SomethingThere(Reading):
 
 
 def all_absent(name: str, form: str, others: set[str]) -> InputError:
-    """What to tell of an array that has no chunk of its `form`, where chunks of `others` may lie."""
+    """Return the error for an array that has no chunk of its `form`, where chunks of the forms `others` may lie."""
     if not others:
         return InputError(f"{name}: not one of its chunks is there; copy them too, or write the array again")
     other = min(others)
@@ -110,24 +110,24 @@ def all_absent(name: str, form: str, others: set[str]) -> InputError:
 
 
 def chunk_form(key: str) -> str | None:
-    """How the chunk at `key` is named, with zeros for its indices: "0.0.0", "c/0/0/0"; None for no chunk's name."""
+    """Return the name `key` of a chunk with zeros for its indices: "0.0.0", "c/0/0/0"; None for no chunk's name."""
     return re.sub(r"\d+", "0", key) if _FORM.fullmatch(key) else None
 
 
 def form_of(array: zarr.Array[Any]) -> str:
-    """How the chunks of this array are named, see `chunk_form`."""
+    """Return how the chunks of this array are named, with zeros for their indices, see `chunk_form`."""
     return array.metadata.encode_chunk_key((0,) * array.metadata.ndim)
 
 
 def read_through(array: zarr.Array[Any], store: Store) -> zarr.Array[Any]:
-    """The same array, read through another store."""
+    """Return the opened `array` as read through another `store`."""
     inner = array._async_array
     path = StorePath(store, inner.store_path.path)
     return zarr.Array(AsyncArray(metadata=inner.metadata, store_path=path, config=inner.config))
 
 
 def store_name(store: Store) -> str:
-    """Where a store lies, as a person would write it."""
+    """Return the path or URL of a store, as a person would write it."""
     if isinstance(store, WrapperStore):
         return store_name(store._store)
     if not isinstance(store, FsspecStore):

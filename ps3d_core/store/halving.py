@@ -21,7 +21,11 @@ LAYER = 8  # output slices averaged at a time: what lies between stays in the ca
 
 
 def method_for(dtype: npt.DTypeLike, *, label: bool) -> Method:
-    """How values of `dtype` are reduced: labels by mode; grey values by mean, where eight of them have an exact sum."""
+    """Return how values of `dtype` are reduced: labels by mode, grey values by mean or nearest.
+
+    Grey values are averaged when they are integers of up to 32 bits, eight of which have an exact sum, or floats of 32
+    or 64 bits.
+    """
     dtype = np.dtype(dtype)
     if label:
         return "mode"
@@ -29,13 +33,13 @@ def method_for(dtype: npt.DTypeLike, *, label: bool) -> Method:
 
 
 def half_shape(shape: Shape) -> Shape:
-    """Shape of the next coarser level."""
+    """Return the shape (z, y, x) of the next coarser level: every side halved and rounded up."""
     z, y, x = ((n + 1) // 2 for n in shape)
     return z, y, x
 
 
 def level_shapes(shape: Shape, viewable: int = VIEWABLE) -> list[Shape]:
-    """Shapes of all levels, level 0 first, until every side is below `viewable` voxels."""
+    """Return the shapes (z, y, x) of all levels, level 0 first, until every side is below `viewable` voxels."""
     shapes = [shape]
     while max(shapes[-1]) >= max(viewable, 2):
         shapes.append(half_shape(shapes[-1]))
@@ -43,7 +47,7 @@ def level_shapes(shape: Shape, viewable: int = VIEWABLE) -> list[Shape]:
 
 
 def halve(block: npt.NDArray[Any], method: Method) -> npt.NDArray[Any]:
-    """`block` (z, y, x) at half the resolution, same dtype, shape `half_shape(block.shape)`.
+    """Return `block` (z, y, x) at half the resolution, same dtype, shape `half_shape(block.shape)`.
 
     A mean of integers is rounded half up. A mode with several candidates takes the lowest id.
     """

@@ -11,7 +11,7 @@ from ps3d_core.store.location import Location
 
 
 def content_identity(location: Location) -> str:
-    """Digest over the names, sizes and versions of all objects below `location`.
+    """Return a digest over the names, sizes and versions of all objects below `location`.
 
     The version of an object is its ETag on object stores and its modification time on a folder: an object written
     again counts as changed. Sidecar files that begin with a dot do not count.
@@ -21,12 +21,15 @@ def content_identity(location: Location) -> str:
 
 
 def identities(inputs: Iterable[Location]) -> dict[Location, str]:
-    """What the `inputs` are now, for `require_unchanged`; those on web servers, which list nothing, are left out."""
+    """Return the present `content_identity` of each of the `inputs`, for `require_unchanged`.
+
+    Inputs on web servers, which list nothing, are left out.
+    """
     return {place: content_identity(place) for place in inputs if place.scheme not in ("http", "https")}
 
 
 def require_unchanged(before: Mapping[Location, str]) -> None:
-    """Raise `InputError` when an input is no longer what it was: what was made of it would be of two."""
+    """Raise `InputError` when an input is no longer what it was: what was made of it would be of two versions."""
     for place, identity in before.items():
         if content_identity(place) != identity:
             raise InputError(f"{place}: was changed while it was read; give the same command again")

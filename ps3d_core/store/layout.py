@@ -58,7 +58,7 @@ class Dataset:
 
     @property
     def zscore_work(self) -> Location:
-        """What an unfinished z-score has found so far."""
+        """Folder of what an unfinished z-score has found so far."""
         return self.root / ".zscore"
 
     def image(self, name: str) -> Location:
@@ -70,19 +70,19 @@ class Dataset:
         return self.root / "instance_seg" / f"{checked_name(name)}.zarr"
 
     def names(self) -> list[str]:
-        """Scans in images/, sorted."""
+        """Return the names of the scans in images/, sorted."""
         images = self.root / "images"
         names = [name for name in images.children() if name.endswith(".zarr") and (images / name).exists()]
         return [name.removesuffix(".zarr") for name in names]
 
     def require_names(self) -> list[str]:
-        """The same, of a dataset that has scans."""
+        """Return the names of the scans in images/, sorted; raise `InputError` when there are none."""
         if not (names := self.names()):
             raise self.without_scans()
         return names
 
     def without_scans(self) -> InputError:
-        """What to tell somebody who gave this as a dataset with scans, and it has none."""
+        """Return the error for a place given as a dataset that has no scans: what is there, and what to do."""
         if not self.root.exists():
             return InputError(f"{self.root}: nothing there; check the path, or bring a scan in with ps3d ingest")
         files = [name for name in self.root.children() if not name.startswith(".")]
@@ -93,7 +93,10 @@ class Dataset:
         return InputError(f"{self.root}: no dataset, there is no images/ in it; make one with ps3d ingest")
 
     def read_metadata(self) -> dict[str, ScanInfo]:
-        """All entries of metadata.json, validated; empty when there is no such file."""
+        """Return all entries of metadata.json by scan name, validated; empty when there is no such file.
+
+        Raise `InputError` when an entry is not valid.
+        """
         if not self.metadata.exists():
             return {}
         try:
@@ -102,7 +105,7 @@ class Dataset:
             raise InputError(f"{self.metadata}: {first_problem(error)}") from error
 
     def scan_info(self, name: str) -> ScanInfo:
-        """Spacing and particle size of one scan."""
+        """Return spacing and particle size (mm) of one scan; raise `InputError` when metadata.json lacks it."""
         metadata = self.read_metadata()
         if not metadata and not self.names():
             raise self.without_scans()
@@ -111,7 +114,10 @@ class Dataset:
         return metadata[name]
 
     def require_image(self, name: str) -> Location:
-        """The image of a scan, which must exist."""
+        """Return the image of a scan, which must exist.
+
+        Raise `MissingDataError` when it does not, `InputError` when its ingest has not ended or was interrupted.
+        """
         image = self.image(name)
         if not image.exists():
             raise MissingDataError(f"scan {name!r}: no image at {image}", "ingest it first (ps3d ingest)")
@@ -159,7 +165,7 @@ class Result:
 
     @property
     def root(self) -> Location:
-        """Folder of everything below."""
+        """Folder of all files of the result, OUTPUT/NAME/."""
         return self.output / checked_name(self.scan)
 
     @property
@@ -169,12 +175,12 @@ class Result:
 
     @property
     def table_parquet(self) -> Location:
-        """One row per particle."""
+        """Table with one row per particle, as Parquet."""
         return self.root / "particles.parquet"
 
     @property
     def table_csv(self) -> Location:
-        """The same table as text."""
+        """Table with one row per particle, as text."""
         return self.root / "particles.csv"
 
     @property
@@ -184,7 +190,7 @@ class Result:
 
     @property
     def parts(self) -> dict[str, Location]:
-        """What a whole result consists of, besides run.json, by the names that it has there."""
+        """Parts of a whole result besides run.json, by their names in run.json."""
         return {
             "labels": self.labels,
             "parquet": self.table_parquet,
@@ -199,7 +205,7 @@ class Result:
 
     @property
     def work(self) -> Location:
-        """Intermediates and ledger, removed after success."""
+        """Folder of intermediates and ledger, removed after success."""
         return self.root / WORK
 
     @property
@@ -228,14 +234,14 @@ class Result:
 
 
 def checked_name(name: str) -> str:
-    """`name` when it can safely be one folder name on every store, else `InputError`."""
+    """Return `name`; raise `InputError` unless it can safely be one folder name on every store."""
     if not is_usable(name):
         raise InputError(f"scan name {name[:60]!r}: must be {USABLE}", "give another <name>")
     return name
 
 
 def is_usable(name: str) -> bool:
-    """Whether `name` can be a scan's: one folder name on every store, and no pattern that matches others."""
+    """Return whether `name` can be a scan's: one folder name on every store, and no pattern that matches others."""
     return bool(
         name and name.isprintable() and not set(name) & _SPECIAL and name[0] != "." and len(name.encode()) <= MAX_NAME
     )
@@ -246,7 +252,7 @@ ABSENT: Final = ("ingest it first", "give another <name>")
 
 
 def instead_of(name: str, names: Collection[str]) -> str:
-    """What scans there are instead of `name`: the one that was probably meant, or some of all."""
+    """Return a text on the scans there are instead of `name`: the one that was probably meant, or some of all."""
     if (close := meant(name.removesuffix(".zarr"), names)) is not None:
         return f"did you mean {close!r}?"
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""

@@ -62,12 +62,12 @@ class Owner:
 
     @property
     def is_here(self) -> bool:
-        """Whether the process is one of this machine's, so that its signs of life can be judged from here."""
+        """Return whether the owner is a process of this machine, so that its signs of life can be judged from here."""
         return self.machine == _this_machine()
 
     @property
     def is_running(self) -> bool:
-        """Of a process of this machine: whether it is still there."""
+        """Return whether the owner, a process of this machine, is still there."""
         try:
             process = psutil.Process(self.pid)
             # One that is dead and its parent has not looked yet is gone, too.
@@ -77,13 +77,13 @@ class Owner:
 
     @property
     def lives_here(self) -> bool:
-        """Of a process of this machine: whether it is still there and renews."""
+        """Return whether the owner, a process of this machine, is still there and renews its lease."""
         return self.is_running and time.time() - self.renewed < STALE_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """The number that a run took in a folder."""
+    """Number of a lease that a run took in a folder."""
 
     place: Location
     number: int
@@ -94,7 +94,7 @@ class Mark:
 
     @property
     def is_overtaken(self) -> bool:
-        """Whether another run has taken a later number, or has done so and ended."""
+        """Return whether another run has taken a later number of the lease, or has done so and ended."""
         if self._is_last():
             return False
         time.sleep(WITHDRAW_SECONDS)
@@ -137,7 +137,7 @@ class _Lease:
             raise _lost(self.mark)
 
     def confirm(self) -> None:
-        """The same after a look at the store."""
+        """Look at the store, then raise `LeaseLostError` when another run has taken over."""
         if self.mark.is_overtaken:
             self._lost.set()
         self.require()
@@ -186,7 +186,7 @@ class _Watch:
             self.confirm()
 
     def confirm(self) -> None:
-        """The same at once."""
+        """Look at the store at once, and raise `LeaseLostError` when another run has taken over."""
         if self.mark.is_overtaken:
             raise _lost(self.mark)
 
@@ -219,9 +219,9 @@ def sole_run(place: Location, what: str, say: Say = lambda text: None, *, tidy: 
 
 
 def is_held(place: Location) -> bool:
-    """Whether a run seems to hold the lease in the folder `place`; answers at once and takes nothing.
+    """Return whether a run seems to hold the lease in the folder `place`, at once and without taking anything.
 
-    Of a run on another machine that did not say that it ended, only an hour without a sign of life counts as death.
+    A run on another machine that did not say that it ended counts as dead only after an hour without a sign of life.
     """
     last = max(_numbers(place), default=0)
     owner = _read_owner(_file(place, last)) if last else None
@@ -243,7 +243,11 @@ def forget_ended(place: Location) -> None:
 
 @contextmanager
 def in_turn(place: Location, what: str, say: Say = lambda text: None, *, tidy: bool = False) -> Iterator[None]:
-    """Like `sole_run`, for work of a moment: waits while others are at it, for `PATIENCE_SECONDS` at most."""
+    """Hold the lease in the folder `place` while the body runs, after waiting for others that hold it.
+
+    For work of a moment. Arguments are those of `sole_run`. Raise `LeaseTakenError` when it is not free after
+    `PATIENCE_SECONDS`.
+    """
     say_once = functools.cache(say)
     give_up = time.monotonic() + PATIENCE_SECONDS
     with contextlib.ExitStack() as stack:
@@ -276,7 +280,10 @@ def confirm_lease() -> None:
 
 
 def holds_lease() -> bool:
-    """Whether the run that this is part of still has its place, after a look at the store; so does one without any."""
+    """Return whether the run that this is part of still has its lease, after a look at the store.
+
+    True also for a run without a lease; False when the store fails.
+    """
     try:
         confirm_lease()
     except (LeaseLostError, OSError):
@@ -285,7 +292,7 @@ def holds_lease() -> bool:
 
 
 def lease_mark() -> Mark | None:
-    """What this run holds, to be given to those who work for it in other threads and processes."""
+    """Return the mark of the lease that this run holds, for threads and processes that work for it; None without."""
     lease = _held.get()
     return None if lease is None else lease.mark
 

@@ -25,14 +25,14 @@ Record = dict[str, Any]
 
 
 def fingerprint(*parts: Any) -> str:
-    """Digest of JSON-able `parts`: 32 hexadecimal digits, the same on every machine."""
+    """Return a digest of JSON-able `parts`: 32 hexadecimal digits, the same on every machine."""
     text = json.dumps(parts, sort_keys=True, default=str, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What a finished block, or step, left behind.
+    """Record and digests that a finished block, or step, left behind.
 
     record: what it found.
     wrote: digests of what it wrote, by place relative to the ledger's root: a folder may be moved with its ledger.
@@ -56,17 +56,17 @@ class Ledger:
         return self.root / "ledger" / self.stage / self.fingerprint
 
     def entries(self) -> dict[int, Entry]:
-        """Undamaged entries by block index, whether or not what they wrote is still there."""
+        """Return the undamaged entries by block index, whether or not what they wrote is still there."""
         stems = [name.removesuffix(".json") for name in self.location.children() if name.endswith(".json")]
         entries = {int(stem): self._read(int(stem)) for stem in stems if stem.isdecimal()}
         return {index: entry for index, entry in entries.items() if entry is not None}
 
     def records(self) -> dict[int, Record]:
-        """Records of all entries, for who knows that they are whole: the stage has just been run."""
+        """Return the records of all entries, for callers who know that they are whole: the stage has just been run."""
         return {index: entry.record for index, entry in self.entries().items()}
 
     def finished(self) -> dict[int, Record]:
-        """Records of the blocks that are finished and whose objects are all as they were written."""
+        """Return the records, by block index, of finished blocks whose objects are all as they were written."""
         entries = self.entries()
         whole = still_as_written(
             {self._at(name): digest for entry in entries.values() for name, digest in entry.wrote.items()}
@@ -78,18 +78,21 @@ class Ledger:
         }
 
     def written(self) -> Written:
-        """All that undamaged entries say was written."""
+        """Return all that undamaged entries say was written: digests by URL."""
         return {self._at(name).url: digest for entry in self.entries().values() for name, digest in entry.wrote.items()}
 
     def kept(self) -> Entry | None:
-        """The entry of a step that is done as a whole, if what it wrote is as it was."""
+        """Return the entry of a step that is done as a whole, if what it wrote is as it was, else None."""
         entry = self.entries().get(0)
         if entry is None:
             return None
         return entry if all(digest_of(self._at(name)) == digest for name, digest in entry.wrote.items()) else None
 
     def once(self, make: Callable[[], Record], outputs: Iterable[Location] = ()) -> Record:
-        """The record of a step that is done as a whole: kept, while its `outputs` are what it wrote, or made now."""
+        """Return the record of a step that is done as a whole: kept, while what it wrote is as it was, or made now.
+
+        `make` makes it; `outputs` are what it writes.
+        """
         if (entry := self.kept()) is not None:
             return entry.record
         self.clear()

@@ -63,7 +63,7 @@ class Location:
 
     @classmethod
     def parse(cls, text: str | os.PathLike[str] | Location) -> Location:
-        """Accept a URL, a path (made absolute) or a `Location`. `InputError` for what is none of these.
+        """Return the location of a URL, a path (made absolute) or a `Location`. Raise `InputError` for anything else.
 
         One place has one URL: `.` and `..` are resolved here, and nowhere else, as the store would resolve them.
         """
@@ -99,38 +99,41 @@ class Location:
 
     @property
     def parent(self) -> Location:
-        """The folder this lies in."""
+        """Folder that the file or folder lies in."""
         return Location(posixpath.dirname(self.url))
 
     def seen_from(self, folder: Location) -> str:
-        """The path from a `folder` of the same store to here, with ".." for each step up; the same after both moved."""
+        """Return the path from a `folder` of the same store to here, with ".." for each step up.
+
+        It stays the same when both are moved together.
+        """
         return posixpath.relpath(self.url, folder.url)
 
     @property
     def local_path(self) -> Path | None:
-        """The path when this is on the local file system, else None."""
+        """Path on the local file system; None for a place on any other store."""
         return None if "://" in self.url else Path(self.url)
 
     def exists(self) -> bool:
-        """True for an existing file, a local folder, or a prefix with a file below it."""
+        """Return whether there is a file, a local folder, or a prefix with a file below it."""
         if (path := self.local_path) is not None:
             return path.exists()
         return self.is_file() or self._holds_a_file(self._path)
 
     def is_file(self) -> bool:
-        """True for an existing file; on an object store in a single request, of which `exists` needs two."""
+        """Return whether there is a file; on an object store in a single request, of which `exists` needs two."""
         if (path := self.local_path) is not None:
             return path.is_file()
         return bool(self._fs.isfile(self._path))
 
     def is_dir(self) -> bool:
-        """True for a folder, or a prefix under which something lies."""
+        """Return whether there is a folder, or a prefix under which something lies."""
         if (path := self.local_path) is not None:
             return path.is_dir()
         return self._holds_a_file(self._path)
 
     def children(self) -> list[str]:
-        """Names directly below this folder, sorted; empty when it does not exist."""
+        """Return the names directly below this folder, sorted; empty when it does not exist."""
         try:
             entries = self._fs.ls(self._path, detail=False, refresh=True)
         except (FileNotFoundError, NotADirectoryError):
@@ -140,7 +143,7 @@ class Location:
         return sorted({posixpath.basename(member) for member in members} - {""})
 
     def find(self, *, hidden: bool = False) -> dict[str, dict[str, Any]]:
-        """All files below this folder by relative name, with what the store says of each (size, ETag, mtime).
+        """Return all files below this folder by relative name, with what the store says of each (size, ETag, mtime).
 
         Files whose own name begins with a dot are left out unless `hidden`.
         """
@@ -164,7 +167,7 @@ class Location:
                     raise
 
     def changed(self) -> float:
-        """When the file was last written, seconds since 1970 by the clock of the store."""
+        """Return when the file was last written, in seconds since 1970 by the clock of the store."""
         modified: datetime = self._fs.modified(self._path)
         return modified.timestamp()
 
@@ -182,7 +185,7 @@ class Location:
             raise InputError(f"{self}: a {kind}, not a file with content of its own; copy the content to a plain file")
 
     def read_bytes(self) -> bytes:
-        """Content of the file. Raises `MissingDataError` when it is not there."""
+        """Return the content of the file. Raise `MissingDataError` when it is not there."""
         try:
             self.require_plain()
             return bytes(self._fs.cat_file(self._path))
@@ -190,7 +193,7 @@ class Location:
             raise MissingDataError(f"{self}: no such file; check the path or run the step that makes it") from error
 
     def read_start(self, count: int) -> bytes:
-        """The first `count` bytes of the file, or all of them. Raises `MissingDataError` when it is not there."""
+        """Return the first `count` bytes of the file, or all of them. Raise `MissingDataError` when it is not there."""
         try:
             self.require_plain()
             return bytes(self._fs.cat_file(self._path, start=0, end=count))
@@ -220,17 +223,23 @@ class Location:
         return True
 
     def open_reading(self) -> BinaryIO:
-        """A seekable stream over the file, for formats that read parts of it. Close it."""
+        """Return a seekable stream over the file, for formats that read parts of it. The caller closes it.
+
+        Raise `MissingDataError` when the file is not there.
+        """
         return self._open_reading()
 
     def open_writing(self) -> BinaryIO:
-        """A new file that is written from front to back. Close it."""
+        """Return a stream to write a new file from front to back. The caller closes it."""
         if (path := self.local_path) is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
         return cast(BinaryIO, self._fs.open(self._path, "wb"))
 
     def open_streaming(self) -> BinaryIO:
-        """A stream to read once from front to back, also from web servers that cannot send parts. Close it."""
+        """Return a stream to read the file once from front to back. The caller closes it.
+
+        Works also with web servers that cannot send parts. Raise `MissingDataError` when the file is not there.
+        """
         return self._open_reading(**({"block_size": 0} if self.scheme in _WEB else {}))
 
     def upload(self, source: Path) -> None:
@@ -242,7 +251,7 @@ class Location:
             shutil.copyfile(source, temporary)
 
     def read_text(self) -> str:
-        """Content of the file as UTF-8 text."""
+        """Return the content of the file as UTF-8 text."""
         return self.read_bytes().decode("utf-8")
 
     def write_text(self, text: str) -> None:
@@ -250,7 +259,7 @@ class Location:
         self.write_bytes(text.encode("utf-8"))
 
     def read_json(self) -> Any:
-        """Content of the file as JSON; `InputError` when it is not JSON."""
+        """Return the content of the file as JSON; raise `InputError` when it is not JSON."""
         text = self.read_bytes()
         try:
             return from_json(text)
@@ -266,7 +275,10 @@ class Location:
         self.write_text(as_json(value))
 
     def read_arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """Named arrays written by `write_arrays`. Never unpickles."""
+        """Return the named arrays that `write_arrays` wrote. Never unpickles.
+
+        Raise `CorruptDataError` when the file cannot be read as arrays.
+        """
         import numpy as np
 
         data = self.read_bytes()
@@ -342,7 +354,7 @@ class Location:
         self.remove_tree()
 
     def zarr_store(self, *, read_only: bool = False) -> Store:
-        """A Zarr store rooted here; one that may write notes what it writes."""
+        """Return a Zarr store rooted here; one that may write notes what it writes."""
         from zarr.storage import FsspecStore, LocalStore  # takes a while to import, and most commands open no array
 
         from ps3d_core.store.noting import NotingStore
@@ -429,7 +441,7 @@ def _without_dots(path: str, raw: str, *, has_buckets: bool) -> str:
 
 @contextmanager
 def writing_to(place: Location) -> Iterator[None]:
-    """Around whatever writes files of `place`: where there is no room left, `NoSpaceError` says so and names it."""
+    """Raise `NoSpaceError`, which names `place`, when the body writes files there and no room is left."""
     try:
         yield
     except OSError as error:
@@ -470,7 +482,10 @@ def _create(path: Path, data: bytes) -> bool:
 
 
 def from_json(text: bytes) -> Any:
-    """What JSON says. `InputError` where it says two things of one key; the errors of `json.loads` for no JSON."""
+    """Return what JSON says. Raise `InputError` when it says two things of one key.
+
+    What is no JSON raises the errors of `json.loads`.
+    """
     return json.loads(text, object_pairs_hook=_of_one_meaning)
 
 
@@ -484,7 +499,7 @@ def _of_one_meaning(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def as_json(value: Any) -> str:
-    """`value` as JSON that people can read, as all JSON files here are written."""
+    """Return `value` as JSON that people can read, as all JSON files here are written."""
     return json.dumps(value, indent=2) + "\n"
 
 

@@ -19,12 +19,12 @@ class NotingStore(WrapperStore[Any]):
         self._url = url
 
     async def set(self, key: str, value: Buffer) -> None:
-        """Write an object."""
+        """Write an object, and note it."""
         await super().set(key, value)
         note_write(f"{self._url}/{key}", value.as_numpy_array())
 
     async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
-        """Read an object, or a part of it."""
+        """Return an object, or a part of it; None when absent, and for a chunk while `replacing_chunks` is in force."""
         if chunks_are_replaced() and is_chunk(key):
             return None
         return await super().get(key, prototype, byte_range)
@@ -34,5 +34,5 @@ class NotingStore(WrapperStore[Any]):
 
 
 def is_chunk(key: str) -> bool:
-    """Return whether an object of a Zarr store is a chunk, or a shard of them."""
+    """Return whether the object at `key` of a Zarr store is a chunk, or a shard of them."""
     return key.startswith("c/") or "/c/" in key

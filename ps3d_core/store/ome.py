@@ -85,8 +85,8 @@ def create_image(
     """Make an OME-Zarr 0.5 image with one resolution level; return its array (level 0), writable.
 
     `spacing` is in mm, one value or one per axis; None writes an image without units. `label` marks a label image,
-    whose dtype must be an integer. `attributes` are stored beside the OME metadata. `InputError` when something is
-    already at `location` and `overwrite` is not set, and when what is there is not ps3d's.
+    whose dtype must be an integer. `attributes` are stored beside the OME metadata. Raise `InputError` when something
+    is already at `location` and `overwrite` is not set, and when what is there is not ps3d's.
     """
     if label and np.dtype(dtype).kind not in "iu":
         raise InputError(f"{location}: dtype {np.dtype(dtype)} for labels; OME-Zarr allows integers only")
@@ -104,16 +104,16 @@ def create_image(
 
 
 def is_whole(location: Location) -> bool:
-    """Whether `create_image` has made an image at `location` to its end."""
+    """Return whether `create_image` has made an image at `location` to its end."""
     return (location / GROUP_FILE).exists() and not is_own(location)
 
 
 def open_image(location: Location, *, writable: bool = False) -> zarr.Array[Any]:
-    """The full-resolution array (z, y, x) of an OME-Zarr 0.4 or 0.5 image, or the bare Zarr v2 or v3 array there.
+    """Return the full-resolution array (z, y, x) of an OME-Zarr 0.4 or 0.5 image, or a bare Zarr v2 or v3 array.
 
     Further axes are left out where they are of length 1. Arrays that this project wrote raise `MissingDataError` for an
     absent chunk; in foreign arrays, whose writers may leave out empty chunks, an absent chunk is the fill value, unless
-    all are absent. `InputError` for anything that is not a 3-D image, and for metadata that cannot be used.
+    all are absent. Raise `InputError` for anything that is not a 3-D image, and for metadata that cannot be used.
     """
     location, node = _open_node(location)
     axes: list[str] | None = None
@@ -129,18 +129,18 @@ def open_image(location: Location, *, writable: bool = False) -> zarr.Array[Any]
 
 
 def image_levels(location: Location) -> list[Location]:
-    """The arrays of an image's resolution levels, the finest first; a bare array is its own only level.
+    """Return the arrays of an image's resolution levels, the finest first; a bare array is its own only level.
 
-    `InputError` for anything that is not an image (z, y, x).
+    Raise `InputError` for anything that is not an image (z, y, x).
     """
     location, node = _open_node(location)
     return _levels(location, _multiscale(location, node)) if isinstance(node, zarr.Group) else [location]
 
 
 def image_spacing(location: Location) -> Spacing | None:
-    """Spacing (z, y, x) of level 0 in mm from OME metadata; None where there is none or a unit is not a length.
+    """Return the spacing (z, y, x) of level 0 in mm from OME metadata; None without one or with a unit of no length.
 
-    `InputError` for a scale that no voxel can have.
+    Raise `InputError` for a scale that no voxel can have.
     """
     location, node = _open_node(location)
     if not isinstance(node, zarr.Group):
@@ -165,7 +165,7 @@ def image_spacing(location: Location) -> Spacing | None:
 
 
 def is_label_image(location: Location) -> bool:
-    """True when OME metadata says that the voxels are ids."""
+    """Return whether OME metadata says that the voxels are ids."""
     location, node = _open_node(location)
     if not isinstance(node, zarr.Group):
         return False
@@ -173,7 +173,7 @@ def is_label_image(location: Location) -> bool:
 
 
 def is_scan(location: Location) -> bool:
-    """True when metadata say that the voxels are grey values: the image was ingested, not as labels."""
+    """Return whether metadata say that the voxels are grey values: the image was ingested, not as labels."""
     location, node = _open_node(location)
     if not isinstance(node, zarr.Group) or is_label_image(location):
         return False
@@ -243,7 +243,7 @@ def _level(index: int, shapes: Sequence[Shape], spacing: Spacing) -> Level:
 
 
 def _open_node(location: Location) -> tuple[Location, zarr.Array[Any] | zarr.Group]:
-    """What a user names as an image, and where it lies: the one image in a folder that bioformats2raw made."""
+    """Return place and node of what a user names as an image: the one image in a folder that bioformats2raw made."""
     node = _node_at(location)
     if not isinstance(node, zarr.Group):
         return location, node
@@ -304,7 +304,7 @@ def _ome_of(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _other_group(location: Location, attributes: Mapping[str, Any]) -> InputError | None:
-    """What a group is that is no image of a version that is read, and what to give instead."""
+    """Return the error that says what a group is that is no image that is read, and what to give instead."""
     if "plate" in attributes:
         return InputError(f"{location}: a plate of many images; give one of them, {location}/ROW/COLUMN/FIELD")
     if "well" in attributes:

@@ -38,12 +38,12 @@ _UNFINISHED: Final = re.compile(rf"(?:.*/)?(?:zarr|\d+)\.[0-9a-f]{{32}}\.partial
 
 
 def mark_own(folder: Location) -> None:
-    """Make `folder`, which must not be there, and mark it as ps3d's own."""
+    """Mark `folder`, which is made when it is not there, as ps3d's own."""
     (folder / MARK_FILE).create_json({MARK: __version__})
 
 
 def is_own(folder: Location) -> bool:
-    """Whether `folder` was made by `mark_own`; never true of a link."""
+    """Return whether `folder` was marked by `mark_own`; never true of a link."""
     if is_link(folder):
         return False
     try:
@@ -54,19 +54,19 @@ def is_own(folder: Location) -> bool:
 
 
 def unmark(folder: Location) -> None:
-    """Remove the mark: from here on the folder is whatever lies in it."""
+    """Remove the mark of ps3d from `folder`: from here on the folder is whatever lies in it."""
     (folder / MARK_FILE).remove_tree()
 
 
 def zarr_is_own(place: Location) -> bool:
-    """Whether a Zarr that ps3d wrote or began is at `place`, and nothing of anybody else's in it."""
+    """Return whether a Zarr that ps3d wrote or began is at `place`, and nothing of anybody else's in it."""
     if is_link(place) or not place.is_dir() or strangers(place, ZARR_FILES):
         return False
     return is_own(place) or any(str(name).startswith(MARK) for name in zarr_attributes(place))
 
 
 def work_is_own(folder: Location) -> bool:
-    """Whether `folder` holds intermediates of ps3d's; those of earlier releases have no mark."""
+    """Return whether `folder` holds intermediates of ps3d's; those of earlier releases have no mark."""
     if is_own(folder):
         return True
     kept = {"ledger", "stages"} & set(folder.children())
@@ -74,7 +74,7 @@ def work_is_own(folder: Location) -> bool:
 
 
 def zarr_attributes(place: Location) -> dict[str, Any]:
-    """Attributes of the Zarr 3 group or array at `place`; none when it is none or cannot be read."""
+    """Return the attributes of the Zarr 3 group or array at `place`; empty when it is none or cannot be read."""
     try:
         attributes = (place / "zarr.json").read_json()["attributes"]
     except (InputError, MissingDataError, OSError, LookupError, TypeError):
@@ -83,7 +83,7 @@ def zarr_attributes(place: Location) -> dict[str, Any]:
 
 
 def strangers(folder: Location, known: re.Pattern[str]) -> list[str]:
-    """Names of files below `folder`, relative to it, that are not of a `known` form; sorted."""
+    """Return the names of files below `folder`, relative to it, that are not of a `known` form; sorted."""
     return sorted(name for name in files_below(folder) if not known.fullmatch(name))
 
 
@@ -128,13 +128,13 @@ def remove_if_empty(path: Path) -> None:
 
 
 def is_link(place: Location) -> bool:
-    """Whether a symbolic link is at `place`, behind which anything may be."""
+    """Return whether a symbolic link is at `place`, behind which anything may be."""
     path = place.local_path
     return path is not None and path.is_symlink()
 
 
 def files_below(folder: Location) -> Iterator[str]:
-    """All files below `folder`, links among them, by their relative names."""
+    """Yield the relative names of all files below `folder`, links among them."""
     if (path := folder.local_path) is None:
         yield from folder.find(hidden=True)
         return

@@ -14,7 +14,7 @@ _CHANGES_NOTHING: Final = {"scale_factor": 1, "add_offset": 0}
 
 
 def packing_notes(array: zarr.Array[Any]) -> tuple[str, ...]:
-    """A note about the factor and offset that the attributes of an opened `array` ask for; none when they do not."""
+    """Return a note on the factor and offset that the attributes of an opened `array` ask for; empty without any."""
     attributes: Any = array.metadata.attributes
     if not isinstance(attributes, dict):
         return ()

@@ -32,10 +32,10 @@ Index = tuple[int, ...]
 
 
 def absences(array: zarr.Array[Any]) -> tuple[str, ...]:
-    """Notes about absent chunks of an array that was opened for reading; none when all are there.
+    """Return notes about absent chunks of an array that was opened for reading; empty when all are there.
 
-    `InputError` when not one chunk is there, or when they are others than the metadata say; `MissingDataError` when one
-    is lost that this project wrote.
+    Raise `InputError` when not one chunk is there, or when they are others than the metadata say; `MissingDataError`
+    when one is lost that this project wrote.
     """
     array = array.stored if isinstance(array, Volume) else array
     grid = tuple(ceil(n / side) for n, side in zip(array.shape, array.shards or array.chunks, strict=True))

@@ -26,7 +26,7 @@ _PIECE: Final = 2**20
 
 
 class Entry(BaseModel):
-    """What is known of one file: SHA-256 of what lies there, and of what is just about to."""
+    """SHA-256 of what was written to one file, and of what is just about to be."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -39,7 +39,7 @@ _RECEIPT: Final = TypeAdapter(Receipt)
 
 
 def is_published(file: Location) -> bool:
-    """Whether ps3d wrote the file that is here, whatever has become of it since; never true of a link."""
+    """Return whether ps3d wrote the file that is here, whatever has become of it since; never true of a link."""
     if is_link(file) or not file.exists():
         return False
     entry = read_receipt(file.parent).get(file.name, Entry())
@@ -63,7 +63,10 @@ def publish(file: Location, content: bytes | Path) -> Location | None:
 
 
 def publish_text(file: Location, text: str) -> Location | None:
-    """Put a UTF-8 text at `file`, as `publish` does."""
+    """Put a UTF-8 text at `file`; return where a changed file that lay there is kept, if any.
+
+    Raises `InputError` when a file is there that ps3d did not write.
+    """
     return publish(file, text.encode("utf-8"))
 
 
@@ -83,7 +86,10 @@ def adopt(file: Location) -> None:
 
 
 def read_receipt(folder: Location) -> Receipt:
-    """What ps3d wrote in `folder`, by name. `InputError` when that cannot be read: it may be somebody's own file."""
+    """Return what ps3d wrote in `folder`, by file name.
+
+    Raise `InputError` when `RECEIPT` cannot be read: it may be somebody's own file.
+    """
     file = folder / RECEIPT
     if not file.exists() and not is_link(file):
         return {}

@@ -15,7 +15,7 @@ _GIB: Final = 2**30
 
 
 def free_bytes(place: Location) -> int | None:
-    """Bytes free where `place` is or would be; None where that cannot be known, as on object stores."""
+    """Return the bytes free where `place` is or would be; None where that cannot be known, as on object stores."""
     folder = place.local_path
     if folder is None:
         return None

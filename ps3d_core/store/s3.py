@@ -74,10 +74,11 @@ logger = logging.getLogger("ps3d.store")
 
 
 def connect(*, asynchronous: bool, read_seconds: float) -> fsspec.AbstractFileSystem:
-    """A filesystem for s3://, configured by the standard AWS variables.
+    """Return a filesystem for s3://, configured by the standard AWS variables.
 
-    A request fails when the server is silent for `read_seconds`. What fails for a passing reason is repeated; at last
-    `StoreError`. `AccessDeniedError` and `NoSpaceError` at once. `InputError` when the endpoint is no URL.
+    A request fails when the server is silent for `read_seconds`. What fails for a passing reason is repeated, and at
+    last raises `StoreError`; `AccessDeniedError` and `NoSpaceError` are raised at once. Raise `InputError` when the
+    endpoint is no URL.
     """
     _check_endpoint()
     session = AioSession()
@@ -121,7 +122,10 @@ class _Filesystem(S3FileSystem):  # type: ignore[misc]
 
 
 def read_timeout() -> float:
-    """Seconds of silence after which a request has failed: PS3D_S3_TIMEOUT, or 60."""
+    """Return the seconds of silence after which a request has failed: PS3D_S3_TIMEOUT, or 60.
+
+    Raise `InputError` when the variable is no number above 0 and up to 3600.
+    """
     text = os.environ.get(TIMEOUT_VARIABLE) or str(READ_SECONDS)
     try:
         seconds = float(text)
@@ -215,11 +219,11 @@ class _Content:
             body.close()
 
     async def read(self, size: int | None = None) -> bytes:
-        """The next `size` bytes, or the rest."""
+        """Return the next `size` bytes, or the rest."""
         return self._stream.read(size)
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing, as the content is here already and nothing is open."""
 
 
 def _is_passing(error: ClientError) -> bool:
@@ -227,7 +231,7 @@ def _is_passing(error: ClientError) -> bool:
 
 
 def _failed_deletion(answer: dict[str, Any]) -> ClientError:
-    """Of the objects that were to be deleted in one request, the first one that was not."""
+    """Return the error for the first object that was not deleted of those to be deleted in one request."""
     error = answer["Errors"][0]
     status = HTTPStatus.FORBIDDEN if error.get("Code") == "AccessDenied" else HTTPStatus.CONFLICT
     return ClientError({"Error": error, "ResponseMetadata": {"HTTPStatusCode": status}}, "DeleteObjects")

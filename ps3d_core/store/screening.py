@@ -28,7 +28,10 @@ _OF_ZARR_3: Final = {"bytes", "transpose", "crc32c", "sharding_indexed"}
 
 
 def require_usable(array: zarr.Array[Any], name: str) -> None:
-    """`InputError` for an array whose type, codecs, shape or chunks are none that are read. Looks at metadata only."""
+    """Raise `InputError` for an array whose type, codecs, shape or chunks are none that are read.
+
+    Looks at metadata only.
+    """
     _require_type(array.dtype, name)
     _require_codecs(array, name)
     shape = array.metadata.shape

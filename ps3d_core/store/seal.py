@@ -15,13 +15,13 @@ SEAL: Final = "checksum"
 
 
 def sealed(content: Mapping[str, Any], *identity: Any) -> dict[str, Any]:
-    """`content` as JSON knows it, with a checksum of it and of `identity`, which is not stored."""
+    """Return `content` as JSON knows it, with a checksum of it and of `identity`, which is not stored."""
     plain: dict[str, Any] = json.loads(json.dumps(dict(content)))
     return {**plain, SEAL: _checksum(plain, identity)}
 
 
 def unsealed(content: Any, *identity: Any) -> dict[str, Any] | None:
-    """What was sealed with this `identity`; None when it is not as it was then, or was never sealed."""
+    """Return what was sealed with this `identity`; None when it is not as it was then, or was never sealed."""
     if not isinstance(content, dict):
         return None
     plain = {key: value for key, value in content.items() if key != SEAL}

@@ -32,7 +32,7 @@ _NO_LINKS: Final = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, e
 
 
 def nothing_more() -> None:
-    """End with the output in its place."""
+    """Do nothing more when the output is in its place."""
 
 
 @contextmanager
@@ -60,7 +60,7 @@ def all_or_nothing(
 
 
 def is_unfinished(target: Location) -> bool:
-    """Whether a run was killed, or is just about, to put what it made at `target` in place or to finish it."""
+    """Return whether what a run made for `target` is not yet in place or finished: it was killed, or is still at it."""
     whole = (target.parent / name / _WHOLE for name in _neighbours(target))
     return is_own(target) or any(mark.exists() for mark in whole)
 
@@ -136,7 +136,7 @@ def _put(output: Output, stage: Location, known: re.Pattern[str] | None) -> None
 
 
 def _take_back(target: Location, stage: Location) -> None:
-    """What was replaced comes back. On object stores it is gone, and the new one stays for the next try to finish."""
+    """Bring back what was replaced. On object stores it is gone, and the new one stays for the next try to finish."""
     there, aside = target.local_path, (stage / "old").local_path
     if there is not None and aside is not None:
         target.remove_tree()
@@ -175,7 +175,7 @@ def _replace_objects(output: Output, new: Location, known: re.Pattern[str] | Non
 
 
 def _what_is_there(target: Location) -> str | None:
-    """What tells what lies at `target` from anything else; None when nothing does, or an empty folder."""
+    """Return the identity of what lies at `target`; None when nothing does, or an empty folder."""
     return content_identity(target) if target.exists() and not holds_no_file(target) else None
 
 

@@ -27,9 +27,10 @@ _ZSTD_BLOCK: Final = 2**14
 
 
 def unpacked_bytes(name: str, data: memoryview, limit: int) -> int:
-    """Bytes that `data` of the compressor `name` (see `COMPRESSORS`) unpack to, at least.
+    """Return how many bytes `data` of the compressor `name` (see `COMPRESSORS`) unpack to, at least.
 
-    Where that has to be counted, counting ends above `limit`. `ValueError` for what this compressor did not write.
+    Where that has to be counted, counting ends above `limit`. Raise `ValueError` for what this compressor did not
+    write.
     """
     try:
         return COMPRESSORS[name](data, limit)

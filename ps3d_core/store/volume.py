@@ -33,7 +33,7 @@ class Volume(zarr.Array[Any]):
 
     @property  # type: ignore[misc]  # Zarr lets its own shape be set
     def shape(self) -> tuple[int, ...]:
-        """Voxels (z, y, x)."""
+        """Shape (z, y, x) in voxels."""
         return self._three(self.stored.shape)
 
     @property
@@ -43,12 +43,12 @@ class Volume(zarr.Array[Any]):
 
     @property
     def chunks(self) -> tuple[int, ...]:
-        """Voxels of a chunk (z, y, x)."""
+        """Shape (z, y, x) of a chunk in voxels."""
         return self._three(self.stored.chunks)
 
     @property
     def shards(self) -> tuple[int, ...] | None:
-        """Voxels of a shard (z, y, x); None where there are no shards."""
+        """Shape (z, y, x) of a shard in voxels; None where there are no shards."""
         return None if self.stored.shards is None else self._three(self.stored.shards)
 
     def __getitem__(self, selection: Any) -> Any:
@@ -56,7 +56,7 @@ class Volume(zarr.Array[Any]):
         return self.stored[self._whole(selection)]
 
     def get_basic_selection(self, selection: Any = Ellipsis, *, out: NDBuffer | None = None, **options: Any) -> Any:
-        """Voxels of three slices, put into `out` where it is given."""
+        """Return the voxels of three slices, put into `out` where it is given."""
         return self.stored.get_basic_selection(self._whole(selection), out=out, **options)
 
     def _whole(self, selection: Any) -> tuple[Any, ...]:
@@ -73,9 +73,9 @@ class Volume(zarr.Array[Any]):
 
 
 def as_volume(array: zarr.Array[Any], axes: Sequence[str] | None, name: str) -> zarr.Array[Any]:
-    """`array` as one of (z, y, x), whose `axes` are named by its metadata or not (None).
+    """Return `array` as one of (z, y, x), whose `axes` are named by its metadata or not (None).
 
-    `InputError` naming the axes when they are others, are in another order, or hold more than one volume.
+    Raise `InputError` naming the axes when they are others, are in another order, or hold more than one volume.
     """
     shape = array.shape
     axes = axes or _declared(array)

@@ -25,7 +25,10 @@ _NOTHING: Final = Digest.of_objects({})
 
 
 def digest_of(place: Location, without: Collection[str] = ()) -> Digest:
-    """The digest of the file or folder at `place`, but for the names `without`; of no objects when nothing is there."""
+    """Return the digest of the file or folder at `place`, but for the names `without`.
+
+    It is the digest of no objects when nothing is there.
+    """
     found = {
         name: info
         for name, info in place.find().items()
@@ -40,7 +43,7 @@ def digest_of(place: Location, without: Collection[str] = ()) -> Digest:
 
 
 def still_as_written(written: Mapping[Location, Digest]) -> set[Location]:
-    """Those of many files that are still as they were written, with these digests."""
+    """Return the files that are still as they were `written`, with the digests given."""
     whole = {file for file, digest in _listed_files(written).items() if digest == written[file]}
     # Some stores list what looks like an MD5 and is none, so only the content proves that a file has changed.
     rest = [file for file in written if file not in whole]
@@ -74,7 +77,7 @@ def _digest_of_file(file: Location) -> Digest:
 
 
 def _listed(info: Mapping[str, Any]) -> ObjectDigest | None:
-    """What the listing of an object store says, where its ETag is the MD5 of the content."""
+    """Return the digest that the listing of an object store says, where its ETag is the MD5 of the content."""
     match = _MD5.fullmatch(str(info.get("ETag", "")))
     return ObjectDigest(int(info["size"]), match[1]) if match else None
 

@@ -21,7 +21,10 @@ _replacing: ContextVar[bool] = ContextVar("replacing", default=False)
 
 @contextmanager
 def noting_writes() -> Iterator[Written]:
-    """Within it, what is written through `Location` and its Zarr stores is noted in what it yields."""
+    """Note what is written through `Location` and its Zarr stores while the body runs; yield the notes.
+
+    Not noted are `create_json`, `upload`, `open_writing`, copies and moves.
+    """
     written: Written = {}
     token = _noted.set(written)
     try:
@@ -31,20 +34,23 @@ def noting_writes() -> Iterator[Written]:
 
 
 def note_write(url: str, data: Any) -> None:
-    """Say that `data`, bytes or a buffer of them, is what lies at `url` now."""
+    """Note that `data`, bytes or a buffer of them, is what lies at `url` now."""
     if (written := _noted.get()) is not None:
         written[url] = Digest.of_content(data)
 
 
 def note_written(others: Written) -> None:
-    """Say what others wrote for the piece of work that is being done: its threads, or an earlier attempt at it."""
+    """Note what others wrote for the piece of work that is being done: its threads, or an earlier attempt at it."""
     if (written := _noted.get()) is not None:
         written.update(others)
 
 
 @contextmanager
 def replacing_chunks() -> Iterator[None]:
-    """Within it, what a chunk held before is not looked at: Zarr would merge a shard at the end of an array with it."""
+    """Let chunks be written while the body runs without a look at what they held before.
+
+    Zarr would merge a shard at the end of an array with that.
+    """
     token = _replacing.set(True)
     try:
         yield

@@ -71,7 +71,7 @@ class Round(BaseModel):
     """Share of patches that a wall is put into."""
 
     def loop(self, bfloat16: bool) -> LoopParams:
-        """Parameters of the training loop."""
+        """Return the parameters of the training loop."""
         return LoopParams(
             steps=self.small_steps + self.steps,
             learning_rate=self.learning_rate,
@@ -79,7 +79,7 @@ class Round(BaseModel):
         )
 
     def batches(self, volumes: list[Volume], seed: int) -> Iterator[Batch]:
-        """All batches of the round."""
+        """Return all batches of the round: small patches first, then large ones."""
         varied = self.model_dump(include={"border_weight", "contact_weight", "on_particle", "wall"})
         patch = PATCH.model_copy(update=varied)
         small = PatchSampler(volumes, patch.model_copy(update={"edge": SMALL_EDGE}), seed)
@@ -156,7 +156,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def training_volumes(folder: Path, count: int, seed: int, params: VolumeParams, threads: int) -> list[Volume]:
-    """`count` volumes of consecutive seeds, from the files in `folder` where they were rendered before."""
+    """Return `count` volumes of consecutive seeds, from the files in `folder` where they were rendered before."""
     folder.mkdir(parents=True, exist_ok=True)
     first = seed * 100_000
     render = partial(_kept_volume, folder=folder, params=params)

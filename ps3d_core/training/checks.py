@@ -34,7 +34,7 @@ _MOST_PROBLEMS: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class Volume:
-    """An image or labels as they lie in the dataset."""
+    """Image or labels as they lie in the dataset."""
 
     place: Location
     shape: Shape
@@ -42,7 +42,7 @@ class Volume:
 
     @property
     def is_zarr(self) -> bool:
-        """Whether any box of it can be read as it is."""
+        """Flag that is true when any box of the volume can be read as it is."""
         return self.place.name.endswith(".zarr")
 
 
@@ -64,10 +64,10 @@ def annotated_scans(
     target_particle_size: float,
     allow_absurd: bool = False,
 ) -> tuple[AnnotatedScan, ...]:
-    """The scans `names` (default: all in images/), sorted by name. Reads metadata and no voxel.
+    """Return the scans `names` (default: all in images/), sorted by name. Read metadata and no voxel.
 
-    `InputError` lists all that is wrong, with the scan and the remedy: no such scan, no labels, shapes that differ,
-    labels that are not integers, metadata that is missing or cannot be true.
+    Raise `InputError`, which lists all that is wrong, with the scan and the remedy: no such scan, no labels, shapes
+    that differ, labels that are not integers, metadata that is missing or cannot be true.
     """
     images, labels = _volumes_in(dataset.root / "images"), _volumes_in(dataset.root / "instance_seg")
     wanted = sorted(set(names or images.volumes))
@@ -107,7 +107,7 @@ class ProblemsError(InputError):
         Exception.__init__(self, *problems)
 
     def worded(self, wording: Wording) -> str:
-        """All problems, numbered; a single one by itself."""
+        """Return all problems, numbered, with options called what `wording` says; a single one by itself."""
         found = [worded(problem, wording) for problem in self.args]
         if len(found) == 1:
             return found[0]

@@ -34,7 +34,7 @@ Report = Callable[[int, float, float], None]
 
 
 class LoopParams(BaseModel):
-    """How the network is trained."""
+    """Parameters of the training loop."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -92,7 +92,7 @@ def train(
 
 
 def dice_and_cross_entropy(logits: torch.Tensor, classes: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """Weighted mean cross-entropy minus mean soft Dice of core and border, over the whole batch.
+    """Return the weighted mean cross-entropy minus mean soft Dice of core and border, over the whole batch.
 
     Args:
         logits: (B, 3, z, y, x) float32.

@@ -40,13 +40,13 @@ TRAINING_FILES: Final = re.compile(
 
 
 def file_is_own(file: Location) -> bool:
-    """Whether a file of a case was written here: volumes say so themselves, boxes lie beside them."""
+    """Return whether ps3d wrote a file of a case: volumes say so themselves, boxes lie beside them."""
     return file.exists() and (not file.name.endswith(ENDING) or nifti_is_marked(file))
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingFolder:
-    """One dataset of nnU-Net below `output`."""
+    """Folder of one dataset of nnU-Net below `output`."""
 
     output: Location
     number: int
@@ -55,68 +55,68 @@ class TrainingFolder:
 
     @property
     def full_name(self) -> str:
-        """DatasetNNN_NAME or TaskNNN_NAME."""
+        """Name of the folder: DatasetNNN_NAME or TaskNNN_NAME."""
         return f"{self.prefix}{self.name}"
 
     @property
     def prefix(self) -> str:
-        """What nnU-Net tells datasets apart by."""
+        """Beginning of the folder's name, by which nnU-Net tells datasets apart."""
         return f"{'Dataset' if self.layout == 'nnunet-v2' else 'Task'}{self.number:03d}_"
 
     @property
     def root(self) -> Location:
-        """The folder."""
+        """Folder of the dataset itself."""
         return self.output / self.full_name
 
     @property
     def work(self) -> Location:
-        """What unfinished runs have done so far."""
+        """Folder of what unfinished runs have done so far."""
         return self.root / ".work"
 
     @property
     def lease(self) -> Location:
-        """Folder that says who works on this one at present."""
+        """Folder that says who works on the training data at present."""
         return self.root / ".lease"
 
     @property
     def record(self) -> Location:
-        """ps3d.json."""
+        """Place of ps3d.json."""
         return self.root / FILE
 
     @property
     def dataset_json(self) -> Location:
-        """dataset.json."""
+        """Place of dataset.json."""
         return self.root / "dataset.json"
 
     def image(self, case: str) -> Location:
-        """Grey values of a case."""
+        """Return the file of the grey values of a case."""
         return self.root / "imagesTr" / f"{case}_0000{ENDING}"
 
     def classes(self, case: str) -> Location:
-        """Border-core classes of a case."""
+        """Return the file of the border-core classes of a case."""
         return self.root / "labelsTr" / f"{case}{ENDING}"
 
     def instances(self, case: str) -> Location:
-        """Instance labels of a case on the network grid."""
+        """Return the file of the instance labels of a case on the network grid."""
         return self.root / "labelsTr_instance" / f"{case}{ENDING}"
 
     def boxes(self, case: str) -> Location:
-        """Boxes of the particles of a case, on the network grid."""
+        """Return the file of the boxes of the particles of a case, on the network grid."""
         return self.root / "boxesTr" / f"{case}.json"
 
     @staticmethod
     def is_own(root: Location) -> bool:
-        """Whether `root` is a folder of training data that ps3d made or began, with nothing else in it."""
+        """Return whether `root` is a folder of training data that ps3d made or began, with nothing else in it."""
         if is_link(root) or not root.is_dir() or strangers(root, TRAINING_FILES):
             return False
         return is_own(root) or (root / FILE).exists() or (root / ".work").is_dir()
 
     def files(self, case: str) -> tuple[Location, ...]:
-        """Every file that a case may have."""
+        """Return every file that a case may have."""
         return self.image(case), self.classes(case), self.instances(case), self.boxes(case)
 
     def write_dataset_json(self, cases: Sequence[str]) -> None:
-        """Tell nnU-Net of these cases."""
+        """Write dataset.json, which tells nnU-Net of these cases."""
         content = _dataset_json_v2(self, cases) if self.layout == "nnunet-v2" else _dataset_json_v1(self, cases)
         publish_text(self.dataset_json, as_json(content))
 

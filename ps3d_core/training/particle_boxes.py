@@ -20,25 +20,25 @@ Corners = npt.NDArray[np.int64]
 
 
 class ParticleBoxes(NamedTuple):
-    """`ids` (n,) uint32 in rising order; `start` and `stop` (n, 3) int64: half-open boxes, axes (z, y, x)."""
+    """Boxes of particles: `ids` (n,) uint32 rising; `start`, `stop` (n, 3) int64, half-open, axes (z, y, x)."""
 
     ids: Labels
     start: Corners
     stop: Corners
 
     def inside(self, shape: Shape) -> ParticleBoxes:
-        """Those that touch no face of a volume of `shape`: particles that are whole."""
+        """Return the boxes that touch no face of a volume of `shape`: those of particles that are whole."""
         whole = (self.start > 0).all(axis=1) & (self.stop < np.array(shape)).all(axis=1)
         return ParticleBoxes(self.ids[whole], self.start[whole], self.stop[whole])
 
     def to_json(self) -> dict[str, list[int]]:
-        """{id: [z0, y0, x0, z1, y1, x1]}."""
+        """Return the boxes JSON-able: {id: [z0, y0, x0, z1, y1, x1]}."""
         rows = np.concatenate((self.start, self.stop), axis=1).tolist()
         return {str(label): row for label, row in zip(self.ids.tolist(), rows, strict=True)}
 
 
 def block_boxes(labels: Labels, start: Shape) -> ParticleBoxes:
-    """Boxes of the labels above 0 of a block (z, y, x) that begins at voxel `start` of the volume."""
+    """Return the boxes of the labels above 0 of a block (z, y, x) that begins at voxel `start` of the volume."""
     index = index_labels(labels)
     low = np.full((len(index.labels), 3), np.iinfo(np.int64).max)
     high = np.full((len(index.labels), 3), -1, np.int64)
@@ -48,7 +48,7 @@ def block_boxes(labels: Labels, start: Shape) -> ParticleBoxes:
 
 
 def joined(parts: Iterable[ParticleBoxes]) -> ParticleBoxes:
-    """One box per label, around its boxes in all `parts`."""
+    """Return one box per label, around its boxes in all `parts`."""
     parts = list(parts)
     if not parts:
         return ParticleBoxes(np.zeros(0, np.uint32), np.zeros((0, 3), np.int64), np.zeros((0, 3), np.int64))

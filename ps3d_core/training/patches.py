@@ -26,7 +26,7 @@ Classes = npt.NDArray[np.uint8]
 
 
 class Patch(NamedTuple):
-    """What one patch shows, what it should become, and how much each voxel of it matters; all (z, y, x)."""
+    """Image, classes that it should become, and weight of each voxel in the loss; all (z, y, x)."""
 
     image: FloatPatch
     classes: Classes
@@ -48,7 +48,7 @@ _SMALLEST_BRIGHT_PART: Final = 200
 
 
 class PatchParams(BaseModel):
-    """How patches are drawn. Probabilities are per patch."""
+    """Parameters of drawing patches. Probabilities are per patch."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -68,7 +68,7 @@ class PatchParams(BaseModel):
 
 
 class PatchSampler:
-    """Draws augmented patches from volumes, in an order that the seed fixes."""
+    """Sampler of augmented patches from volumes, in an order that the seed fixes."""
 
     def __init__(self, volumes: Sequence[Volume], params: PatchParams, seed: int) -> None:
         self._params = params
@@ -79,13 +79,13 @@ class PatchSampler:
         self._bright_voxels = [_bright_background_voxels(v, self._rng) for v in self._volumes]
 
     def batches(self, size: int, count: int) -> Iterator[Batch]:
-        """The next `count` batches of `size` patches."""
+        """Yield the next `count` batches of `size` patches."""
         for _ in range(count):
             images, classes, weights = zip(*(self.patch() for _ in range(size)), strict=True)
             yield Batch(np.stack(images)[:, None], np.stack(classes).astype(np.int64), np.stack(weights))
 
     def patch(self) -> Patch:
-        """The next patch."""
+        """Return the next patch."""
         image, labels = self._cut()
         if self._rng.random() < self._params.wall:
             image, labels = with_wall(image, labels, self._rng)
@@ -128,7 +128,7 @@ class PatchSampler:
 
 
 def voxel_weights(labels: npt.NDArray[np.uint16], classes: Classes, params: PatchParams) -> FloatPatch:
-    """Weight of each voxel in the loss: 1, more on borders, and more again where two particles meet.
+    """Return the weight of each voxel in the loss: 1, more on borders, and more again where two particles meet.
 
     Particles meet where the cube that reaches as far as a border holds voxels of two of them. This takes in the gap
     between particles that only just do not touch; cores are left out, they are on the safe side.
@@ -143,7 +143,10 @@ def voxel_weights(labels: npt.NDArray[np.uint16], classes: Classes, params: Patc
 
 
 def vary_grey(image: FloatPatch, rng: np.random.Generator) -> FloatPatch:
-    """A patch as another scanner might have delivered it: blur, noise, shading, gamma, gain and offset."""
+    """Return a patch as another scanner might have delivered it, float32.
+
+    It varies in blur, noise, shading, gamma, gain and offset.
+    """
     if rng.random() < 0.25:
         image = ndimage.gaussian_filter(image, rng.uniform(0.3, 1.0))
     if rng.random() < 0.15:

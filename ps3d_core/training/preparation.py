@@ -28,7 +28,7 @@ def prepare_training(job: PreparationJob, progress: Progress = SILENT) -> Prepar
     """Make training data of annotated scans; return the content of ps3d.json.
 
     What is finished is not repeated, a changed parameter redoes what depends on it, and cases that are no longer asked
-    for are removed. `InputError` for what cannot be used, nearly all of it before anything is written.
+    for are removed. Raise `InputError` for what cannot be used, nearly all of it before anything is written.
     """
     plan = plan_preparation(job)
     if (record := finished_preparation(plan)) is not None:
@@ -41,9 +41,9 @@ def prepare_training(job: PreparationJob, progress: Progress = SILENT) -> Prepar
 
 
 def finished_preparation(plan: PreparationPlan) -> PreparationRecord | None:
-    """The record of an earlier run with the same inputs and parameters, if its result is whole.
+    """Return the record of an earlier run with the same inputs and parameters if its result is whole, else None.
 
-    `InputError` when a file is there that is not as it was written, whatever the parameters: somebody may have
+    Raise `InputError` when a file is there that is not as it was written, whatever the parameters: somebody may have
     corrected it.
     """
     folder = plan.folder
@@ -71,7 +71,7 @@ def finished_preparation(plan: PreparationPlan) -> PreparationRecord | None:
 def preparation_claimed(plan: PreparationPlan, say: Say = silent) -> Iterator[None]:
     """Hold the folder of the training data while the body makes them.
 
-    Raises `InputError` when it is somebody else's or lies in a scan, `LeaseTakenError` while another run has it.
+    Raise `InputError` when it is somebody else's or lies in a scan, `LeaseTakenError` while another run has it.
     """
     folder = plan.folder
     inputs = [volume.place for case in plan.cases for volume in (case.scan.image, case.scan.labels)]
@@ -112,7 +112,7 @@ def begin_preparation(plan: PreparationPlan) -> None:
 
 
 def finish_preparation(plan: PreparationPlan, cases: Sequence[CaseRecord]) -> PreparationRecord:
-    """Write dataset.json and ps3d.json, and remove the work folder."""
+    """Write dataset.json and ps3d.json, remove the work folder, and return the record."""
     folder, record = plan.folder, plan.record(cases)
     folder.write_dataset_json([case.scan for case in cases])
     write_preparation(folder.root, record)

@@ -48,7 +48,7 @@ _VOXELS_PER_SECOND: Final = 3.5e6
 
 @dataclass(frozen=True, slots=True)
 class PreparationJob:
-    """Annotated scans of a dataset to make training data of."""
+    """Job of making training data of annotated scans of a dataset."""
 
     dataset: Dataset
     output: Location
@@ -59,7 +59,7 @@ class PreparationJob:
 
     @property
     def folder(self) -> TrainingFolder:
-        """Where the training data go."""
+        """Folder of the training data."""
         params = self.params
         layout: Layout = "nnunet-v1" if params.nnunet_v1 else "nnunet-v2"
         return TrainingFolder(self.output, params.dataset_id, params.dataset_name, layout)
@@ -67,7 +67,7 @@ class PreparationJob:
 
 @dataclass(frozen=True, slots=True)
 class CasePlan:
-    """One scan: its grids, its blocks and what decides its files."""
+    """Plan of one scan: its grids, its blocks and what decides its files."""
 
     scan: AnnotatedScan
     block_shape: Shape
@@ -86,16 +86,16 @@ class CasePlan:
 
     @property
     def network_shape(self) -> Shape:
-        """Grid of the files."""
+        """Shape (z, y, x) of the network grid, on which the files are."""
         return self.scan.scale.network_shape
 
     @property
     def blocks(self) -> BlockGrid:
-        """Units of work of both parts."""
+        """Blocks in which image and labels are made."""
         return BlockGrid(self.network_shape, self.block_shape, self.halo)
 
     def record(self, intensity: Intensity, particles: int, files: Mapping[str, Digest]) -> CaseRecord:
-        """What ps3d.json says of the finished case."""
+        """Return what ps3d.json says of the finished case."""
         return CaseRecord(
             scan=self.name,
             image=str(self.scan.image.place),
@@ -115,7 +115,7 @@ class CasePlan:
 
 @dataclass(frozen=True, slots=True)
 class PreparationPlan:
-    """A checked job with all sizes worked out."""
+    """Checked job of making training data, with all sizes worked out."""
 
     job: PreparationJob
     normalisation: Normalisation
@@ -125,22 +125,22 @@ class PreparationPlan:
 
     @property
     def folder(self) -> TrainingFolder:
-        """Where the training data go."""
+        """Folder of the training data."""
         return self.job.folder
 
     @property
     def voxels(self) -> int:
-        """Voxels of all network grids."""
+        """Number of voxels of all network grids."""
         return sum(prod(case.network_shape) for case in self.cases)
 
     @property
     def disk_bytes(self) -> int:
-        """Rough peak of what is written, compression left out: all files, and the largest scan in the work folder."""
+        """Rough peak in bytes of what is written, uncompressed: all files, and the largest scan in the work folder."""
         per_voxel = _FILE_BYTES + (_INSTANCE_BYTES if self.job.params.instances else 0)
         return per_voxel * (self.voxels + max(prod(case.network_shape) for case in self.cases))
 
     def record(self, cases: Sequence[CaseRecord]) -> PreparationRecord:
-        """Content of ps3d.json when these are the finished cases."""
+        """Return the content of ps3d.json when these are the finished cases."""
         params = self.job.params
         return PreparationRecord(
             layout=self.folder.layout,
@@ -153,11 +153,11 @@ class PreparationPlan:
         )
 
     def expected_files(self, case: str) -> tuple[Location, ...]:
-        """Files that a finished case has."""
+        """Return the files that a finished case has."""
         return self.folder.files(case) if self.job.params.instances else self.folder.files(case)[:2]
 
     def describe(self) -> list[str]:
-        """The plan in lines for a person."""
+        """Return the plan in lines for a person."""
         params = self.job.params
         lines = [_line(case) for case in self.cases]
         growth = self.voxels / sum(prod(case.scan.scale.scan_shape) for case in self.cases)
@@ -179,9 +179,10 @@ class PreparationPlan:
 
 
 def plan_preparation(job: PreparationJob) -> PreparationPlan:
-    """Check a job and work out its sizes; reads metadata and no voxel.
+    """Check a job and work out its sizes; read metadata and no voxel.
 
-    `InputError` names all scans that cannot be used and why, a missing z-score, or a folder that holds something else.
+    Raise `InputError`, which names all scans that cannot be used and why, a missing z-score, or a folder that holds
+    something else.
     """
     scans = annotated_scans(
         job.dataset,

@@ -31,7 +31,7 @@ _Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 
 
 class CaseRecord(BaseModel):
-    """One scan in the training data; its files bear its name."""
+    """Record of one scan in the training data; its files bear its name."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -51,7 +51,7 @@ class CaseRecord(BaseModel):
 
     @property
     def fingerprint(self) -> str:
-        """Everything that decides the files of this case."""
+        """Digest of everything that decides the files of the case."""
         return fingerprint(self.image_fingerprint, self.labels_fingerprint)
 
 
@@ -83,21 +83,21 @@ class PreparationRecord(BaseModel):
 
     @property
     def fingerprint(self) -> str:
-        """Everything that decides the training data as a whole."""
+        """Digest of everything that decides the training data as a whole."""
         return fingerprint(
             self.format, self.version, self.layout, {name: case.fingerprint for name, case in self.cases.items()}
         )
 
     @property
     def shapes(self) -> list[Shape]:
-        """Network grids of all cases."""
+        """Shapes (z, y, x) of the network grids of all cases."""
         return [case.network_shape for case in self.cases.values()]
 
 
 def read_preparation(folder: Location) -> PreparationRecord:
-    """The record of the training data in `folder`, DatasetNNN_NAME or TaskNNN_NAME.
+    """Return the record of the training data in `folder`, DatasetNNN_NAME or TaskNNN_NAME.
 
-    `InputError` when there is none, or it is none that this version understands.
+    Raise `InputError` when there is none, or it is none that this version understands.
     """
     file = folder / FILE
     if not file.exists():
@@ -111,5 +111,5 @@ def read_preparation(folder: Location) -> PreparationRecord:
 
 
 def write_preparation(folder: Location, record: PreparationRecord) -> None:
-    """Write the record; the last step of a preparation."""
+    """Write the record of training data; the last step of a preparation."""
     (folder / FILE).write_json(record.model_dump(mode="json"))

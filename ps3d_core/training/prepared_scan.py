@@ -48,8 +48,8 @@ PARTS: Final = ("image", "labels")
 def prepare_scan(plan: PreparationPlan, case: CasePlan, progress: Progress = SILENT) -> CaseRecord:
     """Make the files of one scan, as far as they are not there; return what ps3d.json will say of it.
 
-    An interrupted call goes on where it was. `InputError` for voxels that cannot be used: labels that are negative or
-    beyond 32 bits, labels without a particle, grey values that are not numbers.
+    An interrupted call goes on where it was. Raise `InputError` for voxels that cannot be used: labels that are
+    negative or beyond 32 bits, labels without a particle, grey values that are not numbers.
     """
     image = _once(plan, case, "image", lambda: _prepare_image(plan, case, progress))
     labels = _once(plan, case, "labels", lambda: _prepare_labels(plan, case, progress))
@@ -60,7 +60,10 @@ def prepare_scan(plan: PreparationPlan, case: CasePlan, progress: Progress = SIL
 
 
 def part_ledger(plan: PreparationPlan, case: str, part: str, mark: str) -> Ledger:
-    """Where the work folder says that a part of a case is finished, for everything that decides it."""
+    """Return the ledger in the work folder that says whether a part of a case is finished.
+
+    `mark` is the fingerprint of everything that decides the part.
+    """
     return Ledger(plan.folder.work / case, part, mark)
 
 

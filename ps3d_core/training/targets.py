@@ -30,7 +30,7 @@ _MAX_THICKNESS: Final = 15  # (15 + 1) ** 2 still leaves room in the uint16 dist
 
 
 def border_core(labels: npt.NDArray[np.integer], thickness: float) -> npt.NDArray[np.uint8]:
-    """Border-core classes of instance `labels`.
+    """Return border-core classes of instance `labels`.
 
     Args:
         labels: (z, y, x) of any integer type; 0 is background, every other value is one particle.

@@ -40,7 +40,7 @@ Row = dict[str, Fact]
 
 @dataclass(frozen=True, slots=True)
 class HeldOutScan:
-    """One validation phantom; lengths in voxels."""
+    """Phantom for validation; lengths in voxels."""
 
     seed: int
     shape: Shape
@@ -94,7 +94,7 @@ def main(arguments: list[str] | None = None) -> None:
 def validate_scan(
     scan: HeldOutScan, folder: Location, *, model: str, mirror: bool, threads: int, claimed: float = 1.0
 ) -> Row:
-    """Accuracy of the model and of the watershed on one held-out phantom.
+    """Return the accuracy of the model and of the watershed on one held-out phantom.
 
     `claimed` is the particle size that the pipeline is told, relative to the true one.
     """
@@ -128,7 +128,7 @@ def validate_scan(
 
 
 def mean_row(rows: Sequence[Row]) -> Row:
-    """Mean over scans of every score."""
+    """Return the mean over scans of every score."""
     mean: Row = {"scan": "mean", "shape": None, "particle_size_voxels": None}
     mean["particles"] = round(fmean(float(row["particles"] or 0) for row in rows))
     for key in rows[0]:
@@ -138,7 +138,7 @@ def mean_row(rows: Sequence[Row]) -> Row:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """The rows as a Markdown table."""
+    """Return the rows as a Markdown table."""
     head = list(rows[0])
     lines = [" | ".join(key.replace("_", " ") for key in head), " | ".join("---" for _ in head)]
     lines += [" | ".join("" if row[key] is None else str(row[key]) for key in head) for row in rows]

@@ -28,7 +28,7 @@ _SMALLEST_VIEW: Final = 0.35
 
 
 class VolumeParams(BaseModel):
-    """What training volumes are made of. Lengths are voxels."""
+    """Parameters of training volumes. Lengths are voxels."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -53,7 +53,7 @@ class Volume:
 
 
 def training_volume(seed: int, params: VolumeParams) -> Volume:
-    """The training volume of a seed; equal seeds give equal volumes."""
+    """Return the training volume of a seed; equal seeds give equal volumes."""
     rng = np.random.default_rng([seed, 20])
     diameter = _log_uniform(rng, params.particle_size)
     zoom = params.target_particle_size / (diameter * _log_uniform(rng, params.claimed_size_error))
@@ -69,7 +69,7 @@ def training_volume(seed: int, params: VolumeParams) -> Volume:
 
 
 def nearest_labels(labels: npt.NDArray[Any], shape: Shape) -> npt.NDArray[Any]:
-    """Labels on a grid of `shape`: each voxel takes the label at its centre."""
+    """Return labels on a grid of `shape`: each voxel takes the label at its centre."""
     index = [
         np.clip(np.floor((np.arange(target) + 0.5) * (source / target)).astype(np.intp), 0, source - 1)
         for source, target in zip(labels.shape, shape, strict=True)

@@ -22,7 +22,10 @@ _SOFTNESS: Final = (0.4, 1.2)  # width of the blurred surface, voxels
 def with_wall(
     image: npt.NDArray[np.floating[Any]], labels: npt.NDArray[np.uint16], rng: np.random.Generator
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint16]]:
-    """A patch and its labels with a random cylindrical wall along z; particles are cut off at its inner surface."""
+    """Return a patch (float32) and its labels with a random cylindrical wall along z.
+
+    Particles are cut off at its inner surface.
+    """
     grey = image.astype(np.float32)
     beyond = _distance_beyond(image.shape[1:], rng)
     softness = rng.uniform(*_SOFTNESS)

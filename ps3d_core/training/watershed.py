@@ -22,7 +22,7 @@ _MARKER_DISTANCE = 0.25  # of the mean particle diameter
 def watershed_particles(
     scan: npt.NDArray[Any], particle_size_voxels: float, min_rel_particle_size: float = 0.005
 ) -> npt.NDArray[np.uint32]:
-    """Particles of a scan in memory, (z, y, x) of any numeric type, as labels 1..N; 0 is background."""
+    """Return the particles of a scan (z, y, x), any numeric type, as labels 1..N, uint32; 0 is background."""
     smooth = ndimage.gaussian_filter(scan.astype(np.float32), _BLUR_VOXELS)
     solid = smooth > threshold_otsu(smooth)  # type: ignore[no-untyped-call]
     if not solid.any():

@@ -27,6 +27,7 @@ from scipy.spatial import cKDTree
 from ps3d_core.border_core.labels import run_instances
 from ps3d_core.border_core.plan import plan_instances
 from ps3d_core.engine.blocks import Runner
+from ps3d_core.engine.step import Context
 from ps3d_core.geometry.blocks import BlockGrid
 from ps3d_core.geometry.boxes import Box, Shape
 from ps3d_core.progress import Progress, StageFinished
@@ -126,8 +127,7 @@ def measure(shape: Shape, pattern: Pattern, runner: Runner, memory_bytes: int) -
             write_volume(place, shape, pattern),
             place / "labels",
             place / "work",
-            memory_bytes=memory_bytes,
-            workers=runner.workers,
+            context=Context(runner, memory_bytes),
         )
         wall, (user, system) = time.perf_counter(), cpu_seconds()
         with PeakMemory() as peak:

@@ -23,7 +23,7 @@ import psutil
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from ps3d_core import memory_model
-from ps3d_core.engine.blocks import Runner
+from ps3d_core.engine.step import Context
 from ps3d_core.memory import release_memory, share_heaps
 from ps3d_core.store.arrays import create_array, write_box
 from ps3d_core.store.location import Location
@@ -31,7 +31,6 @@ from tests.benchmarks.instances import PeakMemory, pressed, write_volume
 
 SMALL = 64
 BUDGET = 2**40  # one block
-ONE = Runner()
 MIB = 2**20
 
 
@@ -61,7 +60,7 @@ def instances(place: Location, side: int) -> Callable[[], object]:
     from ps3d_core.border_core.labels import border_core_to_instances
 
     source = write_volume(place, (side,) * 3, pressed())
-    return lambda: border_core_to_instances(source, place / "out", place / "work", memory_bytes=BUDGET, runner=ONE)
+    return lambda: border_core_to_instances(source, place / "out", place / "work", context=Context(memory_bytes=BUDGET))
 
 
 def vote(place: Location, side: int) -> Callable[[], object]:

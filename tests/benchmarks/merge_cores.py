@@ -62,7 +62,7 @@ def labelled(place: Location, counts: Sequence[int]) -> InstancesPlan:
     z, y, x = (SIDE * n for n in counts)
     create_array(place / "border_core", (z, y, x), np.uint8)
     plan = plan_instances(
-        place / "border_core", place / "labels", place / "work", memory_bytes=2**32, block_shape=(SIDE, SIDE, SIDE)
+        place / "border_core", place / "labels", place / "work", context=Context(), block_shape=(SIDE, SIDE, SIDE)
     )
     inside = Box((2, 2, 2), (SIDE + 2, SIDE + 2, SIDE + 2))
     pieces = find_components(grains()(inside), CORE, 6)

@@ -6,6 +6,7 @@ import pytest
 from ps3d_core.border_core.labels import run_instances
 from ps3d_core.border_core.plan import plan_instances
 from ps3d_core.border_core.to_scan_grid import plan_resampling, resample_labels
+from ps3d_core.engine.step import Context
 from ps3d_core.evaluation.evaluate import evaluate
 from ps3d_core.geometry.boxes import Box
 from ps3d_core.particles.measure import measure_particles
@@ -35,7 +36,7 @@ def grains(tmp_path_factory):
 def test_a_hundred_thousand_particles(grains, tmp_path, block):
     place = Location.parse(tmp_path)
     plan = plan_instances(
-        grains, place / "network", place / "work", memory_bytes=2**32, block_shape=block, input_fingerprint="grains"
+        grains, place / "network", place / "work", context=Context(), block_shape=block, input_fingerprint="grains"
     )
     summary = run_instances(plan)
     assert (summary.particles, summary.cores, summary.dropped) == (PARTICLES, PARTICLES, 0)
@@ -53,7 +54,7 @@ def test_a_hundred_thousand_particles(grains, tmp_path, block):
         place / "work",
         plan.shape,
         particles=PARTICLES,
-        memory_bytes=2**32,
+        context=Context(),
         block_shape=block,
     )
     assert resample_labels(resampling).particles == PARTICLES

@@ -234,3 +234,5 @@ def test_the_watcher_is_small() -> None:
 def test_a_deployment_that_says_nonsense_is_named() -> None:
     with pytest.raises(ValueError, match=r"deployment process-inbox/process-inbox, params: settle_seconds -1: must be"):
         watched({"prefix": "/x", "params": {"settle_seconds": -1}})
+    with pytest.raises(ValueError, match="no prefix among its parameters"):
+        watched({"params": {}})

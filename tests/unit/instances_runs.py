@@ -7,6 +7,7 @@ import numpy as np
 from ps3d_core.border_core.labels import run_instances
 from ps3d_core.border_core.plan import plan_instances
 from ps3d_core.engine.blocks import Runner
+from ps3d_core.engine.step import Context
 from ps3d_core.geometry.boxes import Box
 from ps3d_core.store.arrays import create_array, open_array, read_box, write_box
 
@@ -22,8 +23,9 @@ def stored(place, border_core, name="border_core"):
 
 def planned(place, source, **options):
     """A plan that keeps everything below `place`; nothing is pruned unless asked for."""
-    options = {"memory_bytes": MEMORY, "min_rel_particle_size": 0.0, "input_fingerprint": "test"} | options
-    return plan_instances(source, place / "labels", place / "work", **options)
+    options = {"min_rel_particle_size": 0.0, "input_fingerprint": "test"} | options
+    context = Context(Runner(workers=options.pop("workers", 1)), options.pop("memory_bytes", MEMORY))
+    return plan_instances(source, place / "labels", place / "work", context=context, **options)
 
 
 def labels_of(plan, runner=None, **options):

@@ -17,6 +17,7 @@ from ps3d_core.border_core import classes
 from ps3d_core.border_core.labels import border_core_to_instances, run_instances
 from ps3d_core.border_core.output import claim_output
 from ps3d_core.engine.blocks import Runner
+from ps3d_core.engine.step import Context
 from ps3d_core.errors import InputError, MissingDataError
 from ps3d_core.geometry.boxes import Box
 from ps3d_core.memory_model import BLOCK_WORKER_BYTES
@@ -295,7 +296,7 @@ def test_unusable_parameters(tmp_path):
         with pytest.raises(InputError, match=message):
             planned(place, source, **options)
     with pytest.raises(InputError, match="the same array"):
-        border_core_to_instances(source, source, place / "work", memory_bytes=MEMORY)
+        border_core_to_instances(source, source, place / "work", context=Context(memory_bytes=MEMORY))
     with pytest.raises(MissingDataError):
         planned(place, place / "nothing")
 

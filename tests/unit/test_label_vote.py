@@ -14,6 +14,7 @@ from hypothesis.extra.numpy import arrays
 from ps3d_core.border_core.to_scan_grid import plan_resampling, resample_labels
 from ps3d_core.border_core.vote import LabelVote, vote_labels
 from ps3d_core.engine.blocks import Runner
+from ps3d_core.engine.step import Context
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.boxes import Box
 from ps3d_core.progress import Progress, StageStarted
@@ -89,7 +90,7 @@ def stored(place, labels):
 
 def planned(place, source, target_shape, **options):
     """A plan that keeps everything below `place`."""
-    options = {"particles": PARTICLES, "memory_bytes": MEMORY} | options
+    options = {"particles": PARTICLES, "context": Context(memory_bytes=MEMORY)} | options
     return plan_resampling(source, place / "target", place / "work", target_shape, **options)
 
 
@@ -167,5 +168,5 @@ def test_unusable_sources(tmp_path):
             place / "w",
             (4, 4, 4),
             particles=0,
-            memory_bytes=MEMORY,
+            context=Context(memory_bytes=MEMORY),
         )

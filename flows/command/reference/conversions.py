@@ -56,7 +56,10 @@ class Conversion:
             parser.add_argument("--fast", action="store_true", help="accepted, without effect: always fast")
 
     def run(self, args: argparse.Namespace) -> None:
-        """Convert."""
+        """Convert one volume and print where the new one lies.
+
+        Raise `InputError` when something lies in its place that an earlier conversion did not make.
+        """
         from ps3d_app.flows.command.terminal import shown
         from ps3d_core.geometry.boxes import shape_text
         from ps3d_core.geometry.lengths import edges_mm
@@ -108,27 +111,27 @@ CONVERSIONS: Final = {
 
 
 def tiff2zarr() -> int:
-    """Entry point of `ps3d_tiff2zarr`."""
+    """Run `ps3d_tiff2zarr`, as its entry point; return the exit status."""
     return _run("ps3d_tiff2zarr")
 
 
 def zarr2tiff() -> int:
-    """Entry point of `ps3d_zarr2tiff`."""
+    """Run `ps3d_zarr2tiff`, as its entry point; return the exit status."""
     return _run("ps3d_zarr2tiff")
 
 
 def tiff2nifti() -> int:
-    """Entry point of `ps3d_tiff2nifti`."""
+    """Run `ps3d_tiff2nifti`, as its entry point; return the exit status."""
     return _run("ps3d_tiff2nifti")
 
 
 def nifti2tiff() -> int:
-    """Entry point of `ps3d_nifti2tiff`."""
+    """Run `ps3d_nifti2tiff`, as its entry point; return the exit status."""
     return _run("ps3d_nifti2tiff")
 
 
 def nifti2zarr() -> int:
-    """Entry point of `ps3d_nifti2zarr`."""
+    """Run `ps3d_nifti2zarr`, as its entry point; return the exit status."""
     return _run("ps3d_nifti2zarr")
 
 

@@ -77,7 +77,10 @@ def run(args: argparse.Namespace) -> None:
 
 
 def jobs_of(args: argparse.Namespace) -> list[SegmentJob]:
-    """One job per scan that was asked for; imports the model."""
+    """Return one job per scan that was asked for; import the model for them.
+
+    Raise `InputError` when no scan is named and the dataset has none.
+    """
     from ps3d_core.errors import InputError
     from ps3d_core.params import InstancesParams, PredictParams, Resources, SegmentParams
     from ps3d_core.plan import SegmentJob
@@ -110,7 +113,7 @@ def jobs_of(args: argparse.Namespace) -> list[SegmentJob]:
 
 
 def main() -> int:
-    """Entry point."""
+    """Run `ps3d_inference`, as its entry point; return the exit status."""
     return run_alone(NAME, sys.modules[__name__])
 
 

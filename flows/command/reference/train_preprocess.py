@@ -52,7 +52,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Prepare what is not prepared yet."""
+    """Prepare the training data that is not prepared yet."""
     from ps3d_app.flows.command.prepare_training import prepare_announced, print_results
     from ps3d_core.params import PreparationParams, Resources
     from ps3d_core.store.layout import Dataset
@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def main() -> int:
-    """Entry point."""
+    """Run `ps3d_train_preprocess`, as its entry point; return the exit status."""
     return run_alone(NAME, sys.modules[__name__])
 
 

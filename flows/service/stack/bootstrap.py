@@ -64,14 +64,14 @@ class Pool(_Entry):
 
 
 class PlaceOfWork(_Entry):
-    """Where runs of a deployment go."""
+    """Work pool and queue that take the runs of a deployment."""
 
     name: str
     work_queue_name: str
 
 
 class Schedule(_Entry):
-    """When a deployment runs by itself; one of `interval` and `cron`."""
+    """Times at which a deployment runs by itself; one of `interval` and `cron`."""
 
     slug: str
     interval: float | None = Field(default=None, ge=1, description="seconds")
@@ -80,7 +80,7 @@ class Schedule(_Entry):
 
 
 class ConcurrencyLimit(_Entry):
-    """How many runs of a deployment there may be at a time."""
+    """Number of runs of a deployment that there may be at a time."""
 
     limit: int = Field(ge=1)
     collision_strategy: Literal["ENQUEUE", "CANCEL_NEW"] = "ENQUEUE"
@@ -115,7 +115,10 @@ class PrefectFile(_Entry):
 
 
 def read_file(store: str, path: Path | None = None) -> PrefectFile:
-    """prefect.yaml (default: ours) with `store` put in; `InputError` says what is wrong in it."""
+    """Return the content of prefect.yaml (default: ours) with `store` put in.
+
+    Raise `InputError`, which says what is wrong in the file, when it cannot be used.
+    """
     source = Path(str(files("ps3d_app.deployments"))) / "prefect.yaml" if path is None else path
     try:
         content = yaml.safe_load(source.read_text("utf-8"))
@@ -127,7 +130,7 @@ def read_file(store: str, path: Path | None = None) -> PrefectFile:
 
 
 def bootstrap(content: PrefectFile, *, reset: bool = False) -> list[str]:
-    """Make what the server lacks; return a line for everything that was written."""
+    """Make the pools, queues and deployments that the server lacks; return a line for everything that was written."""
     written = []
     with get_client(sync_client=True) as client:
         for name, pool in content.definitions.work_pools.items():
@@ -226,7 +229,7 @@ def _with_store(content: Any, store: str) -> Any:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Register everything with the server in PREFECT_API_URL."""
+    """Register everything in prefect.yaml with the server in PREFECT_API_URL; return the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -P -m ps3d_app.flows.service.stack.bootstrap", description=__doc__.partition("\n")[0]
     )

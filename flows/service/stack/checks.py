@@ -43,7 +43,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a part answered."""
+    """Answer of one part of the stack."""
 
     part: str
     log: str
@@ -54,7 +54,10 @@ class Finding:
 
 
 def examine(checks: Sequence[Check], seconds: float = ANSWER_SECONDS) -> list[Finding]:
-    """Ask all parts at once; those that have not answered after `seconds` are found silent."""
+    """Ask all parts at once and return what they answered.
+
+    Those that have not answered after `seconds` are found silent.
+    """
     give_up = time.monotonic() + seconds
     found: dict[int, Finding] = {}
 
@@ -71,7 +74,7 @@ def examine(checks: Sequence[Check], seconds: float = ANSWER_SECONDS) -> list[Fi
 
 
 def checks_of(stack: StackState, api: PrefectApi) -> list[Check]:
-    """What to ask the parts of a stack but its Prefect server."""
+    """Return the checks of all parts of a stack but its Prefect server."""
     beats = Service("heartbeat", str(heartbeat_file()))
     supervisor = PartState("supervisor", stack.pid, 0, stack.log, beats)
     return [
@@ -81,7 +84,7 @@ def checks_of(stack: StackState, api: PrefectApi) -> list[Check]:
 
 
 def check_of_server(part: str, api: PrefectApi, log: str = "", pids: Sequence[int | None] = ()) -> Check:
-    """What to ask a Prefect server; its log and processes are known of one on this machine."""
+    """Return the check of a Prefect server; its log and processes are known of one on this machine."""
 
     def question() -> str:
         running = api.post("/flow_runs/count", {"flow_runs": {"state": {"type": {"any_": ["RUNNING"]}}}})

@@ -51,17 +51,17 @@ class Child:
 
     @property
     def alive(self) -> bool:
-        """Whether it runs at present."""
+        """Liveness of the program: True while it runs."""
         return self._process is not None and self._process.poll() is None
 
     @property
     def restarts(self) -> int:
-        """How often it has been started again."""
+        """Number of times that the program ended, to be started again, in the `FORGET_SECONDS` up to its latest end."""
         return len(self.ends)
 
     @property
     def state(self) -> PartState:
-        """As it is at this moment."""
+        """State of the program at this moment."""
         pid = self._process.pid if self._process is not None and self.alive else None
         return PartState(self.name, pid, self.restarts, str(self.log), self.service)
 
@@ -85,7 +85,10 @@ class Child:
             )
 
     def watch(self, say: Say) -> None:
-        """Start it again when it has ended; `Ps3dError` when that has been tried often enough."""
+        """Start the program again when it has ended.
+
+        Raise `Ps3dError` when that has been tried often enough.
+        """
         rotate(self.log)
         now = time.monotonic()
         if self._process is not None and not self.alive:
@@ -103,12 +106,12 @@ class Child:
                 say(f"{self.name}: started again")
 
     def ask_to_stop(self) -> None:
-        """Let go of it; returns at once."""
+        """Let go of the program, so that its guard stops it; return at once."""
         if self._process is not None and self._process.stdin is not None:
             self._process.stdin.close()
 
     def await_end(self) -> None:
-        """Wait until nothing of it is left."""
+        """Wait until nothing of the program is left."""
         if self._process is None:
             return
         try:
@@ -129,7 +132,7 @@ class Child:
 
 
 def stop_all(children: Sequence[Child]) -> None:
-    """Stop children, all at once."""
+    """Stop all children at once and wait until nothing of them is left."""
     for child in children:
         child.ask_to_stop()
     for child in children:

@@ -16,7 +16,7 @@ POOL: Final = "gpu"
 def pause_while_empty(api: PrefectApi, mark: Path) -> None:
     """Pause or open the pool as its workers come and go; the file `mark` says that it was paused here.
 
-    Raises `NoAnswerError`.
+    Raise `NoAnswerError` when the server does not answer.
     """
     pool = api.get(f"/work_pools/{POOL}")
     workers = api.post(f"/work_pools/{POOL}/workers/filter", {})

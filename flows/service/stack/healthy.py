@@ -20,7 +20,7 @@ SECONDS: Final = 5.0
 
 
 def answers(url: str, expected: int = HTTPStatus.OK) -> int:
-    """0 when `url` answers with the status that is `expected`, else 1."""
+    """Return 0 when `url` answers with the status that is `expected`, else 1."""
     try:
         with urllib.request.urlopen(url, timeout=SECONDS) as answer:  # noqa: S310
             found = answer.status
@@ -36,7 +36,7 @@ def answers(url: str, expected: int = HTTPStatus.OK) -> int:
 
 
 def beats(file: str, seconds: int = 60) -> int:
-    """0 when `file` was touched in the last so many seconds, else 1."""
+    """Return 0 when `file` was touched in the last so many seconds, else 1."""
     try:
         age = time.time() - Path(file).stat().st_mtime
     except OSError as error:
@@ -49,7 +49,7 @@ def beats(file: str, seconds: int = 60) -> int:
 
 
 def main(target: str, limit: list[str]) -> int:
-    """Check a URL or a heartbeat."""
+    """Check a URL or a heartbeat; return 0 when it is well, else 1."""
     check = answers if target.startswith(("http://", "https://")) else beats
     return check(target, *map(int, limit))
 

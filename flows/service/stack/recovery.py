@@ -40,7 +40,7 @@ Run = Mapping[str, Any]
 
 
 class Workers(Enum):
-    """What is known of the workers of this machine."""
+    """State of the workers of this machine, as far as it is known."""
 
     LIVE = "they see by themselves when the process of a run ends"
     ENDED = "one of them was killed, and what it worked on"
@@ -50,7 +50,8 @@ class Workers(Enum):
 def settle(api: PrefectApi, workers: Workers = Workers.LIVE) -> list[str]:
     """End or continue everything whose process is gone; return the names of the runs that continue.
 
-    `workers` are those of this machine. Raises `NoAnswerError`; what is not done then, the next time does.
+    `workers` are those of this machine. Raise `NoAnswerError` when the server does not answer; what is not done then,
+    the next time does.
     """
     runs = list(api.all("/flow_runs/filter", {"flow_runs": _in_state(UNFINISHED)}))
     dead = [run for run in runs if not _is_below(run) and _is_dead(api, run, workers)]

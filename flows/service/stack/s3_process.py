@@ -39,7 +39,10 @@ _LOGS: Final = ("-logdir=.", "-log_max_files=3", "-log_max_size_mb=10")
 
 
 def program() -> str:
-    """Path of SeaweedFS's program; `InputError` when it is not installed."""
+    """Return the path of SeaweedFS's program.
+
+    Raise `InputError` when it is not installed.
+    """
     beside = Path(sys.executable).parent / "weed"  # also when the environment is not activated
     found = str(beside) if beside.exists() else shutil.which("weed")
     if found is None:
@@ -52,7 +55,7 @@ def program() -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the secrets of this start into FOLDER and become the server; status 2 when something is missing."""
+    """Write the secrets of this start into FOLDER and become the server; return 2 when something is missing."""
     parser = argparse.ArgumentParser(
         prog="python -P -m ps3d_app.flows.service.stack.s3_process",
         description=f"SeaweedFS with a bucket {BUCKET!r} and the keys in {' and '.join(_KEYS)}.",

@@ -20,6 +20,7 @@ from http import HTTPStatus
 from pathlib import Path
 
 from ps3d_app.flows.machine.home import home_folder
+from ps3d_app.flows.machine.module_path import module_path
 from ps3d_app.flows.machine.private import private_folder, write_private
 from ps3d_app.flows.service.stack import s3_process
 from ps3d_app.flows.service.stack.children import Child
@@ -33,7 +34,7 @@ START_SECONDS = 300.0
 
 @dataclass(frozen=True, slots=True)
 class S3Server:
-    """Address and keys of the server, known before it runs."""
+    """Address and keys of the local S3 server, known before it runs."""
 
     folder: Path
     port: int
@@ -42,12 +43,12 @@ class S3Server:
 
     @property
     def endpoint(self) -> str:
-        """Its URL."""
+        """URL of the S3 server."""
         return f"http://127.0.0.1:{self.port}"
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables that S3 clients read."""
+        """Variables that S3 clients read, for this server."""
         return {
             "AWS_ACCESS_KEY_ID": self.access_key,
             "AWS_SECRET_ACCESS_KEY": self.secret_key,
@@ -58,19 +59,22 @@ class S3Server:
 
     @property
     def environment_file(self) -> Path:
-        """The same as a file for a shell to source."""
+        """File with the variables that S3 clients read, for a shell to source."""
         return self.folder / "env"
 
     def child(self) -> Child:
-        """The program, not yet started."""
+        """Return the program of the S3 server, not yet started."""
         command = [sys.executable, "-P", "-m", "ps3d_app.flows.service.stack.s3_process", str(self.folder)]
         command += ["--data", str(self.folder / "data"), "--port", str(self.port)]
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-        environment = inherited | self.environment | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+        environment = inherited | self.environment | {"PYTHONPATH": module_path()}
         return Child("S3 server", command, environment, log=self.folder / "server.log", folder=self.folder)
 
     def await_ready(self, goes_on: Callable[[], bool]) -> None:
-        """Wait until the bucket answers; `Ps3dError` when the server ends or says nothing."""
+        """Wait until the bucket answers.
+
+        Raise `Ps3dError` when the server ends or says nothing, or when the bucket can be read without keys.
+        """
         give_up = time.monotonic() + START_SECONDS
         while goes_on() and time.monotonic() < give_up:
             try:
@@ -87,9 +91,9 @@ class S3Server:
 
 
 def prepare(port: int) -> S3Server:
-    """The server of this PS3D_HOME, with its keys on disk.
+    """Return the S3 server of this PS3D_HOME, with its keys on disk.
 
-    Raises `InputError` for a port that is taken or a program that is missing.
+    Raise `InputError` when the port is taken or the program is missing.
     """
     s3_process.program()
     require_free(port, "s3_port")
@@ -107,7 +111,7 @@ def prepare(port: int) -> S3Server:
 
 
 def require_free(port: int, option: str) -> None:
-    """`InputError` when somebody listens on this port of 127.0.0.1."""
+    """Raise `InputError` when somebody listens on this port of 127.0.0.1, or it cannot be used otherwise."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -63,7 +63,7 @@ SETTLE_EVERY_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class StackOptions:
-    """What `ps3d up` was asked for."""
+    """Options that `ps3d up` was given."""
 
     store: str | None = None
     """Folder or URL for inbox and results; a bucket of the S3 server of the stack when absent."""
@@ -74,7 +74,7 @@ class StackOptions:
 
 @dataclass
 class Stack:
-    """The running parts."""
+    """Running parts of the local stack."""
 
     url: str
     ui: str
@@ -92,12 +92,12 @@ class Stack:
 
     @cached_property
     def api(self) -> PrefectApi:
-        """The server."""
+        """API of the Prefect server of the stack."""
         return connect(self.url)
 
     @property
     def state(self) -> StackState:
-        """As it is at this moment."""
+        """State of the stack at this moment."""
         return StackState(
             pid=os.getpid(),
             api=self.url,
@@ -111,7 +111,10 @@ class Stack:
         )
 
     def watch(self) -> None:
-        """Look after all parts once; `Ps3dError` when one cannot be kept alive."""
+        """Look after all parts of the stack once.
+
+        Raise `Ps3dError` when one cannot be kept alive.
+        """
         rotate(server_folder() / "server.log")
         if not is_locked(server_folder() / "server.lock"):
             self._revive_server()
@@ -124,7 +127,7 @@ class Stack:
         heartbeat_file().touch()
 
     def keep(self) -> None:
-        """Look after all parts until interrupted."""
+        """Look after all parts of the stack until interrupted."""
         release_memory()  # of the start
         while True:
             self.watch()
@@ -166,7 +169,10 @@ class Stack:
 
 @contextmanager
 def running(options: StackOptions, say: Say) -> Iterator[Stack]:
-    """Start everything, yield it when it is ready, stop everything."""
+    """Hold the stack while the body runs: start everything, yield it when it is ready, stop everything.
+
+    Raise `InputError` when a stack runs already.
+    """
     with ExitStack() as leave:
         if not leave.enter_context(exclusive_if_free(stack_folder() / "stack.lock")):
             other = running_stack()

@@ -1,4 +1,4 @@
-"""What the stack says of itself, for `ps3d status`: stack.json, written by the one that holds stack.lock."""
+"""State of the stack for `ps3d status`: stack.json, written by the one that holds stack.lock."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ps3d_app.flows.machine.locks import is_locked
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """How to find out whether a part does its work; `ps3d_app.flows.service.stack.checks` does."""
+    """Way to find out whether a part of the stack does its work; `ps3d_app.flows.service.stack.checks` does."""
 
     kind: Literal["s3", "worker", "heartbeat"]
     where: str
@@ -23,7 +23,7 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class PartState:
-    """One part of the stack."""
+    """State of one part of the stack."""
 
     name: str
     pid: int | None
@@ -35,7 +35,7 @@ class PartState:
 
 @dataclass(frozen=True, slots=True)
 class StackState:
-    """Addresses and parts; never a key."""
+    """Addresses and parts of the running stack; never a key."""
 
     pid: int
     api: str
@@ -49,17 +49,17 @@ class StackState:
 
 
 def stack_folder() -> Path:
-    """Where the stack keeps its lock, its state and the logs of its workers."""
+    """Return the folder in which the stack keeps its lock, its state and the logs of its workers."""
     return home_folder("stack")
 
 
 def heartbeat_file() -> Path:
-    """The file that the stack touches every time it has looked after its parts."""
+    """Return the path of the file that the stack touches every time it has looked after its parts."""
     return stack_folder() / "heartbeat"
 
 
 def write_state(state: StackState) -> None:
-    """Replace stack.json."""
+    """Replace stack.json by one with this state."""
     path = stack_folder() / "stack.json"
     temporary = path.with_suffix(f".{os.getpid()}")
     temporary.write_text(json.dumps(asdict(state), indent=2))
@@ -67,7 +67,7 @@ def write_state(state: StackState) -> None:
 
 
 def running_stack() -> StackState | None:
-    """The stack that runs with this PS3D_HOME, None for none."""
+    """Return the state of the stack that runs with this PS3D_HOME, None for none."""
     if not is_locked(stack_folder() / "stack.lock"):
         return None
     try:

@@ -11,9 +11,9 @@ from ps3d_core.store.location import Location
 
 
 def store_of_stack(instead: str) -> Location:
-    """Where the running stack has inbox and results; its keys are in the environment afterwards.
+    """Return the place of inbox and results of the running stack; put its keys into the environment.
 
-    Raises `InputError` when none runs; `instead` says what to give then.
+    Raise `InputError` when none runs; `instead` says what to give then.
     """
     stack = running_stack()
     if stack is None:
@@ -25,5 +25,5 @@ def store_of_stack(instead: str) -> Location:
 
 
 def store_at(prefix: str | None) -> Location:
-    """The place that was given, else the store of the stack."""
+    """Return the place that was given, else the store of the stack."""
     return store_of_stack("a folder or URL as PREFIX") if prefix is None else Location.parse(prefix)

@@ -12,7 +12,10 @@ from ps3d_app.flows.service.stack.state import Service
 
 
 def watcher(environment: Mapping[str, str], folder: Path) -> Child:
-    """The program, not yet started. Its `environment` is that of workers: the same server, the same store."""
+    """Return the program of the inbox watcher, not yet started.
+
+    Its `environment` is that of workers: the same server, the same store.
+    """
     heartbeat = folder / "watcher.heartbeat"
     return Child(
         "inbox watcher",

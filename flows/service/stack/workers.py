@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from ps3d_app.flows.machine.module_path import module_path
 from ps3d_app.flows.machine.private import private_folder
 from ps3d_app.flows.service.local_server import QUIET
 from ps3d_app.flows.service.prefect_api import NoAnswerError, PrefectApi
@@ -30,7 +31,7 @@ RUNS_AT_ONCE = 8
 def worker(
     pool: str, number: int, environment: Mapping[str, str], folder: Path, after_end: Callable[[], object]
 ) -> Child:
-    """The program of one worker, not yet started; `environment` is that of its runs as well."""
+    """Return the program of one worker, not yet started; `environment` is that of its runs as well."""
     name = worker_name(pool, number)
     command = [sys.executable, "-P", "-m", "prefect", "worker", "start", "--pool", pool, "--type", "process"]
     command += ["--name", name, "--limit", str(RUNS_AT_ONCE), "--no-create-pool-if-not-found"]
@@ -46,12 +47,12 @@ def worker(
 
 
 def worker_name(pool: str, number: int) -> str:
-    """Its name in the UI."""
+    """Return the name of a worker in the UI."""
     return f"ps3d-{pool}-{number}@{socket.gethostname()}"
 
 
 def has_gpu(environment: Mapping[str, str]) -> bool:
-    """Whether this machine has a CUDA device that PyTorch can use."""
+    """Return whether this machine has a CUDA device that PyTorch can use."""
     if not (shutil.which("nvidia-smi") or Path("/dev/nvidia0").exists()):
         return False  # without waiting for the import of torch
     # In a process of its own: torch would stay in the memory of this one, which runs for months.
@@ -61,7 +62,10 @@ def has_gpu(environment: Mapping[str, str]) -> bool:
 
 
 def await_online(api: PrefectApi, names: Mapping[str, str], goes_on: Callable[[], None]) -> None:
-    """Wait until the workers, given with their pools, have reported to the server."""
+    """Wait until the workers, given with their pools, have reported to the server.
+
+    Raise `Ps3dError` when they have not within `START_SECONDS`.
+    """
     give_up = time.monotonic() + START_SECONDS
     while time.monotonic() < give_up:
         goes_on()
@@ -78,7 +82,7 @@ def _online(api: PrefectApi, pools: set[str]) -> set[str]:
 
 
 def temporary_folder(folder: Path) -> Path:
-    """Where workers and runs keep what is of the moment, settings and keys of runs among it.
+    """Return the folder in which workers and runs keep what is of the moment, settings and keys of runs among it.
 
     Prefect uses names there that are known: in /tmp, to anybody.
     """
@@ -86,9 +90,10 @@ def temporary_folder(folder: Path) -> Path:
 
 
 def client_environment(api: Mapping[str, str], s3: Mapping[str, str], folder: Path) -> dict[str, str]:
-    """The environment of a program that reaches the server by the variables `api` and the store by those in `s3`.
+    """Return the environment of a program that uses the server and the store of the stack.
 
-    Prefect keeps the program's things in `folder`.
+    It reaches the server by the variables `api` and the store by those in `s3`. Prefect keeps the program's things in
+    `folder`.
     """
     # Settings meant for the user's own servers must not reach the workers, nor their flow runs.
     own = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
@@ -104,5 +109,5 @@ def client_environment(api: Mapping[str, str], s3: Mapping[str, str], folder: Pa
         "PREFECT_WORKER_HEARTBEAT_SECONDS": str(HEARTBEAT_SECONDS),
         "PREFECT_WORKER_QUERY_SECONDS": str(POLL_SECONDS),
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "INFO",
-        "PYTHONPATH": os.pathsep.join(dict.fromkeys([str(Path(__file__).parents[2]), *filter(None, sys.path)])),
+        "PYTHONPATH": module_path(),
     }

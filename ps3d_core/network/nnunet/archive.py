@@ -49,7 +49,7 @@ class _Member:
 
 
 def is_archive(file: Path) -> bool:
-    """Whether the file is a zip or a tar, compressed or not; its name does not matter."""
+    """Return whether the file is a zip or a tar, compressed or not; its name does not matter."""
     if zipfile.is_zipfile(file):
         return True
     try:

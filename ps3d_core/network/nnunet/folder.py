@@ -49,7 +49,7 @@ class ModelFolder:
         return self.path.name.partition("__")[0]
 
     def checkpoints(self, folds: Sequence[int] | None, kind: Kind | None) -> tuple[Kind, dict[int, Path]]:
-        """The files of weights of `folds` (default all), all of the one kind, and which kind.
+        """Return a kind of weights that all of `folds` (default all) have, and their files by fold.
 
         Raises:
             InputError: for a fold or kind that is not there.
@@ -72,13 +72,13 @@ class ModelFolder:
 
 
 def is_needed(path: PurePath) -> bool:
-    """Whether a file of this name can belong to a model, judged by its name alone."""
+    """Return whether a file of this name can belong to a model, judged by its name alone."""
     weights = {name for names in CHECKPOINTS.values() for name in names.values()}
     return path.name in _SETTINGS or path.name in weights or path.name.removesuffix(".pkl") in weights
 
 
 def find_model(root: Path) -> ModelFolder:
-    """The one model in `root` or below; among several, the one that ParticleSeg3D would take.
+    """Return the one model in `root` or below; among several, the one that ParticleSeg3D would take.
 
     Raises:
         InputError: when there is none, or several and none is preferred.

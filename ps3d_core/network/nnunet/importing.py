@@ -181,5 +181,8 @@ def _record(recipe: Recipe, kind: Kind, assumed: tuple[str, ...], source: str, p
 
 
 def _last_part(source: str) -> str:
-    """Of a path or URL. A bundle may be published: no folders of the machine, no keys of a query."""
+    """Return the last part of a path or URL.
+
+    A bundle may be published: no folders of the machine, no keys of a query.
+    """
     return Location.parse(source.partition("?")[0]).name or "model"

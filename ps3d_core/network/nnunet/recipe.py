@@ -37,7 +37,7 @@ class Recipe:
 
 
 def three(value: Any, what: str) -> tuple[int, int, int]:
-    """A whole number per axis, from a number for all axes or a list of three.
+    """Return a whole number per axis, from a number for all axes or a list of three.
 
     Raises:
         InputError: naming `what`.
@@ -51,7 +51,7 @@ def three(value: Any, what: str) -> tuple[int, int, int]:
 
 
 def make_architecture(what: str, **sizes: Any) -> Architecture:
-    """An `Architecture`; its validation errors are one line about `what`."""
+    """Return an `Architecture`. Raise `InputError` in one line about `what` when its validation fails."""
     try:
         return Architecture(**sizes)
     except ValidationError as error:
@@ -59,7 +59,10 @@ def make_architecture(what: str, **sizes: Any) -> Architecture:
 
 
 def check_ends(channels: int, classes: int, what: str) -> None:
-    """Refuse a network whose input is not one grey value, or whose output is not background, core, border."""
+    """Raise `InputError` when a network does not fit border-core labels.
+
+    Its input must be one grey value, its output background, core, border.
+    """
     if channels != 1:
         raise InputError(f"{what}: the network takes {channels} channels, not 1; give one for grey values alone")
     if classes != CLASSES:
@@ -70,7 +73,10 @@ def check_ends(channels: int, classes: int, what: str) -> None:
 
 
 def check_axes(plans: Mapping[str, Any], what: str) -> None:
-    """Refuse a network that was trained on transposed axes, which nnU-Net does for spacings that differ."""
+    """Raise `InputError` when a network was trained on transposed axes.
+
+    nnU-Net transposes them for spacings that differ.
+    """
     order = plans.get("transpose_forward")
     if order not in (None, [0, 1, 2]):
         raise InputError(

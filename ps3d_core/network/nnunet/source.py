@@ -21,7 +21,7 @@ _MISSING: Final = (FileNotFoundError, MissingDataError)
 
 @contextmanager
 def local_folder(source: str, sha256: str | None = None) -> Iterator[Path]:
-    """Yield a folder with the model's files; it is temporary unless `source` is a local folder.
+    """Hold a folder with the model's files while the body runs; it is temporary unless `source` is a local folder.
 
     Args:
         source: a folder, a zip or tar, or the URL of either on any store (folders not over http).

@@ -34,7 +34,7 @@ _REFUSED_BY_TORCH: Final = re.compile(r"GLOBAL ([\w.<>-]+)")
 
 
 def read_pickle(file: Path) -> Any:
-    """Content of a pickle as plain data: dictionaries, lists, text, numbers; arrays become nested lists.
+    """Return the content of a pickle as plain data: dictionaries, lists, text, numbers; arrays become nested lists.
 
     Raises:
         InputError: for a pickle that names anything beyond plain data and numpy arrays, or that is damaged.
@@ -52,7 +52,7 @@ def read_pickle(file: Path) -> Any:
 
 
 def read_checkpoint(file: Path) -> Mapping[str, Any]:
-    """Content of a file that `torch.save` wrote: a dictionary with tensors, numbers and text.
+    """Return the content of a file that `torch.save` wrote: a dictionary with tensors, numbers and text.
 
     Tensors of files in torch's present format stay on the disk until they are used: keep the file until then.
 
@@ -79,7 +79,7 @@ def read_checkpoint(file: Path) -> Mapping[str, Any]:
 
 
 def state_dict(content: Mapping[str, Any], key: str, file: Path) -> dict[str, torch.Tensor]:
-    """The weights under `key` of a checkpoint, checked, without the prefixes of wrapped networks.
+    """Return the weights under `key` of a checkpoint, checked, without the prefixes of wrapped networks.
 
     Raises:
         InputError: when they are not there, are not numbers, or are not all finite.
@@ -185,7 +185,7 @@ class _Dtype:
         self._order = order
 
     def decode(self, data: bytes, count: int) -> npt.NDArray[Any]:
-        """`count` values from exactly as many bytes as they need."""
+        """Return `count` values from exactly as many bytes as they need."""
         if self._code.startswith("O"):
             raise ValueError("objects in bytes")
         dtype = np.dtype(self._order + self._code)

@@ -78,7 +78,7 @@ class _Parts:
 
 
 def read_recipe(folder: ModelFolder, checkpoint: Path) -> Recipe:
-    """What the model in a folder of nnU-Net 1 is, from its plan and one of its checkpoints.
+    """Return the recipe of the model in a folder of nnU-Net 1, from its plan and one of its checkpoints.
 
     Raises:
         InputError: for files that cannot be used, or a network that cannot be expressed.
@@ -100,12 +100,12 @@ def read_recipe(folder: ModelFolder, checkpoint: Path) -> Recipe:
 
 
 def read_weights(checkpoint: Path) -> Weights:
-    """The weights in a .model file under their own names."""
+    """Return the weights in a .model file under their own names."""
     return state_dict(read_checkpoint(checkpoint), "state_dict", checkpoint)
 
 
 def convert(weights: Weights, trainer: str, what: str) -> tuple[Architecture, dict[str, torch.Tensor]]:
-    """Architecture and weights of the PlainConvUNet that gives the same logits as the Generic_UNet of `weights`.
+    """Return architecture and weights of the PlainConvUNet that gives the logits of the Generic_UNet of `weights`.
 
     Args:
         weights: Generic_UNet's by name.
@@ -205,7 +205,7 @@ def _stage(prefix: str, convolutions: list[Convolution], kernel: tuple[int, int,
 
 
 def _grown(weight: torch.Tensor, kernel: tuple[int, int, int]) -> torch.Tensor:
-    """The same convolution with a larger kernel: zeros around the old one."""
+    """Return the weights of an equal convolution with a larger kernel: zeros around the old one."""
     margins = [(new - old) // 2 for new, old in zip(kernel, _spatial(weight), strict=True)]
     return functional.pad(weight, [margin for m in reversed(margins) for margin in (m, m)]) if any(margins) else weight
 
@@ -265,7 +265,10 @@ def _debug(checkpoint: Path) -> Mapping[str, Any]:
 def _patch_size(
     plans: Mapping[str, Any], said: int | None, architecture: Architecture, what: str
 ) -> tuple[int, int, int]:
-    """Of the stage that was trained; without a record of it, the last whose poolings are those of the weights."""
+    """Return the patch size of the stage that was trained.
+
+    Without a record of it, that is the last stage whose poolings are those of the weights.
+    """
     check_axes(plans, what)
     strides = [list(stride) for stride in architecture.strides[1:]]
     stages = {key: stage for key, stage in plans["plans_per_stage"].items() if isinstance(stage, Mapping)}

@@ -46,7 +46,7 @@ _CLASSES: Final = {"background": 0, "core": 1, "border": 2}
 
 
 def read_recipe(folder: ModelFolder, checkpoint: Path, configuration: str | None = None) -> Recipe:
-    """What the model in a results folder of nnU-Net 2 is, from its plan and one of its checkpoints.
+    """Return the recipe of the model in a results folder of nnU-Net 2, from its plan and one of its checkpoints.
 
     Args:
         folder: with plans.json and dataset.json.
@@ -80,7 +80,7 @@ def read_recipe(folder: ModelFolder, checkpoint: Path, configuration: str | None
 
 
 def read_weights(checkpoint: Path, architecture: Architecture) -> Weights:
-    """The weights in a .pth file by the names under which the network's parameters come first.
+    """Return the weights in a .pth file by the names under which the network's parameters come first.
 
     The library's modules appear in one another, so its files list most tensors under two or three names.
     """
@@ -204,7 +204,7 @@ def _architecture_before_blocks(planned: Mapping[str, Any], what: str) -> Archit
 
 
 def _named(value: Any, table: Mapping[str, str], what: str, where: str) -> str:
-    """What the class of PyTorch with this dotted name is called in an `Architecture`."""
+    """Return the name that an `Architecture` has for the class of PyTorch with this dotted name."""
     module, _, name = str(value).rpartition(".")
     if module != "torch.nn" and module not in [f"torch.nn.modules.{part}" for part in _MODULES]:
         raise _unsupported(what, where, value, [f"torch.nn.{name}" for name in table])
@@ -260,7 +260,7 @@ def _check_classes(file: Path) -> None:
 
 
 def _normalisation(plans: Mapping[str, Any], planned: Mapping[str, Any]) -> tuple[Normalisation | None, str]:
-    """What the plan says, or stands in for it, and what is doubtful about that."""
+    """Return the normalisation that the plan says, or one instead of it, and what is doubtful about that."""
     schemes = planned.get("normalization_schemes")
     scheme = schemes[0] if isinstance(schemes, list) and schemes else "NoNormalization"
     if scheme == "ZScoreNormalization":

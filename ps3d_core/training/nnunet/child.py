@@ -29,7 +29,7 @@ Report = dict[str, Any]
 
 
 class TrainingFailedError(Ps3dError):
-    """nnU-Net ended with an error; the message has its last line and where the rest is."""
+    """Failure of nnU-Net; the message has its last line and where the rest is."""
 
 
 def run_step(

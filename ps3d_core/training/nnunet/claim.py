@@ -18,9 +18,9 @@ _FOLDERS: Final = {"raw", "preprocessed", "results", "logs", "validation", "pack
 
 @contextmanager
 def training_claimed(plan: TrainPlan, say: Say = silent) -> Iterator[None]:
-    """Hold both places while the body trains.
+    """Hold nnU-Net's work folder and the place of the bundle while the body trains.
 
-    Raises `InputError` for places that are somebody else's or the training data, `LeaseTakenError` while another
+    Raise `InputError` for places that are somebody else's or the training data, `LeaseTakenError` while another
     training has one of them.
     """
     work, bundle = Location.parse(plan.workplace.root), Output(plan.job.bundle, bundle_is_own)

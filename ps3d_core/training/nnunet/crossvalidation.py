@@ -14,6 +14,7 @@ from typing import Final
 
 from ps3d_core.border_core.labels import border_core_to_instances
 from ps3d_core.engine.blocks import Runner
+from ps3d_core.engine.step import Context
 from ps3d_core.evaluation.evaluate import evaluate
 from ps3d_core.evaluation.metrics import Evaluation
 from ps3d_core.network.bundle import Bundle, Fact
@@ -34,7 +35,7 @@ _COUNTS: Final = ("fold", "scan")
 
 
 def validation_cases(plan: TrainPlan, fold: Fold) -> list[str]:
-    """Cases that a fold was not trained on; none for a model of all cases."""
+    """Return the names of the cases that a fold was not trained on; none for a model of all cases."""
     if fold == "all":
         return []
     splits = Location.parse(plan.workplace.preprocessed) / plan.folder.full_name / "splits_final.json"
@@ -42,12 +43,12 @@ def validation_cases(plan: TrainPlan, fold: Fold) -> list[str]:
 
 
 def validate_fold(plan: TrainPlan, packed: Bundle, fold: Fold, progress: Progress = SILENT) -> list[Row]:
-    """One row of figures per validation case of a fold; a second call finds them finished."""
+    """Return one row of figures per validation case of a fold; a second call finds them finished."""
     return [_validate(plan, packed, int(fold), case, progress) for case in validation_cases(plan, fold)]
 
 
 def mean_row(rows: Sequence[Row]) -> Row:
-    """Mean over cases of every figure."""
+    """Return the mean over cases of every figure."""
     figures = [key for key in rows[0] if key not in _COUNTS]
     return {"fold": None, "scan": "mean"} | {
         key: round(fmean(float(row[key] or 0) for row in rows), 3) for key in figures
@@ -116,7 +117,6 @@ def _truth(plan: TrainPlan, dataset: Dataset, case: str) -> Location:
         copy / "0",
         found,
         dataset.root / ".work" / case,
-        memory_bytes=resources.memory_bytes,
-        runner=Runner.of(resources),
+        context=Context(Runner.of(resources), resources.memory_bytes),
     )
     return found

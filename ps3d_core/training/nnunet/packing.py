@@ -36,7 +36,7 @@ _LIBRARIES: Final = ("nnunetv2", "torch", "numpy")
 
 
 class Trained(BaseModel):
-    """A finished training."""
+    """Summary of a finished training."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -49,7 +49,10 @@ class Trained(BaseModel):
 
 
 def pack(plan: TrainPlan, planned: Planned) -> Bundle:
-    """The bundle of all trained folds, in the work folder, with what inference has to agree on with training."""
+    """Return a bundle of all trained folds, made in the work folder.
+
+    It has what inference has to agree on with training.
+    """
     params, record = plan.job.params, plan.record
     folds = None if plan.folds == ("all",) else tuple(int(fold) for fold in plan.folds)
     return import_model(
@@ -70,7 +73,10 @@ def pack(plan: TrainPlan, planned: Planned) -> Bundle:
 
 
 def publish(plan: TrainPlan, planned: Planned, packed: Bundle, curves: Sequence[Curve], rows: Sequence[Row]) -> Trained:
-    """Write record and accuracy into the packed bundle, and copy it to where it was asked for."""
+    """Write record and accuracy into the packed bundle, and copy it to where it was asked for.
+
+    Return the summary of the training.
+    """
     packed = record_training(packed, _record(plan, planned, packed, curves))
     packed = record_accuracy(packed, [*rows, mean_row(rows)] if rows else [])
     target = plan.job.bundle
@@ -82,7 +88,7 @@ def publish(plan: TrainPlan, planned: Planned, packed: Bundle, curves: Sequence[
 
 
 def trained(bundle: Bundle) -> Trained:
-    """What is to be said of a bundle."""
+    """Return the summary of a bundle: place, name, digest, folds and accuracy."""
     info = bundle.info
     return Trained(
         bundle=str(bundle.location), name=info.name, digest=info.digest, folds=bundle.folds, accuracy=info.accuracy

@@ -51,7 +51,7 @@ class TrainJob:
 
 @dataclass(frozen=True, slots=True)
 class TrainPlan:
-    """A checked job."""
+    """Checked job of training a model."""
 
     job: TrainJob
     folder: TrainingFolder
@@ -69,23 +69,23 @@ class TrainPlan:
 
     @property
     def fingerprint(self) -> str:
-        """Everything that decides the bundle."""
+        """Digest of everything that decides the bundle."""
         params = self.job.params
         return fingerprint(self.workplace.training, self.folds, params.mirror, params.half_precision, self.name)
 
     @property
     def preprocessing_workers(self) -> int:
-        """Cases that are preprocessed at once."""
+        """Number of cases that are preprocessed at once."""
         at_once = self.job.resources.memory_bytes // (NNUNET_BYTES * max(map(prod, self.record.shapes)))
         return max(1, min(self.job.resources.workers, len(self.record.cases), at_once))
 
     @property
     def augmenters(self) -> int:
-        """Helper processes that prepare patches; on a CPU the network needs the cores itself."""
+        """Number of helper processes that prepare patches; 0 on a CPU, where the network needs the cores itself."""
         return 0 if self.device == "cpu" else max(1, self.job.resources.workers)
 
     def describe(self) -> list[str]:
-        """The plan in lines for a person."""
+        """Return the plan in lines for a person."""
         params, record = self.job.params, self.record
         voxels = sum(map(prod, record.shapes))
         epochs, iterations = params.epochs or _STEPS[0], params.iterations or _STEPS[1]
@@ -115,7 +115,7 @@ class TrainPlan:
 
 
 class Planned(BaseModel):
-    """What nnU-Net decided."""
+    """Choices that nnU-Net made: patch, batch size, network and spacing."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -128,7 +128,7 @@ class Planned(BaseModel):
 
     @property
     def line(self) -> str:
-        """The same for a person."""
+        """Choices that nnU-Net made, in one line for a person."""
         return (
             f"planned    patches of {shape_text(self.patch)}, {self.batch_size} at a time; {self.network} of "
             f"{len(self.features)} stages, {self.features[0]} to {self.features[-1]} features"
@@ -136,9 +136,9 @@ class Planned(BaseModel):
 
 
 def plan_training(job: TrainJob) -> TrainPlan:
-    """Check a job.
+    """Check a job and work out what it will do.
 
-    Raises `InputError` for training data, options or places that cannot be used.
+    Raise `InputError` for training data, options or places that cannot be used.
     """
     require("nnunetv2")
     folder = _training_folder(job.data)
@@ -177,20 +177,23 @@ def check_place(plan: TrainPlan) -> None:
 
 
 def finished_training(plan: TrainPlan) -> Bundle | None:
-    """The bundle, when this very training has made it."""
+    """Return the bundle when this very training has made it, else None."""
     if _said(plan.job.bundle, FINGERPRINT) != plan.fingerprint:
         return None
     return load_bundle(plan.job.bundle)
 
 
 def planned_by_nnunet(plan: TrainPlan) -> Planned | None:
-    """What nnU-Net planned for this data and these options, when its preprocessed data is whole."""
+    """Return what nnU-Net planned for this data and these options.
+
+    Return None when its preprocessed data is not whole.
+    """
     place = plan.workplace.prepared
     return Planned.model_validate(place.read_json()) if place.exists() else None
 
 
 def _said(bundle: Location, key: str) -> object:
-    """What the training record of a bundle says, if there is one."""
+    """Return what the training record of a bundle says under `key`, None when there is no bundle or no such entry."""
     return load_bundle(bundle).info.training.get(key) if (bundle / INFO_NAME).exists() else None
 
 

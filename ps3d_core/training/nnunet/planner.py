@@ -17,7 +17,7 @@ Choices = dict[str, Any]
 
 
 def tailored(planner: type[Any], choices: Choices) -> type[Any]:
-    """A subclass of nnU-Net's `planner`, of the same name, that keeps to `choices`.
+    """Return a subclass of nnU-Net's `planner`, of the same name, that keeps to `choices`.
 
     `choices` may hold "patch" (z, y, x), "batch_size", "features", and "architecture" (an `Architecture` as JSON, whose
     patches are exactly as large as "patch"); what is absent stays nnU-Net's choice.
@@ -49,7 +49,7 @@ def tailored(planner: type[Any], choices: Choices) -> type[Any]:
 
 
 def described(architecture: Architecture) -> dict[str, Any]:
-    """The architecture as nnU-Net's plans have it, with layers by their dotted names."""
+    """Return the architecture as nnU-Net's plans have it, with layers by their dotted names."""
     arguments = architecture.arguments
     layers = [name for name, value in arguments.items() if isinstance(value, type)]
     return {

@@ -36,17 +36,17 @@ class Curve(BaseModel):
 
     @property
     def epochs(self) -> int:
-        """How many there were."""
+        """Number of epochs that the fold was trained."""
         return len(self.train_loss)
 
     def shown(self, most: int) -> list[int]:
-        """At most `most` epochs, from 0 and evenly spaced, the last one among them."""
+        """Return at most `most` epochs, counted from 0 and evenly spaced, the last one among them."""
         step = -(-self.epochs // most)
         return list(range(self.epochs - 1, -1, -step)[::-1])
 
 
 def prepare(plan: TrainPlan, progress: Progress = SILENT) -> Planned:
-    """Have nnU-Net look at the data, plan, and preprocess; say what it planned."""
+    """Let nnU-Net look at the data, plan, and preprocess; return what it planned."""
     if (found := planned_by_nnunet(plan)) is not None:
         return found
     place, params = plan.workplace, plan.job.params
@@ -110,7 +110,7 @@ def train_fold(plan: TrainPlan, planned: Planned, fold: Fold, progress: Progress
 
 
 def fold_folder(plan: TrainPlan, planned: Planned, fold: Fold) -> Path:
-    """Where nnU-Net keeps what belongs to a fold."""
+    """Return the folder where nnU-Net keeps what belongs to a fold."""
     params = plan.job.params
     return plan.workplace.model(params.trainer, planned.plans_name, params.configuration) / f"fold_{fold}"
 

@@ -13,7 +13,7 @@ from ps3d_core.training.preparation_record import PreparationRecord
 
 
 def model_to_start_from(params: TrainParams, record: PreparationRecord) -> Bundle | None:
-    """The model that was asked for, if one was.
+    """Return the model that the training shall start from, None when none was asked for.
 
     Raises:
         InputError: when the data was prepared otherwise, or options ask for another network.
@@ -32,7 +32,7 @@ def model_to_start_from(params: TrainParams, record: PreparationRecord) -> Bundl
 
 
 def choices(params: TrainParams, start: Bundle | None) -> dict[str, Any]:
-    """What is decided here instead of by nnU-Net's planner; see `planner.tailored`."""
+    """Return what is decided here instead of by nnU-Net's planner; see `planner.tailored`."""
     asked = params.model_dump(include={"patch", "batch_size", "features"}, exclude_none=True)
     if start is None:
         return asked

@@ -19,7 +19,7 @@ from ps3d_core.training.nnunet.run import prepare, train_fold
 def train(job: TrainJob, progress: Progress = SILENT) -> Trained:
     """Train a model on prepared data and pack it with its figures.
 
-    Raises `InputError` for what cannot be used, and `TrainingFailedError` when nnU-Net fails.
+    Raise `InputError` for what cannot be used, and `TrainingFailedError` when nnU-Net fails.
     """
     plan = plan_training(job)
     if (bundle := finished_training(plan)) is not None:

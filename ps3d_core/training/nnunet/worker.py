@@ -51,7 +51,7 @@ def main(arguments: list[str]) -> int:
 
 
 def prepare(order: Order, say: Say) -> None:
-    """Fingerprint, plan, preprocess and split; report what was planned.
+    """Take the fingerprint of the data, plan, preprocess and split; report what was planned.
 
     `order`: "dataset" (DatasetNNN_NAME), "planner", "configuration", "choices" (see `planner.tailored`), "workers".
     """
@@ -172,10 +172,10 @@ def weigh_border(trainer: Any, weight: float) -> None:
 
 
 def trainer_class(name: str) -> Any:
-    """The trainer of that name: nnU-Net's own, or in a folder of nnUNet_extTrainer.
+    """Return the trainer of that name: nnU-Net's own, or in a folder of nnUNet_extTrainer.
 
     nnU-Net imports all its trainers to find one, and some of them need libraries that nobody else does. Here it is
-    only the module that has the class.
+    only the module that has the class. Raise `InputError` when there is none.
     """
     import nnunetv2
     from nnunetv2.utilities.find_class_by_name import recursive_find_python_class
@@ -203,7 +203,7 @@ class _EpochReporter:
         self._figures: dict[str, float] = {}
 
     def update_config(self, config: dict[str, Any]) -> None:
-        """Nothing that is not known."""
+        """Ignore nnU-Net's configuration, which is known here."""
 
     def log(self, key: str, value: Any, step: int) -> None:
         """Take one figure of epoch `step`."""
@@ -213,7 +213,7 @@ class _EpochReporter:
             self._say("epoch", epoch=int(step), **self._figures)
 
     def log_summary(self, key: str, value: Any) -> None:
-        """Nothing that is used."""
+        """Ignore a figure of the whole training, which is not used here."""
 
 
 def _reported(step: Callable[[Any], Any], say: Say) -> Callable[[Any], Any]:

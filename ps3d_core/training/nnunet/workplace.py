@@ -40,54 +40,57 @@ class Workplace:
 
     @property
     def raw(self) -> Path:
-        """nnUNet_raw."""
+        """Folder that nnU-Net knows as nnUNet_raw."""
         return self.root / "raw" / self.plan[:_ID_LENGTH]
 
     @property
     def dataset(self) -> Path:
-        """The training data as nnU-Net sees it."""
+        """Folder of the training data as nnU-Net sees it."""
         return self.raw / self.dataset_name
 
     @property
     def preprocessed(self) -> Path:
-        """nnUNet_preprocessed."""
+        """Folder that nnU-Net knows as nnUNet_preprocessed."""
         return self.root / "preprocessed" / self.plan[:_ID_LENGTH]
 
     @property
     def prepared(self) -> Location:
-        """Written when plan and preprocessed data are whole; says what was planned."""
+        """File that is written when plan and preprocessed data are whole; it says what was planned."""
         return Location.parse(self.preprocessed) / "prepared.json"
 
     @property
     def results(self) -> Path:
-        """nnUNet_results."""
+        """Folder that nnU-Net knows as nnUNet_results."""
         return self.root / "results" / self.training[:_ID_LENGTH]
 
     @property
     def validation(self) -> Location:
-        """Segmented validation cases."""
+        """Folder of segmented validation cases."""
         return Location.parse(self.root) / "validation" / self.training[:_ID_LENGTH]
 
     @property
     def packed(self) -> Location:
-        """The bundle until it is published."""
+        """Folder of the bundle until it is published."""
         return Location.parse(self.root) / "packed" / self.training[:_ID_LENGTH]
 
     @property
     def lease(self) -> Location:
-        """Folder that says who works here at present."""
+        """Folder that says who works in the work folder at present."""
         return Location.parse(self.root) / ".lease"
 
     def log(self, step: str) -> Path:
-        """File of what nnU-Net prints during a step."""
+        """Return the file of what nnU-Net prints during a step."""
         return self.root / "logs" / f"{self.training[:_ID_LENGTH]}-{step}.log"
 
     def model(self, trainer: str, plans_name: str, configuration: str) -> Path:
-        """Results folder of the model, named by nnU-Net."""
+        """Return the results folder of the model, named by nnU-Net."""
         return self.results / self.dataset_name / f"{trainer}__{plans_name}__{configuration}"
 
     def environment(self, *, workers: int, augmenters: int) -> dict[str, str]:
-        """Variables of a process that runs nnU-Net here; `augmenters` are helper processes that prepare patches."""
+        """Return the variables of a process that runs nnU-Net in this work folder.
+
+        `workers` are processes that preprocess, `augmenters` helper processes that prepare patches.
+        """
         inherited = {name: value for name, value in os.environ.items() if name not in (*_OWN, _REPORTS_HOME)}
         return inherited | {
             "nnUNet_raw": str(self.raw),
@@ -101,5 +104,5 @@ class Workplace:
 
 
 def final_checkpoint(fold: Path) -> Path:
-    """The file whose presence says that nnU-Net trained a fold to its end."""
+    """Return the file whose presence says that nnU-Net trained a fold to its end."""
     return fold / CHECKPOINTS[2]["final"]
