@@ -53,7 +53,10 @@ class SegmentRun:
 
     @property
     def fingerprint(self) -> str:
-        """Digest of everything that decides the result: two runs with equal fingerprints give equal bytes."""
+        """Digest of everything that decides the result: on one kind of device, equal ones mean equal label images.
+
+        A GPU rounds otherwise than a CPU, so that single voxels may differ between them.
+        """
         return fingerprint(*(step.fingerprint for step in self.steps if not step.intermediate))
 
     @property

@@ -35,8 +35,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Measure all labels of a label image and write the particle table."""
     from ps3d_app.flows.command.terminal import shown
+    from ps3d_core.engine.step import Context
     from ps3d_core.particles.claim import table_claimed
-    from ps3d_core.particles.measure import measure_particles
+    from ps3d_core.particles.measure import Foreign, measure_particles
     from ps3d_core.scan.given import existing, spacing_of, volumes_in
     from ps3d_core.store.location import Location
 
@@ -54,9 +55,8 @@ def run(args: argparse.Namespace) -> None:
             image=None if args.image is None else volumes.image(args.image),
             spacing=spacing,
             work=work,
-            foreign=str(given),
-            any_labels=args.any_labels,
-            progress=progress,
+            foreign=Foreign(str(given), args.any_labels),
+            context=Context(progress=progress),
         )
     size = summary.by_volume
     sizes = f", D10 {size.d10:.3g}, D50 {size.d50:.3g}, D90 {size.d90:.3g} mm by volume" if size else ""

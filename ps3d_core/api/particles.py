@@ -14,7 +14,7 @@ from ps3d_core.engine.step import Context
 from ps3d_core.evaluation.evaluate import evaluate as evaluate_images
 from ps3d_core.evaluation.metrics import Evaluation
 from ps3d_core.params import InstancesParams, Resources
-from ps3d_core.particles.measure import measure_particles
+from ps3d_core.particles.measure import Foreign, measure_particles
 from ps3d_core.particles.table import read_table
 from ps3d_core.progress import SILENT, Progress
 from ps3d_core.scan.given import spacing_of, volumes_in
@@ -86,11 +86,8 @@ def measure(
             image=None if image is None else volumes.image(image),
             spacing=spacing,
             work=work,
-            runner=Runner.of(resources),
-            memory_bytes=resources.memory_bytes,
-            foreign="labels",
-            any_labels=any_labels,
-            progress=progress,
+            foreign=Foreign("labels", any_labels),
+            context=Context(Runner.of(resources), resources.memory_bytes, progress),
         )
         return read_table(work / "table" / "particles.parquet")
 

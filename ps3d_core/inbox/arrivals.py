@@ -19,7 +19,7 @@ from ps3d_core.store.ledger import fingerprint
 LEFT: Final = ".left"
 """Folder in the inbox whose files say which arrivals were processed and left where they are."""
 ASKED: Final = ".asked"
-"""Folder in the inbox whose files say that what lies under a key is to be taken again, see `asking`."""
+"""Folder in the inbox whose files say that what lies under a key is to be taken again, see `again`."""
 README_FILE: Final = "README.txt"
 FUTURE_SECONDS = 5.0
 _IMAGES = (*TIFF_ENDINGS, *NIFTI_ENDINGS)

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 from operator import itemgetter
-from typing import Final, cast
+from typing import Final, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +24,8 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
 
 from ps3d_core.engine.blocks import Runner, run_blocks
-from ps3d_core.errors import CorruptDataError, InputError
+from ps3d_core.engine.step import Context
+from ps3d_core.errors import InputError
 from ps3d_core.geometry.blocks import Block, BlockGrid, block_shape_for
 from ps3d_core.geometry.boxes import Shape
 from ps3d_core.memory_model import GREY_BYTES, LABELS_BYTES
@@ -88,69 +89,66 @@ class ParticleSummary(BaseModel):
     by_number: SizeDistribution | None
 
 
+class Foreign(NamedTuple):
+    """Labels that somebody gave, which may be no particles.
+
+    name: what they are called where that is said.
+    as_they_are: say it and go on, in place of a refusal.
+    """
+
+    name: str
+    as_they_are: bool = False
+
+
 def measure_particles(
     labels: Location,
     output: Location,
     *,
-    image: Location | None = None,
     spacing: float,
-    n_particles: int | None = None,
     work: Location,
-    block_shape: Shape | None = None,
-    runner: Runner | None = None,
-    memory_bytes: int = 2**31,
+    image: Location | None = None,
     identity: str | None = None,
-    foreign: str | None = None,
-    any_labels: bool = False,
-    progress: Progress = SILENT,
+    foreign: Foreign | None = None,
+    context: Context | None = None,
 ) -> ParticleSummary:
     """Measure all particles; write particles.parquet and particles.csv below `output`.
 
     Args:
         labels: label image (z, y, x), 0 is background.
         output: folder of the table.
-        image: grey values of the same shape; without it the grey columns have no values.
         spacing: edge of a voxel, mm.
-        n_particles: number of particles expected, which is then checked.
         work: folder for the sums of blocks; blocks finished there are not measured again.
-        block_shape: blocks in voxels; chosen to fit `memory_bytes` when absent. No result depends on it.
-        runner: where blocks are evaluated.
-        memory_bytes: budget of all workers together.
+        image: grey values of the same shape; without it the grey columns have no values.
         identity: what tells the contents of both images from others; worked out from the stores when absent.
-        foreign: what the labels are called when somebody gave them; they are refused when they are no particles but
-            grey values, a mask, classes or a numbered background, and a note asks where particles may look so, too.
-        any_labels: a note in place of that refusal.
-        progress: listener.
+        foreign: says that somebody gave the labels. They are refused when they are no particles but grey values, a
+            mask, classes or a numbered background, and a note asks where particles may look so, too.
+        context: where blocks are evaluated, the memory of all workers together, and who hears of it.
 
-    Raises `InputError` for images that do not fit together and labels that cannot be, `CorruptDataError` for an
-    unexpected number of particles.
+    Raises:
+        InputError: for images that do not fit together, and labels that cannot be.
 
     """
-    plan = plan_measurement(
-        labels,
-        image=image,
-        spacing=spacing,
-        work=work,
-        block_shape=block_shape,
-        workers=runner.workers if runner else 1,
-        memory_bytes=memory_bytes,
-        identity=identity,
-    )
-    records = measure_blocks(plan, runner=runner, progress=progress)
+    context = context or Context()
+    plan = plan_measurement(labels, image=image, spacing=spacing, work=work, identity=identity, context=context)
+    return measure_planned(plan, output, foreign=foreign, context=context)
+
+
+def measure_planned(
+    plan: MeasurementPlan, output: Location, *, foreign: Foreign | None = None, context: Context | None = None
+) -> ParticleSummary:
+    """Do what was planned; see `measure_particles`."""
+    context = context or Context()
+    records = measure_blocks(plan, runner=context.runner, progress=context.progress)
     if foreign is not None and (doubt := doubt_about(merged_sums(plan, records), plan.grid.shape)) is not None:
-        if doubt.certain and not any_labels:
+        if doubt.certain and not foreign.as_they_are:
             raise InputError(
-                f"{foreign}: {doubt.text}",
+                f"{foreign.name}: {doubt.text}",
                 "give one number per particle and 0 for background",
                 "measure them as they are with <any_labels>",
             )
-        progress.note(f"{foreign}: {doubt.text}")
+        context.progress.note(f"{foreign.name}: {doubt.text}")
     totals = _Totals(plan)
-    rows = write_table(totals.tables(records), output / "particles.parquet", output / "particles.csv")
-    if n_particles is not None and rows != n_particles:
-        raise CorruptDataError(
-            f"{labels}: {rows} particles where {n_particles} were labelled; the label image is damaged, make it again"
-        )
+    write_table(totals.tables(records), output / "particles.parquet", output / "particles.csv")
     return totals.summary()
 
 
@@ -161,13 +159,14 @@ def plan_measurement(
     spacing: float,
     work: Location,
     block_shape: Shape | None = None,
-    workers: int = 1,
-    memory_bytes: int = 2**31,
     identity: str | None = None,
+    context: Context | None = None,
 ) -> MeasurementPlan:
     """Check the inputs and choose blocks. Read metadata only."""
     if not 0 < spacing < 1000:
         raise InputError(f"spacing {spacing} mm: must be above 0 and below 1000; give the edge of a voxel in mm")
+    context = context or Context()
+    memory_bytes, workers = context.memory_bytes, context.runner.workers
     array = open_image(labels)
     shape = cast(Shape, array.shape)
     require_chunk_fits(array, memory_bytes)

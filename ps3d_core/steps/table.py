@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ps3d_core.engine.step import Context, Outcomes, Step
+from ps3d_core.errors import CorruptDataError
 from ps3d_core.particles import measure, table
 from ps3d_core.particles.measure import ParticleSummary
 from ps3d_core.plan import SegmentPlan
@@ -40,15 +41,19 @@ class ParticleTable(Step[ParticleSummary]):
     def make(self, done: Outcomes, context: Context) -> ParticleSummary:
         """Sum over the voxels of every particle block by block, and merge the sums."""
         plan = self.plan
-        return measure.measure_particles(
-            plan.job.result.labels,
+        labels, labelled = plan.job.result.labels, done.of(LabelImage).particles
+        summary = measure.measure_particles(
+            labels,
             plan.job.result.root,
-            image=plan.image,
             spacing=plan.info.spacing,
-            n_particles=done.of(LabelImage).particles,
             work=plan.work,
-            runner=context.runner,
-            memory_bytes=context.memory_bytes,
+            image=plan.image,
             identity=self.fingerprint,
-            progress=context.progress,
+            context=context,
         )
+        if summary.particles != labelled:
+            raise CorruptDataError(
+                f"{labels}: {summary.particles} particles where {labelled} were labelled; the label image is damaged, "
+                "make it again"
+            )
+        return summary

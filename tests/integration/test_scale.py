@@ -58,7 +58,7 @@ def test_a_hundred_thousand_particles(grains, tmp_path, block):
         block_shape=block,
     )
     assert resample_labels(resampling).particles == PARTICLES
-    measured = measure_particles(place / "labels", place, spacing=0.01, work=place / "work", n_particles=PARTICLES)
+    measured = measure_particles(place / "labels", place, spacing=0.01, work=place / "work")
     assert measured.particles == PARTICLES
     columns = read_columns(place / "particles.parquet", ["label", "voxels"])
     assert columns["label"].tolist() == list(range(1, PARTICLES + 1))

@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from labelled import stored, sums_of, voronoi
 
 from ps3d_core.engine.blocks import Runner
-from ps3d_core.errors import CorruptDataError, InputError
+from ps3d_core.engine.step import Context
+from ps3d_core.errors import InputError
 from ps3d_core.particles import measure
 from ps3d_core.particles.exact_sums import normalised, sum_of_squares, total
 from ps3d_core.particles.label_index import as_labels, index_labels, row_of
-from ps3d_core.particles.measure import measure_blocks, measure_particles, plan_measurement
+from ps3d_core.particles.measure import measure_blocks, measure_particles, measure_planned, plan_measurement
 from ps3d_core.particles.sums import LabelSums, merge
 from ps3d_core.particles.table import read_columns
 from ps3d_core.store.location import Location
@@ -122,12 +123,12 @@ def place(tmp_path_factory, volume):
     return root
 
 
-def run(place, work, **options):
+def run(place, work, block_shape=None, **context):
     """Bytes of both files and the summary of one measurement in its own folder."""
-    output = work / "out"
-    summary = measure_particles(
-        place / "labels.zarr", output, image=place / "image.zarr", spacing=0.01, work=work / "work", **options
-    )
+    output, context = work / "out", Context(**context)
+    image, options = place / "image.zarr", {"spacing": 0.01, "work": work / "work", "block_shape": block_shape}
+    plan = plan_measurement(place / "labels.zarr", image=image, context=context, **options)
+    summary = measure_planned(plan, output, context=context)
     return (output / "particles.parquet").read_bytes(), (output / "particles.csv").read_bytes(), summary
 
 
@@ -194,8 +195,8 @@ def test_labels_with_wide_gaps(tmp_path):
     labels[1, 1, 1], labels[1, 1, 4], labels[4, 4, :] = 1, 2**31, 2**32 - 1
     place = Location.parse(tmp_path)
     stored(place / "labels.zarr", labels)
-    options = {"spacing": 1.0, "work": place / "work", "block_shape": (3, 3, 3), "n_particles": 3}
-    summary = measure_particles(place / "labels.zarr", place, **options)
+    options = {"image": None, "spacing": 1.0, "work": place / "work", "block_shape": (3, 3, 3)}
+    summary = measure_planned(plan_measurement(place / "labels.zarr", **options), place)
     columns = read_columns(place / "particles.parquet", ["label", "voxels", "touches_border", "grey_mean"])
     assert columns["label"].tolist() == [1, 2**31, 2**32 - 1]
     assert columns["voxels"].tolist() == [1, 1, 6]
@@ -221,7 +222,7 @@ def test_finished_blocks_are_not_measured_again_unless_their_sums_are_gone(place
 def test_nothing_there(tmp_path):
     place = Location.parse(tmp_path)
     stored(place / "labels.zarr", np.zeros((4, 4, 4), np.uint32))
-    summary = measure_particles(place / "labels.zarr", place, spacing=0.1, work=place / "work", n_particles=0)
+    summary = measure_particles(place / "labels.zarr", place, spacing=0.1, work=place / "work")
     assert (summary.particles, summary.by_volume, summary.by_number) == (0, None, None)
     assert (place / "particles.csv").read_text().count("\n") == 1
 
@@ -250,8 +251,6 @@ def test_what_does_not_fit_is_refused(place, tmp_path):
         measure_particles(floats, work, spacing=1.0, work=work / "work")
     with pytest.raises(InputError, match="spacing"):
         plan_measurement(labels, image=None, spacing=0.0, work=work)
-    with pytest.raises(CorruptDataError, match="29 were labelled"):
-        measure_particles(labels, work, spacing=1.0, work=work / "work", n_particles=29)
 
 
 def test_blocks_of_a_foreign_array_need_not_be_its_one_huge_chunk():

@@ -41,7 +41,7 @@ class Curve(BaseModel):
 
     def shown(self, most: int) -> list[int]:
         """Return at most `most` epochs, counted from 0 and evenly spaced, the last one among them."""
-        step = -(-self.epochs // most)
+        step = max(1, -(-self.epochs // most))
         return list(range(self.epochs - 1, -1, -step)[::-1])
 
 
