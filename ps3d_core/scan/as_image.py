@@ -11,9 +11,9 @@ from ps3d_core.scan.sources import Source, is_zarr, open_scan, place_of
 from ps3d_core.store.granule import require_chunk_fits
 from ps3d_core.store.halving import method_for
 from ps3d_core.store.identity import content_identity
-from ps3d_core.store.ledger import fingerprint
+from ps3d_core.store.ledger import Ledger, Record, fingerprint
 from ps3d_core.store.location import Location
-from ps3d_core.store.ome import GROUP_FILE, open_image, write_metadata
+from ps3d_core.store.ome import open_image, write_metadata
 from ps3d_core.store.packing import packing_notes
 from ps3d_core.store.presence import absences
 
@@ -34,16 +34,27 @@ def as_image(
         for note in absences(array) + packing_notes(array):
             progress.note(f"{place.name}: {note}")
         return place
-    identity = uuid4().hex if place is None else fingerprint(place.url, content_identity(place))
-    copy = work / f"copy-{identity[:16]}.zarr"
-    if (copy / GROUP_FILE).exists():  # written last
+    if place is None:  # nothing tells whether an array in memory has changed
+        copy = work / f"copy-{uuid4().hex[:16]}.zarr"
+        _copy(source, "array", copy, memory_bytes, progress)
         return copy
+    identity = fingerprint(place.url, content_identity(place))
+    copy = work / f"copy-{identity[:16]}.zarr"
+
+    def make() -> Record:
+        copy.remove_tree()  # what a killed call left
+        _copy(source, place.name, copy, memory_bytes, progress)
+        return {}
+
+    Ledger(work, "copies", identity).once(make, [copy])
+    return copy
+
+
+def _copy(source: Source, name: str, copy: Location, memory_bytes: int, progress: Progress) -> None:
     with open_scan(source) as reader:
         for note in reader.notes:
             progress.note(f"{reader.description}: {note}")
         method = method_for(reader.dtype, label=True)
-        name = "array" if place is None else place.name
         with progress.stage(f"read {name}", reader.shape[0], "slices") as stage:
             shapes = write_levels(reader, copy, method=method, memory_bytes=memory_bytes, stage=stage)
         write_metadata(copy, shapes, spacing=reader.spacing, name=name, method=method)
-    return copy

@@ -74,8 +74,6 @@ class CasePlan:
     halo: int
     memory_bytes: int
     """Modelled peak of one worker."""
-    image_identity: str
-    labels_identity: str
     image_fingerprint: str
     labels_fingerprint: str
 
@@ -235,8 +233,6 @@ def _case(job: PreparationJob, scan: AnnotatedScan, normalisation: Normalisation
         block_shape,
         halo,
         int(BLOCK_WORKER_BYTES + bytes_per_voxel * prod(side + 2 * halo for side in block_shape)),
-        image,
-        labels,
         fingerprint("image", VERSIONS["image"], image, shape, image_rule),
         fingerprint("labels", VERSIONS["labels"], labels, shape, labels_rule),
     )

@@ -30,11 +30,12 @@ from ps3d_core.inference.sample import NetworkView, scan_intensity
 from ps3d_core.network.intensity import Intensity
 from ps3d_core.particles.label_index import as_labels
 from ps3d_core.progress import SILENT, Progress
+from ps3d_core.scan.as_image import as_image
 from ps3d_core.scan.export import export
 from ps3d_core.store.arrays import ensure_array, open_array, read_box, write_box
 from ps3d_core.store.ledger import Ledger, Record, fingerprint
 from ps3d_core.store.location import Location
-from ps3d_core.store.ome import GROUP_FILE, open_image
+from ps3d_core.store.ome import open_image
 from ps3d_core.store.ownership import WORK_FILES, remove_own
 from ps3d_core.training.checks import Volume
 from ps3d_core.training.particle_boxes import ParticleBoxes, block_boxes, joined
@@ -83,7 +84,7 @@ def _arrays(plan: PreparationPlan, case: CasePlan, part: str) -> Location:
 
 def _prepare_image(plan: PreparationPlan, case: CasePlan, progress: Progress) -> Record:
     work = _arrays(plan, case, "image")
-    source = _readable(case.scan.image, case.image_identity, work, plan, progress)
+    source = _readable(case.scan.image, work, plan, progress)
     view = NetworkView(open_image(source), case.network_shape)
     intensity = scan_intensity(view, plan.normalisation)
     array = work / f"{case.image_fingerprint[:16]}.zarr"
@@ -95,7 +96,7 @@ def _prepare_image(plan: PreparationPlan, case: CasePlan, progress: Progress) ->
 
 def _prepare_labels(plan: PreparationPlan, case: CasePlan, progress: Progress) -> Record:
     work, folder = _arrays(plan, case, "labels"), plan.folder
-    source = _readable(case.scan.labels, case.labels_identity, work, plan, progress)
+    source = _readable(case.scan.labels, work, plan, progress)
     mark = case.labels_fingerprint[:16]
     classes, instances = work / f"{mark}-classes.zarr", work / f"{mark}-instances.zarr"
     evaluate = _LabelBlock(
@@ -128,23 +129,11 @@ def _prepare_labels(plan: PreparationPlan, case: CasePlan, progress: Progress) -
     return {"particles": len(boxes.ids)}
 
 
-def _readable(volume: Volume, identity: str, work: Location, plan: PreparationPlan, progress: Progress) -> Location:
-    """The volume as something of which any box can be read: itself, or a copy of what comes as a stream."""
+def _readable(volume: Volume, work: Location, plan: PreparationPlan, progress: Progress) -> Location:
+    """Return the volume as something of which any box can be read: itself, or a copy of what comes as a stream."""
     if volume.is_zarr:
         return volume.place
-    copy = work / f"source-{identity[:16]}.zarr"
-    if not (copy / GROUP_FILE).exists():
-        export(
-            volume.place,
-            copy,
-            format="zarr",
-            label=False,
-            overwrite=True,
-            memory_bytes=plan.job.resources.memory_bytes,
-            progress=progress,
-            title=f"read {volume.place.name}",
-        )
-    return copy
+    return as_image(volume.place, work, memory_bytes=plan.job.resources.memory_bytes, progress=progress)
 
 
 def _run_blocks(
