@@ -15,15 +15,15 @@ from tests.integration.test_pipeline import SCAN, everything_of, finished, job_i
 LABELS = [f"output/{SCAN}/{SCAN}.zarr", "resample", "ledger/resample-*", "ledger/stage-labels"]
 PARTICLES = [
     "network-labels-*",
-    "ledger/instances-labels",
-    "ledger/instances-summary",
+    "instances/ledger/write-labels",
+    "ledger/stage-instances-summary",
     "ledger/stage-instances",
     *LABELS,
 ]
 CASES = {
-    "border-core": ("border-core-*.zarr", ["instances", "ledger/instances-*", *PARTICLES]),
-    "core labels": ("instances/cores-*/labels", ["instances/growth-*", "ledger/instances-grow*", *PARTICLES]),
-    "grown labels": ("instances/growth-*/round-0001/labels", PARTICLES),
+    "border-core": ("border-core-*.zarr", ["instances", *PARTICLES]),
+    "core labels": ("instances/cores/*/labels", ["instances/grow-*", "instances/ledger/grow-*", *PARTICLES]),
+    "grown labels": ("instances/grow-0001/*/labels", PARTICLES),
     "network labels": ("network-labels-*.zarr", LABELS),
     "label image": (f"output/{SCAN}/{SCAN}.zarr/0", ["sums", "ledger/measure", "ledger/stage-particles"]),
 }

@@ -105,8 +105,8 @@ def test_stages_read_every_shard_once(counted):
     assert of(requests.writes, "predict", "border-core") == border_core
     assert of(requests.reads, "label cores", "border-core") == border_core
     assert of(requests.reads, "grow particles", "border-core") == border_core
-    assert of(requests.reads, "grow particles", "instances/cores-") == network
-    assert of(requests.reads, "write labels", "instances/growth-") == network
+    assert of(requests.reads, "grow particles", "instances/cores/") == network
+    assert of(requests.reads, "write labels", "instances/grow-") == network
     assert of(requests.reads, "resample labels", "network-labels") == network
     assert of(requests.reads, "measure", "ore.zarr/0") == 2 * scan  # labels and grey values
     assert of(requests.writes, "resample labels", "ore.zarr/0") == scan
