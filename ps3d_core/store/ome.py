@@ -78,6 +78,8 @@ def create_image(
     name: str,
     label: bool = False,
     overwrite: bool = False,
+    chunks: Shape | None = None,
+    shards: Shape | None = None,
     attributes: Mapping[str, Any] | None = None,
 ) -> zarr.Array[Any]:
     """Make an OME-Zarr 0.5 image with one resolution level; return its array (level 0), writable.
@@ -95,7 +97,7 @@ def create_image(
     (location / GROUP_FILE).remove_tree()
     remove_own(location, ZARR_FILES)
     mark_own(location)
-    array = create_array(location / "0", shape, dtype)
+    array = create_array(location / "0", shape, dtype, chunks=chunks, shards=shards)
     write_metadata(location, [shape], spacing=spacing, name=name, label=label, attributes=attributes)
     unmark(location)
     return array
