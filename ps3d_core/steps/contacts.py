@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -126,7 +127,7 @@ def merged_counts(records: Sequence[Record], site: Site) -> Iterator[PairCounts]
     """
     waiting = sorted((record["first"], index) for index, record in enumerate(records) if record["pairs"])
     open_counts = no_pairs()
-    for (_, index), (following, _) in zip(waiting, [*waiting[1:], (2**32, -1)], strict=True):
+    for (_, index), (following, _) in pairwise([*waiting, (2**32, -1)]):
         open_counts = merge_pairs(open_counts, PairCounts(**site.file(index).read_arrays()))
         complete = open_counts.lower < following
         if complete.any():

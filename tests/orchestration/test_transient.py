@@ -74,7 +74,7 @@ def test_every_task_retries_alike_and_caches_nothing() -> None:
     modules = (segment, prepare_training, prune, train, zscore)
     tasks = [value for module in modules for value in vars(module).values() if isinstance(value, Task)]
     tasks += [segment.task_of(step) for step in run_of(None).steps]  # titles do without a plan
-    assert len(tasks) == 23
+    assert len(tasks) == 24
     for stage in tasks:
         assert stage.retries == RETRIES == len(RETRY_DELAYS_SECONDS)
         assert stage.retry_delay_seconds == RETRY_DELAYS_SECONDS

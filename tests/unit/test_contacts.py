@@ -110,6 +110,16 @@ def test_two_halves_of_a_cube_share_their_section(root):
     assert found.area_mm2 == pytest.approx(table["contact_area_mm2"][0])
 
 
+@pytest.mark.parametrize("particles", [0, 1])
+def test_nothing_touches(root, particles):
+    labels = np.zeros((6, 7, 8), np.uint32)
+    labels[2:4, 2:4, 2:4] = particles
+    step = step_on(root, labels)
+    assert step.make(Outcomes(), Context()) == contacts.Contacts(pairs=0, area_mm2=0)
+    table = pq.read_table(step.outputs["contacts"].open_reading())
+    assert (len(table), table.schema.names) == (0, contacts.SCHEMA.names)
+
+
 @pytest.mark.parametrize("runner", [Runner(), Runner(workers=3)])
 def test_no_block_and_no_worker_shows_in_the_file(root, monkeypatch, runner):
     labels = np.random.default_rng(1).integers(0, 40, (150, 140, 20)).astype(np.uint32)
