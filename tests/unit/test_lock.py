@@ -28,7 +28,8 @@ def requirements(without: Collection[str] = ()) -> list[Requirement]:
     """What pyproject.toml asks for, all extras but those `without` included."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = [texts for name, texts in project["optional-dependencies"].items() if name not in without]
-    return [Requirement(text) for texts in (project["dependencies"], *extras) for text in texts]
+    found = [Requirement(text) for texts in (project["dependencies"], *extras) for text in texts]
+    return [requirement for requirement in found if requirement.name != "ps3d"]  # extras of its own
 
 
 def pins() -> dict[str, Version]:
