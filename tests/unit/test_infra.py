@@ -183,7 +183,7 @@ def test_images_are_targets_that_are_locked_and_not_root() -> None:
     assert {name for name, _ in targets} == {"cpu", "cuda"}
     for _, body in targets:
         assert "--constraint constraints.txt" in body
-        assert "'.[dask,train]'" in body  # what the deployments need
+        assert "'.[all]'" in body  # what the deployments need
         assert "\nUSER ps3d\n" in body
     built = {service["build"]["target"] for service in SERVICES.values() if "build" in service}
     assert built == {"cpu", "cuda"}

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from ps3d_core.outcome import make_record
+from ps3d_core.outcome import SegmentRun, make_record
 from ps3d_core.params import SegmentParams
 from ps3d_core.plan import SegmentPlan
 from ps3d_core.printable import printable, without_keys
@@ -53,7 +53,7 @@ def test_records_hold_no_keys() -> None:
         target_particle_size=10.0,
         prediction=SimpleNamespace(patches=SimpleNamespace(patch=(8, 8, 8))),
     )
-    record: Any = make_record(cast(SegmentPlan, plan), "0", {}, {}, {}, {})
+    record: Any = make_record(SegmentRun(cast(SegmentPlan, plan), ()), {}, {}, {}, {})
     assert record.model["source"] == "https://***@host.org/model?***"
     assert "pass" not in record.model_dump_json()
     assert "0a1b2c" not in record.model_dump_json()
