@@ -181,14 +181,7 @@ def _planned_prediction(
     job: SegmentJob, bundle: Bundle, array: zarr.Array[Any], network_shape: Shape
 ) -> PredictionPlan:
     """Plan prediction, and refuse now rather than after hours of it what later steps could not do."""
-    largest_block(
-        network_shape,
-        bytes_per_voxel=memory_model.INSTANCES_BYTES,
-        memory_bytes=_later_memory_bytes(job.resources),
-        workers=job.resources.workers,
-        halo=HALO,
-    )
-    return plan_prediction(
+    prediction = plan_prediction(
         network_shape,
         bundle.info.patch_size,
         memory_bytes=job.resources.memory_bytes,
@@ -196,6 +189,14 @@ def _planned_prediction(
         network_bytes=_network_bytes(bundle, job.params.predict, job.resources),
         read_bytes=NetworkView(array, network_shape, walk_axis(network_shape)).read_bytes,
     )
+    largest_block(
+        network_shape,
+        bytes_per_voxel=memory_model.INSTANCES_BYTES,
+        memory_bytes=_later_memory_bytes(job.resources),
+        workers=job.resources.workers,
+        halo=HALO,
+    )
+    return prediction
 
 
 def prediction_workers(resources: Resources) -> int:
