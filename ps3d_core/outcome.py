@@ -119,9 +119,10 @@ def begin_run(run: SegmentRun, say: Say = lambda text: None) -> RunRecord | None
     if record is None:
         say(f"{result.run}: no record of a run, or a damaged one; kept as {set_aside(result.run)}")
     else:
-        known = _remember(run, record, changed)
-        if known and (others := [step.title for step in run.steps if step.name not in known]):
-            say(f"{run.plan.job.scan}: finished before, by other means; what is left to do: {', '.join(others)}")
+        _remember(run, record, changed)
+        if record.fingerprint != run.fingerprint:
+            before = "finished before, with other parameters or an earlier release"
+            say(f"{run.plan.job.scan}: {before}; what is still valid stays")
     withdraw(result.run)
     return None
 
@@ -139,7 +140,8 @@ def finish_run(run: SegmentRun, done: Outcomes) -> RunRecord:
     confirm_lease()
     write_record(result.run, record)
     for file in (*run.parts.values(), result.run):
-        remove_unfinished(file)
+        if file != result.labels:  # whose own went when its content was noted
+            remove_unfinished(file)
     if not plan.job.keep_work:
         result.remove_work()
     # As it will be read: JSON knows no tuples.
@@ -229,16 +231,12 @@ def _changed_parts(run: SegmentRun, record: RunRecord | None) -> list[str]:
     return [name for name, part in run.parts.items() if name not in said or digest_of(part) != said[name]]
 
 
-def _remember(run: SegmentRun, record: RunRecord, changed: Sequence[str]) -> set[str]:
-    """Enter what a record says of whole parts in the ledgers, as if the run had been killed after these steps.
-
-    Returns the names of the steps that the record tells of.
-    """
+def _remember(run: SegmentRun, record: RunRecord, changed: Sequence[str]) -> None:
+    """Enter what a record says of whole parts in the ledgers, as if the run had been killed after these steps."""
     if "labels" in changed:
-        return set()  # the work folder says what is left of that which they were made from
+        return  # the work folder says what is left of that which they were made from
     known = {step.name: record.stages[step.name] for step in run.steps if _is_known(run, step, record)}
     run.engine.remember(known, {part: record.parts[name] for name, part in run.parts.items() if name not in changed})
-    return set(known)
 
 
 def _is_known(run: SegmentRun, step: Step[Any], record: RunRecord) -> bool:

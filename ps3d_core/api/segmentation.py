@@ -56,7 +56,7 @@ class Segmentation:
     @property
     def contacts(self) -> pa.Table:
         """Table with one row for every two particles that touch, and the surface that they share, mm2."""
-        with (self.result.root / "contacts.parquet").open_reading() as stream:
+        with (self.result.root / self.record.results["contacts"]).open_reading() as stream:
             return pq.read_table(stream)
 
     def report(self) -> Report:

@@ -9,9 +9,9 @@ from ps3d_core.errors import InputError
 from ps3d_core.geometry.blocks import block_shape_for
 from ps3d_core.geometry.boxes import Shape
 from ps3d_core.memory_model import BLOCK_WORKER_BYTES
+from ps3d_core.params import GIB
 from ps3d_core.store.arrays import SHARD, shard_shape
 
-GIB: Final = 2**30
 GOOD_BLOCK_VOXELS: Final = 540**3
 """Beyond this a block saves little halo, while an interruption costs more and progress gets coarse."""
 

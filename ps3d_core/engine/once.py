@@ -60,7 +60,7 @@ class Engine:
         """Enter what is known of finished steps from elsewhere, as if the work had been killed after these steps.
 
         Args:
-            records: what steps found, by their names; those of steps with other fingerprints are left out.
+            records: what steps with these fingerprints found, by their names.
             whole: digests of the outputs that are whole; of other steps than intermediate ones, all have to be.
 
         """

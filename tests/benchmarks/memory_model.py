@@ -3,8 +3,8 @@
     python tests/benchmarks/memory_model.py [STAGE ...] [--side 256]
 
 Each measurement is a process of its own. A stage is run on one block, of a small volume first, which compiles and
-loads everything, and then of SIDE cubed voxels: the peak that comes on top, per voxel of the block with its halo, is
-what the constant has to cover.
+loads everything, and then of SIDE cubed voxels, in another process of half the side. By how much the peaks that come on
+top differ, per voxel, is what the constant has to cover: what does not grow with the block is a worker's own.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from ps3d_core import memory_model
 from ps3d_core.engine.step import Context
+from ps3d_core.geometry.boxes import Box
 from ps3d_core.memory import release_memory, share_heaps
-from ps3d_core.store.arrays import create_array, write_box
+from ps3d_core.store.arrays import SHARD, create_array, write_box
 from ps3d_core.store.location import Location
 from tests.benchmarks.instances import PeakMemory, pressed, write_volume
 
@@ -39,8 +40,8 @@ def labels_in(place: Location, side: int, name: str = "labels") -> Location:
     array = create_array(place / name, (side,) * 3, np.uint32)
     z, y, x = np.ogrid[:side, :side, :side]
     n = -(-side // 12)
-    for start in range(0, side, 64):
-        slab = (z[start : start + 64] // 12 * n + y // 12) * n + x // 12 + 1
+    for start in range(0, side, SHARD):
+        slab = (z[start : start + SHARD] // 12 * n + y // 12) * n + x // 12 + 1
         write_box(array, _box(start, slab.shape), slab.astype(np.uint32))
     return place / name
 
@@ -49,8 +50,8 @@ def grey_in(place: Location, side: int) -> Location:
     """Noise, uint16."""
     array = create_array(place / "grey", (side,) * 3, np.uint16)
     rng = np.random.default_rng(0)
-    for start in range(0, side, 64):
-        shape = (min(64, side - start), side, side)
+    for start in range(0, side, SHARD):
+        shape = (min(SHARD, side - start), side, side)
         write_box(array, _box(start, shape), rng.integers(0, 2**16, shape, np.uint16))
     return place / "grey"
 
@@ -66,7 +67,6 @@ def instances(place: Location, side: int) -> Callable[[], object]:
 def vote(place: Location, side: int) -> Callable[[], object]:
     """Labels to a grid of as many voxels."""
     from ps3d_core.border_core.vote import LabelVote
-    from ps3d_core.geometry.boxes import Box
     from ps3d_core.store.arrays import open_array, read_box
 
     array = open_array(labels_in(place, side))
@@ -119,8 +119,8 @@ STAGES = {
 }
 
 
-def measured(stage: str, side: int) -> float:
-    """Bytes per voxel that a block of `side` cubed takes at its peak; in this process, which should be a fresh one."""
+def measured(stage: str, side: int) -> int:
+    """Bytes that a block of `side` cubed takes at its peak; in this process, which should be a fresh one."""
     share_heaps()
     begin, _ = STAGES[stage]
     with tempfile.TemporaryDirectory() as folder:
@@ -130,7 +130,13 @@ def measured(stage: str, side: int) -> float:
         before = psutil.Process().memory_info().rss
         with PeakMemory() as peak:
             work()
-    return (peak.bytes - before) / side**3
+    return peak.bytes - before
+
+
+def alone(stage: str, side: int) -> int:
+    """What `measured` finds in a fresh process."""
+    command = [sys.executable, __file__, "--alone", stage, "--side", str(side)]
+    return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
 def torch_takes() -> int:
@@ -139,9 +145,7 @@ def torch_takes() -> int:
     return int(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
 
 
-def _box(start: int, shape: tuple[int, ...]) -> object:
-    from ps3d_core.geometry.boxes import Box
-
+def _box(start: int, shape: tuple[int, ...]) -> Box:
     return Box((start, 0, 0), (start + shape[0], shape[1], shape[2]))
 
 
@@ -162,8 +166,7 @@ def main() -> int:
         short |= took > model
         print(f"{'torch':12}{model:10.0f}{took:10.0f}  MiB{'  SHORT' if took > model else ''}")
     for stage in args.stages or STAGES:
-        command = [sys.executable, __file__, "--alone", stage, "--side", str(args.side)]
-        took = float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+        took = (alone(stage, args.side) - alone(stage, args.side // 2)) / (args.side**3 - (args.side // 2) ** 3)
         model = STAGES[stage][1]
         short |= took > model
         print(f"{stage:12}{model:10.1f}{took:10.1f}  bytes per voxel{'  SHORT' if took > model else ''}", flush=True)

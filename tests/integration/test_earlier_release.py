@@ -65,7 +65,7 @@ def test_a_finished_result_gets_what_is_new_and_keeps_what_it_has(place: Path, m
     said: list[str] = []
     after = segment(job, Progress(lambda event: said.append(event.text) if isinstance(event, Noted) else None))
     assert made == ["contacts"]
-    assert said == ["ore: finished before, by other means; what is left to do: contacts"]
+    assert said == ["ore: finished before, with other parameters or an earlier release; what is still valid stays"]
     assert after.parts.items() > before.parts.items()
     assert set(after.parts) - set(before.parts) == {"contacts"}
     assert {file: (file.read_bytes(), file.stat().st_mtime_ns) for file in kept} == kept

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from ps3d_core.version import __version__
+
 ROOT = Path(__file__).parents[2]
 APP = ("flows", "tasks", "deployments")
 BUILD = "import sys, setuptools.build_meta as backend; print(backend.build_wheel(sys.argv[1]))"
@@ -42,11 +44,12 @@ def test_everything_in_the_packages_is_in_the_wheel(wheel: zipfile.ZipFile) -> N
 
 
 def test_only_names_of_ours_come_into_site_packages(wheel: zipfile.ZipFile) -> None:
-    assert {name.partition("/")[0] for name in wheel.namelist()} == {"ps3d_core", "ps3d_app", "ps3d-0.1.0.dist-info"}
+    tops = {name.partition("/")[0] for name in wheel.namelist()}
+    assert tops == {"ps3d_core", "ps3d_app", f"ps3d-{__version__}.dist-info"}
 
 
 def test_what_is_installed_says_who_made_it_and_what_it_is(wheel: zipfile.ZipFile) -> None:
-    about = wheel.read("ps3d-0.1.0.dist-info/METADATA").decode()
+    about = wheel.read(f"ps3d-{__version__}.dist-info/METADATA").decode()
     for line in ("Author: ", "Project-URL: ", "Classifier: Typing :: Typed", "License-Expression: Apache-2.0"):
         assert f"\n{line}" in about
 
