@@ -9,17 +9,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
+from ps3d_core.border_core.part import TablePart
 from ps3d_core.border_core.pieces import merge_pieces
-from ps3d_core.border_core.plan import InstancesPlan
 from ps3d_core.border_core.rounds import GrowCores
 from ps3d_core.border_core.seams import Labels
-from ps3d_core.engine.step import Context, Outcomes, Step
+from ps3d_core.engine.step import Context, Outcomes
 from ps3d_core.store.location import Location
 
 
@@ -45,33 +45,12 @@ class Coreless(BaseModel):
 
 
 @dataclass(frozen=True)
-class MergeCoreless(Step[Coreless]):
+class MergeCoreless(TablePart[Coreless]):
     """Step that joins, across blocks, what growth left over."""
 
-    plan: InstancesPlan
     growth: GrowCores
 
     name, title, found = "coreless", "merge coreless", Coreless
-
-    @property
-    def versions(self) -> tuple[int, ...]:
-        """No version of its own: that of growth counts for this step too."""
-        return ()
-
-    @property
-    def parameters(self) -> tuple[Any, ...]:
-        """No parameters of its own: what decides growth decides this step."""
-        return ()
-
-    @property
-    def table(self) -> Location:
-        """File of the table from pieces of blocks to components of the volume; see `CorelessNumbers`."""
-        return self.plan.folder / f"coreless-{self.fingerprint[:16]}.npz"
-
-    @property
-    def outputs(self) -> dict[str, Location]:
-        """File of the table from coreless pieces to components."""
-        return {"numbers": self.table}
 
     def make(self, done: Outcomes, context: Context) -> Coreless:
         """Join the coreless pieces in memory: one number per component."""

@@ -25,14 +25,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from ps3d_core.border_core import plan as planning
 from ps3d_core.border_core.classes import CORE, Classes, read_classes
 from ps3d_core.border_core.components import Components, find_components, write_labels
+from ps3d_core.border_core.part import BlockPart, TablePart
 from ps3d_core.border_core.pieces import measure_pieces, merge_pieces
 from ps3d_core.border_core.plan import InstancesPlan, ensure_labels
 from ps3d_core.border_core.seams import Labels, block_faces
-from ps3d_core.engine.block_step import BlockStep, Site
-from ps3d_core.engine.step import Context, Outcomes, Step
-from ps3d_core.geometry.blocks import Block, BlockGrid
+from ps3d_core.engine.block_step import Site
+from ps3d_core.engine.step import Context, Outcomes
+from ps3d_core.geometry.blocks import Block
 from ps3d_core.geometry.boxes import Box
-from ps3d_core.memory_model import INSTANCES_BYTES
 from ps3d_core.store.arrays import object_shape, open_array, write_box
 from ps3d_core.store.ledger import Ledger, Record
 from ps3d_core.store.location import Location
@@ -75,13 +75,10 @@ class Cores(BaseModel):
 
 
 @dataclass(frozen=True)
-class LabelCores(BlockStep[Pieces]):
+class LabelCores(BlockPart[Pieces]):
     """Step that labels and measures the cores of every block on its own."""
 
-    plan: InstancesPlan
-
-    name, title, found, kept = "cores", "label cores", Pieces, False
-    bytes_per_voxel = INSTANCES_BYTES
+    name, title, found = "cores", "label cores", Pieces
 
     @property
     def versions(self) -> tuple[int, ...]:
@@ -94,23 +91,9 @@ class LabelCores(BlockStep[Pieces]):
         return (self.plan.input_fingerprint, self.plan.shape, self.plan.block_shape)
 
     @property
-    def folder(self) -> Location:
-        """Folder of all steps from border-core labels to particles."""
-        return self.plan.folder
-
-    @property
-    def volume(self) -> Location:
-        """Array or image of the border-core labels."""
-        return self.plan.border_core
-
-    @property
     def labels(self) -> Location:
         """Array of the cores' labels, uint32, each block's own."""
         return self.site(self.plan.blocks()).place / "labels"
-
-    def grid(self, context: Context) -> BlockGrid:
-        """Return the plan's blocks: what they number is read by all later steps."""
-        return self.plan.blocks()
 
     def prepare(self, site: Site, ledger: Ledger) -> None:
         """Make the array of the cores' labels, unless it is there."""
@@ -145,33 +128,12 @@ class LabelCores(BlockStep[Pieces]):
 
 
 @dataclass(frozen=True)
-class NumberCores(Step[Cores]):
+class NumberCores(TablePart[Cores]):
     """Step that joins the cores of all blocks, drops small ones and numbers the rest."""
 
-    plan: InstancesPlan
     cores: LabelCores
 
     name, title, found = "core-numbers", "merge cores", Cores
-
-    @property
-    def versions(self) -> tuple[int, ...]:
-        """No version of its own: that of the cores counts for this step too."""
-        return ()
-
-    @property
-    def parameters(self) -> tuple[Any, ...]:
-        """No parameters of its own: what decides the cores decides this step."""
-        return ()
-
-    @property
-    def table(self) -> Location:
-        """File of the table from cores as blocks label them to those of the volume; see `CoreNumbers`."""
-        return self.plan.folder / f"core-numbers-{self.fingerprint[:16]}.npz"
-
-    @property
-    def outputs(self) -> dict[str, Location]:
-        """File of the table from cores of blocks to cores of the volume."""
-        return {"numbers": self.table}
 
     def make(self, done: Outcomes, context: Context) -> Cores:
         """Join cores in memory: one number per core."""

@@ -21,15 +21,14 @@ from ps3d_core.border_core import plan as planning
 from ps3d_core.border_core.coreless import MergeCoreless, coreless_numbers
 from ps3d_core.border_core.cores import NumberCores
 from ps3d_core.border_core.output import claim_output, output_blocks
+from ps3d_core.border_core.part import BlockPart, TablePart
 from ps3d_core.border_core.pieces import check_ids, number_labels
-from ps3d_core.border_core.plan import InstancesPlan
 from ps3d_core.border_core.rounds import GrowCores, GrownLabels
 from ps3d_core.border_core.seams import Labels
-from ps3d_core.engine.block_step import BlockStep, Site
-from ps3d_core.engine.step import Context, Outcomes, Step
+from ps3d_core.engine.block_step import Site
+from ps3d_core.engine.step import Context, Outcomes
 from ps3d_core.geometry.blocks import Block, BlockGrid
 from ps3d_core.geometry.boxes import Box
-from ps3d_core.memory_model import INSTANCES_BYTES
 from ps3d_core.store.arrays import object_shape, open_array, write_box
 from ps3d_core.store.ledger import Ledger, Record, fingerprint
 from ps3d_core.store.location import Location
@@ -71,10 +70,9 @@ class Numbered(BaseModel):
 
 
 @dataclass(frozen=True)
-class NumberParticles(Step[Numbered]):
+class NumberParticles(TablePart[Numbered]):
     """Step that drops particles that are too small, and gives the others ids."""
 
-    plan: InstancesPlan
     numbers: NumberCores
     growth: GrowCores
     coreless: MergeCoreless
@@ -82,24 +80,9 @@ class NumberParticles(Step[Numbered]):
     name, title, found = "ids", "number particles", Numbered
 
     @property
-    def versions(self) -> tuple[int, ...]:
-        """No version of its own: those of the steps before count for this step too."""
-        return ()
-
-    @property
     def parameters(self) -> tuple[Any, ...]:
         """Smallest share of the mean number of voxels with which a particle is kept."""
         return (self.plan.min_rel_particle_size,)
-
-    @property
-    def table(self) -> Location:
-        """File of the table from components to ids; see `Ids`."""
-        return self.plan.folder / f"ids-{self.fingerprint[:16]}.npz"
-
-    @property
-    def outputs(self) -> dict[str, Location]:
-        """File of the table from components to ids."""
-        return {"ids": self.table}
 
     def make(self, done: Outcomes, context: Context) -> Numbered:
         """Count the voxels of every particle over all blocks, and write the table of ids."""
@@ -126,31 +109,19 @@ class Written(BaseModel):
 
 
 @dataclass(frozen=True)
-class WriteLabels(BlockStep[Written]):
+class WriteLabels(BlockPart[Written]):
     """Step that writes the ids of all particles that are large enough to the output."""
 
-    plan: InstancesPlan
     growth: GrowCores
     coreless: MergeCoreless
     ids: NumberParticles
 
-    name, title, found, kept = "write-labels", "write labels", Written, False
-    bytes_per_voxel = INSTANCES_BYTES
-
-    @property
-    def versions(self) -> tuple[int, ...]:
-        """No version of its own: those of the steps before count for this step too."""
-        return ()
+    name, title, found = "write-labels", "write labels", Written
 
     @property
     def parameters(self) -> tuple[Any, ...]:
         """Place of the output: what is written to one says nothing of another."""
         return (self.plan.output.seen_from(self.plan.work),)
-
-    @property
-    def folder(self) -> Location:
-        """Folder of all steps from border-core labels to particles."""
-        return self.plan.folder
 
     @property
     def volume(self) -> Location:

@@ -28,16 +28,16 @@ from ps3d_core.border_core.classes import read_classes
 from ps3d_core.border_core.components import find_components, write_labels
 from ps3d_core.border_core.cores import LabelCores, NumberCores, core_numbers
 from ps3d_core.border_core.growth import PENDING, Labels, States, count_states, grow, mark_pending
+from ps3d_core.border_core.part import BlockPart, Part
 from ps3d_core.border_core.pieces import check_ids, measure_pieces, number_labels
 from ps3d_core.border_core.plan import InstancesPlan, ensure_labels
 from ps3d_core.border_core.seams import block_faces
 from ps3d_core.border_core.voxel_counts import count_voxels
-from ps3d_core.engine.block_step import BlockStep, Site
-from ps3d_core.engine.step import Context, Outcomes, Step
+from ps3d_core.engine.block_step import Site
+from ps3d_core.engine.step import Context, Outcomes
 from ps3d_core.geometry.blocks import Block, BlockGrid
 from ps3d_core.geometry.boxes import Box
 from ps3d_core.geometry.crop import crop_in_place
-from ps3d_core.memory_model import INSTANCES_BYTES
 from ps3d_core.store.arrays import open_array, read_box, write_box
 from ps3d_core.store.ledger import Ledger, Record
 from ps3d_core.store.location import Location
@@ -82,19 +82,13 @@ class Grown(BaseModel):
 
 
 @dataclass(frozen=True)
-class GrowCores(Step[Grown]):
+class GrowCores(Part[Grown]):
     """Step that grows the cores until nothing changes."""
 
-    plan: InstancesPlan
     cores: LabelCores
     numbers: NumberCores
 
     name, title, found, kept = "growth", "grow particles", Grown, False
-
-    @property
-    def versions(self) -> tuple[int, ...]:
-        """No version of its own: that of the cores counts for this step too."""
-        return ()
 
     @property
     def parameters(self) -> tuple[Any, ...]:
@@ -131,38 +125,16 @@ class GrowCores(Step[Grown]):
 
 
 @dataclass(frozen=True)
-class GrowRound(BlockStep[Round]):
+class GrowRound(BlockPart[Round]):
     """Step of one more round of growth, on some blocks."""
 
-    plan: InstancesPlan
     growth: GrowCores
     before: Grown
     todo: tuple[int, ...]
     name: str
     title: str
 
-    found, kept = Round, False
-    bytes_per_voxel = INSTANCES_BYTES
-
-    @property
-    def versions(self) -> tuple[int, ...]:
-        """No version of its own: that of growth counts for this step too."""
-        return ()
-
-    @property
-    def parameters(self) -> tuple[Any, ...]:
-        """No parameters of its own: each round is decided by those before it."""
-        return ()
-
-    @property
-    def folder(self) -> Location:
-        """Folder of all steps from border-core labels to particles."""
-        return self.plan.folder
-
-    @property
-    def volume(self) -> Location:
-        """Array or image of the border-core labels."""
-        return self.plan.border_core
+    found = Round
 
     def grid(self, context: Context) -> BlockGrid:
         """Return the plan's blocks, with as much around them as one round can reach."""

@@ -67,7 +67,9 @@ def test_packages_of_the_user_are_the_user_s(wheel: zipfile.ZipFile, tmp_path: P
         "print(flows.MINE, tasks.MINE, deployments.MINE, ps3d_core.__file__, ours.__file__)\n"
         "main(['model', 'info'])\n"
     )
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site"), "PS3D_HOME": str(tmp_path / "home")}
+    # Set for children of ours by tests that import flows here; a user's own program has its folder first.
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
+    environment = {**inherited, "PYTHONPATH": str(tmp_path / "site"), "PS3D_HOME": str(tmp_path / "home")}
     done = subprocess.run([sys.executable, "-c", code], cwd=own, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     site = tmp_path / "site"
