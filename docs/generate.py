@@ -23,6 +23,7 @@ from ps3d_app.flows.command.reference import inference, train_preprocess
 from ps3d_app.flows.command.reference.conversions import CONVERSIONS
 from ps3d_core import params
 from ps3d_core.particles.table import COLUMNS
+from ps3d_core.quantities import plain_type
 from ps3d_core.record import RunRecord
 from ps3d_core.store.layout import Dataset, Result, ScanInfo
 from ps3d_core.store.location import Location
@@ -260,7 +261,7 @@ def _meaning(field: FieldInfo) -> str:
     signs = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
     limits = [
         f"{words} {f'{value:,}' if isinstance(value, int) and value < FEW_DIGITS else f'{value:.4g}'}"
-        for limit in field.metadata
+        for limit in (*field.metadata, *plain_type(field.annotation)[1])
         for sign, words in signs.items()
         if isinstance(value := getattr(limit, sign, None), int | float)
     ]

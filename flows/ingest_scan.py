@@ -8,6 +8,8 @@ from ps3d_app.flows.options import form
 from ps3d_app.flows.places import place
 from ps3d_app.flows.service.at_work import at_work
 from ps3d_app.tasks.ingest import ingest
+from ps3d_core.invalid import made
+from ps3d_core.params import IngestParams
 from ps3d_core.scan.ingest import IngestSummary
 from ps3d_core.store.layout import Dataset
 
@@ -46,9 +48,12 @@ def ingest_scan(
         str(place(source)),
         Dataset(place(dataset)),
         name,
-        spacing=spacing,
-        particle_size=particle_size,
-        overwrite=overwrite,
-        allow_gaps=allow_gaps,
-        series=series,
+        made(
+            IngestParams,
+            spacing=spacing,
+            particle_size=particle_size,
+            overwrite=overwrite,
+            allow_gaps=allow_gaps,
+            series=series,
+        ),
     )

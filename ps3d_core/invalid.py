@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import isnan
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
+
+from ps3d_core.errors import InputError
+
+Model = TypeVar("Model", bound=BaseModel)
 
 _SHOWN: Final = 60
 _LIMITS: Final = {
@@ -47,6 +51,17 @@ class Problem(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.text}; {self.remedy}"
+
+
+def made(model: type[Model], called: Callable[[str], str] = str, **values: Any) -> Model:
+    """Return an instance of `model` made of `values`.
+
+    Raise `InputError`, which names the first field that is wrong as `called` tells, its value and its limit.
+    """
+    try:
+        return model(**values)
+    except ValidationError as error:
+        raise InputError(*first_problem(error, called)) from error
 
 
 def first_problem(error: ValidationError, called: Callable[[str], str] = str) -> Problem:

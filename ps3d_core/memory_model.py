@@ -76,3 +76,9 @@ def torch_bytes() -> int:
     import torch  # which commands without a network do without
 
     return TORCH_BYTES if torch.version.cuda is None else TORCH_CUDA_BYTES
+
+
+# Copying volumes slab by slab.
+
+SLABS_BYTES: Final = 4 * 2**30
+"""Budget where none is given: flat enough slabs, and shards of full depth for slices of 8,000 voxels squared."""

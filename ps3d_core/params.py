@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
 from ps3d_core.free_memory import free_bytes
 from ps3d_core.memory_model import LEADER_BYTES, torch_bytes
 from ps3d_core.network.normalisation import Normalisation
+from ps3d_core.quantities import (
+    BatchSize,
+    BorderThickness,
+    Device,
+    Folds,
+    MeanAndStd,
+    ModelName,
+    ParticleSize,
+    TargetParticleSize,
+    Unit,
+    VoxelEdge,
+)
 
-GIB = 2**30
-MAX_GREY: Final = 1e30
-"""Of grey values; single precision holds their squares no more."""
-MeanAndStd = tuple[
-    Annotated[float, Field(allow_inf_nan=False, ge=-MAX_GREY, le=MAX_GREY)],
-    Annotated[float, Field(allow_inf_nan=False, gt=0, le=MAX_GREY)],
-]
+GIB: Final = 2**30
 
 
 def _spelt(pattern: str, words: str) -> AfterValidator:
@@ -40,6 +46,30 @@ _Checksum = Annotated[str, _spelt(r"[0-9a-fA-F]{64}", "64 hexadecimal digits, as
 _Configuration = Annotated[str, _spelt(r"3d_\w{1,60}", "a 3-D configuration, like 3d_fullres")]
 
 
+_PatchSide = Annotated[int, Field(ge=8, le=512)]
+
+
+def _cube(sides: Any) -> Any:
+    """Three sides of one for all axes."""
+    if isinstance(sides, tuple | list) and len(sides) not in (1, 3):
+        raise ValueError(f"{len(sides)} sides; give one side for all axes, or three, z y x")
+    return tuple(sides) * 3 if isinstance(sides, tuple | list) and len(sides) == 1 else sides
+
+
+def _each_axis(edge: Any) -> Any:
+    """Three edges of one for all axes."""
+    return (edge, edge, edge) if isinstance(edge, float | int) else edge
+
+
+def _all_alone(folds: Any) -> Any:
+    """A list of folds as it is written on a command line, where the word all stands for itself."""
+    if not isinstance(folds, tuple | list) or "all" not in folds:
+        return folds
+    if len(folds) > 1:
+        raise ValueError("all is one model of all cases; give either numbers or all")
+    return "all"
+
+
 class _Params(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -47,23 +77,23 @@ class _Params(BaseModel):
 class PredictParams(_Params):
     """Parameters of applying the network."""
 
-    folds: tuple[int, ...] | None = Field(default=None, description="folds of the ensemble; all when absent")
+    folds: Folds | None = Field(default=None, description="folds of the ensemble; all when left out")
     mirror: bool = Field(
         default=True,
-        description="mean over the 8 mirrorings (test-time augmentation); without it, 8 times faster and slightly "
-        "less accurate",
+        description="mean over the 8 mirrorings of every patch (test-time augmentation); without it, 8 times faster "
+        "and slightly less accurate",
     )
-    batch_size: int | None = Field(
-        default=None, ge=1, le=256, description="patches per forward pass; what suits the device when absent"
+    batch_size: BatchSize | None = Field(
+        default=None, description="patches per forward pass; what suits the device when left out"
     )
-    device: Literal["auto", "cuda", "mps", "cpu"] = Field(
-        default="auto", description="where the network runs; auto takes a GPU when there is one"
-    )
-    target_particle_size: float | None = Field(
-        default=None, gt=1, le=512, description="diameter of the mean particle on the network grid, voxels"
+    device: Device = Field(default="auto", description="where the network runs; auto takes a GPU when there is one")
+    target_particle_size: TargetParticleSize | None = Field(
+        default=None,
+        description="diameter that the mean particle is resampled to, voxels; the model's when left out",
     )
     zscore: MeanAndStd | None = Field(
-        default=None, description="mean and standard deviation of grey values, instead of the bundle's normalisation"
+        default=None,
+        description="mean and standard deviation of grey values; by the model's rule when left out",
     )
     allow_absurd: bool = Field(default=False, description="run even when a length of the scan looks mistyped")
 
@@ -72,7 +102,7 @@ class InstancesParams(_Params):
     """Parameters of turning border-core labels into particles."""
 
     min_rel_particle_size: float = Field(
-        default=0.005, ge=0, le=1, description="particles with fewer voxels than this share of the mean are dropped"
+        default=0.005, ge=0, le=1, description="drop particles with fewer voxels than this share of the mean"
     )
 
 
@@ -80,7 +110,7 @@ class ZScoreParams(_Params):
     """Parameters of finding mean and standard deviation of a dataset."""
 
     samples: int | None = Field(
-        default=None, ge=1000, le=10**9, description="voxels drawn at random; every voxel is read when absent"
+        default=None, ge=1000, le=10**9, description="estimate from so many voxels drawn at random, not from all"
     )
     seed: int = Field(default=0, ge=0, lt=2**63, description="of the draw; the same seed draws the same voxels")
 
@@ -88,95 +118,154 @@ class ZScoreParams(_Params):
 class PreparationParams(_Params):
     """Parameters of turning annotated scans into training data. Defaults are those of ParticleSeg3D."""
 
-    target_particle_size: float = Field(
-        default=60, gt=1, le=512, description="diameter of the mean particle on the network grid, voxels"
+    target_particle_size: TargetParticleSize = Field(
+        default=60, description="diameter that the mean particle is resampled to, voxels"
     )
-    border_thickness: float = Field(default=3, ge=1, le=15, description="border class of a particle, voxels")
+    border_thickness: BorderThickness = Field(
+        default=3, ge=1, le=15, description="border class of a particle, 1 to 15 voxels"
+    )
     zscore: MeanAndStd | None = Field(
-        default=None, description="mean and standard deviation of grey values; the dataset's zscore.json when absent"
+        default=None,
+        description="mean and standard deviation of grey values; from zscore.json of the dataset when left out",
     )
-    per_scan: bool = Field(default=False, description="grey values are measured on each scan, instead of a z-score")
-    dataset_id: int = Field(default=500, ge=1, le=999, description="nnU-Net's number of the dataset")
+    per_scan: bool = Field(
+        default=False,
+        description="measure grey values on each scan, for models that are to meet scanners they never saw",
+    )
+    dataset_id: int = Field(default=500, ge=1, le=999, description="nnU-Net's number of the dataset, 1 to 999")
     dataset_name: _DatasetName = Field(
-        default="ParticleSeg3D",
-        description="nnU-Net's name of the dataset: letters, digits, - and _",
+        default="ParticleSeg3D", description="nnU-Net's name of the dataset: letters, digits, - and _"
     )
-    nnunet_v1: bool = Field(default=False, description="lay the folder out for nnU-Net 1")
-    instances: bool = Field(default=False, description="also write instance labels and boxes of particles")
-    nominal_spacing: float = Field(
-        default=0.1, gt=0, lt=1000, description="mm per voxel in the headers, the same for all scans"
+    nnunet_v1: bool = Field(default=False, description="lay the folder out for nnU-Net 1, as TaskNNN_NAME")
+    instances: bool = Field(
+        default=False,
+        description="also write instance labels (labelsTr_instance) and boxes of the particles that no face of the "
+        "scan cuts (boxesTr, JSON: of every id z0, y0, x0, z1, y1, x1)",
     )
+    nominal_spacing: VoxelEdge = Field(default=0.1, description="mm per voxel in the headers, the same for all scans")
     allow_absurd: bool = Field(default=False, description="go on even when a length of a scan looks mistyped")
 
 
 class ImportParams(_Params):
     """Facts that a folder of nnU-Net does not say about its model, and what to take from it."""
 
-    name: str | None = Field(default=None, min_length=1, max_length=200, description="the folder's name when absent")
-    target_particle_size: float = Field(
-        default=60, ge=2, le=500, description="mean particle diameter in training, voxels; ParticleSeg3D's default"
+    name: ModelName | None = Field(default=None, description="name of the model; the folder's when left out")
+    target_particle_size: TargetParticleSize = Field(
+        default=60, description="diameter that the mean particle was resampled to in training, voxels"
     )
-    border_thickness: float = Field(
-        default=3, gt=0, le=50, description="border class in training, voxels; ParticleSeg3D's default"
-    )
+    border_thickness: BorderThickness = Field(default=3, description="border class in training, voxels")
     zscore: MeanAndStd | None = Field(
-        default=None, description="mean and standard deviation of grey values, instead of what the plan says"
+        default=None,
+        description="mean and standard deviation of grey values; when left out what the plan says, or for nnU-Net 1 "
+        "ParticleSeg3D's",
     )
-    per_scan: bool = Field(default=False, description="mean and standard deviation of each scan, likewise")
+    per_scan: bool = Field(default=False, description="grey values by mean and standard deviation of each scan")
     normalisation: Normalisation | None = Field(default=None, description="of grey values, where it is known whole")
-    folds: tuple[int, ...] | None = Field(default=None, description="folds to take; all when absent")
-    checkpoint: Literal["best", "final"] | None = Field(default=None, description="which weights of each fold")
-    configuration: str | None = Field(default=None, description="name in the plan of nnU-Net 2")
-    sha256: _Checksum | None = Field(default=None, description="checksum of an archive")
-    half_precision: bool = Field(default=False, description="store weights as float16")
+    folds: Folds | None = Field(default=None, description="folds to take; all when left out")
+    checkpoint: Literal["best", "final"] | None = Field(
+        default=None, description="weights to take; when left out best of nnU-Net 1, final of nnU-Net 2"
+    )
+    configuration: str | None = Field(
+        default=None, description="configuration of nnU-Net 2; the one that was trained when left out"
+    )
+    sha256: _Checksum | None = Field(default=None, description="refuse an archive with another checksum")
+    half_precision: bool = Field(default=False, description="store weights as float16, half the size")
 
 
 class TrainParams(_Params):
-    """Parameters of training with nnU-Net 2. What is absent is for nnU-Net, or the trainer named, to decide."""
+    """Parameters of training with nnU-Net 2. What is left out is for nnU-Net, or the trainer named, to decide."""
 
     start_from: str | None = Field(
         default=None,
         min_length=1,
-        description="model whose network and weights the training starts with: bundled, or folder or URL of a bundle",
+        description="begin with network and weights of this model: bundled, or folder or URL of one; the data has to "
+        "be prepared for its particle size, border and grey values",
     )
-    folds: tuple[int, ...] | Literal["all"] | None = Field(
-        default=None, description='of the cross-validation, every one when absent; "all" trains on all cases'
+    folds: Annotated[Folds | Literal["all"], BeforeValidator(_all_alone)] | None = Field(
+        default=None,
+        description="folds of the cross-validation, every one when left out; all: one model of all cases, unvalidated",
     )
-    trainer: _ClassName = Field(default="nnUNetTrainer", description="nnU-Net's class of that name")
-    planner: _ClassName = Field(default="ExperimentPlanner", description="nnU-Net's class of that name")
+    trainer: _ClassName = Field(
+        default="nnUNetTrainer", description="class of nnU-Net, or of a module below nnUNet_extTrainer"
+    )
+    planner: _ClassName = Field(default="ExperimentPlanner", description="class of nnU-Net that plans the network")
     configuration: _Configuration = Field(default="3d_fullres", description="name in nnU-Net's plan")
     epochs: int | None = Field(
-        default=None, ge=1, le=100_000, description="rounds of training; 1000 is nnU-Net's choice"
+        default=None, ge=1, le=100_000, description="rounds of training; the trainer's, 1000, when left out"
     )
-    iterations: int | None = Field(default=None, ge=1, le=100_000, description="steps per epoch")
+    iterations: int | None = Field(
+        default=None, ge=1, le=100_000, description="steps per epoch; the trainer's, 250, when left out"
+    )
     learning_rate: float | None = Field(
-        default=None, gt=0, le=1, description="at the start, from where it falls to 0; 0.01 is nnU-Net's choice"
+        default=None,
+        gt=0,
+        le=1,
+        description="of the first step, from where it falls to 0; the trainer's, 0.01, when left out",
     )
     border_weight: float | None = Field(
-        default=None, gt=0, le=100, description="of a border voxel in the cross-entropy, relative to the others"
+        default=None,
+        gt=0,
+        le=100,
+        description="of border voxels in the loss, relative to the others; above 1, particles are separated when in "
+        "doubt",
     )
-    patch: tuple[int, int, int] | None = Field(default=None, description="largest patch, (z, y, x) voxels")
-    batch_size: int | None = Field(default=None, ge=1, le=256, description="patches per step")
+    patch: Annotated[tuple[_PatchSide, _PatchSide, _PatchSide], BeforeValidator(_cube), Unit("voxels")] | None = Field(
+        default=None, description="largest patch, 8 to 512 voxels: one side, or z y x"
+    )
+    batch_size: BatchSize | None = Field(default=None, description="patches per step")
     features: int | None = Field(default=None, ge=1, le=320, description="feature maps of the finest stage")
     seed: int = Field(default=0, ge=0, lt=2**31, description="of weights and, without helper processes, of patches")
-    device: Literal["auto", "cuda", "mps", "cpu"] = Field(default="auto", description="where the network is trained")
-    mirror: bool = Field(default=True, description="validate with the mean over the 8 mirrorings")
-    name: str | None = Field(default=None, min_length=1, max_length=200, description="of the model")
-    half_precision: bool = Field(default=False, description="store weights as float16")
-
-    @field_validator("patch")
-    @classmethod
-    def _patch_in_bounds(cls, patch: tuple[int, int, int] | None) -> tuple[int, int, int] | None:
-        if patch is not None and not all(8 <= side <= 512 for side in patch):
-            raise ValueError("sides must be 8 to 512 voxels")
-        return patch
+    device: Device = Field(default="auto", description="where the network is trained; auto takes a GPU if there is one")
+    mirror: bool = Field(
+        default=True, description="validate with the mean over the 8 mirrorings, as scans are segmented by default"
+    )
+    name: ModelName | None = Field(
+        default=None, description="name of the model; that of the data and the trainer when left out"
+    )
+    half_precision: bool = Field(default=False, description="store weights as float16, half the size")
 
     @field_validator("folds")
     @classmethod
-    def _folds_in_bounds(cls, folds: tuple[int, ...] | str | None) -> tuple[int, ...] | str | None:
-        if isinstance(folds, tuple) and not (folds and all(0 <= fold <= 99 for fold in folds)):
-            raise ValueError("folds are numbers from 0")
+    def _each_fold_once(cls, folds: tuple[int, ...] | str | None) -> tuple[int, ...] | str | None:
         return tuple(sorted(set(folds))) if isinstance(folds, tuple) else folds
+
+
+class CopyParams(_Params):
+    """Parameters of copying a volume from files."""
+
+    series: str | None = Field(
+        default=None,
+        description="which scan of a folder that holds several: names of its slices (ore1_*; # is a number) or a word "
+        "that only they have",
+    )
+    allow_gaps: bool = Field(
+        default=False, description="accept slices whose numbering leaves some out; the others close up"
+    )
+    overwrite: bool = Field(default=False, description="replace what is there, if ps3d made it; nothing else is")
+
+
+class IngestParams(CopyParams):
+    """Parameters of bringing a scan into a dataset."""
+
+    spacing: VoxelEdge | None = Field(
+        default=None, description="edge of a voxel, mm, or with a unit: 12.5um; what the source says when left out"
+    )
+    particle_size: ParticleSize = Field(
+        description="mean diameter of the particles, mm; an estimate within 30 % will do"
+    )
+
+
+class ExportParams(CopyParams):
+    """Parameters of writing a volume for other programs."""
+
+    format: Literal["tiff", "nifti", "zarr"] = Field(description="what to write")
+    spacing: Annotated[tuple[VoxelEdge, VoxelEdge, VoxelEdge], BeforeValidator(_each_axis)] | None = Field(
+        default=None, description="edges of a voxel (z, y, x), mm; what the source says when left out"
+    )
+    labels: bool | None = Field(
+        default=None,
+        description="voxels are ids: coarser levels of a Zarr show ids, not means; as the source says when left out",
+    )
 
 
 class RetentionParams(_Params):
@@ -194,12 +283,12 @@ class RetentionParams(_Params):
 class InboxParams(_Params):
     """Rules that say when scans are taken from an inbox, and what becomes of them."""
 
-    settle_seconds: float = Field(
+    settle_seconds: Annotated[float, Unit("seconds")] = Field(
         default=60,
         ge=0,
         le=86400,
-        description="a scan that does not say how many slices it has is taken when nothing changed for so long; what "
-        "is wrong is judged only then, too",
+        description="take a scan that does not say how many slices it has when nothing changed for so long; what is "
+        "wrong is judged only then, too",
     )
     leave_sources: bool = Field(
         default=False, description="leave processed scans in the inbox instead of moving them to done/"
@@ -211,7 +300,7 @@ class InboxParams(_Params):
         description="scans that one poll takes at most; all that are complete when absent",
     )
     attempts: int = Field(
-        default=3, ge=1, le=20, description="a scan whose worker died or broke so often is moved to failed/"
+        default=3, ge=1, le=20, description="give up a scan whose worker died or broke so often; it moves to failed/"
     )
     pool: Literal["auto", "cpu", "gpu"] = Field(
         default="auto",
@@ -226,19 +315,23 @@ class Resources(_Params):
     """Workers, memory and runner of a run. Never part of a fingerprint: results do not depend on them."""
 
     workers: int = Field(
-        default_factory=lambda: os.cpu_count() or 1, ge=1, le=4096, description="blocks worked on at once; all cores"
+        default_factory=lambda: os.cpu_count() or 1,
+        ge=1,
+        le=4096,
+        description="blocks, and on a CPU patches, worked on at once; as many as CPU cores when left out",
     )
-    memory_gib: float = Field(
+    memory_gib: Annotated[float, Unit("GiB")] = Field(
         default_factory=lambda: max(1.0, 0.6 * free_bytes() / GIB),
         gt=0.1,
         le=65536,
-        description="budget in GiB that is planned for and kept; 60 % of what is free",
+        description="memory that the run may use, GiB; 60 % of what is free when left out",
     )
     runner: Literal["threads", "processes", "dask"] = Field(
         default="threads", description="where blocks are worked on; the results are the same"
     )
     dask_scheduler: str | None = Field(
-        default=None, description="address for runner dask, like tcp://host:8786; a cluster of its own when absent"
+        default=None,
+        description="scheduler for the runner dask, like tcp://host:8786; a cluster on this machine when left out",
     )
 
     @field_validator("dask_scheduler")

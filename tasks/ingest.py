@@ -11,6 +11,7 @@ from ps3d_app.tasks.markdown import escaped, rendered
 from ps3d_app.tasks.progress import run_progress
 from ps3d_app.tasks.transient import RETRIES, RETRY_DELAYS_SECONDS, retry_condition
 from ps3d_core.geometry.boxes import shape_text
+from ps3d_core.params import IngestParams
 from ps3d_core.scan import ingest as core
 from ps3d_core.scan.ingest import IngestSummary
 from ps3d_core.store.layout import Dataset
@@ -29,25 +30,10 @@ def ingest(
     source: str,
     dataset: Dataset,
     name: str,
-    *,
-    spacing: float | None,
-    particle_size: float,
-    overwrite: bool,
-    allow_gaps: bool,
-    series: str | None,
+    params: IngestParams,
 ) -> IngestSummary:
     """Copy one scan into a dataset, show what was ingested and return it."""
-    summary = core.ingest(
-        source,
-        dataset,
-        name,
-        spacing=spacing,
-        particle_size=particle_size,
-        overwrite=overwrite,
-        allow_gaps=allow_gaps,
-        series=series,
-        progress=run_progress(name),
-    )
+    summary = core.ingest(source, dataset, name, params, progress=run_progress(name))
     shown = summary.model_dump() | {"shape": shape_text(summary.shape), "seconds": round(summary.seconds, 1)}
     create_markdown_artifact(
         rendered("ingested.md.jinja", rows=shown.items()),

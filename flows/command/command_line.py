@@ -1,7 +1,7 @@
 """Command line of `ps3d`: its commands, their arguments, and one line for what it does not understand.
 
-Each command is a module with `PURPOSE`, `EXAMPLES`, `configure(parser)` and `run(args)`. Only these
-and argparse are imported to show help; everything heavy waits until a command runs.
+Each command is a module with `PURPOSE`, `EXAMPLES`, `configure(parser)` and `run(args)`. Only the one that is called is
+configured, from the fields of its parameters; everything heavy waits until it runs.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ def ps3d_parser() -> argparse.ArgumentParser:
         if group in whole:  # a command by itself, whose first argument may be a word instead
             own = _described(_Parser, f"ps3d {name}", command.PURPOSE, command.EXAMPLES)
             whole[group].words[last] = own
-            _configure(own, name, command)
+            own.configure = partial(_configure, own, name, command)
             continue
         if group and group not in groups:
             members = [last for each in COMMANDS for first, _, last in [each.rpartition(" ")] if first == group]
             parent = _add(commands, group, f"{group}s: {', '.join(members)}", "")
             groups[group] = parent.add_subparsers(title="commands", metavar="COMMAND", required=True)
         own = whole[name] = _add(groups[group] if group else commands, last, command.PURPOSE, command.EXAMPLES)
-        _configure(own, name, command)
+        own.configure = partial(_configure, own, name, command)
     return parser
 
 
@@ -72,6 +72,8 @@ class _Parser(argparse.ArgumentParser):
         super().__init__(*args, **kwargs)
         self.words: dict[str, _Parser] = {}
         """First arguments that are commands below this one."""
+        self.configure: Callable[[], None] | None = None
+        """Adds the command's arguments, once somebody calls this command."""
 
     def error(self, message: str) -> NoReturn:
         complain(f"{_in_our_words(message, self._option_string_actions)} see {self.prog} --help")
@@ -79,6 +81,9 @@ class _Parser(argparse.ArgumentParser):
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
         """Refuse what is left over here, where the options are known, not in the parser of all commands."""
+        configure, self.configure = self.configure, None
+        if configure is not None:
+            configure()
         if args and args[0] in self.words:
             return self.words[args[0]].parse_known_args(args[1:], namespace)
         found, unknown = super().parse_known_args(args, namespace)

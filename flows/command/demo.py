@@ -92,6 +92,7 @@ def make_scan(place: Location, data: Dataset, truth: Dataset, progress: Progress
     from functools import partial
 
     from ps3d_core.errors import InputError
+    from ps3d_core.params import ExportParams, IngestParams
     from ps3d_core.phantom.write import write_phantom
     from ps3d_core.scan.export import export
     from ps3d_core.scan.ingest import ingest
@@ -110,14 +111,14 @@ def make_scan(place: Location, data: Dataset, truth: Dataset, progress: Progress
         if not work.exists() and (there := [output.place for output in outputs if output.place.exists()]):
             raise InputError(f"{there[0]}: is there already, and no demo made it", "choose another <workdir>")
         mark_own(work)
-        mm, size = SPACING_MM, params.particle_size_voxels * SPACING_MM
+        sizes = IngestParams(spacing=SPACING_MM, particle_size=params.particle_size_voxels * SPACING_MM)
         steps: dict[str, tuple[list[Location], Callable[..., object]]] = {
             "phantom": (
                 [truth.image(SCAN), truth.truth(SCAN)],
-                partial(write_phantom, params, truth.root, SCAN, spacing=mm),
+                partial(write_phantom, params, truth.root, SCAN, spacing=SPACING_MM),
             ),
-            "slices": ([slices], partial(export, truth.image(SCAN), slices, format="tiff")),
-            "ingest": ([data.image(SCAN)], partial(ingest, str(slices), data, SCAN, spacing=mm, particle_size=size)),
+            "slices": ([slices], partial(export, truth.image(SCAN), slices, ExportParams(format="tiff"))),
+            "ingest": ([data.image(SCAN)], partial(ingest, str(slices), data, SCAN, sizes)),
         }
         for step, (made, make) in steps.items():
             done = Ledger(work, step, fingerprint(params.model_dump()))

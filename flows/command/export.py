@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from ps3d_app.flows.command.arguments import add_memory, memory_bytes, spacing_mm
+from ps3d_app.flows.command.arguments import spacing_mm
+from ps3d_app.flows.command.fields import add_field, add_fields, add_slab_memory, given, memory_bytes
 
 PURPOSE = "write an image or labels as TIFF, NIfTI or Zarr"
 EXAMPLES = """\
@@ -20,47 +21,38 @@ it is read its axes stay as stored, rotations in its header are not applied, and
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
+    from ps3d_core.params import ExportParams
+
     parser.add_argument("source", metavar="SOURCE", help="OME-Zarr image, Zarr array, TIFF or NIfTI")
     parser.add_argument(
         "dest", metavar="DEST", help="to make: a .tif file or a folder of slices, a .nii or .nii.gz file, a Zarr folder"
     )
-    parser.add_argument("--format", required=True, choices=("tiff", "nifti", "zarr"), help="what to write")
-    parser.add_argument(
-        "--spacing",
+    add_field(parser, ExportParams, "format")
+    add_field(
+        parser,
+        ExportParams,
+        "spacing",
         type=spacing_mm,
-        metavar="MM",
-        help="edge of a voxel, mm, or with a unit: 12.5um; Z,Y,X where they differ, like 20,10,10um (default: what the "
-        "source says)",
+        nargs=None,
+        help="edge of a voxel, mm, or with a unit: 12.5um; Z,Y,X where they differ, like 20,10,10um; what the source "
+        "says when left out",
     )
-    parser.add_argument(
-        "--labels", action="store_true", help="voxels are ids: coarser levels of a Zarr show ids, not means"
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace the volume at DEST; nothing else is")
-    parser.add_argument(
-        "--series",
-        metavar="PATTERN",
-        help="which scan of a folder that holds several: names of its slices (ore1_*; # is a number) or a word in them",
-    )
-    parser.add_argument("--allow-gaps", action="store_true", help="accept slices whose numbering leaves some out")
-    add_memory(parser)
+    add_fields(parser, ExportParams, "labels", "overwrite", "series", "allow_gaps")
+    add_slab_memory(parser)
 
 
 def run(args: argparse.Namespace) -> None:
     """Export one image."""
     from ps3d_app.flows.command.terminal import shown
     from ps3d_core.geometry.boxes import shape_text
+    from ps3d_core.params import ExportParams
     from ps3d_core.scan.export import export
 
     with shown() as progress:
         summary = export(
             args.source,
             args.dest,
-            format=args.format,
-            spacing=args.spacing,
-            label=args.labels or None,
-            overwrite=args.overwrite,
-            allow_gaps=args.allow_gaps,
-            series=args.series,
+            given(ExportParams, args),
             memory_bytes=memory_bytes(args),
             progress=progress,
         )

@@ -7,7 +7,8 @@ import time
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
-from ps3d_app.flows.command.arguments import positive, validated
+from ps3d_app.flows.command.arguments import whole_number
+from ps3d_app.flows.command.fields import add_fields, given
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
@@ -35,6 +36,8 @@ the same time. A folder that is called list or retry is given as ./list."""
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
+    from ps3d_core.params import InboxParams, Resources
+
     parser.add_argument(
         "prefix",
         nargs="?",
@@ -42,23 +45,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="folder or URL that holds inbox/; made when it is not there (default: the store of ps3d up)",
     )
     parser.add_argument(
-        "--watch", type=positive, metavar="SECONDS", help="look again after so many seconds (default: once)"
+        "--watch", type=whole_number(1), metavar="SECONDS", help="look again after so many seconds (default: once)"
     )
-    parser.add_argument(
-        "--settle",
-        type=float,
-        metavar="SECONDS",
-        help="take a scan of unknown size when nothing changed for so long (default: 60)",
-    )
-    parser.add_argument("--leave-sources", action="store_true", help="leave processed scans in the inbox")
-    parser.add_argument(
-        "--attempts", type=positive, metavar="N", help="give up a scan that breaks off so often (default: 3)"
-    )
+    add_fields(parser, InboxParams, "settle_seconds", "leave_sources", "attempts")
     parser.add_argument(
         "--model", default="bundled", metavar="BUNDLE", help="for scans that name none (default: bundled)"
     )
-    parser.add_argument("--workers", type=positive, metavar="N", help="see ps3d segment (default: number of CPU cores)")
-    parser.add_argument("--memory", type=float, metavar="GB", help="see ps3d segment (default: 60 %% of what is free)")
+    add_fields(parser, Resources, "workers", "memory_gib")
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--direct", action="store_true", help="without Prefect")
     how.add_argument("--dispatch", action="store_true", help="start runs of process-scan; process nothing here")
@@ -103,14 +96,7 @@ def _job_of(args: argparse.Namespace) -> InboxJob:
     from ps3d_core.inbox.process import InboxJob
     from ps3d_core.params import InboxParams, Resources
 
-    params = validated(
-        InboxParams,
-        args.options,
-        settle_seconds=args.settle,
-        leave_sources=args.leave_sources,
-        attempts=args.attempts,
-    )
-    resources = validated(Resources, args.options, workers=args.workers, memory_gib=args.memory)
+    params, resources = given(InboxParams, args), given(Resources, args)
     return InboxJob(Inbox(store_at(args.prefix)), params, args.model, resources=resources)
 
 
@@ -123,7 +109,7 @@ def _start_runs(job: InboxJob, args: argparse.Namespace) -> None:
     if (api := known_api()) is None:
         raise InputError("no Prefect server runs that could start runs; start one with ps3d up, or set PREFECT_API_URL")
     options: dict[str, Any] = {"params": job.params.model_dump(mode="json"), "model": job.model}
-    if args.workers is not None or args.memory is not None:
+    if args.workers is not None or args.memory_gib is not None:
         options["resources"] = job.resources.model_dump(mode="json")
     watcher = Watcher(lambda: Watched(job.inbox, job.params, options), api, _print)
     if args.watch is None:

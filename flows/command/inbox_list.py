@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from ps3d_app.flows.command.arguments import not_negative
+from ps3d_app.flows.command.arguments import whole_number
 
 if TYPE_CHECKING:
     from ps3d_app.flows.service.inbox_view import Line
@@ -26,7 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "prefix", nargs="?", metavar="PREFIX", help="folder or URL that holds inbox/ (default: that of ps3d up)"
     )
     parser.add_argument(
-        "--recent", type=not_negative, default=10, metavar="N", help="of what is done, the latest (default: 10)"
+        "--recent", type=whole_number(0), default=10, metavar="N", help="of what is done, the latest (default: 10)"
     )
     parser.add_argument("--json", action="store_true", help="a list of objects; times as in ISO 8601")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 
-from ps3d_app.flows.command.arguments import add_memory, length_mm, memory_bytes, voxel_mm
+from ps3d_app.flows.command.fields import add_field, add_fields, add_slab_memory, given, memory_bytes
 
 PURPOSE = "bring a scan into a dataset: TIFF, NIfTI or Zarr"
 EXAMPLES = """\
@@ -23,34 +23,20 @@ The scanner's own grey values and type are kept."""
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
+    from ps3d_core.params import CopyParams, IngestParams
+
     parser.add_argument("source", metavar="SOURCE", help="folder of TIFF slices, a TIFF, .nii, .nii.gz or Zarr")
     parser.add_argument("dataset", metavar="DATASET", help="folder or URL of the dataset; made when it is not there")
     parser.add_argument("--name", required=True, metavar="NAME", help="name of the scan in the dataset")
-    parser.add_argument(
-        "--spacing",
-        type=voxel_mm,
-        metavar="MM",
-        help="edge of a voxel, mm, or with a unit: 12.5um (default: what the source says)",
-    )
-    parser.add_argument(
-        "--particle-size",
-        type=length_mm,
-        metavar="MM",
-        help="mean diameter of the particles, mm; an estimate within 30 %% will do",
-    )
+    add_fields(parser, IngestParams, "spacing")
+    add_field(parser, IngestParams, "particle_size", required=False)  # of labels the scan's
     parser.add_argument(
         "--labels",
         action="store_true",
         help="SOURCE holds the particles of the scan NAME in DATASET: 0 is background, each number one particle",
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace a scan of this name")
-    parser.add_argument(
-        "--series",
-        metavar="PATTERN",
-        help="which scan of a folder that holds several: names of its slices (ore1_*; # is a number) or a word in them",
-    )
-    parser.add_argument("--allow-gaps", action="store_true", help="accept slices whose numbering leaves some out")
-    add_memory(parser)
+    add_fields(parser, CopyParams)
+    add_slab_memory(parser)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -70,6 +56,7 @@ def run(args: argparse.Namespace) -> None:
 def _ingest_labels(args: argparse.Namespace) -> None:
     from ps3d_app.flows.command.terminal import duration, shown
     from ps3d_core.geometry.boxes import shape_text
+    from ps3d_core.params import CopyParams
     from ps3d_core.scan.ingest import ingest_labels
     from ps3d_core.store.layout import Dataset
     from ps3d_core.store.location import Location
@@ -79,9 +66,7 @@ def _ingest_labels(args: argparse.Namespace) -> None:
             args.source,
             Dataset(Location.parse(args.dataset)),
             args.name,
-            overwrite=args.overwrite,
-            allow_gaps=args.allow_gaps,
-            series=args.series,
+            given(CopyParams, args),
             memory_bytes=memory_bytes(args),
             progress=progress,
         )
@@ -94,6 +79,7 @@ def _ingest_labels(args: argparse.Namespace) -> None:
 def _ingest_scan(args: argparse.Namespace) -> None:
     from ps3d_app.flows.command.terminal import duration, shown
     from ps3d_core.geometry.boxes import shape_text
+    from ps3d_core.params import IngestParams
     from ps3d_core.scan.ingest import ingest
     from ps3d_core.store.layout import Dataset
     from ps3d_core.store.location import Location
@@ -103,11 +89,7 @@ def _ingest_scan(args: argparse.Namespace) -> None:
             args.source,
             Dataset(Location.parse(args.dataset)),
             args.name,
-            spacing=args.spacing,
-            particle_size=args.particle_size,
-            overwrite=args.overwrite,
-            allow_gaps=args.allow_gaps,
-            series=args.series,
+            given(IngestParams, args),
             memory_bytes=memory_bytes(args),
             progress=progress,
         )

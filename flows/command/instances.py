@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from ps3d_app.flows.command.arguments import add_resources, validated
+from ps3d_app.flows.command.fields import add_fields, given
 
 PURPOSE = "turn border-core labels into particle labels"
 EXAMPLES = """\
@@ -18,6 +18,8 @@ run."""
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
+    from ps3d_core.params import InstancesParams, Resources
+
     parser.add_argument(
         "border_core", metavar="BORDER_CORE", help="OME-Zarr, Zarr array, TIFF or NIfTI (z, y, x) of 0, 1 and 2"
     )
@@ -26,14 +28,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="OUTPUT",
         help="Zarr array of particle ids to make, uint32; one that ps3d did not make is never replaced",
     )
-    parser.add_argument(
-        "--min-rel-particle-size",
-        type=float,
-        default=0.005,
-        metavar="F",
-        help="drop particles below this fraction of the mean volume (default: 0.005)",
-    )
-    add_resources(parser)
+    add_fields(parser, InstancesParams)
+    add_fields(parser, Resources, "workers", "memory_gib")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -50,19 +46,18 @@ def run(args: argparse.Namespace) -> None:
     from ps3d_core.store.location import Location
     from ps3d_core.store.ownership import work_is_own, zarr_is_own
 
-    params = validated(InstancesParams, args.options, min_rel_particle_size=args.min_rel_particle_size)
-    resources = validated(Resources, args.options, workers=args.workers, memory_gib=args.memory)
-    given, output = Location.parse(args.border_core), Location.parse(args.output)
+    params, resources = given(InstancesParams, args), given(Resources, args)
+    source, output = Location.parse(args.border_core), Location.parse(args.output)
     work = output.parent / f".{output.name}.work"
     claims = [Output(output, zarr_is_own), Output(work, work_is_own)]
     with (
         shown() as progress,
-        claimed("instances", claims, inputs=[given], say=progress.note),
+        claimed("instances", claims, inputs=[source], say=progress.note),
         working_in(work, [output]),
         volumes_in(work, progress, memory_bytes=resources.memory_bytes) as volumes,
     ):
         keep_changed(output, progress.note)
-        before = identities([given])
+        before = identities([source])
         summary = border_core_to_instances(
             volumes.array(args.border_core),
             output,

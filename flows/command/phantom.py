@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from ps3d_app.flows.command.arguments import not_negative, positive, validated, voxel_mm
+from ps3d_app.flows.command.arguments import voxel_mm
+from ps3d_app.flows.command.fields import add_field, given
 
 PURPOSE = "make a synthetic scan with known particles"
 EXAMPLES = """\
@@ -16,19 +17,16 @@ Equal arguments give equal bytes. Any size will do: the scan is rendered block b
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
+    from ps3d_core.phantom.params import PhantomParams
+
     parser.add_argument("dataset", metavar="DATASET", help="folder or URL of the dataset; made when it is not there")
     parser.add_argument("--name", required=True, metavar="NAME", help="name of the scan in the dataset")
-    parser.add_argument("--shape", type=positive, nargs=3, required=True, metavar=("Z", "Y", "X"), help="voxels")
-    parser.add_argument(
-        "--particle-size-voxels", type=float, required=True, metavar="D", help="mean diameter of the particles, voxels"
-    )
-    parser.add_argument("--seed", type=not_negative, required=True, metavar="N", help="another seed, another scan")
+    for name in ("shape", "particle_size_voxels", "seed"):
+        add_field(parser, PhantomParams, name, required=True)
     parser.add_argument(
         "--spacing", type=voxel_mm, default=0.01, metavar="MM", help="edge of a voxel, mm (default: 0.01)"
     )
-    parser.add_argument(
-        "--dtype", choices=("uint8", "uint16", "float32"), help="of the grey values, without --family (default: uint16)"
-    )
+    add_field(parser, PhantomParams, "dtype")
     parser.add_argument(
         "--family",
         choices=("training", "held-out"),
@@ -50,8 +48,7 @@ def run(args: argparse.Namespace) -> None:
 
     if args.family and args.dtype:
         raise InputError(f"--dtype {args.dtype}: --family {args.family} draws the type from the seed; leave one out")
-    chosen = {"shape": tuple(args.shape), "particle_size_voxels": args.particle_size_voxels, "seed": args.seed}
-    params = validated(PhantomParams, args.options, **chosen, dtype=args.dtype)
+    params = given(PhantomParams, args)
     if args.family:
         params = random_params(args.seed, params.shape, params.particle_size_voxels, args.family)
     dataset = Dataset(Location.parse(args.dataset))

@@ -6,7 +6,7 @@ import argparse
 import shlex
 from typing import TYPE_CHECKING
 
-from ps3d_app.flows.command.arguments import add_resources, positive, validated
+from ps3d_app.flows.command.fields import add_fields, given
 
 if TYPE_CHECKING:
     from ps3d_core.progress import Progress
@@ -37,44 +37,17 @@ PLANS_IN_FULL = 12
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
+    from ps3d_core.params import PreparationParams, Resources
+
     parser.add_argument("dataset", metavar="DATASET", help="folder or URL with images, instance_seg and metadata.json")
     parser.add_argument("output", metavar="OUTPUT", help="folder or URL to make the training data in")
     parser.add_argument("--name", nargs="+", metavar="NAME", help="scans to use (default: all)")
     grey = parser.add_argument_group("grey values").add_mutually_exclusive_group()
-    grey.add_argument(
-        "--zscore",
-        type=float,
-        nargs=2,
-        metavar=("MEAN", "STD"),
-        help="what is subtracted, and then divided by (default: DATASET/zscore.json, from ps3d zscore)",
-    )
-    grey.add_argument(
-        "--per-scan",
-        action="store_true",
-        help="measure them on each scan, for models that are to meet scanners they never saw",
-    )
+    add_fields(grey, PreparationParams, "zscore", "per_scan")
     targets = parser.add_argument_group("targets")
-    targets.add_argument(
-        "--target-particle-size",
-        type=float,
-        metavar="VOXELS",
-        help="diameter that the mean particle is resampled to, voxels (default: 60)",
-    )
-    targets.add_argument(
-        "--border-thickness", type=float, metavar="VOXELS", help="border of a particle, voxels, 1 to 15 (default: 3)"
-    )
-    targets.add_argument(
-        "--instances",
-        action="store_true",
-        help="also write instance labels (labelsTr_instance) and boxes of the particles that no face of the scan cuts "
-        "(boxesTr, JSON: of every id z0, y0, x0, z1, y1, x1)",
-    )
-    targets.add_argument("--allow-absurd", action="store_true", help="go on even when a length looks mistyped")
-    folder = parser.add_argument_group("folder")
-    folder.add_argument("--id", type=positive, metavar="NNN", help="nnU-Net's number, 1 to 999 (default: 500)")
-    folder.add_argument("--dataset-name", metavar="NAME", help="nnU-Net's name (default: ParticleSeg3D)")
-    folder.add_argument("--nnunet-v1", action="store_true", help="write TaskNNN_NAME, for nnU-Net 1")
-    add_resources(parser.add_argument_group("machine"), runners=True)
+    add_fields(targets, PreparationParams, "target_particle_size", "border_thickness", "instances", "allow_absurd")
+    add_fields(parser.add_argument_group("folder"), PreparationParams, "dataset_id", "dataset_name", "nnunet_v1")
+    add_fields(parser.add_argument_group("machine"), Resources)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -84,27 +57,7 @@ def run(args: argparse.Namespace) -> None:
     from ps3d_core.store.location import Location
     from ps3d_core.training.preparation_plan import PreparationJob
 
-    params = validated(
-        PreparationParams,
-        args.options,
-        target_particle_size=args.target_particle_size,
-        border_thickness=args.border_thickness,
-        zscore=args.zscore and tuple(args.zscore),
-        per_scan=args.per_scan,
-        dataset_id=args.id,
-        dataset_name=args.dataset_name,
-        nnunet_v1=args.nnunet_v1,
-        instances=args.instances,
-        allow_absurd=args.allow_absurd,
-    )
-    resources = validated(
-        Resources,
-        args.options,
-        workers=args.workers,
-        memory_gib=args.memory,
-        runner=args.runner,
-        dask_scheduler=args.dask_scheduler,
-    )
+    params, resources = given(PreparationParams, args), given(Resources, args)
     names = tuple(args.name) if args.name else None
     job = PreparationJob(Dataset(Location.parse(args.dataset)), Location.parse(args.output), names, params, resources)
     print_results(*prepare_announced(job))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from ps3d_app.flows.command.arguments import add_resources, not_negative, positive, validated
+from ps3d_app.flows.command.fields import add_fields, given
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,60 +34,22 @@ PLANS_IN_FULL = 3
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
+    from ps3d_core.params import InstancesParams, PredictParams, Resources
+
     parser.add_argument("dataset", metavar="DATASET", help="dataset that ps3d ingest made")
     parser.add_argument("output", metavar="OUTPUT", help="folder or URL for the results, one folder per scan")
     parser.add_argument("--name", nargs="+", metavar="NAME", help="scans to segment (default: all)")
-    _add_network(parser.add_argument_group("network"))
-    particles = parser.add_argument_group("particles")
-    particles.add_argument(
-        "--min-rel-particle-size",
-        type=float,
-        default=0.005,
-        metavar="F",
-        help="drop particles below this fraction of the mean volume (default: 0.005)",
-    )
-    machine = parser.add_argument_group("machine")
-    machine.add_argument(
-        "--device",
-        choices=("auto", "cuda", "mps", "cpu"),
-        default="auto",
-        help="where the network runs (default: auto)",
-    )
-    machine.add_argument(
-        "--batch-size", type=positive, metavar="N", help="patches per forward pass (default: by device)"
-    )
-    add_resources(machine, at_once="blocks, and on a CPU patches,", runners=True)
-    machine.add_argument("--direct", action="store_true", help="without Prefect")
-    machine.add_argument("--keep-work", action="store_true", help="keep the intermediates in OUTPUT/NAME/.work")
-
-
-def _add_network(network: argparse._ArgumentGroup) -> None:
+    network = parser.add_argument_group("network")
     network.add_argument(
         "--model", default="bundled", metavar="BUNDLE", help="bundled, or folder or URL of a model (default: bundled)"
     )
-    network.add_argument(
-        "--fold", type=not_negative, nargs="+", metavar="N", help="folds of the ensemble to use (default: all)"
-    )
-    network.add_argument(
-        "--tta",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="mean over the 8 mirrorings of every patch (default: on)",
-    )
-    network.add_argument(
-        "--target-particle-size",
-        type=float,
-        metavar="VOXELS",
-        help="diameter that the mean particle is resampled to, voxels (default: the model's)",
-    )
-    network.add_argument(
-        "--zscore",
-        type=float,
-        nargs=2,
-        metavar=("MEAN", "STD"),
-        help="mean and standard deviation of grey values (default: the model's rule)",
-    )
-    network.add_argument("--allow-absurd", action="store_true", help="run even when a length looks mistyped")
+    add_fields(network, PredictParams, "folds", "mirror", "target_particle_size", "zscore", "allow_absurd")
+    add_fields(parser.add_argument_group("particles"), InstancesParams)
+    machine = parser.add_argument_group("machine")
+    add_fields(machine, PredictParams, "device", "batch_size")
+    add_fields(machine, Resources)
+    machine.add_argument("--direct", action="store_true", help="without Prefect")
+    machine.add_argument("--keep-work", action="store_true", help="keep the intermediates in OUTPUT/NAME/.work")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -128,28 +90,8 @@ def jobs_of(args: argparse.Namespace) -> list[SegmentJob]:
 
     dataset = Dataset(Location.parse(args.dataset))
     names = list(dict.fromkeys(args.name or dataset.require_names()))
-    params = SegmentParams(
-        predict=validated(
-            PredictParams,
-            args.options,
-            folds=args.fold and tuple(args.fold),
-            mirror=args.tta,
-            batch_size=args.batch_size,
-            device=args.device,
-            target_particle_size=args.target_particle_size,
-            zscore=args.zscore and tuple(args.zscore),
-            allow_absurd=args.allow_absurd,
-        ),
-        instances=validated(InstancesParams, args.options, min_rel_particle_size=args.min_rel_particle_size),
-    )
-    resources = validated(
-        Resources,
-        args.options,
-        workers=args.workers,
-        memory_gib=args.memory,
-        runner=args.runner,
-        dask_scheduler=args.dask_scheduler,
-    )
+    params = SegmentParams(predict=given(PredictParams, args), instances=given(InstancesParams, args))
+    resources = given(Resources, args)
     output = Location.parse(args.output)
     return [SegmentJob(dataset, name, output, args.model, params, resources, args.keep_work) for name in names]
 

@@ -6,10 +6,9 @@ import argparse
 import shlex
 from typing import TYPE_CHECKING
 
-from ps3d_app.flows.command.arguments import not_negative, positive, validated
+from ps3d_app.flows.command.fields import add_field, add_fields, given
 
 if TYPE_CHECKING:
-    from ps3d_core.params import Resources, TrainParams
     from ps3d_core.progress import Progress
     from ps3d_core.training.nnunet.packing import Trained
     from ps3d_core.training.nnunet.plan import TrainJob, TrainPlan
@@ -36,83 +35,20 @@ folds keeps those that are trained. Unless --direct is given, the run is recorde
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
+    from ps3d_core.params import Resources, TrainParams
+
     parser.add_argument("dataset", metavar="DATASET", help="DatasetNNN_NAME that ps3d prepare-training made")
     parser.add_argument("bundle", metavar="BUNDLE", help="folder or URL to make")
-    parser.add_argument("--name", metavar="NAME", help="name of the model (default: that of the data and the trainer)")
-    _add_training(parser.add_argument_group("training"))
+    add_fields(parser, TrainParams, "name")
+    training = parser.add_argument_group("training")
+    add_field(training, TrainParams, "folds", type=str)  # numbers, or the word all
+    loss = ("start_from", "epochs", "iterations", "learning_rate", "border_weight")
+    add_fields(training, TrainParams, *loss, "trainer", "configuration", "seed")
     network = parser.add_argument_group("network", "What is left out is planned by nnU-Net, for a GPU of 8 GB.")
-    network.add_argument("--planner", default="ExperimentPlanner", metavar="CLASS", help="default: %(default)s")
-    network.add_argument("--patch", type=positive, nargs="+", metavar="VOXELS", help="largest patch: a side, or z y x")
-    network.add_argument("--batch-size", type=positive, metavar="N", help="patches per step")
-    network.add_argument("--features", type=positive, metavar="N", help="feature maps of the finest stage")
-    network.add_argument("--half", action="store_true", help="store weights as float16, half the size")
-    _add_machine(parser.add_argument_group("machine"))
-
-
-def _add_training(training: argparse._ArgumentGroup) -> None:
-    training.add_argument(
-        "--fold",
-        type=_fold,
-        nargs="+",
-        metavar="N",
-        help="0 to 4, or all: one model of all cases, unvalidated (default: 0 to 4)",
-    )
-    training.add_argument(
-        "--start-from",
-        metavar="MODEL",
-        help="begin with network and weights of this model: bundled, or folder or URL of one; the data has to be "
-        "prepared for its particle size, border and grey values",
-    )
-    training.add_argument("--epochs", type=positive, metavar="N", help="default: the trainer's, 1000")
-    training.add_argument("--iterations", type=positive, metavar="N", help="steps per epoch (default: trainer's, 250)")
-    training.add_argument(
-        "--learning-rate",
-        type=float,
-        metavar="F",
-        help="of the first step; falls from there (default: trainer's, 0.01)",
-    )
-    training.add_argument(
-        "--border-weight",
-        type=float,
-        metavar="F",
-        help="of border voxels in the loss; above 1, particles are separated when in doubt (default: 1)",
-    )
-    training.add_argument(
-        "--trainer",
-        default="nnUNetTrainer",
-        metavar="CLASS",
-        help="of nnU-Net, or below nnUNet_extTrainer (default: %(default)s)",
-    )
-    training.add_argument(
-        "--configuration", default="3d_fullres", metavar="NAME", help="in nnU-Net's plan (default: %(default)s)"
-    )
-    training.add_argument(
-        "--seed", type=not_negative, default=0, metavar="N", help="of weights, and on a CPU of patches (default: 0)"
-    )
-
-
-def _add_machine(machine: argparse._ArgumentGroup) -> None:
-    machine.add_argument(
-        "--device", choices=("auto", "cuda", "mps", "cpu"), default="auto", help="where to train (default: auto)"
-    )
-    machine.add_argument(
-        "--tta",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="validate with the mean over the 8 mirrorings, as ps3d segment works (default: on)",
-    )
-    machine.add_argument(
-        "--workers",
-        type=positive,
-        metavar="N",
-        help="helper processes, or threads (default: number of CPU cores)",
-    )
-    machine.add_argument(
-        "--memory",
-        type=float,
-        metavar="GB",
-        help="memory of all but the training, GiB (default: 60 %% of what is free)",
-    )
+    add_fields(network, TrainParams, "planner", "patch", "batch_size", "features", "half_precision")
+    machine = parser.add_argument_group("machine")
+    add_fields(machine, TrainParams, "device", "mirror")
+    add_fields(machine, Resources, "workers", "memory_gib")
     machine.add_argument(
         "--work", metavar="DIR", help="nnU-Net's folders (default: BUNDLE.training, or in ~/.ps3d/training)"
     )
@@ -142,6 +78,7 @@ def run(args: argparse.Namespace) -> None:
 def job_of(args: argparse.Namespace) -> TrainJob:
     """Return the training job that the arguments ask for."""
     from ps3d_app.flows.machine.home import training_folder
+    from ps3d_core.params import Resources, TrainParams
     from ps3d_core.store.location import Location
     from ps3d_core.training.nnunet.plan import TrainJob
 
@@ -149,8 +86,8 @@ def job_of(args: argparse.Namespace) -> TrainJob:
     return TrainJob(
         data=Location.parse(args.dataset),
         bundle=bundle,
-        params=_params(args),
-        resources=_resources(args),
+        params=given(TrainParams, args),
+        resources=given(Resources, args),
         work=Location.parse(args.work) if args.work else training_folder(bundle),
         overwrite=args.overwrite,
     )
@@ -168,49 +105,6 @@ def print_result(args: argparse.Namespace, result: Trained) -> None:
     print(f"  model   {result.bundle}")
     print(f"  about   ps3d model info {args.bundle}")
     print(f"  next    {shlex.join(('ps3d', 'segment', 'DATA', 'RESULTS', '--model', args.bundle))}")
-
-
-def _fold(text: str) -> int | str:
-    return text if text == "all" else not_negative(text)
-
-
-def _params(args: argparse.Namespace) -> TrainParams:
-    from ps3d_core.errors import InputError
-    from ps3d_core.params import TrainParams
-
-    if args.fold and "all" in args.fold and len(args.fold) > 1:
-        raise InputError("--fold all: is one model of all cases; give either numbers or all")
-    if args.patch and len(args.patch) not in (1, 3):
-        given = f"--patch {' '.join(map(str, args.patch))}: {len(args.patch)} sides"
-        raise InputError(f"{given}; give one side for all axes, or three, z y x")
-    folds = args.fold and ("all" if args.fold == ["all"] else tuple(args.fold))
-    return validated(
-        TrainParams,
-        args.options,
-        folds=folds,
-        trainer=args.trainer,
-        planner=args.planner,
-        configuration=args.configuration,
-        epochs=args.epochs,
-        iterations=args.iterations,
-        learning_rate=args.learning_rate,
-        border_weight=args.border_weight,
-        start_from=args.start_from,
-        patch=args.patch and (tuple(args.patch) if len(args.patch) == 3 else tuple(args.patch * 3)),
-        batch_size=args.batch_size,
-        features=args.features,
-        seed=args.seed,
-        device=args.device,
-        mirror=args.tta,
-        name=args.name,
-        half_precision=args.half,
-    )
-
-
-def _resources(args: argparse.Namespace) -> Resources:
-    from ps3d_core.params import Resources
-
-    return validated(Resources, args.options, workers=args.workers, memory_gib=args.memory)
 
 
 def _directly(plan: TrainPlan, progress: Progress) -> Trained:

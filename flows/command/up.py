@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from ps3d_app.flows.command.arguments import not_negative, positive
+from ps3d_app.flows.command.arguments import whole_number
 
 if TYPE_CHECKING:
     from ps3d_app.flows.service.stack.stack import Stack
@@ -35,11 +35,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--store", metavar="STORE", help="folder or URL for inbox and results (default: a bucket on an own S3 server)"
     )
     parser.add_argument(
-        "--workers", type=not_negative, default=1, metavar="N", help="workers of the cpu pool (default: 1)"
+        "--workers", type=whole_number(0), default=1, metavar="N", help="workers of the cpu pool (default: 1)"
     )
-    parser.add_argument("--port", type=positive, metavar="PORT", help="of the UI (default: 4210, or any free one)")
     parser.add_argument(
-        "--s3-port", type=positive, default=4211, metavar="PORT", help="of the S3 server (default: 4211)"
+        "--port", type=whole_number(1), metavar="PORT", help="of the UI (default: 4210, or any free one)"
+    )
+    parser.add_argument(
+        "--s3-port", type=whole_number(1), default=4211, metavar="PORT", help="of the S3 server (default: 4211)"
     )
 
 

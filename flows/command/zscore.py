@@ -6,7 +6,7 @@ import argparse
 import shlex
 from typing import TYPE_CHECKING
 
-from ps3d_app.flows.command.arguments import add_resources, not_negative, positive, validated
+from ps3d_app.flows.command.fields import add_fields, given
 
 if TYPE_CHECKING:
     from ps3d_core.scan.zscore import ZScoreRecord
@@ -25,15 +25,15 @@ Samples are drawn chunk by chunk; the interval takes into account that voxels of
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
+    from ps3d_core.params import Resources, ZScoreParams
+
     parser.add_argument("dataset", metavar="DATASET", help="dataset that ps3d ingest made")
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--exact", action="store_true", help="read every voxel (default)")
-    how.add_argument("--samples", type=positive, metavar="N", help="estimate from N voxels drawn at random")
+    add_fields(how, ZScoreParams, "samples")
     parser.add_argument("--name", nargs="+", metavar="NAME", help="scans to read (default: all)")
-    parser.add_argument(
-        "--seed", type=not_negative, default=0, metavar="N", help="of the draw; same seed, same voxels (default: 0)"
-    )
-    add_resources(parser)
+    add_fields(parser, ZScoreParams, "seed")
+    add_fields(parser, Resources, "workers", "memory_gib")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -45,8 +45,7 @@ def run(args: argparse.Namespace) -> None:
     from ps3d_core.store.location import Location
 
     dataset = Dataset(Location.parse(args.dataset))
-    params = validated(ZScoreParams, args.options, samples=args.samples, seed=args.seed)
-    resources = validated(Resources, args.options, workers=args.workers, memory_gib=args.memory)
+    params, resources = given(ZScoreParams, args), given(Resources, args)
     with shown() as progress:
         record = estimate_zscore(dataset, args.name, params, resources, progress)
     for line in lines_of(record):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from pathlib import Path
 from typing import Final
 
 from ps3d_core.printable import printable
@@ -23,6 +24,10 @@ def open_all() -> None:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free: this one
+    # Not every release of the standard library asks whether there is a stream before it writes.
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 (as long as the process)
 
 
 def complain(message: str) -> None:
@@ -32,8 +37,6 @@ def complain(message: str) -> None:
 
 def say(line: str) -> None:
     """Print a line on stderr, if anybody listens."""
-    if sys.stderr is None:  # closed before we began; print would take stdout instead
-        return
     try:
         print(line, file=sys.stderr, flush=True)
     except (OSError, ValueError):

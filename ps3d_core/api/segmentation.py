@@ -13,8 +13,9 @@ import zarr
 from ps3d_core.api.places import fresh_place, remove, remove_with
 from ps3d_core.api.report import Report
 from ps3d_core.errors import InputError
+from ps3d_core.invalid import made
 from ps3d_core.network import BUNDLED
-from ps3d_core.params import Resources, SegmentParams
+from ps3d_core.params import IngestParams, Resources, SegmentParams
 from ps3d_core.particles.table import read_table
 from ps3d_core.pipeline import segment as segment_scan
 from ps3d_core.plan import SegmentJob
@@ -118,7 +119,8 @@ def _bring_in(
     """Ingest the scan, unless an earlier call did."""
     info = dataset.read_metadata().get(name)
     if info is None:
-        ingest(image, dataset, name, spacing=spacing, particle_size=particle_size, progress=progress)
+        params = made(IngestParams, spacing=spacing, particle_size=particle_size)
+        ingest(image, dataset, name, params, progress=progress)
     elif info.particle_size != particle_size or spacing not in (None, info.spacing):
         raise InputError(
             f"{dataset.root}: scan {name!r} is there with a spacing of {info.spacing} mm and particles of "

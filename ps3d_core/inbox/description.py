@@ -23,6 +23,7 @@ from ps3d_core.geometry.lengths import doubt_of_bare_edge, has_unit, length_mm
 from ps3d_core.invalid import first_problem
 from ps3d_core.network import BUNDLED
 from ps3d_core.params import InstancesParams, PredictParams, SegmentParams
+from ps3d_core.quantities import MAX_SPACING_MM, Folds, ParticleSize, VoxelEdge
 from ps3d_core.store.layout import USABLE, is_usable
 from ps3d_core.store.location import from_json
 
@@ -31,10 +32,7 @@ MAX_BYTES: Final = 64 * 1024
 EXAMPLE: Final = '{"name": "ore-7", "spacing": 0.0125, "particle_size": 0.3}'
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _SHOWN = 60
-_MAX_SPACING: Final = 1000.0  # mm
 _OTHER_NAMES: Final = {"fold": "folds", "tta": "mirror"}
-
-Fold = Annotated[int, Field(ge=0, le=99)]
 
 
 class _Strict(BaseModel):
@@ -45,7 +43,7 @@ class ScanSettings(_Strict):
     """Settings of the segmentation that a scan may bring along; those absent are the inbox's own."""
 
     mirror: bool | None = None
-    folds: tuple[Fold, ...] | None = Field(default=None, min_length=1, max_length=100)
+    folds: Folds | None = None
     target_particle_size: float | None = None
     zscore: tuple[FiniteFloat, PositiveFloat] | None = None
     min_rel_particle_size: float | None = None
@@ -66,7 +64,7 @@ class ScanSettings(_Strict):
 
 def _edge(given: Any) -> Any:
     """The edge of a voxel in mm, if `given` is a text; a number that no scanner has lacks its unit."""
-    is_number = isinstance(given, float | int) and not isinstance(given, bool) and 0 < given < _MAX_SPACING
+    is_number = isinstance(given, float | int) and not isinstance(given, bool) and 0 < given < MAX_SPACING_MM
     if is_number and (doubt := doubt_of_bare_edge(f"{given:g}", given)) is not None:
         raise ValueError(doubt)
     return _length(given)
@@ -88,8 +86,8 @@ class ScanDescription(_Strict):
     """Content of scan.json. Lengths in mm; those that were texts had a unit, like "12.5um"."""
 
     name: str
-    spacing: Annotated[float, BeforeValidator(_edge)] = Field(gt=0, lt=_MAX_SPACING)
-    particle_size: Annotated[float, BeforeValidator(_length)] = Field(gt=0, lt=1e6)
+    spacing: Annotated[VoxelEdge, BeforeValidator(_edge)]
+    particle_size: Annotated[ParticleSize, BeforeValidator(_length)]
     slices: int | None = Field(default=None, ge=2, le=1_000_000)
     model: str | None = None
     pool: Literal["cpu", "gpu"] | None = None

@@ -21,7 +21,7 @@ from ps3d_core.inbox.layout import Inbox, require_usable_prefix
 from ps3d_core.inbox.looking import Look, Seen
 from ps3d_core.inbox.reason import plain
 from ps3d_core.network import BUNDLED
-from ps3d_core.params import InboxParams, Resources, SegmentParams
+from ps3d_core.params import InboxParams, IngestParams, Resources, SegmentParams
 from ps3d_core.progress import SILENT, Progress
 from ps3d_core.record import RunRecord
 from ps3d_core.store.lease import Say
@@ -156,9 +156,7 @@ def process_scan(claim: Claim, job: InboxJob, progress: Progress = SILENT) -> Ru
                 scan.source,
                 job.inbox.dataset,
                 scan.name,
-                spacing=scan.spacing,
-                particle_size=scan.particle_size,
-                overwrite=True,  # what lies there is of an attempt that broke off
+                IngestParams(spacing=scan.spacing, particle_size=scan.particle_size, overwrite=True),
                 progress=progress,
             )
             ingested(claim)

@@ -14,6 +14,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.resources import files
 from typing import Annotated, Any, Final, Literal
@@ -30,6 +31,7 @@ from ps3d_core.invalid import first_problem
 from ps3d_core.network import BUNDLED
 from ps3d_core.network.architecture import Architecture
 from ps3d_core.network.normalisation import Normalisation
+from ps3d_core.quantities import BorderThickness, Fold, ModelName, TargetParticleSize
 from ps3d_core.store.location import Location
 from ps3d_core.store.ownership import is_link, is_own, strangers
 
@@ -39,7 +41,6 @@ BUNDLE_FILES: Final = re.compile(r"bundle\.json|fold_\d+\.safetensors|\.ps3d\.js
 
 Voxels = Annotated[int, Field(ge=1, le=1024)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Fold = Annotated[int, Field(ge=0, le=99)]
 Fact = str | int | float | bool | None
 
 _MAX_RECORD_BYTES = 100_000
@@ -52,14 +53,14 @@ class BundleInfo(BaseModel):
 
     format: Literal["ps3d-bundle"] = "ps3d-bundle"
     format_version: Literal[1] = 1
-    name: Annotated[str, Field(min_length=1, max_length=200)]
+    name: ModelName
     architecture: Architecture
     patch_size: tuple[Voxels, Voxels, Voxels]
     """Network input, (z, y, x) voxels."""
-    target_particle_size: Annotated[float, Field(ge=2, le=500)]
+    target_particle_size: TargetParticleSize
     """Mean particle diameter, in voxels, that scans are resampled to."""
     normalisation: Normalisation
-    border_thickness: Annotated[float, Field(gt=0, le=50)]
+    border_thickness: BorderThickness
     """Thickness of the border class in voxels."""
     training: dict[str, Any] = Field(default_factory=dict)
     """How the model was made: command, seeds, data, time. For people."""
@@ -81,6 +82,20 @@ class BundleInfo(BaseModel):
         if self.digest != _digest(self.model_dump(mode="json")):
             raise ValueError("digest does not match the content, which was changed after the bundle was saved")
         return self
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """Facts of a trained model that are checked when it is saved; see `BundleInfo`."""
+
+    name: str
+    architecture: Architecture
+    patch_size: tuple[int, int, int]
+    target_particle_size: float
+    normalisation: Normalisation
+    border_thickness: float
+    training: Mapping[str, Any] = field(default_factory=dict)
+    accuracy: Sequence[Mapping[str, Fact]] = ()
 
 
 class Bundle(BaseModel):
@@ -137,15 +152,8 @@ def load_bundle(location: str | Location = BUNDLED) -> Bundle:
 def save_bundle(
     location: str | Location,
     networks: Mapping[int, nn.Module],
+    facts: ModelFacts,
     *,
-    name: str,
-    architecture: Architecture,
-    patch_size: tuple[int, int, int],
-    target_particle_size: float,
-    normalisation: Normalisation,
-    border_thickness: float,
-    training: Mapping[str, Any] | None = None,
-    accuracy: Sequence[Mapping[str, Fact]] = (),
     half_precision: bool = False,
 ) -> Bundle:
     """Write a bundle of trained `networks`, one per fold number. The description is written last.
@@ -155,21 +163,21 @@ def save_bundle(
     `half_precision` stores float16 (half the size); networks always compute from float32 copies.
 
     Raises:
-        InputError: when the fields contradict each other (see `BundleInfo`).
+        InputError: when the facts contradict each other (see `BundleInfo`).
 
     """
     place = Location.parse(location)
     fields: dict[str, Any] = {
         "format": "ps3d-bundle",
         "format_version": 1,
-        "name": name,
-        "architecture": architecture.model_dump(mode="json"),
-        "patch_size": list(patch_size),
-        "target_particle_size": float(target_particle_size),
-        "normalisation": normalisation.model_dump(mode="json"),
-        "border_thickness": float(border_thickness),
-        "training": dict(training or {}),
-        "accuracy": [dict(row) for row in accuracy],
+        "name": facts.name,
+        "architecture": facts.architecture.model_dump(mode="json"),
+        "patch_size": list(facts.patch_size),
+        "target_particle_size": float(facts.target_particle_size),
+        "normalisation": facts.normalisation.model_dump(mode="json"),
+        "border_thickness": float(facts.border_thickness),
+        "training": dict(facts.training),
+        "accuracy": [dict(row) for row in facts.accuracy],
     }
     _described(fields, dict.fromkeys(networks, "0" * 64))  # before anything is written
     weights = {}

@@ -51,8 +51,8 @@ class PhantomParams(_Frozen):
     particle_size_voxels: float = Field(
         20.0, ge=3.0, le=1000.0, description="arithmetic mean of the particles' equivalent sphere diameters"
     )
-    seed: int = Field(0, ge=0, lt=2**63)
-    dtype: Dtype = "uint16"
+    seed: int = Field(0, ge=0, lt=2**63, description="another seed, another phantom")
+    dtype: Dtype = Field("uint16", description="type of the grey values")
 
     # arrangement
     size_sigma: float = Field(0.3, ge=0.0, le=0.7, description="standard deviation of ln(diameter)")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from uuid import uuid4
 
+from ps3d_core.memory_model import SLABS_BYTES
 from ps3d_core.progress import SILENT, Progress
 from ps3d_core.scan.image_writer import write_levels
-from ps3d_core.scan.slabs import DEFAULT_MEMORY
 from ps3d_core.scan.sources import Source, is_zarr, open_scan, place_of
 from ps3d_core.store.granule import require_chunk_fits
 from ps3d_core.store.halving import method_for
@@ -19,7 +19,7 @@ from ps3d_core.store.presence import absences
 
 
 def as_image(
-    source: Source, work: Location, *, memory_bytes: int = DEFAULT_MEMORY, progress: Progress = SILENT
+    source: Source, work: Location, *, memory_bytes: int = SLABS_BYTES, progress: Progress = SILENT
 ) -> Location:
     """Return where `source` lies when it is a Zarr on a store, else an OME-Zarr copy below `work`.
 

@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict
 
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.boxes import Shape
+from ps3d_core.memory_model import SLABS_BYTES
+from ps3d_core.params import ExportParams
 from ps3d_core.progress import SILENT, Progress, Stage
 from ps3d_core.scan.endings import BIG_TIFF_ENDINGS, NIFTI_ENDINGS, TIFF_ENDINGS
 from ps3d_core.scan.image_writer import write_levels
@@ -20,7 +22,7 @@ from ps3d_core.scan.marks import SLICE_FILES, ZARR_MARK, nifti_is_marked, slices
 from ps3d_core.scan.nifti_writer import write_nifti
 from ps3d_core.scan.plausible import spacing_note
 from ps3d_core.scan.reader import ScanReader
-from ps3d_core.scan.slabs import DEFAULT_MEMORY, deepest_slab, read_ahead
+from ps3d_core.scan.slabs import deepest_slab, read_ahead
 from ps3d_core.scan.sources import open_scan
 from ps3d_core.scan.tiff_writer import SLICE_NAME, write_tiff, write_tiff_slices
 from ps3d_core.store.arrays import SHARD
@@ -58,40 +60,30 @@ class ExportSummary(BaseModel):
 def export(
     source: str | Location,
     destination: str | Location,
+    params: ExportParams,
     *,
-    format: Format,
-    spacing: float | Spacing | None = None,
-    label: bool | None = None,
     slice_name: str = SLICE_NAME,
-    overwrite: bool = False,
-    allow_gaps: bool = False,
-    series: str | None = None,
-    memory_bytes: int = DEFAULT_MEMORY,
+    memory_bytes: int = SLABS_BYTES,
     progress: Progress = SILENT,
     title: str = "export",
 ) -> ExportSummary:
     """Copy the volume at `source` (anything `open_scan` reads) to `destination`, in its dtype.
 
     tiff: one file when `destination` ends in .tif or .tiff (BigTIFF above 4 GB, or when it ends in .btf), else a
-    folder of slices; nifti: a .nii or .nii.gz file; zarr: an OME-Zarr image. `spacing` in mm, one value or (z, y, x),
-    replaces that of the source; voxels are not resampled. `label` says that voxels are ids; None takes it from the
-    source. `slice_name` is that of single slices, see `write_tiff_slices`. An existing destination is replaced only
-    with `overwrite`, and only when ps3d made it. `allow_gaps` accepts slices whose numbering leaves some out, `series`
-    chooses one scan of several in a folder. `title` is what progress calls it.
+    folder of slices; nifti: a .nii or .nii.gz file; zarr: an OME-Zarr image. A spacing in `params` replaces that of
+    the source; voxels are not resampled. `slice_name` is that of single slices, see `write_tiff_slices`. An existing
+    destination is replaced only when `params` say so, and only when ps3d made it. `title` is what progress calls it.
     Raise `InputError` that names what is wrong; nothing is left of a failed export.
     """
-    target, origin = Location.parse(destination), Location.parse(source)
+    target, origin, format = Location.parse(destination), Location.parse(source), params.format
     _check_name(target, format)
     output, known = _output(target, format)
-    given = (spacing, spacing, spacing) if isinstance(spacing, float | int) else spacing
-    if given is not None and not all(0 < side < 1000 for side in given):
-        raise InputError(f"spacing {spacing}: must be above 0 and below 1000 mm; give the edge of a voxel in mm")
     with claimed("export", [output], inputs=[origin], say=progress.note), ExitStack() as stack:
-        if target.exists() and not holds_no_file(target) and not is_own(target) and not overwrite:
+        if target.exists() and not holds_no_file(target) and not is_own(target) and not params.overwrite:
             raise InputError(f"{target}: already exists", "replace it with <overwrite>", "choose another destination")
         before = identities([origin])
-        reader = stack.enter_context(open_scan(origin, allow_gaps=allow_gaps, series=series))
-        size = given or reader.spacing
+        reader = stack.enter_context(open_scan(origin, allow_gaps=params.allow_gaps, series=params.series))
+        size = params.spacing or reader.spacing
         if size and (note := spacing_note(size)) is not None:
             progress.note(note)
         for note in reader.notes:
@@ -99,6 +91,7 @@ def export(
         making = all_or_nothing(output, known=known, finish=partial(require_unchanged, before))
         with making as place, progress.stage(title, reader.shape[0], "slices") as stage:
             if format == "zarr":
+                label = reader.is_label if params.labels is None else params.labels
                 _write_zarr(reader, place, size, target.name, label=label, memory_bytes=memory_bytes, stage=stage)
             else:
                 with closing(_counted(reader, memory_bytes, stage)) as slabs:
@@ -121,11 +114,10 @@ def _write_zarr(
     spacing: Spacing | None,
     name: str,
     *,
-    label: bool | None,
+    label: bool,
     memory_bytes: int,
     stage: Stage,
 ) -> None:
-    label = reader.is_label if label is None else label
     if label and reader.dtype.kind not in "iu":
         raise InputError(f"{reader.description}: labels of type {reader.dtype}; must be integers; convert them first")
     method = method_for(reader.dtype, label=label)

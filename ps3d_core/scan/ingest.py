@@ -19,12 +19,14 @@ from pydantic import BaseModel, ConfigDict
 
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.boxes import Shape
+from ps3d_core.memory_model import SLABS_BYTES
+from ps3d_core.params import CopyParams, IngestParams
 from ps3d_core.progress import SILENT, Progress
 from ps3d_core.scan.image_writer import write_levels
 from ps3d_core.scan.label_checks import LabelSizes
 from ps3d_core.scan.plausible import spacing_note
 from ps3d_core.scan.reader import ScanReader
-from ps3d_core.scan.slabs import DEFAULT_MEMORY, read_ahead
+from ps3d_core.scan.slabs import read_ahead
 from ps3d_core.scan.sources import Source, open_scan, place_of
 from ps3d_core.scan.whole_labels import as_labels
 from ps3d_core.store.claim import Output, claimed
@@ -63,32 +65,27 @@ def ingest(
     source: Source,
     dataset: Dataset,
     name: str,
+    params: IngestParams,
     *,
-    spacing: float | None,
-    particle_size: float,
-    overwrite: bool = False,
-    allow_gaps: bool = False,
-    series: str | None = None,
-    memory_bytes: int = DEFAULT_MEMORY,
+    memory_bytes: int = SLABS_BYTES,
     progress: Progress = SILENT,
 ) -> IngestSummary:
     """Copy the scan `source` (see `open_scan`) into `dataset` under `name`, in the scanner's dtype.
 
-    `series` chooses one scan of several in a folder. `spacing` and `particle_size` (mean diameter) are in mm; a
-    spacing of None is taken from the source where it says one. `memory_bytes` bounds what is held at once; less memory
-    means flatter shards. An existing scan is replaced only with `overwrite`, and only when ps3d made it. Raise
-    `InputError` that names what is wrong; nothing is left of a failed ingest, and what a killed one left is taken up by
-    the next.
+    A spacing of None is taken from the source where it says one. `memory_bytes` bounds what is held at once; less
+    memory means flatter shards. An existing scan is replaced only when `params` say so, and only when ps3d made it.
+    Raise `InputError` that names what is wrong; nothing is left of a failed ingest, and what a killed one left is taken
+    up by the next.
     """
     started = time.perf_counter()
     origin, target = place_of(source), dataset.image(name)
     inputs = [] if origin is None else [origin]
     output = Output(target, zarr_is_own)
     with claimed("ingest", [output], inputs=inputs, say=progress.note), ExitStack() as stack:
-        _require_new(dataset, name, overwrite=overwrite)
+        _require_new(dataset, name, overwrite=params.overwrite)
         before = identities(inputs)
-        reader = stack.enter_context(open_scan(source, allow_gaps=allow_gaps, series=series))
-        spacing = _checked_spacing(reader, spacing, progress)
+        reader = stack.enter_context(open_scan(source, allow_gaps=params.allow_gaps, series=params.series))
+        spacing, particle_size = _checked_spacing(reader, params.spacing, progress), params.particle_size
         _check_particle_size(reader.shape, spacing, particle_size)
         _tell(reader, reader.notes, progress)
         content = _Content(str(origin or reader.description))
@@ -168,11 +165,9 @@ def ingest_labels(
     source: str | Location,
     dataset: Dataset,
     name: str,
+    params: CopyParams | None = None,
     *,
-    overwrite: bool = False,
-    allow_gaps: bool = False,
-    series: str | None = None,
-    memory_bytes: int = DEFAULT_MEMORY,
+    memory_bytes: int = SLABS_BYTES,
     progress: Progress = SILENT,
 ) -> LabelsSummary:
     """Copy instance labels at `source` (see `open_scan`) into `dataset`, to the scan `name` that they belong to.
@@ -181,15 +176,15 @@ def ingest_labels(
     Integers keep their dtype, floats become uint32. Labels that can hardly be particles of the scan's particle size
     are refused. Raise `InputError` that names what is wrong; nothing is left of a failed ingest.
     """
-    started = time.perf_counter()
+    started, params = time.perf_counter(), params or CopyParams()
     origin, target, info = Location.parse(source), dataset.truth(name), dataset.scan_info(name)
     output = Output(target, zarr_is_own)
     with claimed("ingest", [output], inputs=[origin], say=progress.note), ExitStack() as stack:
         scan_shape = tuple(open_image(dataset.require_image(name)).shape)
-        if (target / GROUP_FILE).exists() and not overwrite:
+        if (target / GROUP_FILE).exists() and not params.overwrite:
             raise InputError(f"scan {name!r}: already has labels, {target}", "replace them with <overwrite>")
         before = identities([origin])
-        reader = stack.enter_context(as_labels(open_scan(origin, allow_gaps=allow_gaps, series=series)))
+        reader = stack.enter_context(as_labels(open_scan(origin, allow_gaps=params.allow_gaps, series=params.series)))
         if reader.shape != scan_shape:
             raise InputError(
                 f"{reader.description}: labels of {reader.shape} voxels, scan {name!r} of {scan_shape}: must be the "

@@ -20,7 +20,6 @@ from ps3d_core.scan.reader import ScanReader
 
 Slabs = Iterator[npt.NDArray[Any]]
 
-DEFAULT_MEMORY = 4 * 2**30
 OVERHEAD = 384 * 2**20  # interpreter, libraries, and what encoding a few shards at once holds; measured
 SLABS_HELD = 3.0  # one being read, one being written, and the coarser levels and copies made of it
 

@@ -9,9 +9,9 @@ import numpy.typing as npt
 
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.boxes import Box
+from ps3d_core.memory_model import SLABS_BYTES
 from ps3d_core.scan.endings import ZARR_FILES
 from ps3d_core.scan.reader import ScanReader, scan_dtype, scan_shape
-from ps3d_core.scan.slabs import DEFAULT_MEMORY
 from ps3d_core.store.arrays import object_shape, read_box
 from ps3d_core.store.granule import require_chunk_fits
 from ps3d_core.store.location import Location
@@ -32,7 +32,7 @@ class ZarrVolume(ScanReader):
         self._array = open_image(location)
         self.shape = scan_shape(self._array.shape, str(location))
         self.dtype = scan_dtype(self._array.dtype, str(location))
-        require_chunk_fits(self._array, DEFAULT_MEMORY)
+        require_chunk_fits(self._array, SLABS_BYTES)
         self.notes = absences(self._array) + packing_notes(self._array)
         try:
             self.spacing = image_spacing(location)

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from ps3d_core.errors import InputError, MissingDataError
 from ps3d_core.invalid import first_problem
+from ps3d_core.quantities import ParticleSize, VoxelEdge
 from ps3d_core.spelling import meant
 from ps3d_core.store.lease import Say, in_turn
 from ps3d_core.store.location import Location
@@ -36,8 +37,8 @@ class ScanInfo(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
-    spacing: float = Field(gt=0, lt=1000, allow_inf_nan=False, description="edge of a voxel, mm")
-    particle_size: float = Field(gt=0, lt=1e6, allow_inf_nan=False, description="mean particle diameter, mm")
+    spacing: VoxelEdge = Field(description="edge of a voxel, mm")
+    particle_size: ParticleSize = Field(description="mean particle diameter, mm")
 
 
 @dataclass(frozen=True, slots=True)

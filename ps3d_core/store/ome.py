@@ -78,14 +78,14 @@ def create_image(
     name: str,
     label: bool = False,
     overwrite: bool = False,
-    chunks: Shape | None = None,
-    shards: Shape | None = None,
     attributes: Mapping[str, Any] | None = None,
+    **grid: Any,
 ) -> zarr.Array[Any]:
     """Make an OME-Zarr 0.5 image with one resolution level; return its array (level 0), writable.
 
     `spacing` is in mm, one value or one per axis; None writes an image without units. `label` marks a label image,
-    whose dtype must be an integer. `attributes` are stored beside the OME metadata. Raise `InputError` when something
+    whose dtype must be an integer. `attributes` are stored beside the OME metadata; `grid` is `chunks` and
+    `shards` of `create_array`. Raise `InputError` when something
     is already at `location` and `overwrite` is not set, and when what is there is not ps3d's.
     """
     if label and np.dtype(dtype).kind not in "iu":
@@ -97,7 +97,7 @@ def create_image(
     (location / GROUP_FILE).remove_tree()
     remove_own(location, ZARR_FILES)
     mark_own(location)
-    array = create_array(location / "0", shape, dtype, chunks=chunks, shards=shards)
+    array = create_array(location / "0", shape, dtype, **grid)
     write_metadata(location, [shape], spacing=spacing, name=name, label=label, attributes=attributes)
     unmark(location)
     return array

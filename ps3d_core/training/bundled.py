@@ -25,7 +25,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import nn
 
 from ps3d_core.network.architecture import Architecture
-from ps3d_core.network.bundle import INFO_NAME, load_bundle, save_bundle
+from ps3d_core.network.bundle import INFO_NAME, ModelFacts, load_bundle, save_bundle
 from ps3d_core.network.device import DEVICES, choose_device
 from ps3d_core.network.normalisation import PerScan
 from ps3d_core.training.loop import LoopParams, train
@@ -191,14 +191,16 @@ def _save(network: nn.Module, folder: Path, record: dict[str, Any]) -> None:
     save_bundle(
         str(folder),
         {0: network},
-        name=NAME,
-        architecture=ARCHITECTURE,
-        patch_size=(PATCH.edge,) * 3,
-        target_particle_size=record["volume"]["target_particle_size"],
-        normalisation=PerScan(),
-        border_thickness=PATCH.border_thickness,
+        ModelFacts(
+            name=NAME,
+            architecture=ARCHITECTURE,
+            patch_size=(PATCH.edge,) * 3,
+            target_particle_size=record["volume"]["target_particle_size"],
+            normalisation=PerScan(),
+            border_thickness=PATCH.border_thickness,
+            training=record,
+        ),
         half_precision=True,
-        training=record,
     )
 
 

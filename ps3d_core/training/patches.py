@@ -17,6 +17,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 from scipy import ndimage
 
+from ps3d_core.quantities import BorderThickness
 from ps3d_core.training.targets import BORDER, CORE, border_core
 from ps3d_core.training.volumes import Volume
 from ps3d_core.training.walls import with_wall
@@ -53,7 +54,7 @@ class PatchParams(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     edge: int = Field(default=64, ge=8)
-    border_thickness: float = Field(default=2.0, ge=1, le=15)
+    border_thickness: BorderThickness = 2.0
     on_particle: float = Field(default=0.64, ge=0, le=1)
     on_bright_background: float = Field(default=0.18, ge=0, le=1)
     slab: float = Field(default=0.15, ge=0, le=1)

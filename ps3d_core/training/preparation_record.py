@@ -16,6 +16,7 @@ from ps3d_core.geometry.boxes import Shape
 from ps3d_core.invalid import first_problem
 from ps3d_core.network.intensity import Intensity
 from ps3d_core.network.normalisation import Normalisation
+from ps3d_core.quantities import BorderThickness, TargetParticleSize
 from ps3d_core.store.digest import Digest
 from ps3d_core.store.layout import checked_name
 from ps3d_core.store.ledger import fingerprint
@@ -63,8 +64,8 @@ class PreparationRecord(BaseModel):
     format: Literal["ps3d-training-data"] = "ps3d-training-data"
     version: Literal[1] = 1
     layout: Layout = "nnunet-v2"
-    target_particle_size: float = Field(gt=1, le=512, description="mean particle diameter on the network grid, voxels")
-    border_thickness: float = Field(ge=1, le=15, description="of the border class, voxels")
+    target_particle_size: TargetParticleSize = Field(description="mean particle diameter on the network grid, voxels")
+    border_thickness: BorderThickness = Field(description="of the border class, voxels")
     normalisation: Normalisation = Field(description="as the bundle will say it")
     nominal_spacing: _Length = Field(description="mm per voxel in the headers, the same for all cases")
     instances: bool = Field(default=False, description="instance labels and boxes lie beside the classes")

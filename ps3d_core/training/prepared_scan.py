@@ -28,6 +28,7 @@ from ps3d_core.geometry.blocks import Block
 from ps3d_core.geometry.boxes import Shape
 from ps3d_core.inference.sample import NetworkView, scan_intensity
 from ps3d_core.network.intensity import Intensity
+from ps3d_core.params import ExportParams
 from ps3d_core.particles.label_index import as_labels
 from ps3d_core.progress import SILENT, Progress
 from ps3d_core.scan.as_image import as_image
@@ -159,9 +160,7 @@ def _write(plan: PreparationPlan, array: Location, file: Location, progress: Pro
     export(
         array,
         file,
-        format="nifti",
-        spacing=plan.job.params.nominal_spacing,
-        overwrite=True,
+        ExportParams(format="nifti", spacing=plan.job.params.nominal_spacing, overwrite=True),
         memory_bytes=plan.job.resources.memory_bytes,
         progress=progress,
         title=f"write {file.parent.name}/{file.name}",

@@ -19,6 +19,7 @@ from ps3d_core.geometry.resample import resample_image
 from ps3d_core.network.normalisation import PerScan
 from ps3d_core.phantom.render import Phantom
 from ps3d_core.phantom.variety import random_params
+from ps3d_core.quantities import TargetParticleSize
 
 FloatVolume = npt.NDArray[np.float32]
 
@@ -32,7 +33,7 @@ class VolumeParams(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    target_particle_size: float = Field(default=20.0, gt=2)
+    target_particle_size: TargetParticleSize = 20.0
     """Mean particle diameter on the network grid, when the particle size was given exactly."""
     edge: int = Field(default=128, ge=16)
     """Edge of a volume on the network grid."""

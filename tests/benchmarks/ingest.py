@@ -22,6 +22,8 @@ import numpy as np
 import tifffile
 import zarr
 
+from ps3d_core.params import IngestParams
+
 WRITERS = {"zarr as this project stores it": "write-sharded", "zarr with its defaults": "write-default"}
 
 
@@ -73,7 +75,7 @@ def measure(kind: str, root: Path) -> dict[str, float]:
         from ps3d_core.store.location import Location
 
         dataset = Dataset(Location.parse(root / "dataset"))
-        work = lambda: ingest(str(root / "slices"), dataset, "scan", spacing=0.01, particle_size=0.2)  # noqa: E731
+        work = lambda: ingest(str(root / "slices"), dataset, "scan", IngestParams(spacing=0.01, particle_size=0.2))  # noqa: E731
     elif kind == "read":
         work = lambda: tifffile.imread(paths)  # noqa: E731
     else:

@@ -240,7 +240,7 @@ def make_inputs(job: SegmentJob) -> None:
     import torch
 
     from ps3d_core.network.architecture import Architecture
-    from ps3d_core.network.bundle import save_bundle
+    from ps3d_core.network.bundle import ModelFacts, save_bundle
     from ps3d_core.network.normalisation import PerScan
     from ps3d_core.phantom.params import PhantomParams
     from ps3d_core.phantom.write import write_phantom
@@ -259,12 +259,14 @@ def make_inputs(job: SegmentJob) -> None:
     save_bundle(
         Location.parse(job.model),
         {0: architecture.build()},
-        name="untrained",
-        architecture=architecture,
-        patch_size=(16, 16, 16),
-        target_particle_size=12,
-        normalisation=PerScan(),
-        border_thickness=1,
+        ModelFacts(
+            name="untrained",
+            architecture=architecture,
+            patch_size=(16, 16, 16),
+            target_particle_size=12,
+            normalisation=PerScan(),
+            border_thickness=1,
+        ),
     )
     params = PhantomParams(shape=(36, 40, 44), particle_size_voxels=11, seed=5, dtype="uint8")
     write_phantom(params, job.dataset.root, SCAN, spacing=0.01)

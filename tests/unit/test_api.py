@@ -13,6 +13,7 @@ import pytest
 import zarr
 
 import ps3d_core as ps3d
+from ps3d_core.params import IngestParams
 from ps3d_core.scan.ingest import ingest
 from ps3d_core.store.layout import Dataset
 from ps3d_core.store.location import Location
@@ -46,9 +47,9 @@ def test_every_form_of_a_scan_has_the_same_voxels(given, form, tmp_path):
         assert scan.shape == grey_values().shape
         np.testing.assert_array_equal(scan.read(3, 9), grey_values()[3:9])
     dataset = Dataset(Location.parse(tmp_path))
-    ingest(given[form], dataset, "ore", **SIZES)
+    ingest(given[form], dataset, "ore", IngestParams(**SIZES))
     digest = zarr.open_group(tmp_path / "images" / "ore.zarr", mode="r").attrs["ps3d"]["sha256"]
-    ingest(given["numpy"], dataset, "same", **SIZES)
+    ingest(given["numpy"], dataset, "same", IngestParams(**SIZES))
     assert zarr.open_group(tmp_path / "images" / "same.zarr", mode="r").attrs["ps3d"]["sha256"] == digest
 
 

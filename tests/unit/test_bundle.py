@@ -17,7 +17,7 @@ from torch import nn
 
 from ps3d_core.errors import InputError, MissingDataError
 from ps3d_core.network.architecture import Architecture
-from ps3d_core.network.bundle import Bundle, load_bundle, save_bundle
+from ps3d_core.network.bundle import Bundle, ModelFacts, load_bundle, save_bundle
 from ps3d_core.network.bundle import _digest as digest_of
 from ps3d_core.network.normalisation import PerScan, ZScore
 
@@ -43,7 +43,9 @@ def save(folder: Path, networks: dict[int, nn.Module] | None = None, **changes: 
         "normalisation": PerScan(),
         "border_thickness": 1.0,
     }
-    return save_bundle(str(folder), networks or {0: TINY.build()}, **(fields | changes))
+    half_precision = changes.pop("half_precision", False)
+    facts = ModelFacts(**(fields | changes))
+    return save_bundle(str(folder), networks or {0: TINY.build()}, facts, half_precision=half_precision)
 
 
 def edit(folder: Path, **changes: Any) -> None:

@@ -11,6 +11,7 @@ import zarr
 
 from ps3d_app.flows.command import demo
 from ps3d_core.errors import InputError
+from ps3d_core.params import IngestParams
 from ps3d_core.phantom.params import PhantomParams
 from ps3d_core.progress import SILENT
 from ps3d_core.scan.ingest import ingest
@@ -47,7 +48,9 @@ def own_slices(here: Path, name: str) -> None:
 
 def own_scan(here: Path, name: str) -> None:
     own_slices(here, "mine")
-    ingest(str(here / "mine"), Dataset(Location.parse(here / name)), "demo", spacing=0.01, particle_size=0.03)
+    ingest(
+        str(here / "mine"), Dataset(Location.parse(here / name)), "demo", IngestParams(spacing=0.01, particle_size=0.03)
+    )
 
 
 @pytest.mark.parametrize(

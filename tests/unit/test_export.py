@@ -15,6 +15,9 @@ from hypothesis.extra import numpy as hnp
 from ome_zarr_models.v05.image_label import ImageLabel
 
 from ps3d_core.errors import CorruptDataError, InputError
+from ps3d_core.invalid import made
+from ps3d_core.memory_model import SLABS_BYTES
+from ps3d_core.params import ExportParams
 from ps3d_core.progress import Progress, StageAdvanced
 from ps3d_core.scan.export import export
 from ps3d_core.scan.marks import nifti_is_marked, tiff_is_marked, zarr_is_exported
@@ -52,7 +55,7 @@ def read(location):
 )
 def test_every_format_and_dtype_comes_back(root, dtype, name, form):
     values = (IDS % 100).astype(dtype)
-    summary = export(image(root / "scan.zarr", values), root / name, format=form)
+    summary = export(image(root / "scan.zarr", values), root / name, ExportParams(format=form))
     back = read(root / name)
     assert back.dtype == dtype
     assert np.array_equal(back, values)
@@ -64,7 +67,7 @@ def test_every_format_and_dtype_comes_back(root, dtype, name, form):
 def test_one_tiff(tmp_path, dtype):
     values = (IDS % 100).astype(dtype)
     source = image(Location.parse(tmp_path / "scan.zarr"), values)
-    export(source, tmp_path / "out.tif", format="tiff")
+    export(source, tmp_path / "out.tif", ExportParams(format="tiff"))
     assert np.array_equal(tifffile.imread(tmp_path / "out.tif"), values)
     with tifffile.TiffFile(tmp_path / "out.tif") as tif:
         assert tif.series[0].dtype == dtype
@@ -85,7 +88,7 @@ def test_one_tiff(tmp_path, dtype):
 )
 def test_one_tiff_of_any_shape(tmp_path, values):
     folder = Location.parse(tmp_path / uuid.uuid4().hex)
-    export(image(folder / "scan.zarr", values), folder / "out.tif", format="tiff")
+    export(image(folder / "scan.zarr", values), folder / "out.tif", ExportParams(format="tiff"))
     back = read(folder / "out.tif")
     assert back.dtype == values.dtype
     assert np.array_equal(back, values)
@@ -101,7 +104,7 @@ def test_large_files_are_big_tiffs(tmp_path, monkeypatch):
 
 
 def test_tiff_slices_tell_their_resolution(tmp_path):
-    export(image(Location.parse(tmp_path / "scan.zarr"), IDS), tmp_path / "out", format="tiff")
+    export(image(Location.parse(tmp_path / "scan.zarr"), IDS), tmp_path / "out", ExportParams(format="tiff"))
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert names == [f"slice_{z:04d}.tif" for z in range(len(IDS))]
     with tifffile.TiffFile(tmp_path / "out" / "slice_0007.tif") as tif:
@@ -116,19 +119,21 @@ def test_what_is_written_bears_a_mark(root, dtype):
     source = image(root / "scan.zarr", (IDS % 100).astype(dtype))
     assert not zarr_is_exported(source)
     for name, form in (("out", "tiff"), ("out.nii", "nifti"), ("out.nii.gz", "nifti"), ("out.zarr", "zarr")):
-        export(source, root / name, format=form)
+        export(source, root / name, ExportParams(format=form))
     assert tiff_is_marked(root / "out" / "slice_0000.tif")
     assert nifti_is_marked(root / "out.nii")
     assert nifti_is_marked(root / "out.nii.gz")
     assert zarr_is_exported(root / "out.zarr")
     if root.local_path is not None:
-        export(source, root / "out.tif", format="tiff")
+        export(source, root / "out.tif", ExportParams(format="tiff"))
         assert tiff_is_marked(root / "out.tif")
 
 
 @pytest.mark.parametrize("name", ["out.nii", "out.nii.gz"])
 def test_nifti_as_nibabel_reads_it(tmp_path, name):
-    export(image(Location.parse(tmp_path / "scan.zarr"), IDS), tmp_path / name, format="nifti", spacing=0.02)
+    export(
+        image(Location.parse(tmp_path / "scan.zarr"), IDS), tmp_path / name, ExportParams(format="nifti", spacing=0.02)
+    )
     back = nib.load(tmp_path / name)
     assert np.array_equal(np.asarray(back.dataobj), IDS.T)
     assert back.get_data_dtype() == np.uint32
@@ -139,7 +144,7 @@ def test_nifti_as_nibabel_reads_it(tmp_path, name):
 
 def test_sides_beyond_nifti_1(tmp_path):
     values = np.arange(2 * 33_000, dtype=np.uint8).reshape(2, 1, 33_000)
-    export(image(Location.parse(tmp_path / "scan.zarr"), values), tmp_path / "out.nii", format="nifti")
+    export(image(Location.parse(tmp_path / "scan.zarr"), values), tmp_path / "out.nii", ExportParams(format="nifti"))
     assert isinstance(nib.load(tmp_path / "out.nii"), nib.Nifti2Image)
     assert nifti_is_marked(Location.parse(tmp_path / "out.nii"))
     assert np.array_equal(read(tmp_path / "out.nii"), values)
@@ -147,7 +152,7 @@ def test_sides_beyond_nifti_1(tmp_path):
 
 def test_zarr_keeps_labels_labels(root):
     values = np.repeat(IDS[:, :, :1], 300, axis=2)
-    export(image(root / "scan.zarr", values), root / "out.zarr", format="zarr")
+    export(image(root / "scan.zarr", values), root / "out.zarr", ExportParams(format="zarr"))
     assert is_label_image(root / "out.zarr")
     assert image_spacing(root / "out.zarr") == (0.0125, 0.0125, 0.0125)
     assert np.array_equal(open_array(root / "out.zarr" / "1")[:], halve(values, "mode"))
@@ -157,8 +162,8 @@ def test_zarr_keeps_labels_labels(root):
 
 def test_bare_labels_can_be_called_labels(tmp_path):
     zarr.create_array(tmp_path / "bare.zarr", shape=IDS.shape, dtype=IDS.dtype, zarr_format=2)[:] = IDS
-    export(tmp_path / "bare.zarr", tmp_path / "grey.zarr", format="zarr")
-    export(tmp_path / "bare.zarr", tmp_path / "ids.zarr", format="zarr", label=True)
+    export(tmp_path / "bare.zarr", tmp_path / "grey.zarr", ExportParams(format="zarr"))
+    export(tmp_path / "bare.zarr", tmp_path / "ids.zarr", ExportParams(format="zarr", labels=True))
     assert not is_label_image(Location.parse(tmp_path / "grey.zarr"))
     assert is_label_image(Location.parse(tmp_path / "ids.zarr"))
     assert image_spacing(Location.parse(tmp_path / "ids.zarr")) is None
@@ -167,7 +172,7 @@ def test_bare_labels_can_be_called_labels(tmp_path):
 def test_unknown_spacing_is_not_invented(tmp_path):
     zarr.create_array(tmp_path / "bare.zarr", shape=IDS.shape, dtype=IDS.dtype)[:] = IDS
     for name, form in (("out.tif", "tiff"), ("out.nii", "nifti")):
-        assert export(tmp_path / "bare.zarr", tmp_path / name, format=form).spacing is None
+        assert export(tmp_path / "bare.zarr", tmp_path / name, ExportParams(format=form)).spacing is None
         with open_scan(tmp_path / name) as reader:
             assert reader.spacing is None
 
@@ -176,12 +181,12 @@ def test_unknown_spacing_is_not_invented(tmp_path):
 @pytest.mark.parametrize(("name", "form"), [("out.tif", "tiff"), ("out.nii.gz", "nifti")])
 def test_file_does_not_depend_on_the_slab(tmp_path, depth, name, form):
     source = image(Location.parse(tmp_path / "scan.zarr"), IDS)
-    export(source, tmp_path / f"whole_{name}", format=form)
+    export(source, tmp_path / f"whole_{name}", ExportParams(format=form))
     events = []
     export(
         source,
         tmp_path / name,
-        format=form,
+        ExportParams(format=form),
         memory_bytes=OVERHEAD + 3 * depth * IDS[0].nbytes,
         progress=Progress(events.append),
     )
@@ -201,17 +206,19 @@ def test_file_does_not_depend_on_the_slab(tmp_path, depth, name, form):
     [
         ("out.img", {"format": "nifti"}, r"must end in \.nii or \.nii\.gz"),
         ("there", {"format": "tiff"}, "is there already"),
-        ("out", {"format": "tiff", "spacing": -1.0}, "spacing -1"),
+        ("out", {"format": "tiff", "spacing": -1.0}, "spacing.* -1"),
         ("out", {"format": "tiff", "memory_bytes": 1000}, "raise memory"),
         ("out.nii", {"format": "nifti"}, "NIfTI cannot hold them"),
-        ("out.zarr", {"format": "zarr", "label": True}, "must be integers"),
+        ("out.zarr", {"format": "zarr", "labels": True}, "must be integers"),
     ],
 )
 def test_refused_exports_leave_nothing(root, name, options, message):
     source = image(root / "scan.zarr", (IDS % 9).astype(np.float16))
     (root / "there" / "file").write_bytes(b"kept")
+    params = {name: value for name, value in options.items() if name != "memory_bytes"}
+    memory_bytes = options.get("memory_bytes", SLABS_BYTES)
     with pytest.raises(InputError, match=message) as caught:
-        export(source, root / name, **options)
+        export(source, root / name, made(ExportParams, **params), memory_bytes=memory_bytes)
     assert "\n" not in str(caught.value)
     assert root.children() == ["scan.zarr", "there"]
     assert (root / "there" / "file").read_bytes() == b"kept"
@@ -221,13 +228,13 @@ def test_source_is_never_its_own_destination(root):
     source = image(root / "scan.zarr", IDS)
     for destination in (source, root):
         with pytest.raises(InputError, match="the input"):
-            export(source, destination, format="zarr", overwrite=True)
+            export(source, destination, ExportParams(format="zarr", overwrite=True))
     assert np.array_equal(open_image(source)[:], IDS)
 
 
 def test_the_source_is_known_by_any_of_its_names(tmp_path, monkeypatch):
     slices = tmp_path / "sl"
-    export(image(Location.parse(tmp_path / "scan.zarr"), IDS), slices, format="tiff")
+    export(image(Location.parse(tmp_path / "scan.zarr"), IDS), slices, ExportParams(format="tiff"))
     (tmp_path / "cwd").mkdir()
     (tmp_path / "link").symlink_to(slices)
     monkeypatch.chdir(tmp_path / "cwd")
@@ -239,20 +246,20 @@ def test_the_source_is_known_by_any_of_its_names(tmp_path, monkeypatch):
         (tmp_path / "scan.zarr" / "0", "../scan.zarr", "zarr"),
     ):
         with pytest.raises(InputError, match="the input"):
-            export(source, destination, format=form, overwrite=True)
+            export(source, destination, ExportParams(format=form, overwrite=True))
     assert np.array_equal(read(slices), IDS)
 
 
 def test_a_part_of_the_source_is_no_destination(root):
     source = image(root / "scan.zarr", IDS)
-    export(source, root / "slices", format="tiff")
+    export(source, root / "slices", ExportParams(format="tiff"))
     for whole, part in ((source, source / "0"), (root / "slices", root / "slices" / "slice_0003.tif")):
         with pytest.raises(InputError, match=r"the input|needs a local folder"):
-            export(whole, part, format="tiff", overwrite=True)
+            export(whole, part, ExportParams(format="tiff", overwrite=True))
     assert np.array_equal(open_image(source)[:], IDS)
     assert np.array_equal(read(root / "slices"), IDS)
     with pytest.raises(InputError, match="lies inside the input"):
-        export(root / "slices", root / "slices" / "out.zarr", format="zarr")
+        export(root / "slices", root / "slices" / "out.zarr", ExportParams(format="zarr"))
     assert np.array_equal(read(root / "slices"), IDS)
 
 
@@ -265,7 +272,7 @@ def test_overwrite_spares_what_was_never_exported(root, kept, form):
         place = place / name
     place.write_bytes(b"years of work")
     with pytest.raises(InputError, match="holds what ps3d did not make") as caught:
-        export(source, root / "home", format=form, overwrite=True)
+        export(source, root / "home", ExportParams(format=form, overwrite=True))
     assert "\n" not in str(caught.value)
     assert place.read_bytes() == b"years of work"
 
@@ -274,36 +281,40 @@ def test_overwrite_spares_files_of_other_kinds(root):
     source = image(root / "scan.zarr", IDS)
     (root / "thesis.txt").write_bytes(b"years of work")
     with pytest.raises(InputError, match="holds what ps3d did not make"):
-        export(source, root / "thesis.txt", format="zarr", overwrite=True)
+        export(source, root / "thesis.txt", ExportParams(format="zarr", overwrite=True))
     assert (root / "thesis.txt").read_bytes() == b"years of work"
 
 
 def test_overwrite_fills_an_empty_folder(tmp_path):
     (tmp_path / "out").mkdir()
-    export(image(Location.parse(tmp_path / "scan.zarr"), IDS), tmp_path / "out", format="tiff", overwrite=True)
+    export(
+        image(Location.parse(tmp_path / "scan.zarr"), IDS),
+        tmp_path / "out",
+        ExportParams(format="tiff", overwrite=True),
+    )
     assert np.array_equal(read(tmp_path / "out"), IDS)
 
 
 def test_overwrite_replaces_an_export_that_broke_off_on_a_store():
     root = Location.parse(f"memory://{uuid.uuid4().hex}")
     source = image(root / "scan.zarr", IDS)
-    export(source, root / "out.zarr", format="zarr")
+    export(source, root / "out.zarr", ExportParams(format="zarr"))
     (root / "out.zarr").remove_files(["zarr.json"])  # written last
     mark_own(root / "out.zarr")  # and the mark that says so goes at the end
-    export(source, root / "out.zarr", format="zarr", overwrite=True)
+    export(source, root / "out.zarr", ExportParams(format="zarr", overwrite=True))
     assert np.array_equal(read(root / "out.zarr"), IDS)
 
 
 def test_one_tiff_needs_a_local_folder():
     root = Location.parse(f"memory://{uuid.uuid4().hex}")
     with pytest.raises(InputError, match="needs a local folder"):
-        export(image(root / "scan.zarr", IDS), root / "out.tif", format="tiff")
+        export(image(root / "scan.zarr", IDS), root / "out.tif", ExportParams(format="tiff"))
 
 
 @pytest.mark.parametrize(("name", "form"), [("out", "tiff"), ("out.nii", "nifti"), ("out.zarr", "zarr")])
 def test_overwrite_replaces_the_whole(root, name, form):
-    export(image(root / "one.zarr", IDS), root / name, format=form)
-    export(image(root / "two.zarr", IDS[:5]), root / name, format=form, overwrite=True)
+    export(image(root / "one.zarr", IDS), root / name, ExportParams(format=form))
+    export(image(root / "two.zarr", IDS[:5]), root / name, ExportParams(format=form, overwrite=True))
     assert np.array_equal(read(root / name), IDS[:5])
 
 
@@ -318,7 +329,7 @@ def test_a_corrupt_source_leaves_nothing(tmp_path, name, form):
     data[50] ^= 255
     chunk.write_bytes(data)
     with pytest.raises(CorruptDataError):
-        export(source, tmp_path / name, format=form)
+        export(source, tmp_path / name, ExportParams(format=form))
     assert [path.name for path in tmp_path.iterdir()] == ["scan.zarr"]
 
 
@@ -328,7 +339,7 @@ def test_a_corrupt_source_leaves_nothing_on_a_store():
     (source / "0" / "c" / "1" / "0" / "0").write_bytes(b"\xff" * 300)
     for name, form in (("out", "tiff"), ("out.nii", "nifti"), ("out.zarr", "zarr")):
         with pytest.raises(CorruptDataError):
-            export(source, root / name, format=form)
+            export(source, root / name, ExportParams(format=form))
         assert not any("out" in path for path in fsspec.filesystem("memory").find(str(root)))
 
 
@@ -346,5 +357,5 @@ def test_a_corrupt_source_leaves_nothing_on_a_store():
 def test_a_name_that_contradicts_its_format_is_refused(tmp_path, form, name, says):
     tifffile.imwrite(tmp_path / "scan.tif", np.zeros((3, 9, 8), np.uint8), photometric="minisblack")
     with pytest.raises(InputError, match=says):
-        export(tmp_path / "scan.tif", tmp_path / name, format=form)
+        export(tmp_path / "scan.tif", tmp_path / name, ExportParams(format=form))
     assert [path.name for path in tmp_path.iterdir()] == ["scan.tif"]

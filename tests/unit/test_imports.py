@@ -126,7 +126,7 @@ def test_help_of_every_command_is_light() -> None:
         "print(*{name.partition('.')[0] for name in sys.modules})"
     ).split()
     assert "ps3d_app" in loaded
-    assert not {"torch", "numpy", "zarr", "numba", "pydantic", "jinja2", *ORCHESTRATION} & set(loaded)
+    assert not {"torch", "numpy", "zarr", "numba", "jinja2", *ORCHESTRATION} & set(loaded)
 
 
 def test_a_look_into_an_empty_inbox_is_light(tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ from ome_zarr_models.v05.image import Image
 from tifffile import imwrite
 
 from ps3d_core.errors import InputError, NoSpaceError
+from ps3d_core.invalid import made
+from ps3d_core.params import IngestParams
 from ps3d_core.progress import Noted, Progress, StageAdvanced
 from ps3d_core.scan.image_writer import write_levels
 from ps3d_core.scan.ingest import ingest
@@ -62,7 +64,7 @@ def everything(location: Location) -> dict[str, bytes]:
 
 def test_ingest_leaves_image_levels_and_metadata(tmp_path, dataset):
     volume = np.random.default_rng(1).integers(0, 900, (20, 30, 300)).astype(np.uint16)
-    summary = ingest(str(slices(tmp_path / "scan", volume)), dataset, "Ore2.5um", **SIZES)
+    summary = ingest(str(slices(tmp_path / "scan", volume)), dataset, "Ore2.5um", IngestParams(**SIZES))
     image = dataset.image("Ore2.5um")
     assert np.array_equal(open_image(image)[:], volume)
     assert open_image(image).dtype == np.uint16
@@ -93,7 +95,7 @@ def test_round_trip_of_any_shape_and_dtype(tmp_path, volume):
     path = tmp_path / f"{uuid.uuid4().hex}.tif"
     imwrite(path, volume, photometric="minisblack", metadata={"axes": "ZYX"})
     dataset = Dataset(Location.parse(f"memory://{uuid.uuid4().hex}"))
-    ingest(str(path), dataset, "scan", spacing=1.0, particle_size=2.0)
+    ingest(str(path), dataset, "scan", IngestParams(spacing=1.0, particle_size=2.0))
     back = open_image(dataset.image("scan"))[:]
     assert back.dtype == volume.dtype
     assert np.array_equal(back, volume)
@@ -101,7 +103,7 @@ def test_round_trip_of_any_shape_and_dtype(tmp_path, volume):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int64"])
 def test_dtype_is_kept(tmp_path, dataset, dtype):
-    ingest(str(slices(tmp_path / "scan", GREY.astype(dtype))), dataset, "scan", **SIZES)
+    ingest(str(slices(tmp_path / "scan", GREY.astype(dtype))), dataset, "scan", IngestParams(**SIZES))
     back = open_image(dataset.image("scan"))
     assert back.dtype == dtype
     assert np.array_equal(back[:], GREY)
@@ -111,33 +113,36 @@ def test_ingest_from_a_store(tmp_path, dataset):
     url = f"memory://{uuid.uuid4().hex}"
     for path in slices(tmp_path / "scan").iterdir():
         fsspec.filesystem("memory").pipe_file(f"{url}/{path.name}", path.read_bytes())
-    ingest(url, dataset, "scan", **SIZES)
+    ingest(url, dataset, "scan", IngestParams(**SIZES))
     assert np.array_equal(open_image(dataset.image("scan"))[:], GREY)
 
 
 def test_ingest_of_a_zarr_in_fortran_order(tmp_path, dataset):
     zarr.create_array(tmp_path / "foreign.zarr", data=GREY, chunks=GREY.shape, zarr_format=2, order="F")
-    summary = ingest(str(tmp_path / "foreign.zarr"), dataset, "foreign", **SIZES)
+    summary = ingest(str(tmp_path / "foreign.zarr"), dataset, "foreign", IngestParams(**SIZES))
     assert np.array_equal(open_image(dataset.image("foreign"))[:], GREY)
     assert summary.sha256 == hashlib.sha256(GREY.tobytes()).hexdigest()
 
 
 def test_progress_counts_slices(tmp_path, dataset):
     events = []
-    ingest(str(slices(tmp_path / "scan")), dataset, "scan", **SIZES, progress=Progress(events.append))
+    ingest(str(slices(tmp_path / "scan")), dataset, "scan", IngestParams(**SIZES), progress=Progress(events.append))
     assert [event.done for event in events if isinstance(event, StageAdvanced)][-1] == len(GREY)
 
 
 def test_spacing_of_the_source(tmp_path, dataset):
     meta = {"axes": "ZYX", "spacing": 0.02, "unit": "mm"}
     imwrite(tmp_path / "scan.tif", GREY, imagej=True, resolution=(50, 50), metadata=meta)
-    assert ingest(str(tmp_path / "scan.tif"), dataset, "own", spacing=None, particle_size=0.2).spacing == 0.02
+    assert (
+        ingest(str(tmp_path / "scan.tif"), dataset, "own", IngestParams(spacing=None, particle_size=0.2)).spacing
+        == 0.02
+    )
     events = []
-    ingest(str(tmp_path / "scan.tif"), dataset, "given", **SIZES, progress=Progress(events.append))
+    ingest(str(tmp_path / "scan.tif"), dataset, "given", IngestParams(**SIZES), progress=Progress(events.append))
     assert any(isinstance(event, Noted) and "spacing 0.01 mm is used" in event.text for event in events)
     imwrite(tmp_path / "flat.tif", GREY, imagej=True, resolution=(50, 25), metadata=meta)
     with pytest.raises(InputError, match="must be the same along all axes"):
-        ingest(str(tmp_path / "flat.tif"), dataset, "flat", spacing=None, particle_size=0.2)
+        ingest(str(tmp_path / "flat.tif"), dataset, "flat", IngestParams(spacing=None, particle_size=0.2))
 
 
 # --- memory ---
@@ -233,7 +238,7 @@ def test_a_faulty_source_leaves_nothing(tmp_path, dataset, fault):
     folder = slices(tmp_path / "scan", compression="lzw")
     FAULTS[fault](folder)
     with pytest.raises(InputError) as caught:
-        ingest(str(folder), dataset, "scan", **SIZES)
+        ingest(str(folder), dataset, "scan", IngestParams(**SIZES))
     assert "\n" not in str(caught.value)
     assert ";" in str(caught.value)
     assert everything(dataset.root) == {}
@@ -242,13 +247,13 @@ def test_a_faulty_source_leaves_nothing(tmp_path, dataset, fault):
 
 @pytest.mark.parametrize("fault", ["truncated", "scrambled", "gap"])
 def test_a_faulty_source_leaves_the_others_alone(tmp_path, dataset, fault):
-    ingest(str(slices(tmp_path / "good")), dataset, "good", **SIZES)
+    ingest(str(slices(tmp_path / "good")), dataset, "good", IngestParams(**SIZES))
     before = everything(dataset.root)
     folder = slices(tmp_path / "scan", compression="lzw")
     FAULTS[fault](folder)
     for name, overwrite in (("other", False), ("good", True)):
         with pytest.raises(InputError):
-            ingest(str(folder), dataset, name, **SIZES, overwrite=overwrite)
+            ingest(str(folder), dataset, name, IngestParams(**SIZES, overwrite=overwrite))
         assert everything(dataset.root) == before
 
 
@@ -259,15 +264,15 @@ def test_a_faulty_source_leaves_the_others_alone(tmp_path, dataset, fault):
         ({"spacing": -0.01, "particle_size": 0.1}, "must be above 0"),
         ({"spacing": float("nan"), "particle_size": 0.1}, "spacing nan"),
         ({"spacing": None, "particle_size": 0.1}, "does not say its spacing"),
-        ({"spacing": 0.01, "particle_size": 0}, "particle size 0"),
+        ({"spacing": 0.01, "particle_size": 0}, "particle_size 0"),
         ({"spacing": 0.01, "particle_size": 0.015}, r"must be 0\.02 mm \(2 voxels\) to 0\.5 mm"),
         ({"spacing": 0.01, "particle_size": 0.6}, "particle size 0.6 mm"),
-        ({"spacing": 0.01, "particle_size": float("inf")}, "particle size inf"),
+        ({"spacing": 0.01, "particle_size": float("inf")}, "particle_size inf"),
     ],
 )
 def test_impossible_sizes(tmp_path, dataset, sizes, message):
     with pytest.raises(InputError, match=message):
-        ingest(str(slices(tmp_path / "scan")), dataset, "scan", **sizes)
+        ingest(str(slices(tmp_path / "scan")), dataset, "scan", made(IngestParams, **sizes))
     assert not dataset.root.exists()
 
 
@@ -306,14 +311,14 @@ def test_why_a_spacing_is_not_believed_is_said(tmp_path, dataset, name):
     write, reason = UNBELIEVED[name]
     write(tmp_path / name)
     with pytest.raises(InputError, match=f"{reason}.*; give spacing") as caught:
-        ingest(str(tmp_path / name), dataset, "scan", spacing=None, particle_size=0.1)
+        ingest(str(tmp_path / name), dataset, "scan", IngestParams(spacing=None, particle_size=0.1))
     assert "does not say" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["a/b", "", "..", ".hidden", "a\\b", "x" * 200])
 def test_impossible_names(tmp_path, dataset, name):
     with pytest.raises(InputError, match="scan name"):
-        ingest(str(slices(tmp_path / "scan")), dataset, name, **SIZES)
+        ingest(str(slices(tmp_path / "scan")), dataset, name, IngestParams(**SIZES))
     assert not dataset.root.exists()
 
 
@@ -322,24 +327,24 @@ def test_values_that_are_no_numbers(tmp_path, dataset, value):
     volume = GREY.astype(np.float32)
     volume[5, 6, 7] = value
     with pytest.raises(InputError, match=r"/scan: grey values that are infinite or not a number in slices 0 to 11"):
-        ingest(str(slices(tmp_path / "scan", volume)), dataset, "scan", **SIZES)
+        ingest(str(slices(tmp_path / "scan", volume)), dataset, "scan", IngestParams(**SIZES))
     assert not dataset.root.exists()
 
 
 def test_too_little_memory(tmp_path, dataset):
     with pytest.raises(InputError, match=r"need at least .* MiB; raise memory"):
-        ingest(str(slices(tmp_path / "scan")), dataset, "scan", **SIZES, memory_bytes=1000)
+        ingest(str(slices(tmp_path / "scan")), dataset, "scan", IngestParams(**SIZES), memory_bytes=1000)
     assert not dataset.root.exists()
 
 
 def test_existing_scan_is_replaced_only_on_request(tmp_path, dataset):
-    ingest(str(slices(tmp_path / "one")), dataset, "scan", **SIZES)
+    ingest(str(slices(tmp_path / "one")), dataset, "scan", IngestParams(**SIZES))
     before = everything(dataset.root)
     other = slices(tmp_path / "two", GREY[:5, ::2])
     with pytest.raises(InputError, match="already in"):
-        ingest(str(other), dataset, "scan", **SIZES)
+        ingest(str(other), dataset, "scan", IngestParams(**SIZES))
     assert everything(dataset.root) == before
-    ingest(str(other), dataset, "scan", spacing=0.02, particle_size=0.2, overwrite=True)
+    ingest(str(other), dataset, "scan", IngestParams(spacing=0.02, particle_size=0.2, overwrite=True))
     assert np.array_equal(open_image(dataset.image("scan"))[:], GREY[:5, ::2])
     assert dataset.scan_info("scan").spacing == 0.02
     assert (dataset.root / "images").children() == ["scan.zarr"]
@@ -347,7 +352,7 @@ def test_existing_scan_is_replaced_only_on_request(tmp_path, dataset):
 
 @pytest.mark.parametrize("error", [OSError(5, "the store fails"), KeyboardInterrupt()])
 def test_a_replaced_scan_is_kept_when_its_entry_cannot_be_written(tmp_path, dataset, monkeypatch, error):
-    ingest(str(slices(tmp_path / "one")), dataset, "scan", **SIZES)
+    ingest(str(slices(tmp_path / "one")), dataset, "scan", IngestParams(**SIZES))
     other = str(slices(tmp_path / "two", GREY[:5, ::2]))
 
     def fail(self, *args):
@@ -356,14 +361,14 @@ def test_a_replaced_scan_is_kept_when_its_entry_cannot_be_written(tmp_path, data
     with monkeypatch.context() as patched:
         patched.setattr(Dataset, "add_scan", fail)
         with pytest.raises(type(error)):
-            ingest(other, dataset, "scan", **SIZES, overwrite=True)
+            ingest(other, dataset, "scan", IngestParams(**SIZES, overwrite=True))
         with pytest.raises(type(error)):
-            ingest(other, dataset, "new", **SIZES, overwrite=True)
+            ingest(other, dataset, "new", IngestParams(**SIZES, overwrite=True))
     assert dataset.names() == ["scan"], "what is listed is there, and what is not listed is not"
     # Where nothing can be renamed the earlier one is gone, and the new one is there to be finished.
     left = GREY if dataset.root.local_path is not None else GREY[:5, ::2]
     assert np.array_equal(open_image(dataset.image("scan"))[:], left)
-    ingest(other, dataset, "scan", spacing=0.02, particle_size=0.2, overwrite=True)
+    ingest(other, dataset, "scan", IngestParams(spacing=0.02, particle_size=0.2, overwrite=True))
     assert dataset.scan_info("scan").spacing == 0.02
 
 
@@ -372,7 +377,7 @@ def test_debris_of_a_killed_ingest_is_no_scan(tmp_path, dataset):
     for place in (dataset.image("scan"), neighbour):
         (place / "0" / "c" / "0").write_bytes(b"half of a shard")
         mark_own(place)
-    ingest(str(slices(tmp_path / "scan")), dataset, "scan", **SIZES)
+    ingest(str(slices(tmp_path / "scan")), dataset, "scan", IngestParams(**SIZES))
     assert np.array_equal(open_image(dataset.image("scan"))[:], GREY)
     assert not any(neighbour.name in name for name in everything(dataset.root))
 
@@ -381,7 +386,7 @@ def test_damaged_metadata_is_found_before_the_work(tmp_path, dataset):
     dataset.metadata.write_text("{not json")
     before = everything(dataset.root)
     with pytest.raises(InputError, match="not valid JSON"):
-        ingest(str(slices(tmp_path / "scan")), dataset, "scan", **SIZES)
+        ingest(str(slices(tmp_path / "scan")), dataset, "scan", IngestParams(**SIZES))
     assert everything(dataset.root) == before
 
 
@@ -393,7 +398,7 @@ def test_full_disk_leaves_nothing(tmp_path):
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
         with pytest.raises(NoSpaceError, match="file too large; make room"):
-            ingest(str(folder), dataset, "scan", **SIZES)
+            ingest(str(folder), dataset, "scan", IngestParams(**SIZES))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, ignored)
@@ -413,11 +418,11 @@ def test_an_ingest_that_was_killed_before_its_entry_is_finished_by_the_next(tmp_
         patched.setattr(staging, "_take_back", killed)
         patched.setattr(staging, "remove_own", killed)
         with pytest.raises(Killed):
-            ingest(folder, dataset, "scan", **SIZES)
+            ingest(folder, dataset, "scan", IngestParams(**SIZES))
     assert (dataset.image("scan") / "zarr.json").exists()
     with pytest.raises(InputError, match="its ingest has not ended, or was interrupted"):
         dataset.require_image("scan")
-    ingest(folder, dataset, "scan", **SIZES)
+    ingest(folder, dataset, "scan", IngestParams(**SIZES))
     assert np.array_equal(open_image(dataset.require_image("scan"))[:], GREY)
     assert dataset.scan_info("scan").spacing == SIZES["spacing"]
     assert (dataset.root / "images").children() == ["scan.zarr"]
@@ -432,5 +437,5 @@ def test_a_source_that_changes_while_it_is_read_is_refused_and_nothing_stays(tmp
             imwrite(source / "slice_3.tif", GREY[0])
 
     with pytest.raises(InputError, match="was changed while it was read; give the same command again"):
-        ingest(str(source), dataset, "ore", progress=Progress(changes), **SIZES)
+        ingest(str(source), dataset, "ore", IngestParams(**SIZES), progress=Progress(changes))
     assert not (tmp_path / "data").exists()

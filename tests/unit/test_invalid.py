@@ -30,7 +30,7 @@ from ps3d_core.store.layout import ScanInfo
             "target_particle_size nan: must be a finite number; give one",
         ),
         (Resources, {"memory_gib": 0.05}, "memory_gib 0.05: must be above 0.1; give more"),
-        (TrainParams, {"patch": (1, 64, 64)}, "patch (1, 64, 64): sides must be 8 to 512 voxels; correct it"),
+        (TrainParams, {"patch": (1, 64, 64)}, "patch.0 1: must be at least 8; give more"),
         (TrainParams, {"name": ""}, "name '': must be at least 1 character(s) long; give a longer one"),
         (ScanInfo, {"spacing": 0.1}, "particle_size is missing; add it"),
         (ScanInfo, {"spacing": "wide", "particle_size": 1}, "spacing 'wide': must be a number; give one"),

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from ps3d_core.params import ExportParams
 from ps3d_core.scan.export import export
 from ps3d_core.scan.sources import open_scan
 from ps3d_core.store.location import Location
@@ -27,7 +28,7 @@ def test_what_is_written(tmp_path: Path, dtype: str, ending: str) -> None:
     source, path = Location.parse(tmp_path / "scan.zarr"), tmp_path / f"scan{ending}"
     values = GREY.astype(dtype)
     create_image(source, values.shape, dtype, spacing=SPACING, name="scan")[:] = values
-    export(source, path, format="nifti")
+    export(source, path, ExportParams(format="nifti"))
 
     theirs = nib.load(path)
     assert np.array_equal(np.asarray(theirs.dataobj), values.T)

@@ -4,7 +4,8 @@ import zarr
 
 from ps3d_core.engine.blocks import Runner
 from ps3d_core.errors import InputError
-from ps3d_core.phantom import Phantom, PhantomParams
+from ps3d_core.phantom.params import PhantomParams
+from ps3d_core.phantom.render import Phantom
 from ps3d_core.phantom.write import write_phantom
 from ps3d_core.store.layout import Dataset
 from ps3d_core.store.location import Location

@@ -24,7 +24,7 @@ from ps3d_core.inference.predict import Prediction, predict
 from ps3d_core.inference.sample import NetworkView, sample_blocks
 from ps3d_core.inference.weights import gaussian_weights
 from ps3d_core.network.architecture import Architecture
-from ps3d_core.network.bundle import load_bundle, save_bundle
+from ps3d_core.network.bundle import ModelFacts, load_bundle, save_bundle
 from ps3d_core.network.ensemble import Predictor
 from ps3d_core.network.intensity import Intensity
 from ps3d_core.network.normalisation import PerScan
@@ -59,12 +59,14 @@ def bundle(tmp_path_factory):
     return save_bundle(
         Location.parse(tmp_path_factory.mktemp("model")),
         {0: architecture.build(), 1: architecture.build()},
-        name="tiny",
-        architecture=architecture,
-        patch_size=PATCH,
-        target_particle_size=10,
-        normalisation=PerScan(),
-        border_thickness=1,
+        ModelFacts(
+            name="tiny",
+            architecture=architecture,
+            patch_size=PATCH,
+            target_particle_size=10,
+            normalisation=PerScan(),
+            border_thickness=1,
+        ),
     )
 
 

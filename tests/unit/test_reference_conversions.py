@@ -18,6 +18,7 @@ import tifffile
 from ps3d_app.flows.command.cli import run_alone
 from ps3d_app.flows.command.reference import conversions
 from ps3d_app.flows.command.reference.conversions import CONVERSIONS
+from ps3d_core.params import IngestParams
 from ps3d_core.scan.ingest import ingest
 from ps3d_core.scan.marks import nifti_is_marked, tiff_is_marked, zarr_is_exported
 from ps3d_core.scan.sources import open_scan
@@ -117,7 +118,7 @@ def test_originals_are_not(work: Path, capsys: pytest.CaptureFixture[str]) -> No
     nib.save(nib.Nifti1Image(GREY.T, np.eye(4)), work / "scans" / f"{NAME}.nii.gz")
     nib.save(nib.Nifti1Image(GREY.T, np.eye(4)), work / "scans" / f"{NAME}.nii")
     data = Dataset(Location.parse(work / "data"))
-    ingest(str(work / "in" / NAME), data, NAME, spacing=0.01, particle_size=0.05)
+    ingest(str(work / "in" / NAME), data, NAME, IngestParams(spacing=0.01, particle_size=0.05))
     shutil.copytree(work / "data" / "images" / f"{NAME}.zarr", work / "scans" / f"{NAME}.zarr")
     before = content_of(work / "scans")
     capsys.readouterr()

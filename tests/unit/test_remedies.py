@@ -69,6 +69,7 @@ PASSED_ON = {
     "flows/command/reference/inference.py",
     "ps3d_core/errors.py",
     "ps3d_core/inbox/claim.py",
+    "ps3d_core/invalid.py",
     "ps3d_core/inbox/description.py",
     "ps3d_core/inbox/ending.py",
     "ps3d_core/network/nnunet/archive.py",

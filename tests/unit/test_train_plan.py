@@ -153,7 +153,7 @@ def test_data_on_an_object_store_is_copied_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
-        (["--patch", "4"], "--patch (4, 4, 4): sides must be 8 to 512 voxels"),
+        (["--patch", "4"], "--patch 4: must be a whole number from 8"),
         (["--patch", "32", "32"], "give one side for all axes"),
         (["--fold", "all", "1"], "either numbers or all"),
         (["--trainer", "os.system"], "--trainer 'os.system': must be the name of a class"),

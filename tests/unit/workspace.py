@@ -12,6 +12,7 @@ import numpy.typing as npt
 import tifffile
 
 from ps3d_core.geometry.boxes import Box
+from ps3d_core.params import ExportParams, IngestParams
 from ps3d_core.scan.export import export
 from ps3d_core.scan.ingest import ingest, ingest_labels
 from ps3d_core.store.arrays import write_box
@@ -53,9 +54,9 @@ def make_workspace(here: Path) -> None:
     write_zarr(here / "other.zarr", particles()[1:], label=True)
     write_zarr(here / "border-core.zarr", np.minimum(particles(), 2).astype(np.uint8), label=True)
     dataset = Dataset(place / "data")
-    ingest(here / "one.tif", dataset, "ore", spacing=SPACING, particle_size=0.08)
+    ingest(here / "one.tif", dataset, "ore", IngestParams(spacing=SPACING, particle_size=0.08))
     ingest_labels(str(here / "labels.zarr"), dataset, "ore")
-    export(str(here / "data" / "images" / "ore.zarr"), str(here / "ore.nii.gz"), format="nifti")
+    export(str(here / "data" / "images" / "ore.zarr"), str(here / "ore.nii.gz"), ExportParams(format="nifti"))
 
 
 def write_slices(folder: Path, volume: npt.NDArray[Any], name: str = "ore_{:04d}.tif") -> None:

@@ -63,6 +63,7 @@ class Conversion:
         from ps3d_app.flows.command.terminal import shown
         from ps3d_core.geometry.boxes import shape_text
         from ps3d_core.geometry.lengths import edges_mm
+        from ps3d_core.params import ExportParams
         from ps3d_core.scan.export import export
         from ps3d_core.scan.given import existing
         from ps3d_core.store.location import Location
@@ -76,10 +77,8 @@ class Conversion:
             summary = export(
                 source,
                 target,
-                format=self.target,
-                spacing=spacing,
+                ExportParams(format=self.target, spacing=spacing, overwrite=True),
                 slice_name=_SLICE_NAME,
-                overwrite=True,
                 progress=progress,
             )
         print(f"{summary.format}: {shape_text(summary.shape)} voxels, {summary.dtype}, at {target}")

@@ -11,11 +11,11 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Final
 
-from ps3d_app.flows.command.arguments import not_negative, positive, validated
+from ps3d_app.flows.command.arguments import whole_number
 from ps3d_app.flows.command.cli import run_alone
+from ps3d_app.flows.command.fields import add_field, given
 
 if TYPE_CHECKING:
-    from ps3d_core.params import Resources
     from ps3d_core.plan import SegmentJob
     from ps3d_core.store.layout import Dataset
 
@@ -31,42 +31,39 @@ NAME in mm. Makes results/NAME/NAME.zarr, which ps3d_zarr2tiff turns into slices
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments, those of ParticleSeg3D."""
+    from ps3d_core.params import InstancesParams, PredictParams
+
     parser.add_argument("-i", "--input", required=True, metavar="PATH", help="dataset: images/ and metadata.json")
     parser.add_argument("-o", "--output", required=True, metavar="PATH", help="folder for the results")
     parser.add_argument(
         "-m", "--model", required=True, metavar="PATH", help="model folder, like Task310_particle_seg, or a bundle"
     )
     parser.add_argument("-n", "--name", nargs="+", metavar="NAME", help="scans, without ending (default: all)")
-    parser.add_argument(
+    add_field(
+        parser,
+        PredictParams,
+        "zscore",
         "-z",
         "--zscore",
-        type=float,
-        nargs=2,
-        metavar=("MEAN", "STD"),
         help="of the grey values in training (default: those of ParticleSeg3D's model, or what a bundle says)",
     )
-    parser.add_argument(
+    add_field(
+        parser,
+        PredictParams,
+        "target_particle_size",
         "-target_particle_size",
-        type=float,
-        metavar="VOXELS",
         help="mean diameter in training; 0 leaves scans as they are (default: 60, or what a bundle says)",
     )
     parser.add_argument(
         "-target_spacing", type=float, default=0.1, metavar="MM", help="accepted, without effect on the result"
     )
-    parser.add_argument("-f", "--fold", type=not_negative, nargs="+", metavar="N", help="folds (default: all)")
-    parser.add_argument("-batch_size", type=positive, metavar="N", help="patches at once (default: by device)")
+    add_field(parser, PredictParams, "folds", "-f", "--fold")
+    add_field(parser, PredictParams, "batch_size", "-batch_size")
     parser.add_argument(
-        "-p", "--processes", type=not_negative, metavar="N", help="blocks at once (default: number of CPU cores)"
+        "-p", "--processes", type=whole_number(0), metavar="N", help="blocks at once (default: number of CPU cores)"
     )
-    parser.add_argument(
-        "-min_rel_particle_size",
-        type=float,
-        default=0.005,
-        metavar="F",
-        help="drop particles below this fraction of the mean volume (default: 0.005)",
-    )
-    parser.add_argument("--allow-absurd", action="store_true", help="run even when a length looks mistyped")
+    add_field(parser, InstancesParams, "min_rel_particle_size", "-min_rel_particle_size")
+    add_field(parser, PredictParams, "allow_absurd")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -91,22 +88,13 @@ def jobs_of(args: argparse.Namespace) -> list[SegmentJob]:
     names = list(dict.fromkeys(args.name or dataset.names()))
     if not names:
         raise InputError(f"{dataset.root}: no NAME.zarr in images/; make them with ps3d_tiff2zarr")
-    resources: Resources = validated(
-        Resources, args.options, workers=None if args.processes is None else max(1, args.processes)
-    )
-    instances = validated(InstancesParams, args.options, min_rel_particle_size=args.min_rel_particle_size)
+    resources = given(Resources, args, workers=None if args.processes is None else max(1, args.processes))
+    instances = given(InstancesParams, args)
     model, output = _model(args), Location.parse(args.output)
     jobs = []
     for name in names:
-        predict = validated(
-            PredictParams,
-            args.options,
-            folds=args.fold and tuple(args.fold),
-            batch_size=args.batch_size,
-            target_particle_size=_target(args.target_particle_size, dataset, name),
-            zscore=args.zscore and tuple(args.zscore),
-            allow_absurd=args.allow_absurd,
-        )
+        target = _target(args.target_particle_size, dataset, name)
+        predict = given(PredictParams, args, target_particle_size=target)
         params = SegmentParams(predict=predict, instances=instances)
         jobs.append(SegmentJob(dataset, name, output, model, params, resources))
     return jobs

@@ -11,8 +11,8 @@ import argparse
 import sys
 from typing import Final
 
-from ps3d_app.flows.command.arguments import positive, validated
 from ps3d_app.flows.command.cli import run_alone
+from ps3d_app.flows.command.fields import add_field, given
 
 NAME: Final = "ps3d_train_preprocess"
 PURPOSE = "make training data for nnU-Net 1 from annotated scans, as ParticleSeg3D does"
@@ -26,28 +26,17 @@ nnU-Net 1: nnUNet_plan_and_preprocess -t 500. For nnU-Net 2, use ps3d prepare-tr
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments, those of ParticleSeg3D."""
+    from ps3d_core.params import PreparationParams, Resources
+
     parser.add_argument("-i", "--input", required=True, metavar="PATH", help="folder of the dataset")
     parser.add_argument("-o", "--output", required=True, metavar="PATH", help="folder to make TaskNNN_ParticleSeg3D in")
-    parser.add_argument(
-        "-z",
-        "--zscore",
-        type=float,
-        nargs=2,
-        metavar=("MEAN", "STD"),
-        help="of all grey values (default: zscore.json of the dataset)",
-    )
+    add_field(parser, PreparationParams, "zscore", "-z", "--zscore")
     parser.add_argument("-n", "--name", nargs="+", metavar="NAME", help="scans to use (default: all)")
-    parser.add_argument("-t", "--task", type=positive, default=500, metavar="N", help="1 to 999 (default: 500)")
-    parser.add_argument(
-        "-target_particle_size", type=float, default=60, metavar="VOXELS", help="mean diameter (default: 60)"
-    )
-    parser.add_argument(
-        "-target_spacing", type=float, default=0.1, metavar="MM", help="that the headers say (default: 0.1)"
-    )
-    parser.add_argument(
-        "-p", "--processes", type=positive, metavar="N", help="blocks at once (default: number of CPU cores)"
-    )
-    parser.add_argument("-thickness", type=float, default=3, metavar="VOXELS", help="of the border (default: 3)")
+    add_field(parser, PreparationParams, "dataset_id", "-t", "--task")
+    add_field(parser, PreparationParams, "target_particle_size", "-target_particle_size")
+    add_field(parser, PreparationParams, "nominal_spacing", "-target_spacing")
+    add_field(parser, Resources, "workers", "-p", "--processes")
+    add_field(parser, PreparationParams, "border_thickness", "-thickness")
     parser.add_argument("--disable_gpu", action="store_true", help="accepted, without effect: no GPU is needed")
 
 
@@ -59,19 +48,8 @@ def run(args: argparse.Namespace) -> None:
     from ps3d_core.store.location import Location
     from ps3d_core.training.preparation_plan import PreparationJob
 
-    params = validated(
-        PreparationParams,
-        args.options,
-        target_particle_size=args.target_particle_size,
-        border_thickness=args.thickness,
-        zscore=args.zscore and tuple(args.zscore),
-        dataset_id=args.task,
-        nnunet_v1=True,
-        instances=True,
-        nominal_spacing=args.target_spacing,
-        allow_absurd=True,
-    )
-    resources = validated(Resources, args.options, workers=args.processes)
+    params = given(PreparationParams, args, nnunet_v1=True, instances=True, allow_absurd=True)
+    resources = given(Resources, args)
     names = tuple(args.name) if args.name else None
     job = PreparationJob(Dataset(Location.parse(args.input)), Location.parse(args.output), names, params, resources)
     print_results(*prepare_announced(job))

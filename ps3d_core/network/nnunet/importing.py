@@ -15,6 +15,7 @@ from ps3d_core.network.bundle import (
     BUNDLE_FILES,
     INFO_NAME,
     Bundle,
+    ModelFacts,
     bundle_is_own,
     fill,
     load_bundle,
@@ -72,13 +73,15 @@ def import_model(
             save_bundle(
                 place,
                 _Networks(folder, recipe, checkpoints),
-                name=params.name or _name(folder, root, source),
-                architecture=recipe.architecture,
-                patch_size=recipe.patch_size,
-                target_particle_size=params.target_particle_size,
-                normalisation=_normalisation(recipe, params),
-                border_thickness=params.border_thickness,
-                training=_record(recipe, kind, assumed, source, params),
+                ModelFacts(
+                    name=params.name or _name(folder, root, source),
+                    architecture=recipe.architecture,
+                    patch_size=recipe.patch_size,
+                    target_particle_size=params.target_particle_size,
+                    normalisation=_normalisation(recipe, params),
+                    border_thickness=params.border_thickness,
+                    training=_record(recipe, kind, assumed, source, params),
+                ),
                 half_precision=params.half_precision,
             )
     return ImportedModel(load_bundle(target), assumed, recipe.remarks)

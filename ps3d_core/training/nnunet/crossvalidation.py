@@ -18,7 +18,7 @@ from ps3d_core.engine.step import Context
 from ps3d_core.evaluation.evaluate import evaluate
 from ps3d_core.evaluation.metrics import Evaluation
 from ps3d_core.network.bundle import Bundle, Fact
-from ps3d_core.params import PredictParams, SegmentParams
+from ps3d_core.params import ExportParams, PredictParams, SegmentParams
 from ps3d_core.pipeline import segment
 from ps3d_core.plan import SegmentJob
 from ps3d_core.progress import SILENT, Progress
@@ -96,7 +96,9 @@ def _row(fold: int, case: str, agreement: Evaluation) -> Row:
 def _bring_image(plan: TrainPlan, dataset: Dataset, case: str) -> None:
     record, image = plan.record, dataset.image(case)
     if not (image / "zarr.json").exists():
-        export(plan.folder.image(case), image, format="zarr", spacing=record.nominal_spacing, overwrite=True)
+        export(
+            plan.folder.image(case), image, ExportParams(format="zarr", spacing=record.nominal_spacing, overwrite=True)
+        )
     if case not in dataset.read_metadata():
         dataset.add_scan(case, record.nominal_spacing, record.nominal_spacing * record.target_particle_size)
 
@@ -108,7 +110,7 @@ def _truth(plan: TrainPlan, dataset: Dataset, case: str) -> Location:
     # Named by what they are, so that neither is taken for the other when the data was prepared again.
     copy = truth if plan.record.instances else dataset.root / "classes" / truth.name
     if not (copy / "zarr.json").exists():
-        export(source, copy, format="zarr", label=True, overwrite=True)
+        export(source, copy, ExportParams(format="zarr", labels=True, overwrite=True))
     if plan.record.instances:
         return copy
     found = dataset.root / "from_classes" / truth.name

@@ -1,0 +1,58 @@
+"""Types of the quantities that parameters, records and descriptions share: one limit and unit for each concept.
+
+A unit stands beside the limits in a type, for whoever shows a parameter: help of a command, form, reference.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import NoneType, UnionType
+from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
+
+from pydantic import Field
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """Unit of a number, as an annotation of its type."""
+
+    name: str
+
+
+MAX_GREY: Final = 1e30
+"""Of grey values; single precision holds their squares no more."""
+MAX_SPACING_MM: Final = 1000.0
+
+VoxelEdge = Annotated[float, Field(gt=0, lt=MAX_SPACING_MM, allow_inf_nan=False), Unit("mm")]
+"""Edge of a voxel."""
+ParticleSize = Annotated[float, Field(gt=0, lt=1e6, allow_inf_nan=False), Unit("mm")]
+"""Mean diameter of the particles of a scan."""
+TargetParticleSize = Annotated[float, Field(gt=1, le=512), Unit("voxels")]
+"""Mean diameter of the particles on the network grid."""
+BorderThickness = Annotated[float, Field(gt=0, le=50), Unit("voxels")]
+"""Thickness of the border class of a particle, on the network grid."""
+MeanAndStd = tuple[
+    Annotated[float, Field(allow_inf_nan=False, ge=-MAX_GREY, le=MAX_GREY)],
+    Annotated[float, Field(allow_inf_nan=False, gt=0, le=MAX_GREY)],
+]
+"""Mean and standard deviation of grey values."""
+Fold = Annotated[int, Field(ge=0, le=99)]
+"""Number of one network of an ensemble."""
+Folds = Annotated[tuple[Fold, ...], Field(min_length=1, max_length=100)]
+BatchSize = Annotated[int, Field(ge=1, le=256), Unit("patches")]
+Device = Literal["auto", "cuda", "mps", "cpu"]
+ModelName = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+def plain_type(annotation: Any) -> tuple[Any, list[Any]]:
+    """Return the type of a value without what is said of it, and that: limits and unit, in a list.
+
+    Of types of which a value may have one or the other, None left out, it is the first.
+    """
+    if get_origin(annotation) is Annotated:
+        inner, *said = get_args(annotation)
+        kind, facts = plain_type(inner)
+        return kind, [*facts, *(fact for each in said for fact in getattr(each, "metadata", None) or [each])]
+    if get_origin(annotation) in (Union, UnionType):
+        return plain_type(next(each for each in get_args(annotation) if each is not NoneType))
+    return annotation, []
