@@ -223,7 +223,7 @@ def _inside(
 ) -> np.float32:
     """Grey value inside particle p: minerals, texture, rim, flaws and a crack, through which one sees `around`."""
     size, kind, flaws = traits[p, _RADIUS], traits[p, _KIND], int(traits[p, _FLAWS])
-    grey = traits[p, _GREY]
+    grey: np.float32 = traits[p, _GREY]
     if kind == 1:
         share = _above(traits, p, _SPLIT, offset) + np.float32(0.2) * size * noise.waves
         grey += (traits[p, _OTHER_GREY] - grey) * _clamp(_HALF + share)
