@@ -22,7 +22,7 @@ from docs.generate import PAGES as GENERATED
 from docs.generate import ps3d_parsers, reference_parsers
 from docs.sources import IMAGES, PAGES, ROOT, anchors, as_page, section, targets
 from ps3d_core.errors import InputError
-from ps3d_core.params import SegmentParams
+from ps3d_core.params import SegmentParams, TrainParams
 from ps3d_core.particles.voxel_sums import block_sums
 from ps3d_core.store.location import Location
 
@@ -173,6 +173,14 @@ def test_the_measure_of_the_recipe_measures() -> None:
 def test_the_executor_of_the_recipe_runs() -> None:
     with recipe("add-runner")["executor"](1) as executor:
         assert executor.submit(len, (1, 2)).result() == 2
+
+
+def test_the_parameter_of_the_recipe_is_the_real_one() -> None:
+    told, real = (
+        model.model_fields["border_weight"] for model in (recipe("add-parameter")["TrainParams"], TrainParams)
+    )
+    assert (told.annotation, told.default, told.metadata) == (real.annotation, real.default, real.metadata)
+    assert told.description == real.description
 
 
 def test_every_variable_of_ours_that_code_reads_is_told() -> None:
