@@ -16,7 +16,7 @@ from ps3d_app.flows.service.dispatch import dispatch as start_runs
 from ps3d_app.flows.service.prefect_api import PrefectApi
 from ps3d_app.tasks.inbox import look_into, show_poll
 from ps3d_core.inbox.claim import Claim, claimed
-from ps3d_core.inbox.looking import Look
+from ps3d_core.inbox.listing import InboxListing
 from ps3d_core.inbox.process import InboxJob, Poll, settled
 from ps3d_core.network import BUNDLED
 from ps3d_core.params import InboxParams, Resources, SegmentParams
@@ -78,7 +78,7 @@ def claimed_scan(label: str, claim: Claim, job: InboxJob) -> RunRecord:
 def _dispatched(job: InboxJob, options: dict[str, Any]) -> Poll:
     """Start a run for each complete scan; nothing is processed here."""
     poll = Poll()
-    seen = settled(job, Look(job.inbox, job.params), get_run_logger().info)
+    seen = settled(job, InboxListing(job.inbox, job.params), get_run_logger().info)
     poll.complete(seen)
     settings = get_current_settings().api
     key = None if settings.auth_string is None else settings.auth_string.get_secret_value()

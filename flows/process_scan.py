@@ -27,12 +27,12 @@ from ps3d_app.flows.service.at_work import at_work
 from ps3d_app.tasks.inbox import OF_PREFECT, tell, tell_failed, tell_segmented
 from ps3d_core.inbox.again import retry
 from ps3d_core.inbox.claim import Claim, GoneError, accept, begun_anew, held, ingested
-from ps3d_core.inbox.ending import ScanFailedError, judged, succeed
 from ps3d_core.inbox.history import ends, record_of
 from ps3d_core.inbox.layout import Inbox
-from ps3d_core.inbox.looking import Look, Seen
+from ps3d_core.inbox.listing import InboxListing, ListedScan
 from ps3d_core.inbox.process import InboxJob, require_workable
 from ps3d_core.inbox.reason import reason_of
+from ps3d_core.inbox.verdict import ScanFailedError, judged, succeed
 from ps3d_core.network import BUNDLED
 from ps3d_core.params import InboxParams, Resources, SegmentParams
 from ps3d_core.record import RunRecord
@@ -135,7 +135,7 @@ def processed(claim: Claim, job: InboxJob) -> RunRecord:
         return record
 
 
-def _find(job: InboxJob, scan: str, digest: str | None, *, again: bool) -> Seen:
+def _find(job: InboxJob, scan: str, digest: str | None, *, again: bool) -> ListedScan:
     """The scan in the inbox; brought back there when the run was retried after it had failed."""
     named = _called(job.inbox, scan)
     if (seen := next((seen for seen in named if digest in (None, seen.arrival.digest)), None)) is not None:
@@ -155,8 +155,8 @@ def _find(job: InboxJob, scan: str, digest: str | None, *, again: bool) -> Seen:
     return named[0]
 
 
-def _called(inbox: Inbox, scan: str) -> list[Seen]:
-    return [seen for seen in Look(inbox, _AT_ONCE).seen() if seen.label == scan]
+def _called(inbox: Inbox, scan: str) -> list[ListedScan]:
+    return [seen for seen in InboxListing(inbox, _AT_ONCE).scans() if seen.label == scan]
 
 
 def _is_asked_for_again() -> bool:

@@ -18,7 +18,7 @@ from ps3d_app.tasks.markdown import escaped
 from ps3d_app.tasks.transient import RETRIES, RETRY_DELAYS_SECONDS, retry_condition
 from ps3d_core.inbox import process as core
 from ps3d_core.inbox.claim import Claim
-from ps3d_core.inbox.looking import Seen
+from ps3d_core.inbox.listing import ListedScan
 from ps3d_core.inbox.process import InboxJob, Poll
 from ps3d_core.record import RunRecord
 
@@ -37,7 +37,7 @@ Happening = Literal["scan.received", "scan.segmented", "scan.failed"]
     retry_delay_seconds=RETRY_DELAYS_SECONDS,
     retry_condition_fn=retry_condition,
 )
-def look_into(job: InboxJob) -> list[Seen]:
+def look_into(job: InboxJob) -> list[ListedScan]:
     """Return everything in the inbox, in order of arrival."""
     return core.look_into(job, get_run_logger().info)
 

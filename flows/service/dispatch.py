@@ -13,7 +13,7 @@ from urllib.parse import quote
 from ps3d_app.flows.service.prefect_api import NoAnswerError, PrefectApi
 from ps3d_core.inbox.again import identity
 from ps3d_core.inbox.layout import Inbox
-from ps3d_core.inbox.looking import Look, Seen
+from ps3d_core.inbox.listing import InboxListing, ListedScan
 from ps3d_core.inbox.reason import plain
 from ps3d_core.params import InboxParams
 from ps3d_core.store.lease import is_held
@@ -29,7 +29,7 @@ _ENDED_BY_ITSELF: Final = ("CRASHED", "COMPLETED")
 
 
 def dispatch(
-    inbox: Inbox, seen: Sequence[Seen], params: InboxParams, options: Mapping[str, Any], api: PrefectApi
+    inbox: Inbox, seen: Sequence[ListedScan], params: InboxParams, options: Mapping[str, Any], api: PrefectApi
 ) -> list[str]:
     """Start a run for each arrival that is complete and has none; return a line for each.
 
@@ -49,7 +49,7 @@ def dispatch(
         return []
     due = list(_due(inbox, complete, params, api))
     if any(number > 1 for _, _, number in due):
-        there = {arrival.digest for arrival in Look(inbox, params).arrivals}
+        there = {arrival.digest for arrival in InboxListing(inbox, params).arrivals}
         due = [found for found in due if found[0].arrival.digest in there]  # the others have just come to their end
     pools = _Pools(params, api)
     said, refused = [], []
@@ -86,8 +86,8 @@ def most_runs(params: InboxParams) -> int:
 
 
 def _due(
-    inbox: Inbox, complete: Sequence[Seen], params: InboxParams, api: PrefectApi
-) -> Iterator[tuple[Seen, str, int]]:
+    inbox: Inbox, complete: Sequence[ListedScan], params: InboxParams, api: PrefectApi
+) -> Iterator[tuple[ListedScan, str, int]]:
     """Arrivals that want a run, with their identity and the number of that run."""
     keys = {identity(inbox, one.arrival): one for one in complete}
     for key, runs in runs_of(api, keys, most_runs(params)).items():
@@ -105,7 +105,7 @@ class _Pools:
         self._ids: dict[str, str] = {}
         self._auto: str | None = None
 
-    def of(self, seen: Seen) -> str:
+    def of(self, seen: ListedScan) -> str:
         """Return the pool that the scan's description names, else that of the inbox.
 
         For an inbox with the pool auto, that is gpu when a worker of it is online, else cpu.
@@ -134,7 +134,9 @@ def _has_worker(api: PrefectApi, pool: str) -> bool:
     return any(worker["status"] == "ONLINE" for worker in workers)
 
 
-def _start(inbox: Inbox, seen: Seen, key: str, options: Mapping[str, Any], deployment: str, api: PrefectApi) -> None:
+def _start(
+    inbox: Inbox, seen: ListedScan, key: str, options: Mapping[str, Any], deployment: str, api: PrefectApi
+) -> None:
     parameters = {**options, "prefix": str(inbox.prefix), "scan": seen.label, "digest": seen.arrival.digest}
     body = {"name": f"scan {seen.label}", "parameters": parameters, "idempotency_key": key}
     api.post(f"/deployments/{deployment}/create_flow_run", body)

@@ -16,7 +16,7 @@ from ps3d_app.flows.service.prefect_api import PrefectApi
 from ps3d_app.tasks.events import about
 from ps3d_core.inbox.arrivals import Stamp, unknown_in
 from ps3d_core.inbox.layout import Inbox
-from ps3d_core.inbox.looking import Look, Seen
+from ps3d_core.inbox.listing import InboxListing, ListedScan
 from ps3d_core.inbox.overview import UNKNOWN_KIND
 from ps3d_core.inbox.reason import plain
 from ps3d_core.params import InboxParams
@@ -60,11 +60,11 @@ class Told:
 
 
 def tell_news(
-    inbox: Inbox, look: Look, seen: Sequence[Seen], params: InboxParams, told: Told, api: PrefectApi
+    inbox: Inbox, listing: InboxListing, seen: Sequence[ListedScan], params: InboxParams, told: Told, api: PrefectApi
 ) -> list[str]:
     """Send an event for what has waited for hours, and for every file of an unknown kind; return a line for each."""
     said = []
-    for news in (*_waiting(seen, params), *_unknown(look)):
+    for news in (*_waiting(seen, params), *_unknown(listing)):
         if news not in told:
             content = about(news.name, str(inbox.prefix), why=news.why, **news.payload)
             moment = {"id": str(uuid.uuid4()), "occurred": datetime.now(UTC).isoformat()}
@@ -74,7 +74,7 @@ def tell_news(
     return said
 
 
-def _waiting(seen: Sequence[Seen], params: InboxParams) -> Iterator[News]:
+def _waiting(seen: Sequence[ListedScan], params: InboxParams) -> Iterator[News]:
     # Hours are counted; that the clocks of two machines differ by minutes does not matter.
     now = time.time()
     for one in seen:
@@ -85,7 +85,7 @@ def _waiting(seen: Sequence[Seen], params: InboxParams) -> Iterator[News]:
             yield News(mark, WAITING, name, f"has waited for {hours:.1f} h for {what}", {"scan": name, "for": what})
 
 
-def _unknown(look: Look) -> Iterator[News]:
-    for file in unknown_in(look.listing):
-        name, mark = plain(file), fingerprint(UNKNOWN, file, Stamp.of(look.listing[file]).mark)
+def _unknown(listing: InboxListing) -> Iterator[News]:
+    for file in unknown_in(listing.files):
+        name, mark = plain(file), fingerprint(UNKNOWN, file, Stamp.of(listing.files[file]).mark)
         yield News(mark, UNKNOWN, name, UNKNOWN_KIND, {"file": name})

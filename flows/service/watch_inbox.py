@@ -27,7 +27,7 @@ from ps3d_app.flows.service.inbox_events import Told, tell_news
 from ps3d_app.flows.service.prefect_api import PrefectApi, connect
 from ps3d_core.errors import InputError, Ps3dError
 from ps3d_core.inbox.layout import Inbox
-from ps3d_core.inbox.looking import Descriptions, Look
+from ps3d_core.inbox.listing import Descriptions, InboxListing
 from ps3d_core.inbox.process import InboxJob, settled
 from ps3d_core.invalid import first_problem
 from ps3d_core.memory import release_memory
@@ -111,7 +111,7 @@ class Watcher:
         now = self._source()
         if now.paused:
             return
-        look = Look(now.inbox, now.params, self._descriptions)
+        look = InboxListing(now.inbox, now.params, self._descriptions)
         seen = settled(InboxJob(now.inbox, now.params), look, self._say)
         self._descriptions = look.descriptions
         told = self._told.setdefault(now.inbox, Told(now.inbox))

@@ -17,10 +17,10 @@ from ps3d_core.errors import InputError
 from ps3d_core.inbox.arrivals import Arrival, sign_of
 from ps3d_core.inbox.claim import forget_attempts
 from ps3d_core.inbox.description import EXAMPLE, FILE, MAX_BYTES, read_description
-from ps3d_core.inbox.ending import REASON_FILE
 from ps3d_core.inbox.history import ends, forget, record_of
 from ps3d_core.inbox.layout import Inbox, label_for
-from ps3d_core.inbox.looking import Look
+from ps3d_core.inbox.listing import InboxListing
+from ps3d_core.inbox.verdict import REASON_FILE
 from ps3d_core.params import InboxParams
 from ps3d_core.spelling import meant
 from ps3d_core.store.layout import is_usable
@@ -109,7 +109,7 @@ def _ask_for(inbox: Inbox, arrival: Arrival, label: str, changes: Mapping[str, A
 
 
 def _in_inbox(inbox: Inbox, name: str) -> Arrival | None:
-    seen = Look(inbox, InboxParams(settle_seconds=0)).seen()
+    seen = InboxListing(inbox, InboxParams(settle_seconds=0)).scans()
     return next((one.arrival for one in seen if name in (one.label, one.arrival.name)), None)
 
 

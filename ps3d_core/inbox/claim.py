@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 
 from ps3d_core.errors import InputError, Ps3dError
 from ps3d_core.inbox.description import ScanDescription
-from ps3d_core.inbox.ending import bring_to_end, discard
 from ps3d_core.inbox.journal import Journal, read_journal, write_journal
 from ps3d_core.inbox.layout import Inbox
-from ps3d_core.inbox.looking import Look, Seen
+from ps3d_core.inbox.listing import InboxListing, ListedScan
+from ps3d_core.inbox.verdict import bring_to_end, discard
 from ps3d_core.network import BUNDLED
 from ps3d_core.params import InboxParams, SegmentParams
 from ps3d_core.store.layout import checked_name
@@ -67,7 +67,7 @@ class GoneError(NotClaimedError):
 
 
 @contextmanager
-def held(inbox: Inbox, seen: Seen, params: InboxParams, say: Say) -> Iterator[Claim]:
+def held(inbox: Inbox, seen: ListedScan, params: InboxParams, say: Say) -> Iterator[Claim]:
     """Hold an arrival while the body runs. Raise `BusyError` or `GoneError` when it cannot be had."""
     with ExitStack() as stack:
         try:
@@ -78,7 +78,7 @@ def held(inbox: Inbox, seen: Seen, params: InboxParams, say: Say) -> Iterator[Cl
 
 
 @contextmanager
-def claimed(inbox: Inbox, seen: Seen, params: InboxParams, say: Say) -> Iterator[Claim | None]:
+def claimed(inbox: Inbox, seen: ListedScan, params: InboxParams, say: Say) -> Iterator[Claim | None]:
     """Hold an arrival while the body runs; yield the claim.
 
     Yield None when the arrival cannot be had now, because another has it or it has changed; `say` is told why.
@@ -93,7 +93,7 @@ def claimed(inbox: Inbox, seen: Seen, params: InboxParams, say: Say) -> Iterator
             yield claim
 
 
-def recover(inbox: Inbox, look: Look, known: Iterable[str], say: Say) -> None:
+def recover(inbox: Inbox, listing: InboxListing, known: Iterable[str], say: Say) -> None:
     """Clear up after workers that died when nothing was left of their arrival that could be taken again.
 
     `known` are the labels of arrivals that can, which go on by themselves.
@@ -102,9 +102,9 @@ def recover(inbox: Inbox, look: Look, known: Iterable[str], say: Say) -> None:
     for label in sorted(labels - set(known)):
         with suppress(LeaseTakenError), sole_run(inbox.lease(label), f"scan {label}", say):
             journal = read_journal(inbox, label)
-            if journal is not None and journal.ending is not None:
+            if journal is not None and journal.verdict is not None:
                 bring_to_end(inbox, journal)
-            elif journal is not None and look.find(journal.arrival) is None:
+            elif journal is not None and listing.find(journal.arrival) is None:
                 discard(inbox, journal)  # somebody took it out of the inbox again
                 inbox.journal(label).remove_tree()
 
@@ -160,7 +160,7 @@ def begun_anew(claim: Claim) -> Claim:
 def forget_attempts(inbox: Inbox, label: str) -> None:
     """Forget how often work on a scan broke off. Only the holder of its lease may do so."""
     journal = read_journal(inbox, label)
-    if journal is not None and journal.ending is None and journal.attempts:
+    if journal is not None and journal.verdict is None and journal.attempts:
         write_journal(inbox, journal.model_copy(update={"attempts": 0}))
 
 
@@ -171,23 +171,23 @@ def _too_often(attempts: int) -> str:
     )
 
 
-def _take(inbox: Inbox, seen: Seen, params: InboxParams) -> Claim:
+def _take(inbox: Inbox, seen: ListedScan, params: InboxParams) -> Claim:
     journal = read_journal(inbox, seen.label)
-    if journal is not None and journal.ending is not None:
+    if journal is not None and journal.verdict is not None:
         bring_to_end(inbox, journal)
         journal = None
     # What was seen may be old: while we did something else, others may have worked on it.
-    look = Look(inbox, params)
-    arrival = look.find(seen.arrival.key)
+    listing = InboxListing(inbox, params)
+    arrival = listing.find(seen.arrival.key)
     if arrival is None:
         raise GoneError(f"{seen.label}: is not in the inbox any more")
-    fresh = look.examine(arrival)
+    fresh = listing.examine(arrival)
     if fresh.waits_for is not None:
         raise GoneError(f"{seen.label}: has changed and waits for {fresh.waits_for}")
     if fresh.label != seen.label:
         raise GoneError(f"{seen.label}: is called {fresh.label} now")
     if journal is not None and (journal.arrival, journal.digest) != (fresh.arrival.key, fresh.arrival.digest):
-        other = look.find(journal.arrival)
+        other = listing.find(journal.arrival)
         if other is not None and other.key != fresh.arrival.key and other.digest == journal.digest:
             raise BusyError(f"{seen.label}: another scan of this name, {other.key}, comes first")
         discard(inbox, journal)

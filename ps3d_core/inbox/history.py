@@ -44,10 +44,10 @@ class Ended:
 
 def note_end(inbox: Inbox, journal: Journal) -> None:
     """Keep a record of an arrival that came to its end in done/ or failed/."""
-    ending = journal.ending
-    if ending is not None and ending.folder is not None:
-        record = Record(arrival=journal.arrival, reason=ending.reason)
-        _place(inbox, ending.folder, journal.digest).write_json(record.model_dump(mode="json"))
+    verdict = journal.verdict
+    if verdict is not None and verdict.folder is not None:
+        record = Record(arrival=journal.arrival, reason=verdict.reason)
+        _place(inbox, verdict.folder, journal.digest).write_json(record.model_dump(mode="json"))
 
 
 def ends(inbox: Inbox) -> list[Ended]:

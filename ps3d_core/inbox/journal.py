@@ -6,14 +6,14 @@ of the label's lease touches it.
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ps3d_core.errors import InputError
 from ps3d_core.inbox.layout import Inbox
 from ps3d_core.invalid import first_problem
 
 
-class Ending(BaseModel):
+class Verdict(BaseModel):
     """Decision about an arrival, made before any file is moved."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -27,7 +27,7 @@ class Ending(BaseModel):
 class Journal(BaseModel):
     """State of one arrival that was taken."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_by_name=True, validate_by_alias=True)
 
     label: str
     arrival: str
@@ -40,7 +40,7 @@ class Journal(BaseModel):
     accepted: bool = False
     """The name was free, so what lies under it in dataset and results is this arrival's."""
     ingested: bool = False
-    ending: Ending | None = None
+    verdict: Verdict | None = Field(default=None, alias="ending")
 
 
 def read_journal(inbox: Inbox, label: str) -> Journal | None:
@@ -57,4 +57,4 @@ def read_journal(inbox: Inbox, label: str) -> Journal | None:
 
 def write_journal(inbox: Inbox, journal: Journal) -> None:
     """Write the journal of a label, in the place of an earlier one."""
-    inbox.journal(journal.label).write_json(journal.model_dump(mode="json"))
+    inbox.journal(journal.label).write_json(journal.model_dump(mode="json", by_alias=True))

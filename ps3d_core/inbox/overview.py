@@ -9,11 +9,11 @@ from typing import Literal
 from ps3d_core.errors import MissingDataError
 from ps3d_core.inbox.again import failed_names, identity
 from ps3d_core.inbox.arrivals import unknown_in
-from ps3d_core.inbox.ending import REASON_FILE
 from ps3d_core.inbox.history import ends
 from ps3d_core.inbox.layout import Inbox
-from ps3d_core.inbox.looking import Look, Seen
+from ps3d_core.inbox.listing import InboxListing, ListedScan
 from ps3d_core.inbox.reason import plain
+from ps3d_core.inbox.verdict import REASON_FILE
 from ps3d_core.params import InboxParams
 from ps3d_core.store.lease import is_held
 
@@ -40,12 +40,12 @@ class Entry:
 
 def overview(inbox: Inbox, params: InboxParams | None = None, recent: int = RECENT) -> list[Entry]:
     """Return everything in the inbox in order of arrival, then what failed and the `recent` latest that are done."""
-    look = Look(inbox, params or InboxParams())
-    unknown = [Entry(plain(name), "unknown", None, UNKNOWN_KIND) for name in unknown_in(look.listing)]
-    return [*unknown, *(_arrived(inbox, seen) for seen in look.seen()), *_ended(inbox, recent)]
+    listing = InboxListing(inbox, params or InboxParams())
+    unknown = [Entry(plain(name), "unknown", None, UNKNOWN_KIND) for name in unknown_in(listing.files)]
+    return [*unknown, *(_arrived(inbox, seen) for seen in listing.scans()), *_ended(inbox, recent)]
 
 
-def _arrived(inbox: Inbox, seen: Seen) -> Entry:
+def _arrived(inbox: Inbox, seen: ListedScan) -> Entry:
     key = identity(inbox, seen.arrival)
     if seen.waits_for is not None:
         return Entry(plain(seen.label), "waits", seen.arrival.arrived, plain(seen.waits_for), key)

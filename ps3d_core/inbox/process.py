@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from ps3d_core.inbox.claim import Claim, accept, claimed, ingested, recover
-from ps3d_core.inbox.ending import ScanFailedError, judged, succeed
 from ps3d_core.inbox.layout import Inbox, require_usable_prefix
-from ps3d_core.inbox.looking import Look, Seen
+from ps3d_core.inbox.listing import InboxListing, ListedScan
 from ps3d_core.inbox.reason import plain
+from ps3d_core.inbox.verdict import ScanFailedError, judged, succeed
 from ps3d_core.network import BUNDLED
 from ps3d_core.params import InboxParams, IngestParams, Resources, SegmentParams
 from ps3d_core.progress import SILENT, Progress
@@ -52,7 +52,7 @@ class Poll:
     errors: dict[str, Exception] = field(default_factory=dict)
     """Left in the inbox for the next poll, because something went wrong that is not the scan's fault."""
 
-    def complete(self, seen: Sequence[Seen]) -> list[Seen]:
+    def complete(self, seen: Sequence[ListedScan]) -> list[ListedScan]:
         """Return the arrivals that can be taken; note the others as waiting."""
         for one in seen:
             if one.waits_for is not None:
@@ -108,27 +108,27 @@ def process_inbox(job: InboxJob, progress: Progress = SILENT) -> Poll:
     return poll
 
 
-def look_into(job: InboxJob, say: Say = lambda text: None) -> list[Seen]:
+def look_into(job: InboxJob, say: Say = lambda text: None) -> list[ListedScan]:
     """Return everything in the inbox, in order of arrival. What dead workers left behind is cleared up.
 
     Raise `InputError` when not the scans are at fault but the inbox, its dataset or its model.
     """
     require_usable_prefix(job.inbox)
-    look = Look(job.inbox, job.params)
-    seen = settled(job, look, say)
+    listing = InboxListing(job.inbox, job.params)
+    seen = settled(job, listing, say)
     if any(one.waits_for is None for one in seen):
         require_workable(job)
     return seen
 
 
-def settled(job: InboxJob, look: Look, say: Say = lambda text: None) -> list[Seen]:
+def settled(job: InboxJob, listing: InboxListing, say: Say = lambda text: None) -> list[ListedScan]:
     """Return what a look found, in order of arrival.
 
     What dead workers left behind is cleared up before, unless the inbox is empty.
     """
-    seen = look.seen()
+    seen = listing.scans()
     if seen:
-        recover(job.inbox, look, [one.label for one in seen if one.waits_for is None], say)
+        recover(job.inbox, listing, [one.label for one in seen if one.waits_for is None], say)
     return seen
 
 

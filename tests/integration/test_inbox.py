@@ -17,7 +17,7 @@ from ps3d_app.flows.command.cli import main
 from ps3d_app.flows.service.dispatch import dispatch
 from ps3d_app.flows.service.inbox_events import Told, tell_news
 from ps3d_core.inbox.layout import Inbox
-from ps3d_core.inbox.looking import Descriptions, Look
+from ps3d_core.inbox.listing import Descriptions, InboxListing
 from ps3d_core.inbox.process import InboxJob, process_inbox, settled
 from ps3d_core.params import InboxParams
 from ps3d_core.store import s3 as s3_connection
@@ -176,11 +176,11 @@ def test_a_look_at_many_objects_is_a_few_requests(on_s3, monkeypatch):
     known: Descriptions = {}
     for most in (10, 9):  # what was read is not read again
         asked.clear()
-        look = Look(on_s3, job.params, known)
-        [seen] = settled(job, look)
-        known = look.descriptions
+        listing = InboxListing(on_s3, job.params, known)
+        [seen] = settled(job, listing)
+        known = listing.descriptions
         assert seen.waits_for == "1000 of 6000 slices"
-        assert tell_news(on_s3, look, [seen], job.params, told, None) == []
+        assert tell_news(on_s3, listing, [seen], job.params, told, None) == []
         assert dispatch(on_s3, [seen], job.params, {}, None) == []
         assert len(asked) <= most, Counter(asked)
     assert set(asked) == {"ListObjectsV2"}

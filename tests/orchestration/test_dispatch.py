@@ -29,7 +29,7 @@ from ps3d_app.flows.service.stack.bootstrap import bootstrap, read_file
 from ps3d_app.flows.service.watch_inbox import FromDeployment, Watcher, watched
 from ps3d_core.inbox.again import retry
 from ps3d_core.inbox.layout import Inbox
-from ps3d_core.inbox.looking import Look
+from ps3d_core.inbox.listing import InboxListing
 from ps3d_core.params import InboxParams
 from ps3d_core.store.lease import sole_run
 from ps3d_core.store.location import Location
@@ -66,8 +66,8 @@ def drop(inbox: Inbox, name: str = "ore", **more: Any) -> None:
     (inbox.incoming / name / "scan.json").write_text(json.dumps(described))
 
 
-def look(inbox: Inbox, api: PrefectApi, params: InboxParams = AT_ONCE) -> list[str]:
-    return dispatch(inbox, Look(inbox, params).seen(), params, {}, api)
+def listing(inbox: Inbox, api: PrefectApi, params: InboxParams = AT_ONCE) -> list[str]:
+    return dispatch(inbox, InboxListing(inbox, params).scans(), params, {}, api)
 
 
 def runs_of(client: SyncPrefectClient, inbox: Inbox) -> list[FlowRun]:
@@ -86,28 +86,28 @@ def pool_of(client: SyncPrefectClient, run: FlowRun) -> str | None:
 def test_one_run_for_a_scan_whoever_looks_how_often(inbox: Inbox, api: PrefectApi, client: SyncPrefectClient) -> None:
     drop(inbox)
     drop(inbox, "waits", slices=2)
-    assert look(inbox, api) == ["ore: goes to pool cpu"]
-    assert look(inbox, api) == []
-    assert look(inbox, PrefectApi(api.url, api.key, seconds=60)) == []
+    assert listing(inbox, api) == ["ore: goes to pool cpu"]
+    assert listing(inbox, api) == []
+    assert listing(inbox, PrefectApi(api.url, api.key, seconds=60)) == []
     [run] = runs_of(client, inbox)
     assert run.name == "scan ore"
     assert run.parameters["scan"] == "ore"
-    [arrival] = [arrival for arrival in Look(inbox, AT_ONCE).arrivals if arrival.name == "ore"]
+    [arrival] = [arrival for arrival in InboxListing(inbox, AT_ONCE).arrivals if arrival.name == "ore"]
     assert run.parameters["digest"] == arrival.digest
 
 
 def test_what_is_being_worked_on_already_gets_none(inbox: Inbox, api: PrefectApi) -> None:
     drop(inbox)
     with sole_run(inbox.lease("ore"), "scan ore"):
-        assert look(inbox, api) == []
-    assert look(inbox, api) == ["ore: goes to pool cpu"]
+        assert listing(inbox, api) == []
+    assert listing(inbox, api) == ["ore: goes to pool cpu"]
 
 
 def test_one_that_has_changed_gets_another(inbox: Inbox, api: PrefectApi, client: SyncPrefectClient) -> None:
     drop(inbox)
-    look(inbox, api)
+    listing(inbox, api)
     drop(inbox, model="sand")
-    assert len(look(inbox, api)) == 1
+    assert len(listing(inbox, api)) == 1
     assert len(runs_of(client, inbox)) == 2
 
 
@@ -115,15 +115,15 @@ def test_a_cancelled_one_stays_so_until_it_is_asked_for(
     inbox: Inbox, api: PrefectApi, client: SyncPrefectClient
 ) -> None:
     drop(inbox)
-    look(inbox, api)
+    listing(inbox, api)
     [run] = runs_of(client, inbox)
     ends_as(client, run, StateType.CANCELLED)
     for _ in range(3):
-        assert look(inbox, api) == []
+        assert listing(inbox, api) == []
     [line] = view(inbox, api)
     assert (line.state, line.run) == ("cancelled", str(run.id))
     retry(inbox, "ore", {})
-    assert look(inbox, api) == ["ore: goes to pool cpu"]
+    assert listing(inbox, api) == ["ore: goes to pool cpu"]
 
 
 def test_a_crashed_one_gets_as_many_runs_as_it_may_have(
@@ -131,28 +131,28 @@ def test_a_crashed_one_gets_as_many_runs_as_it_may_have(
 ) -> None:
     drop(inbox)
     for number in range(1, AT_ONCE.attempts + 2):
-        [said] = look(inbox, api)
+        [said] = listing(inbox, api)
         assert said.endswith(f"run {number}" if number > 1 else "cpu")
         ends_as(client, runs_of(client, inbox)[-1], StateType.CRASHED)
-    assert look(inbox, api) == []
+    assert listing(inbox, api) == []
 
 
 def test_one_that_lies_there_again_after_its_end_gets_another(
     inbox: Inbox, api: PrefectApi, client: SyncPrefectClient
 ) -> None:
     drop(inbox)
-    look(inbox, api)
+    listing(inbox, api)
     ends_as(client, runs_of(client, inbox)[-1], StateType.COMPLETED)
-    found = Look(inbox, AT_ONCE).seen()
+    found = InboxListing(inbox, AT_ONCE).scans()
     os.rename(inbox.incoming.local_path / "ore", inbox.prefix.local_path / "away")  # type: ignore[operator]
     assert dispatch(inbox, found, AT_ONCE, {}, api) == [], "it ended between the look and the question"
     os.rename(inbox.prefix.local_path / "away", inbox.incoming.local_path / "ore")  # type: ignore[operator]
-    assert look(inbox, api) == ["ore: goes to pool cpu, run 2"]
+    assert listing(inbox, api) == ["ore: goes to pool cpu, run 2"]
 
 
 def test_where_scans_go(inbox: Inbox, api: PrefectApi, client: SyncPrefectClient) -> None:
     def pools(params: InboxParams = AT_ONCE) -> dict[str, str | None]:
-        look(inbox, api, params)
+        listing(inbox, api, params)
         return {run.name.removeprefix("scan "): pool_of(client, run) for run in runs_of(client, inbox)}
 
     drop(inbox, "any")
@@ -219,9 +219,9 @@ def test_the_watcher_does_what_its_deployment_says(
 def test_news_wait_for_a_server_that_is_away(inbox: Inbox) -> None:
     (inbox.incoming / "notes.docx").write_bytes(b"x")
     nobody, told = PrefectApi("http://127.0.0.1:9/api"), Told(inbox)
-    seen = Look(inbox, AT_ONCE)
+    seen = InboxListing(inbox, AT_ONCE)
     with pytest.raises(Exception, match="127.0.0.1:9/api: ".replace(".", r"\.")):
-        tell_news(inbox, seen, seen.seen(), AT_ONCE, told, nobody)
+        tell_news(inbox, seen, seen.scans(), AT_ONCE, told, nobody)
     assert not inbox.told.children()
 
 

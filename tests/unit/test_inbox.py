@@ -15,10 +15,10 @@ import zarr
 from ps3d_core.errors import InputError, MissingDataError, StoreError
 from ps3d_core.inbox.arrivals import arrivals_in
 from ps3d_core.inbox.claim import accept, claimed, ingested
-from ps3d_core.inbox.ending import judged, succeed
 from ps3d_core.inbox.layout import Inbox
-from ps3d_core.inbox.looking import STILL_SECONDS
+from ps3d_core.inbox.listing import STILL_SECONDS
 from ps3d_core.inbox.process import InboxJob, Poll, look_into, process_inbox
+from ps3d_core.inbox.verdict import judged, succeed
 from ps3d_core.params import InboxParams, SegmentParams
 from ps3d_core.store import moving
 from ps3d_core.store.lease import sole_run

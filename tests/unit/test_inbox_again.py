@@ -13,7 +13,7 @@ from ps3d_core.errors import InputError
 from ps3d_core.inbox.again import failed_names, identity, retry
 from ps3d_core.inbox.history import ends
 from ps3d_core.inbox.layout import Inbox
-from ps3d_core.inbox.looking import Look
+from ps3d_core.inbox.listing import InboxListing
 from ps3d_core.inbox.overview import overview
 from ps3d_core.params import InboxParams
 from ps3d_core.store import moving
@@ -34,7 +34,7 @@ def folder(tmp_path) -> Inbox:
 
 
 def identities(inbox: Inbox) -> dict[str, str]:
-    return {arrival.key: identity(inbox, arrival) for arrival in Look(inbox, AT_ONCE).arrivals}
+    return {arrival.key: identity(inbox, arrival) for arrival in InboxListing(inbox, AT_ONCE).arrivals}
 
 
 def states(inbox: Inbox, params: InboxParams = AT_ONCE) -> dict[str, str]:

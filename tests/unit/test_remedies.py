@@ -71,7 +71,7 @@ PASSED_ON = {
     "ps3d_core/inbox/claim.py",
     "ps3d_core/invalid.py",
     "ps3d_core/inbox/description.py",
-    "ps3d_core/inbox/ending.py",
+    "ps3d_core/inbox/verdict.py",
     "ps3d_core/network/nnunet/archive.py",
     "ps3d_core/training/checks.py",
     "ps3d_core/training/nnunet/child.py",

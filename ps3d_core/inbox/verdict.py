@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ps3d_core.errors import OF_THE_INPUT, InputError, Ps3dError
 from ps3d_core.inbox.arrivals import LEFT, Stamp, sign_of
 from ps3d_core.inbox.history import note_end
-from ps3d_core.inbox.journal import Ending, Journal, read_journal, write_journal
+from ps3d_core.inbox.journal import Journal, Verdict, read_journal, write_journal
 from ps3d_core.inbox.layout import Inbox
 from ps3d_core.inbox.reason import plain, reason_of
 from ps3d_core.params import InboxParams
@@ -78,7 +78,7 @@ def judged(
             folder = _free(claim.inbox, f"failed/{claim.label}")
             reason = _as_moved(claim, reason_of(error), folder)
             announce(reason)
-            _end(claim, Ending(folder=folder, reason=reason))
+            _end(claim, Verdict(folder=folder, reason=reason))
             raise ScanFailedError(claim.label, reason, folder) from error
         raise
     except BaseException:
@@ -89,21 +89,21 @@ def judged(
 def succeed(claim: Claim, params: InboxParams) -> None:
     """Move the source of a scan whose results are there to done/, or mark it as done where it is."""
     folder = None if params.leave_sources else _free(claim.inbox, f"done/{claim.label}")
-    _end(claim, Ending(folder=folder))
+    _end(claim, Verdict(folder=folder))
 
 
 def bring_to_end(inbox: Inbox, journal: Journal) -> None:
     """Do what was decided about an arrival, or the rest of it."""
-    ending = journal.ending
-    assert ending is not None  # noqa: S101
-    if ending.reason is not None:
+    verdict = journal.verdict
+    assert verdict is not None  # noqa: S101
+    if verdict.reason is not None:
         discard(inbox, journal)
-    if ending.folder is None:
+    if verdict.folder is None:
         (inbox.incoming / LEFT / journal.digest).write_text(f"{plain(journal.label)}\n")
     else:
-        target = inbox.prefix / ending.folder
-        if ending.reason is not None:
-            (target / REASON_FILE).write_text(f"{ending.reason}\n")
+        target = inbox.prefix / verdict.folder
+        if verdict.reason is not None:
+            (target / REASON_FILE).write_text(f"{verdict.reason}\n")
         move_files(inbox.incoming, _moves(inbox, journal), target)
         note_end(inbox, journal)
     _mark_the_key(inbox, journal)
@@ -113,7 +113,7 @@ def bring_to_end(inbox: Inbox, journal: Journal) -> None:
 def _mark_the_key(inbox: Inbox, journal: Journal) -> None:
     """Give the next arrival under the key of a scan that failed another identity, even with the same files in it."""
     sign = inbox.incoming / sign_of(journal.arrival)
-    if journal.ending is not None and journal.ending.reason is not None:
+    if journal.verdict is not None and journal.verdict.reason is not None:
         sign.write_text(uuid.uuid4().hex)
     else:
         sign.remove_tree()
@@ -145,11 +145,11 @@ def _as_moved(claim: Claim, reason: str, folder: str) -> str:
     return reason.replace(dropped, moved).replace(dropped.rstrip("/") + ":", moved.rstrip("/") + ":")
 
 
-def _end(claim: Claim, ending: Ending) -> None:
+def _end(claim: Claim, verdict: Verdict) -> None:
     journal = read_journal(claim.inbox, claim.label)
     if journal is None:
         return
-    journal = journal.model_copy(update={"ending": ending})
+    journal = journal.model_copy(update={"verdict": verdict})
     write_journal(claim.inbox, journal)
     bring_to_end(claim.inbox, journal)
 
@@ -158,7 +158,7 @@ def _forgive(claim: Claim) -> None:
     """Take back that an attempt was made, if the store lets us; else it counts."""
     with suppress(OSError, Ps3dError):
         journal = read_journal(claim.inbox, claim.label)
-        if journal is not None and journal.ending is None and journal.attempts:
+        if journal is not None and journal.verdict is None and journal.attempts:
             write_journal(claim.inbox, journal.model_copy(update={"attempts": journal.attempts - 1}))
 
 

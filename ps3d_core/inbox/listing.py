@@ -24,7 +24,7 @@ STILL_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ListedScan:
     """Arrival as a look found it."""
 
     arrival: Arrival
@@ -37,7 +37,7 @@ class Seen:
     """None when it is complete, or complete enough to be judged."""
 
 
-class Look:
+class InboxListing:
     """One look at the inbox."""
 
     def __init__(self, inbox: Inbox, params: InboxParams, known: Descriptions | None = None) -> None:
@@ -46,13 +46,13 @@ class Look:
         self._clock: float | None = None
         self._before = known or {}
         self.descriptions: Descriptions = {}
-        self.listing: Mapping[str, Mapping[str, Any]] = inbox.incoming.find(hidden=True)
-        self.arrivals = arrivals_in(self.listing)
-        if not self.listing:
+        self.files: Mapping[str, Mapping[str, Any]] = inbox.incoming.find(hidden=True)
+        self.arrivals = arrivals_in(self.files)
+        if not self.files:
             # It tells people what to drop, and keeps the folder there on stores that know none without a file.
             (inbox.incoming / README_FILE).write_text(README)
 
-    def seen(self) -> list[Seen]:
+    def scans(self) -> list[ListedScan]:
         """Return all arrivals as they were found, in order of arrival."""
         return [self.examine(arrival) for arrival in self.arrivals]
 
@@ -60,34 +60,36 @@ class Look:
         """Return the arrival of this key, None when there is none."""
         return next((arrival for arrival in self.arrivals if arrival.key == key), None)
 
-    def examine(self, arrival: Arrival) -> Seen:
+    def examine(self, arrival: Arrival) -> ListedScan:
         """Return the arrival as it was found: whether it is complete, and what is wrong with it."""
         label = label_for(arrival.name)
         if (problem := _wrong_with_files(arrival)) is not None:
-            return self._judged(Seen(arrival, label, problem=problem))
+            return self._judged(ListedScan(arrival, label, problem=problem))
         if (missing := _missing(arrival)) is not None:
-            return Seen(arrival, label, waits_for=missing)
+            return ListedScan(arrival, label, waits_for=missing)
         try:
             content = self._content(arrival)
         except (MissingDataError, PermissionError):
-            return Seen(arrival, label, waits_for=f"{arrival.description} to be readable")
+            return ListedScan(arrival, label, waits_for=f"{arrival.description} to be readable")
         label = read_name(content) or label
         try:
-            described = Seen(arrival, label, read_description(content, arrival.description.rpartition("/")[2]))
+            described = ListedScan(arrival, label, read_description(content, arrival.description.rpartition("/")[2]))
         except InputError as error:
-            return self._judged(Seen(arrival, label, problem=str(error)))
+            return self._judged(ListedScan(arrival, label, problem=str(error)))
         return self._complete(described)
 
-    def _complete(self, seen: Seen) -> Seen:
+    def _complete(self, seen: ListedScan) -> ListedScan:
         assert seen.description is not None  # noqa: S101
         there, wanted = len(seen.arrival.slices), seen.description.slices
         if wanted is None or not seen.arrival.is_folder or not there:
             return self._when_quiet(seen, self._params.settle_seconds)
         if there < wanted:
-            return Seen(seen.arrival, seen.label, seen.description, waits_for=f"{wanted - there} of {wanted} slices")
+            return ListedScan(
+                seen.arrival, seen.label, seen.description, waits_for=f"{wanted - there} of {wanted} slices"
+            )
         if there > wanted:
             problem = f"{there} slices, but scan.json says {wanted}; remove those of another scan, or correct scan.json"
-            return self._judged(Seen(seen.arrival, seen.label, problem=problem))
+            return self._judged(ListedScan(seen.arrival, seen.label, problem=problem))
         grows = self._inbox.prefix.local_path is not None
         return self._when_quiet(seen, min(STILL_SECONDS, self._params.settle_seconds) if grows else 0.0)
 
@@ -101,14 +103,14 @@ class Look:
         self.descriptions[arrival.description] = (stamp.mark, content)
         return content
 
-    def _judged(self, seen: Seen) -> Seen:
+    def _judged(self, seen: ListedScan) -> ListedScan:
         return self._when_quiet(seen, self._params.settle_seconds)
 
-    def _when_quiet(self, seen: Seen, seconds: float) -> Seen:
+    def _when_quiet(self, seen: ListedScan, seconds: float) -> ListedScan:
         if seconds <= 0 or self._now() - seen.arrival.changed(self._now()) >= seconds:
             return seen
         waits_for = f"{seconds:g} s without a change"
-        return Seen(seen.arrival, seen.label, seen.description, seen.problem, waits_for)
+        return ListedScan(seen.arrival, seen.label, seen.description, seen.problem, waits_for)
 
     def _now(self) -> float:
         """Time of the store, by whose clock the files are dated too."""
