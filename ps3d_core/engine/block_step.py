@@ -44,8 +44,16 @@ class BlockStep(Step[Found_co]):
 
     halo: int = 0
     """Voxels around a block that it reads as well."""
-    bytes_per_voxel: float
-    """Peak of memory that a block takes with its halo; a constant of `ps3d_core.memory_model`."""
+
+    @property
+    @abstractmethod
+    def bytes_per_voxel(self) -> float:
+        """Peak of memory that a block takes with its halo, of constants of `ps3d_core.memory_model`."""
+
+    @property
+    def block_shape(self) -> Shape | None:
+        """Shape (z, y, x) of blocks where the caller chose one; no outcome depends on it."""
+        return None
 
     @property
     @abstractmethod
@@ -76,19 +84,10 @@ class BlockStep(Step[Found_co]):
         return list(site.grid)
 
     def grid(self, context: Context) -> BlockGrid:
-        """Return how the volume is cut: into blocks as large as is good and the memory of all workers allows."""
+        """Return how the volume is cut: as was chosen, or as large as is good and the memory of all workers allows."""
         array = open_image(self.volume)
-        shape, granule, workers = cast(Shape, array.shape), reading_granule(array), context.runner.workers
-        good = max(GOOD_BLOCK_VOXELS, prod(side + 2 * self.halo for side in granule)) * self.bytes_per_voxel
-        block_shape = block_shape_for(
-            shape,
-            granule,
-            bytes_per_voxel=self.bytes_per_voxel,
-            memory_bytes=int(min(context.memory_bytes, workers * good)),
-            workers=workers,
-            halo=self.halo,
-        )
-        return BlockGrid(shape, block_shape, self.halo)
+        shape = cast(Shape, array.shape)
+        return BlockGrid(shape, self.block_shape or self._fitting(shape, reading_granule(array), context), self.halo)
 
     def site(self, grid: BlockGrid, done: Outcomes | None = None) -> Site:
         """Return the site that the blocks of `grid` share; blocks of another shape have another place."""
@@ -106,6 +105,18 @@ class BlockStep(Step[Found_co]):
         work = _BlockWork(self, site)
         blocks, runner, progress = self.blocks(site), context.runner, context.progress
         return self.merge(run_blocks(self.title, blocks, work, ledger=ledger, runner=runner, progress=progress), site)
+
+    def _fitting(self, shape: Shape, granule: Shape, context: Context) -> Shape:
+        cost, workers = self.bytes_per_voxel, context.runner.workers
+        good = max(GOOD_BLOCK_VOXELS, prod(side + 2 * self.halo for side in granule)) * cost
+        return block_shape_for(
+            shape,
+            granule,
+            bytes_per_voxel=cost,
+            memory_bytes=int(min(context.memory_bytes, workers * good)),
+            workers=workers,
+            halo=self.halo,
+        )
 
     def _mark(self, grid: BlockGrid) -> str:
         return fingerprint(self.fingerprint, grid.block_shape)

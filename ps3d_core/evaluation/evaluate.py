@@ -3,29 +3,117 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field
 
-from ps3d_core.engine.blocks import Runner, run_blocks
+from ps3d_core.engine.block_step import BlockStep, Site
+from ps3d_core.engine.blocks import Runner
+from ps3d_core.engine.once import Engine
+from ps3d_core.engine.step import Context
 from ps3d_core.errors import InputError
 from ps3d_core.evaluation.contingency import Contingency, count_pairs, merge
 from ps3d_core.evaluation.metrics import Evaluation, evaluate_contingency
-from ps3d_core.geometry.blocks import Block, BlockGrid, block_shape_for
+from ps3d_core.geometry.blocks import Block, BlockGrid
 from ps3d_core.geometry.boxes import Shape
 from ps3d_core.memory_model import EVALUATION_BYTES
 from ps3d_core.progress import SILENT, Progress
 from ps3d_core.scan.label_checks import FILLS, filling
 from ps3d_core.store.arrays import read_box
-from ps3d_core.store.granule import reading_granule, require_chunk_fits
+from ps3d_core.store.granule import require_chunk_fits
 from ps3d_core.store.identity import content_identity
-from ps3d_core.store.ledger import Ledger, Record, fingerprint
+from ps3d_core.store.ledger import Record
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import open_image
+
+VERSION: Final = 1
+"""Raise when a change of the code changes a figure: finished work of older code is then redone."""
+
+
+class Compared(BaseModel):
+    """What was found of two label images."""
+
+    model_config = ConfigDict(frozen=True)
+
+    evaluation: Evaluation
+    doubts: tuple[str, ...] = Field(description="why the images may hold no particles")
+
+
+@dataclass(frozen=True)
+class Comparison(BlockStep[Compared]):
+    """Step that counts which labels of two images share how many voxels, and works out how well they agree.
+
+    Attributes:
+        prediction: label image (z, y, x), 0 is background.
+        truth: another one of the same shape.
+        identities: what tells the contents of both from others.
+        place: folder of the ledgers, and of what blocks count.
+        block_shape: of blocks, (z, y, x); the largest that is good and fits when absent.
+
+    """
+
+    prediction: Location
+    truth: Location
+    identities: tuple[str, str]
+    place: Location
+    block_shape: Shape | None = None
+
+    name, title, found = "evaluate", "evaluate", Compared
+    bytes_per_voxel = EVALUATION_BYTES
+
+    @property
+    def versions(self) -> tuple[int, ...]:
+        """Version of what is counted and of the figures."""
+        return (VERSION,)
+
+    @property
+    def parameters(self) -> tuple[Any, ...]:
+        """Contents of both images."""
+        return self.identities
+
+    @property
+    def folder(self) -> Location:
+        """Folder of the ledgers, and of what blocks count."""
+        return self.place
+
+    @property
+    def volume(self) -> Location:
+        """True label image."""
+        return self.truth
+
+    def grid(self, context: Context) -> BlockGrid:
+        """Return how both images are cut. Raise `InputError` when their shapes differ, or chunks exceed the memory."""
+        arrays = open_image(self.prediction), open_image(self.truth)
+        if arrays[0].shape != arrays[1].shape:
+            raise InputError(
+                f"{self.prediction} of {arrays[0].shape} voxels, {self.truth} of {arrays[1].shape}: "
+                "the shapes must be the same; give two label images of one scan"
+            )
+        for array in arrays:
+            require_chunk_fits(array, context.memory_bytes)
+        return super().grid(context)
+
+    def work(self, block: Block, site: Site) -> Record:
+        """Count the voxels that every two labels share in one block; return how many pairs there are."""
+        prediction, truth = (read_box(open_image(image), block.core) for image in (self.prediction, self.truth))
+        table = count_pairs(prediction, truth, (str(self.prediction), str(self.truth)))
+        site.file(block.index).write_arrays(prediction=table.prediction, truth=table.truth, voxels=table.voxels)
+        return {"pairs": len(table.voxels)}
+
+    def merge(self, records: Sequence[Record], site: Site) -> Compared:
+        """Add up what the blocks counted; return all figures, and doubts."""
+        table = merge(_table(site.file(block.index)) for block in site.grid)
+        labels = {"prediction": table.prediction, "truth": table.truth}
+        doubts = {name: _doubt_about(labels[name], table.voxels) for name in labels}
+        return Compared(
+            evaluation=evaluate_contingency(table),
+            doubts=tuple(f"{name}: {doubt}" for name, doubt in doubts.items() if doubt is not None),
+        )
 
 
 def evaluate(
@@ -45,33 +133,19 @@ def evaluate(
     absent; no figure depends on it. What looks like a mask or a background is noted. Raise `InputError` when the
     shapes differ or an image holds no labels.
     """
-    arrays = open_image(prediction), open_image(truth)
-    if arrays[0].shape != arrays[1].shape:
-        raise InputError(
-            f"{prediction} of {arrays[0].shape} voxels, {truth} of {arrays[1].shape}: "
-            "the shapes must be the same; give two label images of one scan"
-        )
-    for array in arrays:
-        require_chunk_fits(array, memory_bytes)
-    shape = cast(Shape, arrays[1].shape)
-    block_shape = block_shape or block_shape_for(
-        shape,
-        reading_granule(arrays[1]),
-        bytes_per_voxel=EVALUATION_BYTES,
-        memory_bytes=memory_bytes,
-        workers=runner.workers if runner else 1,
-    )
-    grid = BlockGrid(shape, block_shape)
-    identity = fingerprint(content_identity(prediction), content_identity(truth), grid.block_shape)
+    identities = content_identity(prediction), content_identity(truth)
     with _folder(work) as folder:
-        count = _CountBlock(prediction, truth, folder / "contingency" / identity)
-        ledger = Ledger(folder, "evaluate", identity)
-        run_blocks("evaluate", list(grid), count, ledger=ledger, runner=runner, progress=progress)
-        table = merge(count.table(block) for block in grid)
-    for name, labels in (("prediction", table.prediction), ("truth", table.truth)):
-        if (doubt := _doubt_about(labels, table.voxels)) is not None:
-            progress.note(f"{name}: {doubt}")
-    return evaluate_contingency(table)
+        comparison = Comparison(prediction, truth, identities, folder, block_shape)
+        found = Engine(folder, [comparison]).run_all(Context(runner or Runner(), memory_bytes, progress)).of(Comparison)
+    for doubt in found.doubts:
+        progress.note(doubt)
+    return found.evaluation
+
+
+def _table(file: Location) -> Contingency:
+    arrays = file.read_arrays()
+    prediction, truth, voxels = (np.asarray(arrays[name], np.int64) for name in ("prediction", "truth", "voxels"))
+    return Contingency(prediction, truth, voxels)
 
 
 def _doubt_about(labels: npt.NDArray[np.int64], voxels: npt.NDArray[np.int64]) -> str | None:
@@ -84,27 +158,6 @@ def _doubt_about(labels: npt.NDArray[np.int64], voxels: npt.NDArray[np.int64]) -
     if (largest := sizes.max()) > FILLS * voxels.sum():
         return filling(int(present[sizes.argmax()]), largest / voxels.sum())
     return f"one label only, {present[-1]}: a mask?" if np.count_nonzero(sizes) == 1 else None
-
-
-@dataclass(frozen=True)
-class _CountBlock:
-    prediction: Location
-    truth: Location
-    folder: Location
-
-    def __call__(self, block: Block) -> Record:
-        prediction, truth = (read_box(open_image(image), block.core) for image in (self.prediction, self.truth))
-        table = count_pairs(prediction, truth, (str(self.prediction), str(self.truth)))
-        self._file(block).write_arrays(prediction=table.prediction, truth=table.truth, voxels=table.voxels)
-        return {"pairs": len(table.voxels)}
-
-    def table(self, block: Block) -> Contingency:
-        arrays = self._file(block).read_arrays()
-        prediction, truth, voxels = (np.asarray(arrays[name], np.int64) for name in ("prediction", "truth", "voxels"))
-        return Contingency(prediction, truth, voxels)
-
-    def _file(self, block: Block) -> Location:
-        return self.folder / f"{block.index}.npz"
 
 
 @contextmanager

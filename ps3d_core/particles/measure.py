@@ -1,9 +1,9 @@
-"""Labels in, particle table out: plan, sums per block, merged sums, table.
+"""Labels in, particle table out: sums per block, merged sums, table.
 
-    plan_measurement     what will be read, in which blocks
-    measure_blocks       sums per label and block, one file per block, each block once (ledger)
+    Measurement          base of the steps that measure: sums per label and block, one file per block, and the table
+    GivenLabels          step for labels that somebody gives
     merged_sums          sums of particles, some hundred thousand at a time, in order of their labels
-    measure_particles    all of it, and a summary
+    measure_particles    labels that somebody gives, measured once
 
 Ids follow the order of first voxels, so neighbouring labels lie in few blocks, and merging reads each block's file
 about once. Whatever the number of particles and in however many blocks they lie, it holds the sums of one file and
@@ -12,68 +12,83 @@ of a few ranges of labels, and of the other files that a range needs the labels 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 from operator import itemgetter
-from typing import Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
 
-from ps3d_core.engine.blocks import Runner, run_blocks
-from ps3d_core.engine.step import Context
+from ps3d_core.engine.block_step import BlockStep, Site
+from ps3d_core.engine.once import Engine
+from ps3d_core.engine.step import Context, Found_co
 from ps3d_core.errors import InputError
-from ps3d_core.geometry.blocks import Block, BlockGrid, block_shape_for
+from ps3d_core.geometry.blocks import Block, BlockGrid
 from ps3d_core.geometry.boxes import Shape
 from ps3d_core.memory_model import GREY_BYTES, LABELS_BYTES
+from ps3d_core.particles import table
 from ps3d_core.particles.distribution import SizeDistribution, size_distribution
 from ps3d_core.particles.exact_sums import MAX_VALUES
-from ps3d_core.particles.padded import read_padded
+from ps3d_core.particles.padded import HALO, read_padded
 from ps3d_core.particles.plausible import doubt_about
 from ps3d_core.particles.shape import particle_columns
 from ps3d_core.particles.sums import LabelSums, merge
-from ps3d_core.particles.table import arrow_table, write_table
 from ps3d_core.particles.voxel_sums import block_sums
-from ps3d_core.progress import SILENT, Progress
 from ps3d_core.store.arrays import read_box
-from ps3d_core.store.granule import reading_granule, require_chunk_fits
+from ps3d_core.store.granule import require_chunk_fits
 from ps3d_core.store.identity import content_identity
-from ps3d_core.store.ledger import Ledger, Record, fingerprint
+from ps3d_core.store.ledger import Record
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import open_image
 
 VERSION: Final = 1
 """Raise when a change of the code changes what is measured: finished work of older code is then redone."""
 
-HALO: Final = 1
-GOOD_BLOCK_VOXELS: Final = 2**24
-"""Larger blocks save next to no halo and only take memory that libraries need as well."""
 LABELS_AT_ONCE: Final = 2**18
 """Particles merged at once, and with it the row groups of the Parquet file."""
 
 
 @dataclass(frozen=True, slots=True)
-class MeasurementPlan:
-    """Labels and grey values to measure, in which blocks, and where the sums go. Small and picklable."""
+class Sample:
+    """What is measured: a label image (z, y, x), the grey values of the same scan, and the edge of a voxel.
+
+    Attributes:
+        labels: whole numbers, 0 is background.
+        image: grey values of the same shape; without it the grey columns have no values.
+        spacing: edge of a voxel, mm.
+
+    """
 
     labels: Location
     image: Location | None
     spacing: float
-    grid: BlockGrid
-    work: Location
-    fingerprint: str
 
     @property
-    def ledger(self) -> Ledger:
-        """Ledger of finished blocks."""
-        return Ledger(self.work, "measure", self.fingerprint)
+    def bytes_per_voxel(self) -> float:
+        """Peak of memory per voxel of a block: values as they are stored, and what becomes of them."""
+        cost = open_image(self.labels).dtype.itemsize + LABELS_BYTES
+        return cost if self.image is None else cost + open_image(self.image).dtype.itemsize + GREY_BYTES
 
-    def sums(self, block_index: int) -> Location:
-        """Return the file with the sums of one block."""
-        return self.work / "sums" / self.fingerprint / f"{block_index}.npz"
+    def require_measurable(self, memory_bytes: int) -> None:
+        """Raise `InputError` for images that do not fit together or into memory, and a spacing that cannot be."""
+        if not 0 < self.spacing < 1000:
+            raise InputError(
+                f"spacing {self.spacing} mm: must be above 0 and below 1000; give the edge of a voxel in mm"
+            )
+        labels = open_image(self.labels)
+        require_chunk_fits(labels, memory_bytes)
+        if self.image is not None:
+            grey = open_image(self.image)
+            require_chunk_fits(grey, memory_bytes)
+            if grey.shape != labels.shape:
+                raise InputError(
+                    f"{self.image}: shape {grey.shape}, labels have {labels.shape}; give the scan that was labelled"
+                )
 
 
 class ParticleSummary(BaseModel):
@@ -89,6 +104,57 @@ class ParticleSummary(BaseModel):
     by_number: SizeDistribution | None
 
 
+@dataclass(frozen=True)
+class Measurement(BlockStep[Found_co]):
+    """Base of the steps that measure a sample: blocks leave sums of their labels, the table is made of all of them."""
+
+    title = "measure"
+    halo = HALO
+
+    @property
+    @abstractmethod
+    def sample(self) -> Sample:
+        """What is measured."""
+
+    @property
+    def versions(self) -> tuple[int, ...]:
+        """Versions of what is measured and of how it is written."""
+        return (VERSION, table.VERSION)
+
+    @property
+    def volume(self) -> Location:
+        """Label image."""
+        return self.sample.labels
+
+    @property
+    def bytes_per_voxel(self) -> float:
+        """Peak of memory of a block: labels, and grey values where there are any."""
+        return self.sample.bytes_per_voxel
+
+    def grid(self, context: Context) -> BlockGrid:
+        """Return how the label image is cut. Raise `InputError` for a sample that cannot be measured in such blocks."""
+        self.sample.require_measurable(context.memory_bytes)
+        grid = super().grid(context)
+        if prod(grid.block_shape) > MAX_VALUES:
+            raise InputError(f"block {grid.block_shape}: more than {MAX_VALUES} voxels; choose smaller blocks")
+        return grid
+
+    def work(self, block: Block, site: Site) -> Record:
+        """Leave the sums of every label in one block; return how many labels there are, and the smallest."""
+        labels, image = self.sample.labels, self.sample.image
+        padded = read_padded(open_image(labels), block, str(labels))
+        grey = None if image is None else read_box(open_image(image), block.core)
+        sums = block_sums(padded, block.core.start, grey)
+        site.file(block.index).write_arrays(**sums.to_arrays())
+        return {"labels": len(sums.labels), "first": int(sums.labels[0]) if len(sums.labels) else None}
+
+    def write_table(self, records: Sequence[Record], site: Site) -> ParticleSummary:
+        """Write the table of all particles, Parquet and CSV, and return their summary."""
+        totals = _Totals(self.sample, site.grid.shape)
+        table.write_table(totals.tables(merged_sums(records, site)), self.outputs["parquet"], self.outputs["csv"])
+        return totals.summary()
+
+
 class Foreign(NamedTuple):
     """Labels that somebody gave, which may be no particles.
 
@@ -100,6 +166,71 @@ class Foreign(NamedTuple):
     as_they_are: bool = False
 
 
+class Measured(BaseModel):
+    """What was found of labels that somebody gave."""
+
+    model_config = ConfigDict(frozen=True)
+
+    summary: ParticleSummary
+    doubt: str | None = Field(description="why they may be no particles")
+
+
+@dataclass(frozen=True)
+class GivenLabels(Measurement[Measured]):
+    """Step that measures labels that somebody gave.
+
+    Attributes:
+        given: what is measured.
+        identities: what tells the contents of its labels and of its grey values from others.
+        output: folder of the table.
+        place: folder of the ledgers, and of the sums of blocks.
+        foreign: says that the labels may be no particles.
+        block_shape: of blocks, (z, y, x); the largest that is good and fits when absent.
+
+    """
+
+    given: Sample
+    identities: tuple[str, str | None]
+    output: Location
+    place: Location
+    foreign: Foreign | None = None
+    block_shape: Shape | None = None
+
+    name, found = "measure", Measured
+
+    @property
+    def parameters(self) -> tuple[Any, ...]:
+        """Contents of the images, the edge of a voxel, what is refused, and where the table is."""
+        refused = None if self.foreign is None else not self.foreign.as_they_are
+        return (*self.identities, self.given.spacing, refused, self.output.seen_from(self.place))
+
+    @property
+    def outputs(self) -> dict[str, Location]:
+        """Files of the particle table, Parquet and CSV."""
+        return {"parquet": self.output / "particles.parquet", "csv": self.output / "particles.csv"}
+
+    @property
+    def sample(self) -> Sample:
+        """What is measured."""
+        return self.given
+
+    @property
+    def folder(self) -> Location:
+        """Folder of the ledgers, and of the sums of blocks."""
+        return self.place
+
+    def merge(self, records: Sequence[Record], site: Site) -> Measured:
+        """Write the table and return its summary, and doubts. Raise `InputError` when the labels are no particles."""
+        doubt = self.foreign and doubt_about(merged_sums(records, site), site.grid.shape)
+        if self.foreign and doubt and doubt.certain and not self.foreign.as_they_are:
+            raise InputError(
+                f"{self.foreign.name}: {doubt.text}",
+                "give one number per particle and 0 for background",
+                "measure them as they are with <any_labels>",
+            )
+        return Measured(summary=self.write_table(records, site), doubt=doubt.text if doubt else None)
+
+
 def measure_particles(
     labels: Location,
     output: Location,
@@ -107,8 +238,8 @@ def measure_particles(
     spacing: float,
     work: Location,
     image: Location | None = None,
-    identity: str | None = None,
     foreign: Foreign | None = None,
+    block_shape: Shape | None = None,
     context: Context | None = None,
 ) -> ParticleSummary:
     """Measure all particles; write particles.parquet and particles.csv below `output`.
@@ -117,11 +248,12 @@ def measure_particles(
         labels: label image (z, y, x), 0 is background.
         output: folder of the table.
         spacing: edge of a voxel, mm.
-        work: folder for the sums of blocks; blocks finished there are not measured again.
+        work: folder for the sums of blocks; blocks finished there are not measured again, nor is anything once the
+            table is there as it was written.
         image: grey values of the same shape; without it the grey columns have no values.
-        identity: what tells the contents of both images from others; worked out from the stores when absent.
         foreign: says that somebody gave the labels. They are refused when they are no particles but grey values, a
             mask, classes or a numbered background, and a note asks where particles may look so, too.
+        block_shape: voxels per block (z, y, x); chosen to fit the memory when absent, and no byte depends on it.
         context: where blocks are evaluated, the memory of all workers together, and who hears of it.
 
     Raises:
@@ -129,82 +261,15 @@ def measure_particles(
 
     """
     context = context or Context()
-    plan = plan_measurement(labels, image=image, spacing=spacing, work=work, identity=identity, context=context)
-    return measure_planned(plan, output, foreign=foreign, context=context)
+    identities = content_identity(labels), None if image is None else content_identity(image)
+    step = GivenLabels(Sample(labels, image, spacing), identities, output, work, foreign, block_shape)
+    found = Engine(work, [step]).run_all(context).of(GivenLabels)
+    if foreign is not None and found.doubt is not None:
+        context.progress.note(f"{foreign.name}: {found.doubt}")
+    return found.summary
 
 
-def measure_planned(
-    plan: MeasurementPlan, output: Location, *, foreign: Foreign | None = None, context: Context | None = None
-) -> ParticleSummary:
-    """Do what was planned; see `measure_particles`."""
-    context = context or Context()
-    records = measure_blocks(plan, runner=context.runner, progress=context.progress)
-    if foreign is not None and (doubt := doubt_about(merged_sums(plan, records), plan.grid.shape)) is not None:
-        if doubt.certain and not foreign.as_they_are:
-            raise InputError(
-                f"{foreign.name}: {doubt.text}",
-                "give one number per particle and 0 for background",
-                "measure them as they are with <any_labels>",
-            )
-        context.progress.note(f"{foreign.name}: {doubt.text}")
-    totals = _Totals(plan)
-    write_table(totals.tables(records), output / "particles.parquet", output / "particles.csv")
-    return totals.summary()
-
-
-def plan_measurement(
-    labels: Location,
-    *,
-    image: Location | None,
-    spacing: float,
-    work: Location,
-    block_shape: Shape | None = None,
-    identity: str | None = None,
-    context: Context | None = None,
-) -> MeasurementPlan:
-    """Check the inputs and choose blocks. Read metadata only."""
-    if not 0 < spacing < 1000:
-        raise InputError(f"spacing {spacing} mm: must be above 0 and below 1000; give the edge of a voxel in mm")
-    context = context or Context()
-    memory_bytes, workers = context.memory_bytes, context.runner.workers
-    array = open_image(labels)
-    shape = cast(Shape, array.shape)
-    require_chunk_fits(array, memory_bytes)
-    cost = array.dtype.itemsize + LABELS_BYTES
-    if image is not None:
-        grey = open_image(image)
-        require_chunk_fits(grey, memory_bytes)
-        cost += grey.dtype.itemsize + GREY_BYTES
-        if grey.shape != shape:
-            raise InputError(f"{image}: shape {grey.shape}, labels have {shape}; give the scan that was labelled")
-    if block_shape is None:
-        granule = reading_granule(array)
-        voxels = min(MAX_VALUES, max(GOOD_BLOCK_VOXELS, prod(side + 2 * HALO for side in granule)))
-        block_shape = block_shape_for(
-            shape,
-            granule,
-            bytes_per_voxel=cost,
-            memory_bytes=min(memory_bytes, workers * cost * voxels),
-            workers=workers,
-            halo=HALO,
-        )
-    if prod(block_shape) > MAX_VALUES:
-        raise InputError(f"block {block_shape}: more than {MAX_VALUES} voxels; choose smaller blocks")
-    identity = identity or fingerprint(content_identity(labels), image and content_identity(image))
-    grid = BlockGrid(shape, block_shape, HALO)
-    return MeasurementPlan(
-        labels, image, spacing, grid, work, fingerprint(VERSION, identity, bool(image), shape, block_shape)
-    )
-
-
-def measure_blocks(plan: MeasurementPlan, *, runner: Runner | None = None, progress: Progress = SILENT) -> list[Record]:
-    """Write the sums of every block that has none yet; return one record per block with its smallest label."""
-    return run_blocks(
-        "measure", list(plan.grid), _MeasureBlock(plan), ledger=plan.ledger, runner=runner, progress=progress
-    )
-
-
-def merged_sums(plan: MeasurementPlan, records: Sequence[Record]) -> Iterator[LabelSums]:
+def merged_sums(records: Sequence[Record], site: Site) -> Iterator[LabelSums]:
     """Yield the sums of particles in rising order of label, at most `LABELS_AT_ONCE` of them at a time."""
     # Smallest label of each block that was not yielded yet.
     waiting = {index: int(record["first"]) for index, record in enumerate(records) if record["labels"]}
@@ -216,7 +281,7 @@ def merged_sums(plan: MeasurementPlan, records: Sequence[Record]) -> Iterator[La
         for index, first in sorted(waiting.items(), key=itemgetter(1)):
             if len(labels) == LABELS_AT_ONCE and first > labels[-1]:
                 break
-            sums = LabelSums.from_arrays(plan.sums(index).read_arrays())
+            sums = LabelSums.from_arrays(site.file(index).read_arrays())
             ahead[index] = sums.labels[sums.labels >= first]
             labels = np.union1d(labels, ahead[index])[:LABELS_AT_ONCE]
             stop = int(labels[-1]) + 1
@@ -241,40 +306,24 @@ def _merged(parts: list[LabelSums], stop: int) -> LabelSums:
     return merge(part.between(0, stop) for part in parts)
 
 
-@dataclass(frozen=True)
-class _MeasureBlock:
-    plan: MeasurementPlan
-
-    def __call__(self, block: Block) -> Record:
-        plan = self.plan
-        padded = read_padded(open_image(plan.labels), block, str(plan.labels))
-        image = None if plan.image is None else read_box(open_image(plan.image), block.core)
-        sums = block_sums(padded, block.core.start, image)
-        plan.sums(block.index).write_arrays(**sums.to_arrays())
-        labels = sums.labels
-        if len(labels) == 0:
-            return {"labels": 0}
-        return {"labels": len(labels), "first": int(labels[0])}
-
-
 class _Totals:
-    """The particles of a plan, table by table, and what remains of them for the summary."""
+    """The particles of a sample, table by table, and what remains of them for the summary."""
 
-    def __init__(self, plan: MeasurementPlan) -> None:
-        self._plan = plan
+    def __init__(self, sample: Sample, shape: Shape) -> None:
+        self._sample, self._shape = sample, shape
         self._voxels = [np.empty(0, np.int64)]
         self._touching = 0
 
-    def tables(self, records: Sequence[Record]) -> Iterator[pa.Table]:
-        plan = self._plan
-        for sums in merged_sums(plan, records):
-            columns = particle_columns(sums, plan.grid.shape, plan.spacing, grey=plan.image is not None)
+    def tables(self, particles: Iterable[LabelSums]) -> Iterator[pa.Table]:
+        spacing, grey = self._sample.spacing, self._sample.image is not None
+        for sums in particles:
+            columns = particle_columns(sums, self._shape, spacing, grey=grey)
             self._voxels.append(sums.voxels)
             self._touching += int(columns["touches_border"].sum())
-            yield arrow_table(columns)
+            yield table.arrow_table(columns)
 
     def summary(self) -> ParticleSummary:
-        voxels, spacing = np.concatenate(self._voxels), self._plan.spacing
+        voxels, spacing = np.concatenate(self._voxels), self._sample.spacing
         return ParticleSummary(
             particles=len(voxels),
             voxels=int(voxels.sum()),

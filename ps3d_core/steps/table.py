@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ps3d_core.engine.step import Context, Outcomes, Step
+from ps3d_core.engine.block_step import Site
 from ps3d_core.errors import CorruptDataError
-from ps3d_core.particles import measure, table
-from ps3d_core.particles.measure import ParticleSummary
+from ps3d_core.particles.measure import Measurement, ParticleSummary, Sample
 from ps3d_core.plan import SegmentPlan
 from ps3d_core.steps.label_image import LabelImage
+from ps3d_core.store.ledger import Record
 from ps3d_core.store.location import Location
 
 
 @dataclass(frozen=True)
-class ParticleTable(Step[ParticleSummary]):
+class ParticleTable(Measurement[ParticleSummary]):
     """Step that measures every particle and writes the table, as Parquet and as CSV."""
 
     plan: SegmentPlan
     label_image: LabelImage
 
-    name, title, found = "particles", "measure", ParticleSummary
-
-    @property
-    def versions(self) -> tuple[int, ...]:
-        """Versions of what is measured and of how it is written."""
-        return (measure.VERSION, table.VERSION)
+    name, found = "particles", ParticleSummary
 
     @property
     def parameters(self) -> tuple[Any, ...]:
@@ -38,22 +34,25 @@ class ParticleTable(Step[ParticleSummary]):
         """Files of the particle table, Parquet and CSV, by their names in run.json."""
         return {"parquet": self.plan.job.result.table_parquet, "csv": self.plan.job.result.table_csv}
 
-    def make(self, done: Outcomes, context: Context) -> ParticleSummary:
-        """Sum over the voxels of every particle block by block, and merge the sums."""
-        plan = self.plan
-        labels, labelled = plan.job.result.labels, done.of(LabelImage).particles
-        summary = measure.measure_particles(
-            labels,
-            plan.job.result.root,
-            spacing=plan.info.spacing,
-            work=plan.work,
-            image=plan.image,
-            identity=self.fingerprint,
-            context=context,
-        )
+    @property
+    def sample(self) -> Sample:
+        """Label image on the scan grid, and the scan."""
+        return Sample(self.plan.job.result.labels, self.plan.image, self.plan.info.spacing)
+
+    @property
+    def folder(self) -> Location:
+        """Folder of the run's intermediates."""
+        return self.plan.work
+
+    def merge(self, records: Sequence[Record], site: Site) -> ParticleSummary:
+        """Write the table and return its summary.
+
+        Raise `CorruptDataError` when there are not as many particles as were labelled.
+        """
+        summary, labelled = self.write_table(records, site), site.done.of(LabelImage).particles
         if summary.particles != labelled:
             raise CorruptDataError(
-                f"{labels}: {summary.particles} particles where {labelled} were labelled; the label image is damaged, "
-                "make it again"
+                f"{self.volume}: {summary.particles} particles where {labelled} were labelled; the label image is "
+                "damaged, make it again"
             )
         return summary

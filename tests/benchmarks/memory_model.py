@@ -81,12 +81,12 @@ def vote(place: Location, side: int) -> Callable[[], object]:
 
 def measure(place: Location, side: int) -> Callable[[], object]:
     """Sums over labels and grey values."""
-    from ps3d_core.particles.measure import measure_blocks, plan_measurement
+    from ps3d_core.particles.measure import GivenLabels, Sample
 
-    labels, grey = labels_in(place, side), grey_in(place, side)
-    block = (side,) * 3
-    plan = plan_measurement(labels, image=grey, spacing=0.01, work=place / "work", block_shape=block)
-    return lambda: measure_blocks(plan)
+    sample = Sample(labels_in(place, side), grey_in(place, side), spacing=0.01)
+    step = GivenLabels(sample, ("labels", "grey"), place, place / "work", block_shape=(side,) * 3)
+    site = step.site(step.grid(Context(memory_bytes=BUDGET)))
+    return lambda: step.work(site.grid[0], site)
 
 
 def contacts(place: Location, side: int) -> Callable[[], object]:

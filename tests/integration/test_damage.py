@@ -25,7 +25,7 @@ CASES = {
     "core labels": ("instances/cores/*/labels", ["instances/grow-*", "instances/ledger/grow-*", *PARTICLES]),
     "grown labels": ("instances/grow-0001/*/labels", PARTICLES),
     "network labels": ("network-labels-*.zarr", LABELS),
-    "label image": (f"output/{SCAN}/{SCAN}.zarr/0", ["sums", "ledger/measure", "ledger/stage-particles"]),
+    "label image": (f"output/{SCAN}/{SCAN}.zarr/0", ["particles", "ledger/particles", "ledger/stage-particles"]),
 }
 
 

@@ -11,14 +11,15 @@ from hypothesis import strategies as st
 from labelled import stored, sums_of, voronoi
 
 from ps3d_core.engine.blocks import Runner
-from ps3d_core.engine.step import Context
+from ps3d_core.engine.step import Context, Outcomes
 from ps3d_core.errors import InputError
-from ps3d_core.particles import measure
+from ps3d_core.particles import measure, table
 from ps3d_core.particles.exact_sums import normalised, sum_of_squares, total
 from ps3d_core.particles.label_index import as_labels, index_labels, row_of
-from ps3d_core.particles.measure import measure_blocks, measure_particles, measure_planned, plan_measurement
+from ps3d_core.particles.measure import Foreign, GivenLabels, Sample, measure_particles
 from ps3d_core.particles.sums import LabelSums, merge
 from ps3d_core.particles.table import read_columns
+from ps3d_core.progress import Noted, Progress
 from ps3d_core.store.location import Location
 
 SHAPE = (18, 21, 24)
@@ -126,10 +127,15 @@ def place(tmp_path_factory, volume):
 def run(place, work, block_shape=None, **context):
     """Bytes of both files and the summary of one measurement in its own folder."""
     output, context = work / "out", Context(**context)
-    image, options = place / "image.zarr", {"spacing": 0.01, "work": work / "work", "block_shape": block_shape}
-    plan = plan_measurement(place / "labels.zarr", image=image, context=context, **options)
-    summary = measure_planned(plan, output, context=context)
+    options = {"image": place / "image.zarr", "spacing": 0.01, "block_shape": block_shape, "context": context}
+    summary = measure_particles(place / "labels.zarr", output, work=work / "work", **options)
     return (output / "particles.parquet").read_bytes(), (output / "particles.csv").read_bytes(), summary
+
+
+def step_on(place, work, block_shape):
+    """The step that measures the labels of a place without their grey values."""
+    sample = Sample(place / "labels.zarr", None, 1.0)
+    return GivenLabels(sample, ("labels", None), work / "out", work / "work", block_shape=block_shape)
 
 
 @pytest.fixture(scope="module")
@@ -169,14 +175,13 @@ def test_a_range_of_labels_in_many_blocks_takes_little_memory(tmp_path, monkeypa
     labels = np.random.default_rng(0).integers(1, 513, (64, 16, 16)).astype(np.uint32)
     place = Location.parse(tmp_path)
     stored(place / "labels.zarr", labels)
-    plan = plan_measurement(
-        place / "labels.zarr", image=None, spacing=1.0, work=place / "work", block_shape=(2, 16, 16)
-    )
-    records = measure_blocks(plan)
+    step = step_on(place, place, (2, 16, 16))
+    site = step.site(step.grid(Context()))
+    records = [step.work(block, site) for block in site.grid]
     expected = sums_of(labels)
-    one_file = sum(column.nbytes for column in LabelSums.from_arrays(plan.sums(0).read_arrays()))
+    one_file = sum(column.nbytes for column in LabelSums.from_arrays(site.file(0).read_arrays()))
     monkeypatch.setattr(measure, "LABELS_AT_ONCE", 16)
-    ranges = measure.merged_sums(plan, records)
+    ranges = measure.merged_sums(records, site)
     tracemalloc.start()
     try:
         first = next(ranges)
@@ -195,8 +200,8 @@ def test_labels_with_wide_gaps(tmp_path):
     labels[1, 1, 1], labels[1, 1, 4], labels[4, 4, :] = 1, 2**31, 2**32 - 1
     place = Location.parse(tmp_path)
     stored(place / "labels.zarr", labels)
-    options = {"image": None, "spacing": 1.0, "work": place / "work", "block_shape": (3, 3, 3)}
-    summary = measure_planned(plan_measurement(place / "labels.zarr", **options), place)
+    options = {"spacing": 1.0, "work": place / "work", "block_shape": (3, 3, 3)}
+    summary = measure_particles(place / "labels.zarr", place, **options)
     columns = read_columns(place / "particles.parquet", ["label", "voxels", "touches_border", "grey_mean"])
     assert columns["label"].tolist() == [1, 2**31, 2**32 - 1]
     assert columns["voxels"].tolist() == [1, 1, 6]
@@ -207,16 +212,80 @@ def test_labels_with_wide_gaps(tmp_path):
     assert pq.ParquetFile(tmp_path / "particles.parquet").num_row_groups == 1
 
 
-def test_finished_blocks_are_not_measured_again_unless_their_sums_are_gone(place, tmp_path):
-    plan = plan_measurement(
-        place / "labels.zarr", image=None, spacing=1.0, work=Location.parse(tmp_path), block_shape=(9, 9, 9)
-    )
-    first = measure_blocks(plan)
-    files = {i: (plan.sums(i).read_bytes(), plan.sums(i).changed()) for i in range(len(first))}
-    plan.sums(2).remove_tree()
-    assert measure_blocks(plan) == first
-    assert [i for i in files if plan.sums(i).changed() != files[i][1]] == [2]
-    assert plan.sums(2).read_bytes() == files[2][0]
+def measured_blocks(monkeypatch, killed_at=None):
+    """Indices of the blocks that are measured from now on; the one at place `killed_at` of them is not finished."""
+    seen, work = [], GivenLabels.work
+
+    def noting(self, block, site):
+        seen.append(block.index)
+        if len(seen) - 1 == killed_at:
+            raise KeyboardInterrupt
+        return work(self, block, site)
+
+    monkeypatch.setattr(GivenLabels, "work", noting)
+    return seen
+
+
+def test_finished_blocks_are_not_measured_again_unless_their_sums_are_gone(place, tmp_path, monkeypatch):
+    step = step_on(place, Location.parse(tmp_path), (9, 9, 9))
+    site = step.site(step.grid(Context()))
+    first = step.make(Outcomes(), Context())
+    sums = site.file(2).read_bytes()
+    seen = measured_blocks(monkeypatch)
+    site.file(2).remove_tree()
+    assert step.make(Outcomes(), Context()) == first
+    assert seen == [2]
+    assert site.file(2).read_bytes() == sums
+
+
+def test_a_killed_measurement_goes_on_at_its_finished_blocks(place, reference, tmp_path, monkeypatch):
+    seen = measured_blocks(monkeypatch, killed_at=2)
+    with pytest.raises(KeyboardInterrupt):
+        run(place, Location.parse(tmp_path), block_shape=(9, 9, 9))
+    assert run(place, Location.parse(tmp_path), block_shape=(9, 9, 9)) == reference
+    assert seen == [0, 1, 2, *range(2, 18)]
+
+
+def test_what_was_measured_is_measured_again_only_for_a_raised_version_or_a_damaged_table(
+    place, reference, tmp_path, monkeypatch
+):
+    work = Location.parse(tmp_path)
+    seen = measured_blocks(monkeypatch)
+
+    def measured_again():
+        seen.clear()
+        assert run(place, work, block_shape=SHAPE) == reference
+        return bool(seen)
+
+    assert measured_again()
+    assert not measured_again()
+    for module in (measure, table):
+        monkeypatch.setattr(module, "VERSION", module.VERSION + 1)
+        assert measured_again()
+        assert not measured_again()
+    (work / "out" / "particles.csv").write_bytes(b"label\n")
+    assert not measured_again()  # the sums are whole: only the table is made
+
+
+def test_labels_that_are_refused_are_so_whatever_was_measured_before(tmp_path):
+    place = Location.parse(tmp_path)
+    stored(place / "mask.zarr", np.ones((6, 6, 6), np.uint8))
+    notes = []
+    context = Context(progress=Progress(lambda event: notes.append(event.text) if isinstance(event, Noted) else None))
+
+    def measured(**foreign):
+        given = Foreign("mask", **foreign)
+        options = {"spacing": 1.0, "work": place / "work", "foreign": given, "context": context}
+        return measure_particles(place / "mask.zarr", place, **options).particles
+
+    with pytest.raises(InputError, match=r"mask: one label only.*any_labels"):
+        measured()
+    assert not (place / "particles.csv").exists()
+    assert measured(as_they_are=True) == measured(as_they_are=True) == 1
+    assert len(notes) == 2
+    assert notes[0] == notes[1]
+    with pytest.raises(InputError, match="mask: one label only"):
+        measured()
 
 
 def test_nothing_there(tmp_path):
@@ -246,11 +315,16 @@ def test_what_does_not_fit_is_refused(place, tmp_path):
     floats = stored(work / "floats.zarr", np.full(SHAPE, 0.25, np.float32))
     labels = place / "labels.zarr"
     with pytest.raises(InputError, match=r"shape \(4, 4, 4\)"):
-        plan_measurement(labels, image=small, spacing=1.0, work=work)
+        measure_particles(labels, work, image=small, spacing=1.0, work=work / "work")
     with pytest.raises(InputError, match=r"value 0\.25: labels are whole numbers"):
         measure_particles(floats, work, spacing=1.0, work=work / "work")
     with pytest.raises(InputError, match="spacing"):
-        plan_measurement(labels, image=None, spacing=0.0, work=work)
+        measure_particles(labels, work, spacing=0.0, work=work / "work")
+    with pytest.raises(InputError, match="chunks of"):
+        measure_particles(labels, work, spacing=1.0, work=work / "work", context=Context(memory_bytes=100))
+    with pytest.raises(InputError, match=r"more than 1073741824 voxels; choose smaller blocks"):
+        measure_particles(labels, work, spacing=1.0, work=work / "work", block_shape=(2**10, 2**10, 2**10 + 1))
+    assert not (work / "particles.csv").exists()
 
 
 def test_blocks_of_a_foreign_array_need_not_be_its_one_huge_chunk():

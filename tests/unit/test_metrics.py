@@ -11,8 +11,10 @@ from scipy.optimize import linear_sum_assignment
 
 from ps3d_core.engine.blocks import Runner
 from ps3d_core.errors import InputError
-from ps3d_core.evaluation.evaluate import evaluate
+from ps3d_core.evaluation import evaluate as evaluating
+from ps3d_core.evaluation.evaluate import Comparison, evaluate
 from ps3d_core.evaluation.metrics import Evaluation, evaluate_arrays
+from ps3d_core.progress import Noted, Progress
 from ps3d_core.store.location import Location
 
 seeds = st.integers(0, 2**32 - 1)
@@ -158,6 +160,50 @@ def test_blocks_on_a_store(tmp_path, block):
         place / "prediction.zarr", place / "truth.zarr", block_shape=block, runner=Runner(workers=2), **options
     )
     assert found == evaluate_arrays(prediction, truth)
+
+
+@pytest.fixture
+def compared(tmp_path):
+    """A call that compares the same two images every time, and the blocks that it counts."""
+    place, seen, work = Location.parse(tmp_path), [], Comparison.work
+    stored(place / "prediction.zarr", voronoi((10, 12, 14), 10, seed=1))
+    stored(place / "truth.zarr", voronoi((10, 12, 14), 9, seed=1))
+
+    def counted(self, block, site):
+        seen.append(block.index)
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+        return work(self, block, site)
+
+    def compare():
+        options = {"work": place / "work", "block_shape": (5, 6, 14)}
+        return evaluate(place / "prediction.zarr", place / "truth.zarr", **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Comparison, "work", counted)
+        yield compare, seen
+
+
+def test_a_killed_comparison_goes_on_at_its_finished_blocks_and_is_made_once(compared, monkeypatch):
+    compare, seen = compared
+    with pytest.raises(KeyboardInterrupt):
+        compare()
+    found = compare()
+    assert seen == [0, 1, 2, 2, 3]
+    assert compare() == found
+    assert len(seen) == 5
+    monkeypatch.setattr(evaluating, "VERSION", evaluating.VERSION + 1)
+    assert compare() == found
+    assert seen[5:] == [0, 1, 2, 3]
+
+
+def test_what_may_hold_no_particles_is_noted_every_time(tmp_path):
+    place, notes = Location.parse(tmp_path), []
+    mask = stored(place / "mask.zarr", line((1, 3), (0, 9)).astype(np.uint8))
+    progress = Progress(lambda event: notes.append(event.text) if isinstance(event, Noted) else None)
+    for _ in range(2):
+        evaluate(mask, mask, work=place / "work", progress=progress)
+    assert notes == ["prediction: one label only, 1: a mask?", "truth: one label only, 1: a mask?"] * 2
 
 
 def test_shapes_differ(tmp_path):
