@@ -12,7 +12,8 @@ from ps3d_app.tasks.progress import run_progress
 from ps3d_app.tasks.step import step
 from ps3d_core.params import Resources, ZScoreParams
 from ps3d_core.scan import zscore as core
-from ps3d_core.scan.zscore import ScanShare, ScanToRead, ZScorePlan, ZScoreRecord
+from ps3d_core.scan.scan_grey import ScanToRead
+from ps3d_core.scan.zscore import ScanShare, ZScorePlan, ZScoreRecord
 from ps3d_core.store.layout import Dataset
 
 

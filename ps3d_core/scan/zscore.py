@@ -13,50 +13,35 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from math import isfinite, prod
-from typing import Any, Final, Literal, cast
+from math import prod
+from typing import Final, Literal, cast
 
-import zarr
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ps3d_core.engine.blocks import Runner, run_blocks
+from ps3d_core.engine.blocks import Runner
+from ps3d_core.engine.once import Engine
+from ps3d_core.engine.step import Context
 from ps3d_core.errors import InputError, MissingDataError
-from ps3d_core.geometry.blocks import Block, BlockGrid, block_shape_for
-from ps3d_core.geometry.boxes import Box, Shape
+from ps3d_core.geometry.blocks import BlockGrid
+from ps3d_core.geometry.boxes import Shape
 from ps3d_core.network.normalisation import ZScore
-from ps3d_core.params import GIB, Resources, ZScoreParams
+from ps3d_core.params import Resources, ZScoreParams
 from ps3d_core.progress import SILENT, Progress
 from ps3d_core.scan.draws import LEVEL, Draw, DrawPlan, estimate
-from ps3d_core.scan.moments import Moments, merged, moments_of
+from ps3d_core.scan.moments import Moments, merged
 from ps3d_core.scan.reader import scan_dtype
-from ps3d_core.store.arrays import object_shape, read_box
+from ps3d_core.scan.scan_grey import COPIES, ScanGrey, ScanMoments, ScanToRead, require_finite
+from ps3d_core.store.arrays import read_box
 from ps3d_core.store.claim import Output, claimed, silent, working_in
 from ps3d_core.store.identity import content_identity
 from ps3d_core.store.layout import ABSENT, Dataset, instead_of
 from ps3d_core.store.lease import Say
-from ps3d_core.store.ledger import Ledger, Record, fingerprint
 from ps3d_core.store.location import Location, as_json
 from ps3d_core.store.ome import open_image
 from ps3d_core.store.publishing import adopt, is_published, publish_text, read_receipt
 from ps3d_core.store.seal import SEAL, sealed, unsealed
 
-VERSION: Final = 1  # of what a block's record says; raise it when that changes
-BLOCK_BYTES: Final = 64 * 2**20
-COPIES: Final = 3  # of a block while it is read: encoded, decoded, in place
 READS_AT_ONCE: Final = 8  # of single chunks: on an object store nearly all of the time is waiting
-
-
-class ScanGrey(BaseModel):
-    """Grey values of one scan, which it contributes to the z-score of a dataset."""
-
-    model_config = ConfigDict(frozen=True)
-
-    voxels: int
-    dtype: str
-    identity: str
-    mean: float | None = Field(description="of the voxels that were read; None when none was")
-    std: float | None
-    moments: Record | None = Field(default=None, description="exact: to be merged with those of other scans")
 
 
 class Confidence(BaseModel):
@@ -84,17 +69,6 @@ class ZScoreRecord(BaseModel):
     scans: dict[str, ScanGrey]
     seed: int | None = None
     confidence: Confidence | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ScanToRead:
-    """A scan whose grey values count for a z-score."""
-
-    name: str
-    image: Location
-    shape: Shape
-    dtype: str
-    identity: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,35 +159,7 @@ def read_scan(plan: ZScorePlan, scan: ScanToRead, progress: Progress = SILENT) -
 
 def finish_zscore(plan: ZScorePlan, shares: Sequence[ScanShare]) -> ZScoreRecord:
     """Put the scans together and write zscore.json."""
-    scans = {share.scan: share.grey for share in shares}
-    if plan.draws is None:
-        total = merged(_moments(grey) for grey in scans.values())
-        record = ZScoreRecord(
-            mean=float(total.mean),
-            std=total.std,
-            voxels=total.count,
-            method="exact",
-            dataset_voxels=plan.voxels,
-            scans=scans,
-        )
-    else:
-        found = estimate([draw for share in shares for draw in share.draws])
-        record = ZScoreRecord(
-            mean=found.mean,
-            std=found.std,
-            voxels=plan.draws.voxels,
-            method="sampled",
-            dataset_voxels=plan.voxels,
-            scans=scans,
-            seed=plan.draws.seed,
-            confidence=Confidence(
-                level=LEVEL,
-                mean=found.mean_interval,
-                std=found.std_interval,
-                draws=plan.draws.count,
-                voxels_per_draw=plan.draws.per_draw,
-            ),
-        )
+    record = _exact(plan, shares) if plan.draws is None else _sampled(plan, plan.draws, shares)
     if not record.std > 0:
         raise InputError(
             f"{plan.dataset.root}: all voxels read are {record.mean:g}; a z-score needs at least two grey values; "
@@ -243,6 +189,38 @@ def read_zscore(place: Location) -> ZScore:
         raise InputError(f"{file}: must say mean and std, a number and a number above 0; make it again") from error
 
 
+def _exact(plan: ZScorePlan, shares: Sequence[ScanShare]) -> ZScoreRecord:
+    total = merged(_moments(share.grey) for share in shares)
+    return ZScoreRecord(
+        mean=float(total.mean),
+        std=total.std,
+        voxels=total.count,
+        method="exact",
+        dataset_voxels=plan.voxels,
+        scans={share.scan: share.grey for share in shares},
+    )
+
+
+def _sampled(plan: ZScorePlan, draws: DrawPlan, shares: Sequence[ScanShare]) -> ZScoreRecord:
+    found = estimate([draw for share in shares for draw in share.draws])
+    return ZScoreRecord(
+        mean=found.mean,
+        std=found.std,
+        voxels=draws.voxels,
+        method="sampled",
+        dataset_voxels=plan.voxels,
+        scans={share.scan: share.grey for share in shares},
+        seed=draws.seed,
+        confidence=Confidence(
+            level=LEVEL,
+            mean=found.mean_interval,
+            std=found.std_interval,
+            draws=draws.count,
+            voxels_per_draw=draws.per_draw,
+        ),
+    )
+
+
 def _is_ours(file: Location) -> bool:
     """Whether the zscore.json was written here: mean and std alone may be somebody's own."""
     try:
@@ -260,8 +238,6 @@ def _scan_to_read(dataset: Dataset, name: str) -> ScanToRead:
 
 def _known(dataset: Dataset, scans: Sequence[ScanToRead]) -> dict[str, ScanGrey]:
     """Moments of unchanged scans in zscore.json; what cannot be read there is found again."""
-    if not dataset.zscore.exists():
-        return {}
     try:
         earlier = ZScoreRecord.model_validate(unsealed(dataset.zscore.read_json())).scans
         known = {scan.name: earlier[scan.name] for scan in scans if scan.name in earlier}
@@ -273,7 +249,7 @@ def _known(dataset: Dataset, scans: Sequence[ScanToRead]) -> dict[str, ScanGrey]
             and grey.moments is not None
             and _moments(grey).count == grey.voxels
         }
-    except (InputError, ValidationError, KeyError, TypeError, ValueError, ArithmeticError):
+    except (InputError, MissingDataError, ValidationError, KeyError, TypeError, ValueError, ArithmeticError):
         return {}
 
 
@@ -285,60 +261,9 @@ def _read_all(plan: ZScorePlan, scan: ScanToRead, progress: Progress) -> ScanSha
     if scan.name in plan.known:
         progress.note(f"{scan.name}: unchanged, its grey values are known")
         return ScanShare(scan.name, plan.known[scan.name])
-    grid, workers = _blocks(scan, open_image(scan.image), plan.resources)
-    work = plan.dataset.zscore_work / scan.name
-    key = fingerprint(VERSION, scan.identity, grid.block_shape)
-    ledger = Ledger(work, "moments", key)
-    runner = Runner.of(plan.resources).model_copy(update={"workers": workers})
-
-    def read() -> Record:
-        records = run_blocks(
-            f"zscore {scan.name}", list(grid), _BlockMoments(scan), ledger=ledger, runner=runner, progress=progress
-        )
-        total = merged(map(Moments.from_record, records))
-        grey = ScanGrey(
-            voxels=total.count,
-            dtype=scan.dtype,
-            identity=scan.identity,
-            mean=float(total.mean),
-            std=total.std,
-            moments=total.to_record(),
-        )
-        return grey.model_dump(mode="json")
-
-    grey = ScanGrey.model_validate(Ledger(work, "scan", key).once(read))
-    ledger.clear()
-    return ScanShare(scan.name, grey)
-
-
-def _blocks(scan: ScanToRead, array: zarr.Array[Any], resources: Resources) -> tuple[BlockGrid, int]:
-    """Blocks of whole shards (or chunks), so that each is read once; and how many fit the memory at once.
-
-    Their shape depends on the array alone, so that memory and workers decide nothing about the last digits.
-    """
-    sides = [min(side, n) for side, n in zip(object_shape(array), scan.shape, strict=True)]
-    granule, item = (sides[0], sides[1], sides[2]), array.dtype.itemsize
-    smallest = prod(granule) * item
-    if COPIES * smallest > resources.memory_bytes:
-        raise InputError(
-            f"{scan.image}: chunks of {granule} voxels need {COPIES * smallest / GIB:.1f} GiB to read, the memory "
-            f"budget is {resources.memory_gib:.1f} GiB",
-            "raise <memory>",
-            "ingest the scan, which makes small chunks",
-        )
-    shape = block_shape_for(scan.shape, granule, bytes_per_voxel=item, memory_bytes=max(BLOCK_BYTES, smallest))
-    at_once = resources.memory_bytes // (COPIES * prod(shape) * item)
-    return BlockGrid(scan.shape, shape), max(1, min(resources.workers, at_once))
-
-
-@dataclass(frozen=True, slots=True)
-class _BlockMoments:
-    scan: ScanToRead
-
-    def __call__(self, block: Block) -> Record:
-        moments = moments_of(read_box(open_image(self.scan.image), block.core))
-        _check_finite(self.scan, block.core, moments.mean, moments.deviations)
-        return moments.to_record()
+    step = ScanMoments(plan.dataset, scan, f"zscore {scan.name}")
+    context = Context(Runner.of(plan.resources), plan.resources.memory_bytes, progress)
+    return ScanShare(scan.name, Engine(step.folder, [step]).run_all(context).of(ScanMoments))
 
 
 def _read_drawn(plan: ZScorePlan, draws: DrawPlan, scan: ScanToRead, progress: Progress) -> ScanShare:
@@ -351,7 +276,7 @@ def _read_drawn(plan: ZScorePlan, draws: DrawPlan, scan: ScanToRead, progress: P
         box = grid.at(position).core
         values = read_box(array, box)
         found = [draws.evaluate(draw, values) for draw in chunks[position]]
-        _check_finite(scan, box, *(number for draw in found for number in (draw.mean, draw.variance)))
+        require_finite(scan, box, *(number for draw in found for number in (draw.mean, draw.variance)))
         stage.advance()
         return found
 
@@ -369,11 +294,3 @@ def _read_drawn(plan: ZScorePlan, draws: DrawPlan, scan: ScanToRead, progress: P
         std=total.std if found else None,
     )
     return ScanShare(scan.name, grey, tuple(found))
-
-
-def _check_finite(scan: ScanToRead, box: Box, *numbers: Any) -> None:
-    if not all(isfinite(number) for number in numbers):
-        raise InputError(
-            f"scan {scan.name!r}, voxels {box.start} to {box.stop}: grey values that are infinite, not a number, or "
-            "too large to be squared; replace them, for example with the value of air"
-        )

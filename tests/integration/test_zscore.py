@@ -70,11 +70,11 @@ _RUN = """
 import json, os, signal
 from ps3d_core.params import Resources
 from ps3d_core.progress import Progress, StageAdvanced, StageStarted
-from ps3d_core.scan import zscore
+from ps3d_core.scan import scan_grey, zscore
 from ps3d_core.store.layout import Dataset
 from ps3d_core.store.location import Location
 
-zscore.BLOCK_BYTES = 20_000
+scan_grey.BLOCK_BYTES = 20_000
 already = 0
 
 def listen(event):

@@ -14,11 +14,16 @@ import zarr
 from zarr.storage import LocalStore
 
 from ps3d_app.flows.command.cli import main
+from ps3d_core.engine import block_step
+from ps3d_core.engine.blocks import Runner
+from ps3d_core.engine.step import Context, Outcomes
 from ps3d_core.errors import InputError, MissingDataError
 from ps3d_core.network.normalisation import ZScore
 from ps3d_core.params import Resources, ZScoreParams
-from ps3d_core.progress import Event, Progress, StageAdvanced
+from ps3d_core.progress import Event, Progress, StageAdvanced, StageStarted
+from ps3d_core.scan import scan_grey
 from ps3d_core.scan import zscore as module
+from ps3d_core.scan.scan_grey import ScanMoments
 from ps3d_core.scan.zscore import estimate_zscore, read_zscore
 from ps3d_core.store.layout import Dataset
 from ps3d_core.store.location import Location
@@ -115,7 +120,7 @@ def test_integers_do_not_depend_on_the_blocks_at_all(
     dataset: Dataset, shards: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = exact(dataset, ["b.2,5µm", "c"])
-    monkeypatch.setattr(module, "BLOCK_BYTES", 1)
+    monkeypatch.setattr(scan_grey, "BLOCK_BYTES", 1)
     dataset.zscore.remove_tree()
     for name in ("b.2,5µm", "c"):
         dataset.image(name).remove_tree()
@@ -129,7 +134,7 @@ def test_integers_do_not_depend_on_the_blocks_at_all(
 
 def test_floats_depend_on_the_blocks_by_rounding_only(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = exact(dataset)
-    monkeypatch.setattr(module, "BLOCK_BYTES", 1)
+    monkeypatch.setattr(scan_grey, "BLOCK_BYTES", 1)
     dataset.zscore.remove_tree()
     found = exact(dataset)
     assert found.mean == pytest.approx(expected.mean, rel=1e-13)
@@ -138,7 +143,7 @@ def test_floats_depend_on_the_blocks_by_rounding_only(dataset: Dataset, monkeypa
 
 @pytest.mark.parametrize("resources", [{"workers": 1}, {"workers": 7}, {"workers": 2, "runner": "processes"}])
 def test_workers_change_no_byte(dataset: Dataset, resources: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "BLOCK_BYTES", 20_000)
+    monkeypatch.setattr(scan_grey, "BLOCK_BYTES", 20_000)
     exact(dataset, ["d"])
     expected = dataset.zscore.read_bytes()
     dataset.zscore.remove_tree()
@@ -172,15 +177,10 @@ def test_an_interrupted_run_goes_on(
 ) -> None:
     expected = exact(dataset).model_dump()
     dataset.zscore.remove_tree()
-    monkeypatch.setattr(module, "BLOCK_BYTES", 20_000)
+    monkeypatch.setattr(scan_grey, "BLOCK_BYTES", 20_000)
     reads.clear()
 
-    def stop(event: Event) -> None:
-        if isinstance(event, StageAdvanced) and event.stage == "zscore c" and event.done == 1:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        estimate_zscore(dataset, resources=Resources(workers=1, memory_gib=1), progress=Progress(stop))
+    killed_in(dataset, "c")
     assert not dataset.zscore.exists()
     first = chunks_read(reads)
     reads.clear()
@@ -189,6 +189,49 @@ def test_an_interrupted_run_goes_on(
     assert {name for name, _ in chunks_read(reads)} >= {str(dataset.image("d") / "0" / "c" / "0" / "0" / "0")}
     assert found.mean == pytest.approx(expected["mean"], rel=1e-13)
     assert sorted(dataset.root.children()) == [".ps3d-files.json", "images", "zscore.json"]
+
+
+def killed_in(dataset: Dataset, scan: str) -> None:
+    """A run that ends after the first block of a scan."""
+
+    def stop(event: Event) -> None:
+        if isinstance(event, StageAdvanced) and event.stage == f"zscore {scan}" and event.done == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        estimate_zscore(dataset, resources=Resources(workers=1, memory_gib=1), progress=Progress(stop))
+
+
+@pytest.mark.parametrize("raised", [False, True])
+def test_what_a_killed_run_has_read_counts_for_its_version(
+    dataset: Dataset, raised: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scan_grey, "BLOCK_BYTES", 20_000)
+    killed_in(dataset, "c")
+    if raised:
+        monkeypatch.setattr(scan_grey, "VERSION", scan_grey.VERSION + 1)
+    events: list[Event] = []
+    estimate_zscore(dataset, resources=Resources(workers=1, memory_gib=1), progress=Progress(events.append))
+    already = {event.stage: event.already for event in events if isinstance(event, StageStarted)}
+    assert already == (
+        dict.fromkeys((f"zscore {name}" for name in VOLUMES), 0) if raised else {"zscore c": 1, "zscore d": 0}
+    )
+
+
+def test_no_more_blocks_are_read_at_once_than_fit_the_memory(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scan_grey, "BLOCK_BYTES", 1)
+    workers = []
+    noted = block_step.run_blocks
+    monkeypatch.setattr(
+        block_step, "run_blocks", lambda *given, **more: workers.append(more["runner"].workers) or noted(*given, **more)
+    )
+    (scan,) = module.plan_zscore(dataset, ["d"]).scans
+    step = ScanMoments(dataset, scan, "d")
+    shard = 16**3 * 4
+    for memory, expected in ((3 * shard, 1), (7 * shard, 2), (2**31, 4)):
+        step.make(Outcomes(), Context(Runner(workers=4), memory))
+        step.folder.remove_tree()
+        assert workers.pop() == expected
 
 
 def test_only_what_changed_is_read(dataset: Dataset, reads: Counter[tuple[str, object]]) -> None:
