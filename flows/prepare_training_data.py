@@ -52,6 +52,6 @@ def prepare_training_data(
         get_run_logger().info("%s: already prepared with these parameters", plan.folder.root)
         return record
     with preparation_claimed(plan, get_run_logger().info):
-        begin_preparation(plan)
+        begin_preparation(plan, get_run_logger().info)
         cases = [prepare_scan(plan, case) for case in plan.cases]
         return finish_preparation(plan, cases)

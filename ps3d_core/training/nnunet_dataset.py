@@ -23,7 +23,6 @@ from typing import Any, Final
 from ps3d_core.scan.marks import nifti_is_marked
 from ps3d_core.store.location import Location, as_json
 from ps3d_core.store.ownership import is_link, is_own, strangers
-from ps3d_core.store.publishing import publish_text
 from ps3d_core.training.preparation_record import FILE, Layout
 
 ENDING: Final = ".nii.gz"
@@ -115,10 +114,10 @@ class TrainingFolder:
         """Return every file that a case may have."""
         return self.image(case), self.classes(case), self.instances(case), self.boxes(case)
 
-    def write_dataset_json(self, cases: Sequence[str]) -> None:
-        """Write dataset.json, which tells nnU-Net of these cases."""
+    def dataset_text(self, cases: Sequence[str]) -> str:
+        """Return the content of dataset.json, which tells nnU-Net of these cases."""
         content = _dataset_json_v2(self, cases) if self.layout == "nnunet-v2" else _dataset_json_v1(self, cases)
-        publish_text(self.dataset_json, as_json(content))
+        return as_json(content)
 
 
 def _dataset_json_v2(folder: TrainingFolder, cases: Sequence[str]) -> dict[str, Any]:

@@ -14,14 +14,15 @@ from contextlib import contextmanager
 from ps3d_core.errors import InputError
 from ps3d_core.progress import SILENT, Progress
 from ps3d_core.store.claim import Output, check_outputs, fresh_folders, silent, taken_back
+from ps3d_core.store.digest import Digest
 from ps3d_core.store.lease import Say, sole_run
 from ps3d_core.store.ownership import MARK_FILE, WORK_FILES, mark_own, remove_own, work_is_own
-from ps3d_core.store.publishing import withdraw
-from ps3d_core.store.whole import still_as_written
+from ps3d_core.store.publishing import publish, withdraw
+from ps3d_core.store.whole import digest_of, still_as_written
 from ps3d_core.training.nnunet_dataset import TRAINING_FILES, file_is_own
 from ps3d_core.training.preparation_plan import PreparationJob, PreparationPlan, plan_preparation
 from ps3d_core.training.preparation_record import CaseRecord, PreparationRecord, read_preparation, write_preparation
-from ps3d_core.training.prepared_scan import part_ledger, prepare_scan
+from ps3d_core.training.prepared_scan import CaseRun, prepare_scan
 
 
 def prepare_training(job: PreparationJob, progress: Progress = SILENT) -> PreparationRecord:
@@ -35,7 +36,7 @@ def prepare_training(job: PreparationJob, progress: Progress = SILENT) -> Prepar
         progress.note(f"{plan.folder.root}: already prepared with these parameters")
         return record
     with preparation_claimed(plan, progress.note):
-        begin_preparation(plan)
+        begin_preparation(plan, progress.note)
         cases = [prepare_scan(plan, case, progress) for case in plan.cases]
         return finish_preparation(plan, cases)
 
@@ -59,12 +60,12 @@ def finished_preparation(plan: PreparationPlan) -> PreparationRecord | None:
         )
     if changed or earlier.cases.keys() != {case.name for case in plan.cases}:
         return None
-    found = (earlier.cases[case.name] for case in plan.cases)
-    cases = [case.record(old.intensity, old.particles, old.files) for case, old in zip(plan.cases, found, strict=True)]
-    if earlier != plan.record(cases) or not folder.dataset_json.exists():
+    runs = [CaseRun(plan, case) for case in plan.cases]
+    found = (earlier.cases[run.case.name] for run in runs)
+    cases = [run.record(old.intensity, old.particles, old.files) for run, old in zip(runs, found, strict=True)]
+    if earlier != plan.record(cases) or digest_of(folder.dataset_json) != Digest.of_content(_dataset_json(plan)):
         return None
-    expected = {file for case in plan.cases for file in plan.expected_files(case.name)}
-    return earlier if expected <= said.keys() else None
+    return earlier if {file for run in runs for file in run.outputs} <= said.keys() else None
 
 
 @contextmanager
@@ -87,24 +88,21 @@ def preparation_claimed(plan: PreparationPlan, say: Say = silent) -> Iterator[No
         yield
 
 
-def begin_preparation(plan: PreparationPlan) -> None:
+def begin_preparation(plan: PreparationPlan, say: Say = silent) -> None:
     """Withdraw an older record: from here on, the folder is not a whole result.
 
-    What the record knows of single scans moves to the work folder first, so that unchanged ones are not repeated.
+    What the record knows of single scans moves to the work folder first, so that unchanged ones are not repeated. A
+    dataset.json that somebody has changed is set aside, and `say` is told.
     """
     folder = plan.folder
     if folder.record.exists():
-        for name, case in read_preparation(folder.root).cases.items():
-            files = {folder.root / path: digest for path, digest in case.files.items()}
-            image = {file: digest for file, digest in files.items() if file == folder.image(name)}
-            labels = {file: digest for file, digest in files.items() if file not in image}
-            if image and labels:
-                found = part_ledger(plan, name, "image", case.image_fingerprint)
-                found.keep({"intensity": list(case.intensity)}, image)
-                found = part_ledger(plan, name, "labels", case.labels_fingerprint)
-                found.keep({"particles": case.particles}, labels)
+        earlier = read_preparation(folder.root).cases
+        for case in plan.cases:
+            if case.name in earlier:
+                CaseRun(plan, case).remember(earlier[case.name])
     folder.record.remove_tree()
-    withdraw(folder.dataset_json)
+    if (kept := withdraw(folder.dataset_json)) is not None:
+        say(f"{folder.dataset_json}: not as it was written; kept as {kept}, and made again")
     for name in plan.dropped:
         for file in filter(file_is_own, folder.files(name)):
             file.remove_tree()
@@ -114,7 +112,11 @@ def begin_preparation(plan: PreparationPlan) -> None:
 def finish_preparation(plan: PreparationPlan, cases: Sequence[CaseRecord]) -> PreparationRecord:
     """Write dataset.json and ps3d.json, remove the work folder, and return the record."""
     folder, record = plan.folder, plan.record(cases)
-    folder.write_dataset_json([case.scan for case in cases])
+    publish(folder.dataset_json, _dataset_json(plan))
     write_preparation(folder.root, record)
     remove_own(folder.work, WORK_FILES)
     return record
+
+
+def _dataset_json(plan: PreparationPlan) -> bytes:
+    return plan.folder.dataset_text([case.name for case in plan.cases]).encode()

@@ -1,12 +1,8 @@
-"""What preparing training data will do and cost, worked out before anything is done.
-
-Each case has two fingerprints, since it has two parts that change for different reasons: the image, and the labels. A
-border that is to be thicker redoes the labels of every scan and no image.
-"""
+"""What preparing training data will do and cost, worked out before anything is done."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import prod
 from typing import Final
@@ -20,24 +16,18 @@ from ps3d_core.errors import InputError
 from ps3d_core.geometry.blocks import BlockGrid
 from ps3d_core.geometry.boxes import Shape, shape_text
 from ps3d_core.memory_model import BLOCK_WORKER_BYTES, PREPARATION_BYTES, PREPARATION_SOURCE_BYTES
-from ps3d_core.network.intensity import Intensity
 from ps3d_core.network.normalisation import Normalisation, PerScan, ZScore
 from ps3d_core.params import GIB, PreparationParams, Resources
 from ps3d_core.scan.slabs import deepest_slab
 from ps3d_core.scan.zscore import read_zscore
 from ps3d_core.store.arrays import SHARD
-from ps3d_core.store.digest import Digest
 from ps3d_core.store.identity import content_identity
 from ps3d_core.store.layout import Dataset
-from ps3d_core.store.ledger import fingerprint
 from ps3d_core.store.location import Location
 from ps3d_core.store.room import require_room
 from ps3d_core.training.checks import AnnotatedScan, annotated_scans
 from ps3d_core.training.nnunet_dataset import TrainingFolder
 from ps3d_core.training.preparation_record import CaseRecord, Layout, PreparationRecord
-
-# Raise when a change of the code changes that part's bytes: finished work of older code is then redone.
-VERSIONS: Final = {"image": 1, "labels": 1}
 
 # float32 image, uint8 classes; the instances on request.
 _FILE_BYTES: Final = 4 + 1
@@ -67,15 +57,15 @@ class PreparationJob:
 
 @dataclass(frozen=True, slots=True)
 class CasePlan:
-    """Plan of one scan: its grids, its blocks and what decides its files."""
+    """Plan of one scan: its grids, its blocks and what it is made from."""
 
     scan: AnnotatedScan
     block_shape: Shape
     halo: int
     memory_bytes: int
     """Modelled peak of one worker."""
-    image_fingerprint: str
-    labels_fingerprint: str
+    image_identity: str
+    labels_identity: str
 
     @property
     def name(self) -> str:
@@ -91,24 +81,6 @@ class CasePlan:
     def blocks(self) -> BlockGrid:
         """Blocks in which image and labels are made."""
         return BlockGrid(self.network_shape, self.block_shape, self.halo)
-
-    def record(self, intensity: Intensity, particles: int, files: Mapping[str, Digest]) -> CaseRecord:
-        """Return what ps3d.json says of the finished case."""
-        return CaseRecord(
-            scan=self.name,
-            image=str(self.scan.image.place),
-            labels=str(self.scan.labels.place),
-            spacing=self.scan.info.spacing,
-            particle_size=self.scan.info.particle_size,
-            scan_shape=self.scan.scale.scan_shape,
-            network_shape=self.network_shape,
-            zoom=self.scan.scale.zoom,
-            intensity=intensity,
-            particles=particles,
-            image_fingerprint=self.image_fingerprint,
-            labels_fingerprint=self.labels_fingerprint,
-            files=dict(files),
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,10 +122,6 @@ class PreparationPlan:
             cases={case.scan: case for case in cases},
         )
 
-    def expected_files(self, case: str) -> tuple[Location, ...]:
-        """Return the files that a finished case has."""
-        return self.folder.files(case) if self.job.params.instances else self.folder.files(case)[:2]
-
     def describe(self) -> list[str]:
         """Return the plan in lines for a person."""
         params = self.job.params
@@ -189,7 +157,7 @@ def plan_preparation(job: PreparationJob) -> PreparationPlan:
         allow_absurd=job.params.allow_absurd,
     )
     normalisation = _normalisation(job)
-    cases = tuple(_case(job, scan, normalisation) for scan in scans)
+    cases = tuple(_case(job, scan) for scan in scans)
     earlier = _earlier_cases(job.folder)
     _check_folder(job.folder, earlier)
     plan = PreparationPlan(job, normalisation, cases, tuple(sorted(earlier - {case.name for case in cases})))
@@ -209,7 +177,7 @@ def _normalisation(job: PreparationJob) -> Normalisation:
     return read_zscore(job.dataset.root)
 
 
-def _case(job: PreparationJob, scan: AnnotatedScan, normalisation: Normalisation) -> CasePlan:
+def _case(job: PreparationJob, scan: AnnotatedScan) -> CasePlan:
     params, resources, shape = job.params, job.resources, scan.scale.network_shape
     source = max(np.dtype(scan.image.dtype).itemsize, np.dtype(scan.labels.dtype).itemsize) + PREPARATION_SOURCE_BYTES
     bytes_per_voxel = PREPARATION_BYTES + source / scan.scale.growth
@@ -225,16 +193,13 @@ def _case(job: PreparationJob, scan: AnnotatedScan, normalisation: Normalisation
         deepest_slab(shape, np.float32, resources.memory_bytes, most=SHARD)
     except InputError as error:
         raise error.about(f"scan {scan.name!r}") from error
-    image, labels = content_identity(scan.image.place), content_identity(scan.labels.place)
-    image_rule = (normalisation.model_dump(), params.nominal_spacing)
-    labels_rule = (params.border_thickness, params.instances, params.nominal_spacing)
     return CasePlan(
         scan,
         block_shape,
         halo,
         int(BLOCK_WORKER_BYTES + bytes_per_voxel * prod(side + 2 * halo for side in block_shape)),
-        fingerprint("image", VERSIONS["image"], image, shape, image_rule),
-        fingerprint("labels", VERSIONS["labels"], labels, shape, labels_rule),
+        content_identity(scan.image.place),
+        content_identity(scan.labels.place),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +25,18 @@ from ps3d_core.inference.sample import NetworkView, sample_blocks
 from ps3d_core.network.intensity import Intensity
 from ps3d_core.network.normalisation import PerScan, ZScore
 from ps3d_core.params import PreparationParams, Resources
-from ps3d_core.progress import Event, Progress, StageStarted
+from ps3d_core.progress import Event, Noted, Progress, StageAdvanced, StageStarted
+from ps3d_core.store.identity import content_identity
 from ps3d_core.store.layout import Dataset
+from ps3d_core.store.ledger import fingerprint
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import create_image, open_image
+from ps3d_core.training import network_image, network_labels
 from ps3d_core.training.particle_boxes import block_boxes, joined
-from ps3d_core.training.preparation import prepare_training
+from ps3d_core.training.preparation import preparation_claimed, prepare_training
 from ps3d_core.training.preparation_plan import PreparationJob, plan_preparation
 from ps3d_core.training.preparation_record import read_preparation
+from ps3d_core.training.prepared_scan import CaseRun, prepare_scan
 from ps3d_core.training.targets import border_core
 from tests.unit.labelled import voronoi
 
@@ -160,22 +165,88 @@ def test_grey_values_measured_per_scan_as_inference_does(dataset: Dataset) -> No
 
 
 def test_blocks_and_workers_change_nothing(tmp_path: Path) -> None:
-    shape = (150, 60, 130)  # 135 x 54 x 117 at this zoom: cut where 128 ends
     results = []
-    for workers in (1, 2):
-        dataset = Dataset(Location.parse(tmp_path / str(workers) / "data"))
-        image = np.random.default_rng(0).normal(100, 25, shape).astype(np.float32)
-        labels = voronoi((15, 6, 13), 60, 1).repeat(10, 0).repeat(10, 1).repeat(10, 2)
-        add(dataset, "a", image, labels)
-        of = job(
-            dataset, target_particle_size=9, border_thickness=3, resources=Resources(workers=workers, memory_gib=4)
-        )
+    for workers, runner in ((1, "threads"), (2, "processes")):
+        of = large(tmp_path / runner, Resources(workers=workers, memory_gib=4, runner=runner))
         (case,) = plan_preparation(of).cases
         assert len(case.blocks) == workers
         prepare_training(of)
         results.append({name: (of.folder.root / name).read_bytes() for name in of.folder.root.find() if "Tr" in name})
     assert results[0].keys() == results[1].keys()
     assert results[0] == results[1]
+
+
+def large(place: Path, resources: Resources) -> PreparationJob:
+    """A scan of 135 x 54 x 117 voxels on the network grid, which can be cut where 128 ends."""
+    dataset = Dataset(Location.parse(place / "data"))
+    image = np.random.default_rng(0).normal(100, 25, (150, 60, 130)).astype(np.float32)
+    labels = voronoi((15, 6, 13), 60, 1).repeat(10, 0).repeat(10, 1).repeat(10, 2)
+    add(dataset, "a", image, labels)
+    return job(dataset, target_particle_size=9, border_thickness=3, resources=resources)
+
+
+@pytest.mark.parametrize("part", ["image", "labels"])
+@pytest.mark.parametrize("raised", [False, True])
+def test_a_killed_run_goes_on_at_its_finished_blocks(
+    tmp_path: Path, part: str, raised: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = plan_preparation(large(tmp_path, Resources(workers=2, memory_gib=4)))
+    one = plan.job.resources.model_copy(update={"workers": 1})
+    plan = replace(plan, job=replace(plan.job, resources=one))
+    (case,) = plan.cases
+    events: list[Event] = []
+
+    def stop(event: Event) -> None:
+        if isinstance(event, StageAdvanced) and event.stage == f"{part} a":
+            raise KeyboardInterrupt
+
+    with preparation_claimed(plan):
+        with pytest.raises(KeyboardInterrupt):
+            prepare_scan(plan, case, Progress(stop))
+        if raised:
+            raise_version(part, monkeypatch)
+        prepare_scan(plan, case, Progress(events.append))
+    (started,) = (event for event in events if isinstance(event, StageStarted) and event.stage == f"{part} a")
+    assert (started.total, started.already) == (2, 0 if raised else 1)
+
+
+def raise_version(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = {"image": network_image, "labels": network_labels}[part]
+    monkeypatch.setattr(module, "VERSION", module.VERSION + 1)
+
+
+@pytest.mark.parametrize("part", ["image", "labels"])
+def test_a_raised_version_redoes_its_part(dataset: Dataset, part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    of = job(dataset, ("a b", "µ"))
+    prepare_training(of)
+    raise_version(part, monkeypatch)
+    assert [stage for stage in stages(of) if "write" not in stage] == [f"{part} a b", f"{part} µ"]
+    assert stages(of) == []
+
+
+def test_fingerprints_are_those_of_earlier_releases(dataset: Dataset) -> None:
+    """They stand in the ps3d.json of finished folders, which would be made again otherwise."""
+    plan = plan_preparation(job(dataset, ("a b",)))
+    shape, image, labels = (16, 26, 22), content_identity(dataset.image("a b")), content_identity(dataset.truth("a b"))
+    run = CaseRun(plan, plan.cases[0])
+    normalisation = {"kind": "zscore", "mean": 100.0, "std": 25.0, "low": None, "high": None}
+    assert run.image.fingerprint == fingerprint("image", 1, image, shape, (normalisation, 0.1))
+    assert run.labels.fingerprint == fingerprint("labels", 1, labels, shape, (2.0, True, 0.1))
+
+
+def test_a_dataset_json_that_is_not_as_it_was_written_is_made_again(dataset: Dataset) -> None:
+    of = job(dataset, ("µ",))
+    prepare_training(of)
+    file, whole = of.folder.dataset_json, of.folder.dataset_json.read_bytes()
+    file.remove_tree()
+    assert stages(of) == []
+    assert file.read_bytes() == whole
+    file.write_text("{}")
+    notes: list[str] = []
+    prepare_training(of, Progress(lambda event: notes.append(event.text) if isinstance(event, Noted) else None))
+    assert notes == [f"{file}: not as it was written; kept as {of.folder.root}/dataset.json.kept-1, and made again"]
+    assert file.read_bytes() == whole
+    assert (of.folder.root / "dataset.json.kept-1").read_text() == "{}"
 
 
 @settings(max_examples=25)
@@ -332,7 +403,7 @@ def test_folders_of_others_are_left_alone(dataset: Dataset) -> None:
 def test_records_are_checked_when_read(dataset: Dataset, damage: dict[str, Any]) -> None:
     of = job(dataset, ("µ",))
     good = plan_preparation(of)
-    record = good.record([good.cases[0].record(Intensity(1, 2), 3, {})]).model_dump(mode="json")
+    record = good.record([CaseRun(good, good.cases[0]).record(Intensity(1, 2), 3, {})]).model_dump(mode="json")
     if None in damage.get("cases", {}).values():
         damage = {"cases": {name: {**record["cases"]["µ"], "scan": name} for name in damage["cases"]}}
     of.folder.record.write_json({**record, **damage})
