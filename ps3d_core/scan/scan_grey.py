@@ -87,6 +87,11 @@ class ScanMoments(BlockStep[ScanGrey]):
         """Image of the scan."""
         return self.scan.image
 
+    @property
+    def bytes_per_voxel(self) -> float:
+        """Peak of memory per voxel of a block: as encoded, decoded and in its place."""
+        return COPIES * self._item_bytes
+
     def grid(self, context: Context) -> BlockGrid:
         """Return blocks of whole shards (or chunks), so that each is read once.
 
@@ -110,8 +115,8 @@ class ScanMoments(BlockStep[ScanGrey]):
 
     def make(self, done: Outcomes, context: Context) -> ScanGrey:
         """Read every block that is not finished, as many at once as fit the memory; return the scan's grey values."""
-        block_bytes = prod(self.grid(context).block_shape) * self._item_bytes
-        workers = max(1, min(context.runner.workers, context.memory_bytes // (COPIES * block_bytes)))
+        block_bytes = prod(self.grid(context).block_shape) * self.bytes_per_voxel
+        workers = max(1, min(context.runner.workers, int(context.memory_bytes // block_bytes)))
         runner = context.runner.model_copy(update={"workers": workers})
         return super().make(done, replace(context, runner=runner))
 
