@@ -2,7 +2,7 @@
 
 A crossing is a pair of neighbouring voxels, in one of 13 directions, that carry two different labels, both above 0.
 Crossings are what surfaces are measured by (see `surface`), so what two particles share is measured as what each has:
-half a crossing is one exit of either.
+half a crossing is one intercept of either.
 """
 
 from __future__ import annotations

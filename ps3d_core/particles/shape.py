@@ -44,7 +44,7 @@ def particle_columns(sums: LabelSums, shape: Shape, spacing: float, *, grey: boo
     Principal axes of a label too vast for exact moments (beyond about 10^11 voxels over 10^4) are NaN.
     """
     diameter = equivalent_diameter(sums.voxels, spacing)
-    area = surface_area(sums.exits) * spacing**2
+    area = surface_area(sums.intercepts) * spacing**2
     long, intermediate, short = (principal_axes(sums) * spacing).T
     touches = (sums.low == 0).any(axis=1) | (sums.high == np.array(shape, np.int32) - 1).any(axis=1)
     return {

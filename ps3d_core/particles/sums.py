@@ -24,7 +24,7 @@ Integers = npt.NDArray[np.int64]
 SECOND_MOMENTS = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
 """Pairs of axes (0 is z) in the order of `LabelSums.second`."""
 
-_ADDED = ("voxels", "first", "second", "exits", "grey_total", "grey_squares")
+_ADDED = ("voxels", "first", "second", "intercepts", "grey_total", "grey_squares")
 _SMALLEST = ("low", "grey_low")
 _LARGEST = ("high", "grey_high")
 _WINDOWS = {"grey_total": TOTAL_WINDOWS, "grey_squares": SQUARE_WINDOWS}
@@ -42,7 +42,7 @@ class LabelSums(NamedTuple):
     high: npt.NDArray[np.int32]  # (n, 3) largest z, y, x
     first: Integers  # (n, 3) sums of z, y, x
     second: Integers  # (n, 6) sums of products, see SECOND_MOMENTS; modulo 2^64
-    exits: Integers  # (n, 3) exits along axes, face diagonals, body diagonals, see surface.py
+    intercepts: Integers  # (n, 3) intercepts along axes, face diagonals, body diagonals, see surface.py
     grey_low: npt.NDArray[np.float32]  # (n,) smallest grey value
     grey_high: npt.NDArray[np.float32]  # (n,) largest grey value
     grey_total: Integers  # (n, TOTAL_WINDOWS) sum of grey values, see exact_sums.py
@@ -59,7 +59,7 @@ class LabelSums(NamedTuple):
             high=np.full((n, 3), -1, np.int32),
             first=np.zeros((n, 3), np.int64),
             second=np.zeros((n, len(SECOND_MOMENTS)), np.int64),
-            exits=np.zeros((n, 3), np.int64),
+            intercepts=np.zeros((n, 3), np.int64),
             grey_low=np.full(n, np.inf, np.float32),
             grey_high=np.full(n, -np.inf, np.float32),
             grey_total=np.zeros((n, TOTAL_WINDOWS), np.int64),

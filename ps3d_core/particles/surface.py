@@ -1,15 +1,16 @@
-"""Surface area by counting how often straight lines leave a particle (Crofton's formula).
+"""Surface area by counting the intercepts of straight lines with a particle (Crofton's formula).
 
-A surface of area S is left by lines of every direction; over all directions the mean number of exits per unit of
-area across the line is S / 4. Lines through a voxel grid run along 13 directions to neighbours: 3 axes, 6 face
-diagonals, 4 body diagonals. Along one of them, an exit is a voxel of the particle whose next voxel is not of the
-particle, and the lines of that direction stand 1 / length apart (length of the step, in voxels):
+An intercept is a stretch of a line inside the particle. Over lines of all directions, the mean number of intercepts per
+unit of area across the line is S / 4 for a surface of area S. Lines through a voxel grid run along 13 directions to
+neighbours: 3 axes, 6 face diagonals, 4 body diagonals. Along one of them, an intercept ends at a voxel of the particle
+whose next voxel is not of the particle, and the lines of that direction stand 1 / length apart (length of the step, in
+voxels):
 
-    S = 4 * sum over directions of  share * exits / length          [voxel edges squared]
+    S = 4 * sum over directions of  share * intercepts / length          [voxel edges squared]
 
 where `share` is the part of the sphere of directions that is nearest to this one (its Voronoi cell). See Legland,
 Kieu and Devaux, Image Analysis & Stereology 26:83-92 (2007); Ohser and Muecklich, Statistical Analysis of
-Microstructures in Materials Science (2000), chapter 3. Exits are counted per voxel, so counts of blocks add up.
+Microstructures in Materials Science (2000), chapter 3. Their ends are counted per voxel, so counts of blocks add up.
 
 The estimate is unbiased over random orientations. Balls, wherever between voxels their centre lies, read 1.9 % low on
 average at a radius of 3 voxels (-6.0 to +1.4 %), 0.4 % at 7 (-3.6 to +0.5 %), 0.1 % at 15 (-0.4 to +0.4 %). A flat
@@ -27,16 +28,16 @@ import numpy as np
 import numpy.typing as npt
 
 
-def surface_area(exits: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """Return areas (n,) in voxel edges squared from exits (n, 3) along axes, face diagonals and body diagonals."""
-    axes, faces, bodies = exit_weights()
-    area: npt.NDArray[np.float64] = axes * exits[:, 0] + faces * exits[:, 1] + bodies * exits[:, 2]
+def surface_area(intercepts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Return areas (n,) in voxel edges squared from intercepts (n, 3) along axes, face diagonals and body diagonals."""
+    axes, faces, bodies = intercept_weights()
+    area: npt.NDArray[np.float64] = axes * intercepts[:, 0] + faces * intercepts[:, 1] + bodies * intercepts[:, 2]
     return area
 
 
 @cache
-def exit_weights() -> tuple[float, float, float]:
-    """Return the area that one exit stands for, in voxel edges squared, by kind of direction.
+def intercept_weights() -> tuple[float, float, float]:
+    """Return the area that one intercept stands for, in voxel edges squared, by kind of direction.
 
     The kinds are axes, face diagonals and body diagonals.
     """

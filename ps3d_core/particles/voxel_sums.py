@@ -1,4 +1,4 @@
-"""One walk over a block of labels: counts, extents, moments and surface exits per label.
+"""One walk over a block of labels: counts, extents, moments and surface intercepts per label.
 
 Rows along x are the unit of work. For every row a branch-free loop, which the compiler vectorises, counts how many
 of the 13 forward neighbours of each voxel are of another label. A second loop goes from run to run of equal labels
@@ -63,9 +63,9 @@ def _walk(padded: Labels, origin: Integers, index: LabelIndex, sums: LabelSums) 
                     i += 1
                 row = row_of(label, index)
                 _add_run(sums, row, z, y, origin[2] + start, np.int64(i - start))
-                sums.exits[row, 0] += a
-                sums.exits[row, 1] += f
-                sums.exits[row, 2] += b
+                sums.intercepts[row, 0] += a
+                sums.intercepts[row, 1] += f
+                sums.intercepts[row, 2] += b
 
 
 @njit(nogil=True, cache=True, inline="always")

@@ -72,9 +72,9 @@ def test_contacts_and_free_surface_are_the_surface_of_a_particle(labels):
     with_air = np.where(labels == 0, 6, labels)  # air as a particle that fills the rest, and all around
     padded = np.pad(with_air, 1, constant_values=6)
     counts = count_pairs_of(np.pad(padded, 1))
-    for label, exits in zip(sums.labels, sums.exits, strict=True):
+    for label, intercepts in zip(sums.labels, sums.intercepts, strict=True):
         own = (counts.lower == label) | (counts.higher == label)
-        assert (counts.crossings[own].sum(axis=0) == 2 * exits).all()
+        assert (counts.crossings[own].sum(axis=0) == 2 * intercepts).all()
 
 
 @given(LABELS, st.integers(1, 5))

@@ -7,7 +7,7 @@ from skimage.measure import regionprops
 
 from ps3d_core.particles.shape import covariances, particle_columns, principal_axes
 from ps3d_core.particles.sums import LabelSums
-from ps3d_core.particles.surface import exit_weights, surface_area
+from ps3d_core.particles.surface import intercept_weights, surface_area
 
 SPACING = 0.5
 
@@ -118,7 +118,7 @@ def test_scikit_image_agrees():
 def test_direction_shares_cover_the_sphere():
     # A ball of 1 voxel edge squared per line: sum over directions of share * (exits per area) = 1 / 4 of S.
     steps = {1: 3, 2: 6, 3: 4}
-    shares = [w * np.sqrt(k) / 4 * steps[k] for k, w in zip((1, 2, 3), exit_weights(), strict=True)]
+    shares = [w * np.sqrt(k) / 4 * steps[k] for k, w in zip((1, 2, 3), intercept_weights(), strict=True)]
     assert sum(shares) == pytest.approx(1)
 
 
