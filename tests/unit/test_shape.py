@@ -76,7 +76,7 @@ def test_surface_of_balls_anywhere_between_voxels(radius, mean, low, high):
     for _ in range(60):
         centre = radius + 2 + rng.random(3)
         ball = ((points - centre[:, None, None, None]) ** 2).sum(axis=0) <= radius**2
-        errors.append(surface_area(sums_of(ball).exits)[0] / (4 * np.pi * radius**2) - 1)
+        errors.append(surface_area(sums_of(ball).intercepts)[0] / (4 * np.pi * radius**2) - 1)
     assert np.mean(errors) == pytest.approx(mean, abs=0.005)
     assert low < min(errors) < max(errors) < high
 
@@ -116,15 +116,15 @@ def test_scikit_image_agrees():
 
 
 def test_direction_shares_cover_the_sphere():
-    # A ball of 1 voxel edge squared per line: sum over directions of share * (exits per area) = 1 / 4 of S.
+    # A ball of 1 voxel edge squared per line: sum over directions of share * (intercepts per area) = 1 / 4 of S.
     steps = {1: 3, 2: 6, 3: 4}
     shares = [w * np.sqrt(k) / 4 * steps[k] for k, w in zip((1, 2, 3), intercept_weights(), strict=True)]
     assert sum(shares) == pytest.approx(1)
 
 
 def test_flat_faces_are_known_to_be_underestimated():
-    exits = sums_of(np.pad(np.ones((40, 40, 40), np.uint32), 1)).exits
-    assert surface_area(exits)[0] / (6 * 40**2) == pytest.approx(0.93, abs=0.02)
+    intercepts = sums_of(np.pad(np.ones((40, 40, 40), np.uint32), 1)).intercepts
+    assert surface_area(intercepts)[0] / (6 * 40**2) == pytest.approx(0.93, abs=0.02)
 
 
 def test_surface_of_touching_particles_is_that_of_each_alone():
@@ -132,7 +132,7 @@ def test_surface_of_touching_particles_is_that_of_each_alone():
     together = sums_of(labels)
     for i, label in enumerate(together.labels):
         alone = sums_of((labels == label).astype(np.uint32))
-        assert np.array_equal(together.exits[i], alone.exits[0])
+        assert np.array_equal(together.intercepts[i], alone.intercepts[0])
 
 
 def far_box(origin, shape):
