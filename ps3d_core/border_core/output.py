@@ -1,9 +1,9 @@
 """Label images that are written block by block over several runs, each of which may end at any moment.
 
-An output carries two attributes: what it becomes (the fingerprint of the result) and which ledger knows its blocks. A
-run that finds another ledger there, or none, starts the image over and forgets which blocks it had finished. So
-parameters and blocks may change to and fro, and the image may be deleted or replaced between runs, and still no
-voxel of an older state is taken for a new one.
+An output carries two attributes: what it becomes (the fingerprint of the step that writes it) and which ledger knows
+its blocks. A run that finds another ledger there, or none, starts the image over and forgets which blocks it had
+finished. So parameters and blocks may change to and fro, and the image may be deleted or replaced between runs, and
+still no voxel of an older state is taken for a new one.
 """
 
 from __future__ import annotations

@@ -17,7 +17,6 @@ import numpy.typing as npt
 from numba import njit
 from pydantic import BaseModel, ConfigDict, Field
 
-from ps3d_core.border_core import plan as planning
 from ps3d_core.border_core.coreless import MergeCoreless, coreless_numbers
 from ps3d_core.border_core.cores import NumberCores
 from ps3d_core.border_core.output import claim_output, output_blocks
@@ -30,7 +29,7 @@ from ps3d_core.engine.step import Context, Outcomes
 from ps3d_core.geometry.blocks import Block, BlockGrid
 from ps3d_core.geometry.boxes import Box
 from ps3d_core.store.arrays import object_shape, open_array, write_box
-from ps3d_core.store.ledger import Ledger, Record, fingerprint
+from ps3d_core.store.ledger import Ledger, Record
 from ps3d_core.store.location import Location
 
 Integers = npt.NDArray[np.int64]
@@ -134,10 +133,7 @@ class WriteLabels(BlockPart[Written]):
 
     def prepare(self, site: Site, ledger: Ledger) -> None:
         """Take the output over, unless it is what these blocks have begun."""
-        plan = self.plan
-        # What the output becomes: no block, halo or worker decides it.
-        result = fingerprint("result", planning.VERSION, plan.input_fingerprint, plan.shape, plan.min_rel_particle_size)
-        claim_output(plan.output, plan.shape, result, ledger)
+        claim_output(self.plan.output, self.plan.shape, self.fingerprint, ledger)
 
     def work(self, block: Block, site: Site) -> Record:
         """Write the ids of one block, a few planes at a time."""

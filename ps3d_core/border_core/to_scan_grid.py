@@ -1,28 +1,30 @@
 """Label images from the network grid back to the scan grid, in blocks.
 
 Particles are pruned before, on the network grid, where sizes mean the same for every scan. On a coarser scan grid a
-particle of a few voxels may lose every vote and vanish, so the last step counts again: blocks record the voxels per
+particle of a few voxels may lose every vote and vanish, so the votes are counted again: blocks leave the voxels per
 id, and only if an id is missing the image is written a second time, from the same votes, with ids that are
 dense again. Ids keep their order.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
-from typing import Final, NamedTuple, cast
+from typing import Any, Final, cast
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from ps3d_core.border_core.output import claim_output, output_blocks
 from ps3d_core.border_core.vote import Labels, LabelVote
 from ps3d_core.border_core.voxel_counts import count_voxels
 from ps3d_core.engine.block_size import largest_block
-from ps3d_core.engine.blocks import Runner, run_blocks
-from ps3d_core.engine.step import Context
+from ps3d_core.engine.block_step import BlockStep, Site
+from ps3d_core.engine.blocks import Runner
+from ps3d_core.engine.once import Engine
+from ps3d_core.engine.step import Context, Found_co, Outcomes
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.blocks import Block, BlockGrid
 from ps3d_core.geometry.boxes import Shape
@@ -30,29 +32,14 @@ from ps3d_core.memory_model import BLOCK_WORKER_BYTES, VOTE_SOURCE_BYTES, VOTE_T
 from ps3d_core.progress import SILENT, Progress
 from ps3d_core.store.arrays import open_array, read_box, write_box
 from ps3d_core.store.identity import content_identity
-from ps3d_core.store.ledger import Ledger, Record, fingerprint
+from ps3d_core.store.ledger import Ledger, Record
 from ps3d_core.store.location import Location
 
 VERSION: Final = 1
+"""Raise when a change of the code changes the labels: finished work of older code is then redone."""
 
 # With a halo of one voxel, larger blocks save nothing.
 GOOD_BLOCK_VOXELS: Final = 258**3  # 256 cubed and its halo
-
-
-class Renumbering(NamedTuple):
-    """Table from ids of the source to ids of the target.
-
-    ids: (largest source id that is left + 1,) uint32, 0 for what vanished below it.
-    voxels: of each target id.
-    """
-
-    ids: Labels
-    voxels: npt.NDArray[np.int64]
-
-    @property
-    def is_identity(self) -> bool:
-        """Flag that is true when the ids of the source were dense already, so that none changes."""
-        return len(self.ids) == len(self.voxels) + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,15 +68,9 @@ class ResamplePlan:
     memory_bytes: int
 
     @property
-    def fingerprint(self) -> str:
-        """Digest of everything that decides the votes."""
-        return fingerprint("vote", VERSION, self.source_fingerprint, self.source_shape, self.target_shape)
-
-    @property
-    def counts(self) -> Location:
-        """Folder of the voxels per id of each block, and of the table of ids."""
-        mark = fingerprint(self.fingerprint, self.target.seen_from(self.work), self.block_shape)
-        return self.work / "resample" / mark[:16]
+    def folder(self) -> Location:
+        """Folder of everything that the votes leave: voxels per id, the table of ids, and ledgers."""
+        return self.work / "resample"
 
 
 def plan_resampling(
@@ -151,68 +132,155 @@ class Resampled(BaseModel):
 
 def resample_labels(plan: ResamplePlan, *, runner: Runner | None = None, progress: Progress = SILENT) -> Resampled:
     """Write the labels on the target grid, ids 1..N without gaps, in the order of the source's ids."""
-    table = plan.counts / "ids.npz"
-    counted = []
-
-    def count() -> Record:
-        counted.append(table)
-        return _count(plan, _write(plan, None, runner, progress), table)
-
-    Ledger(plan.work, "resample-ids", plan.counts.name).once(count, [table])
-    renumbering = read_renumbering(table)
-    if not (counted and renumbering.is_identity):
-        _write(plan, None if renumbering.is_identity else table, runner, progress)
-    particles = len(renumbering.voxels)
+    votes = CountVotes(plan)
+    engine = Engine(plan.folder, (votes, RenumberLabels(plan, votes)))
+    counted = engine.run_all(Context(runner or Runner(), plan.memory_bytes, progress)).of(CountVotes)
     return Resampled(
-        particles=particles,
+        particles=counted.particles,
         # Not by the largest id in the table: those above it vanished, too.
-        vanished=plan.particles - particles,
-        voxels=int(renumbering.voxels.sum()),
+        vanished=plan.particles - counted.particles,
+        voxels=counted.voxels,
     )
 
 
-@lru_cache(maxsize=1)
-def read_renumbering(location: Location) -> Renumbering:
-    """Return the table of ids. Kept between blocks: the location's name is a fingerprint of the content."""
-    return Renumbering(**location.read_arrays())
+class Counted(BaseModel):
+    """Ids that have votes on the target grid, in figures."""
+
+    model_config = ConfigDict(frozen=True)
+
+    particles: int
+    voxels: int = Field(description="of all particles together")
+    dense: bool = Field(description="whether the ids have no gaps, so that none changes")
 
 
-@dataclass(frozen=True, slots=True)
-class _VoteBlock:
+class Renumbered(BaseModel):
+    """Empty finding: renumbering finds nothing."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+@dataclass(frozen=True)
+class _ResampleStep(BlockStep[Found_co]):
+    """Base of the steps that write the target, in blocks as large as the plan says."""
+
     plan: ResamplePlan
-    table: Location | None
 
-    def __call__(self, block: Block) -> Record:
+    @property
+    def folder(self) -> Location:
+        """Folder of both steps."""
+        return self.plan.folder
+
+    @property
+    def volume(self) -> Location:
+        """Array of the ids on the target grid."""
+        return self.plan.target
+
+    def grid(self, context: Context) -> BlockGrid:
+        """Return blocks of the target's own shards, about as large as the plan's."""
+        return output_blocks(self.plan.target, self.plan.target_shape, self.plan.block_shape)
+
+    def prepare(self, site: Site, ledger: Ledger) -> None:
+        """Take the target over, unless it is what these blocks have begun."""
+        claim_output(self.plan.target, self.plan.target_shape, self.fingerprint, ledger)
+
+
+@dataclass(frozen=True)
+class CountVotes(_ResampleStep[Counted]):
+    """Step that writes the elected ids as they are, and counts the voxels of each."""
+
+    name, title, found = "votes", "resample labels", Counted
+
+    @property
+    def versions(self) -> tuple[int, ...]:
+        """Version of the way from one grid to another."""
+        return (VERSION,)
+
+    @property
+    def parameters(self) -> tuple[Any, ...]:
+        """Identity of the source, both grids, and where the target is: what one holds says nothing of another."""
         plan = self.plan
-        vote = LabelVote(plan.source_shape, plan.target_shape)
-        labels = vote(read_box(open_array(plan.source), vote.source_box(block.core)), block.core)
-        if self.table is None:
-            ids, voxels = count_voxels(labels)
-            (plan.counts / f"{block.index}.npz").write_arrays(ids=ids, voxels=voxels)
-        else:
-            labels = read_renumbering(self.table).ids[labels]
-        write_box(open_array(plan.target, writable=True), block.core, labels)
+        return (plan.source_fingerprint, plan.source_shape, plan.target_shape, plan.target.seen_from(plan.work))
+
+    @property
+    def table(self) -> Location:
+        """File of the table of ids, an .npz with "ids": uint32, by id of the source, 0 for what vanished."""
+        return self.folder / f"ids-{self.fingerprint[:16]}.npz"
+
+    @property
+    def outputs(self) -> dict[str, Location]:
+        """File of the table of ids."""
+        return {"ids": self.table}
+
+    def keeps(self, found: BaseModel) -> bool:
+        """Return whether the counts are all that is left of the votes: those with gaps are written over.
+
+        Others are the result, so their blocks are asked every time whether what they wrote is whole.
+        """
+        return isinstance(found, Counted) and not found.dense
+
+    def work(self, block: Block, site: Site) -> Record:
+        """Write the elected ids of one block, and leave the voxels of each."""
+        labels = elected(self.plan, block)
+        ids, voxels = count_voxels(labels)
+        site.file(block.index).write_arrays(ids=ids, voxels=voxels)
+        write_box(open_array(self.plan.target, writable=True), block.core, labels)
         return {}
 
+    def merge(self, records: Sequence[Record], site: Site) -> Counted:
+        """Add up the blocks' counts and write the table of ids; return what was counted."""
+        voxels = np.zeros(1, np.int64)
+        for index in range(len(records)):
+            counts = site.file(index).read_arrays()
+            if len(counts["ids"]) and counts["ids"][-1] >= len(voxels):
+                voxels = np.concatenate((voxels, np.zeros(int(counts["ids"][-1]) + 1 - len(voxels), np.int64)))
+            voxels[counts["ids"]] += counts["voxels"]
+        present = voxels > 0
+        particles = int(present.sum())
+        self.table.write_arrays(ids=np.where(present, np.cumsum(present), 0).astype(np.uint32))
+        return Counted(particles=particles, voxels=int(voxels.sum()), dense=len(voxels) == particles + 1)
 
-def _write(plan: ResamplePlan, table: Location | None, runner: Runner | None, progress: Progress) -> BlockGrid:
-    mark = plan.fingerprint if table is None else fingerprint("renumbered", plan.fingerprint)
-    ledger = Ledger(plan.work, "resample-labels", fingerprint(mark, plan.target.seen_from(plan.work), plan.block_shape))
-    claim_output(plan.target, plan.target_shape, mark, ledger)
-    grid = output_blocks(plan.target, plan.target_shape, plan.block_shape)
-    name = "resample labels" if table is None else "renumber labels"
-    run_blocks(name, list(grid), _VoteBlock(plan, table), ledger=ledger, runner=runner, progress=progress)
-    return grid
+
+@dataclass(frozen=True)
+class RenumberLabels(_ResampleStep[Renumbered]):
+    """Step that writes the elected ids once more, without the gaps that vanished particles left."""
+
+    votes: CountVotes
+
+    name, title, found, kept = "renumbered", "renumber labels", Renumbered, False
+
+    @property
+    def versions(self) -> tuple[int, ...]:
+        """No version of its own: that of the votes counts for this step too."""
+        return ()
+
+    @property
+    def parameters(self) -> tuple[Any, ...]:
+        """No parameters of its own: what decides the votes decides this step."""
+        return ()
+
+    def make(self, done: Outcomes, context: Context) -> Renumbered:
+        """Renumber what was elected, where it has gaps."""
+        return Renumbered() if done.of(CountVotes).dense else super().make(done, context)
+
+    def work(self, block: Block, site: Site) -> Record:
+        """Write the ids of one block."""
+        labels = read_ids(self.votes.table)[elected(self.plan, block)]
+        write_box(open_array(self.plan.target, writable=True), block.core, labels)
+        return {}
+
+    def merge(self, records: Sequence[Record], site: Site) -> Renumbered:
+        """Return the empty finding."""
+        return Renumbered()
 
 
-def _count(plan: ResamplePlan, grid: BlockGrid, table: Location) -> Record:
-    voxels = np.zeros(1, np.int64)
-    for index in range(len(grid)):
-        counts = (plan.counts / f"{index}.npz").read_arrays()
-        if len(counts["ids"]) and counts["ids"][-1] >= len(voxels):
-            voxels = np.concatenate((voxels, np.zeros(int(counts["ids"][-1]) + 1 - len(voxels), np.int64)))
-        voxels[counts["ids"]] += counts["voxels"]
-    present = voxels > 0
-    ids = np.where(present, np.cumsum(present), 0).astype(np.uint32)
-    table.write_arrays(ids=ids, voxels=voxels[present])
-    return {"particles": int(present.sum())}
+def elected(plan: ResamplePlan, block: Block) -> Labels:
+    """Return the ids of the source that win the votes in a block of the target, uint32."""
+    vote = LabelVote(plan.source_shape, plan.target_shape)
+    return vote(read_box(open_array(plan.source), vote.source_box(block.core)), block.core)
+
+
+@lru_cache(maxsize=1)
+def read_ids(location: Location) -> Labels:
+    """Return the table of ids. Kept between blocks: the location's name is a fingerprint of the content."""
+    ids: Labels = location.read_arrays()["ids"]
+    return ids

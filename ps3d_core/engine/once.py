@@ -38,7 +38,7 @@ class Engine:
         require_lease()
         started = time.perf_counter()
         outcome = Outcome(step.make(done, context), time.perf_counter() - started)
-        if step.kept:
+        if step.keeps(outcome.found):
             ledger.keep(_record(outcome), {output: digest_of(output) for output in step.outputs.values()})
         return outcome
 

@@ -64,7 +64,8 @@ class Step(ABC, Generic[Found_co]):
         found: frozen model of what it finds.
         intermediate: whether its outputs are read by later steps only, and no matter once these are done.
         kept: whether what it found is kept as a whole. A step in blocks that leaves its outputs to later steps alone is
-            made again instead: its blocks know which are finished, and whether what they wrote is whole.
+            made again instead: its blocks know which are finished, and whether what they wrote is whole. Where that
+            depends on what was found, `keeps` says it.
 
     """
 
@@ -98,6 +99,10 @@ class Step(ABC, Generic[Found_co]):
     def fingerprint(self) -> str:
         """Digest of everything that decides the outcome of the step."""
         return fingerprint(*self.versions, *(step.fingerprint for step in self.inputs), *self.parameters)
+
+    def keeps(self, found: BaseModel) -> bool:
+        """Return whether this finding is kept as a whole: by default as `kept` says, whatever was found."""
+        return self.kept
 
     @abstractmethod
     def make(self, done: Outcomes, context: Context) -> Found_co:

@@ -12,7 +12,7 @@ from ps3d_core.store.location import Location
 from tests.integration.test_pipeline import SCAN, everything_of, finished, job_in  # noqa: F401
 
 # What is damaged, and what to forget of a finished run so that the stage that reads it runs again.
-LABELS = [f"output/{SCAN}/{SCAN}.zarr", "resample", "ledger/resample-*", "ledger/stage-labels"]
+LABELS = [f"output/{SCAN}/{SCAN}.zarr", "resample", "ledger/stage-labels"]
 PARTICLES = [
     "network-labels-*",
     "instances/ledger/write-labels",

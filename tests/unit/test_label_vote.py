@@ -11,11 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from ps3d_core.border_core import to_scan_grid
 from ps3d_core.border_core.to_scan_grid import plan_resampling, resample_labels
 from ps3d_core.border_core.vote import LabelVote, vote_labels
 from ps3d_core.engine.blocks import Runner
 from ps3d_core.engine.step import Context
 from ps3d_core.errors import InputError
+from ps3d_core.geometry.blocks import BlockGrid
 from ps3d_core.geometry.boxes import Box
 from ps3d_core.progress import Progress, StageStarted
 from ps3d_core.store.arrays import create_array, open_array, read_box, write_box
@@ -133,6 +135,79 @@ def test_a_finished_image_is_not_touched_again(tmp_path, particles):
         before = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("c/*/*/*")}
         assert resample_labels(plan) == record
         assert {file: file.stat().st_mtime_ns for file in tmp_path.rglob("c/*/*/*")} == before
+
+
+def ballots(monkeypatch, deadly=0):
+    """Blocks that are voted on from now on; the one of number `deadly` kills the run."""
+    counted, vote = [], to_scan_grid.elected
+
+    def noted(plan, block):
+        counted.append(block.index)
+        if len(counted) == deadly:
+            raise RuntimeError("killed")
+        return vote(plan, block)
+
+    monkeypatch.setattr(to_scan_grid, "elected", noted)
+    return counted
+
+
+GRIDS = {"dense": ((50, 60, 45), 1), "gaps": ((21, 30, 35), 2)}
+"""Shape of a target on which all particles are left, and of one on which some vanish; how often it is written."""
+
+
+@pytest.fixture(params=GRIDS)
+def grid(request):
+    return GRIDS[request.param]
+
+
+@pytest.fixture(scope="module")
+def dense(particles):
+    return np.unique(particles, return_inverse=True)[1].reshape(particles.shape).astype(np.uint32)
+
+
+def test_a_killed_run_goes_on_at_its_finished_blocks(tmp_path, dense, grid, monkeypatch):
+    place, (shape, passes), block = Location.parse(tmp_path), grid, (32, 32, 32)
+    source, voted = stored(place, dense), vote_labels(dense, shape)
+    blocks = len(BlockGrid(shape, block))
+    for deadly in range(1, passes * blocks + 1):
+        here = place / str(deadly)
+        create_array(here / "target", shape, np.uint32, chunks=(16, 16, 16), shards=block)
+        plan = planned(here, source, shape, block_shape=block)
+        with monkeypatch.context() as patch:
+            begun = ballots(patch, deadly)
+            with pytest.raises(RuntimeError, match="killed"):
+                resample_labels(plan)
+        with monkeypatch.context() as patch:
+            ended = ballots(patch)
+            record = resample_labels(plan)
+        assert len(begun) - 1 + len(ended) == passes * blocks
+        assert record.vanished == PARTICLES - len(np.unique(voted)) + 1
+        result = read_box(open_array(plan.target), Box.of(shape))
+        np.testing.assert_array_equal(result, np.unique(voted, return_inverse=True)[1].reshape(shape))
+
+
+def test_a_raised_version_votes_again(tmp_path, dense, grid, monkeypatch):
+    place, (shape, passes) = Location.parse(tmp_path), grid
+    plan = planned(place, stored(place, dense), shape)
+    record = resample_labels(plan)
+    made = ballots(monkeypatch)
+    assert resample_labels(plan) == record
+    assert not made
+    monkeypatch.setattr(to_scan_grid, "VERSION", to_scan_grid.VERSION + 1)
+    assert resample_labels(plan) == record
+    assert len(made) == passes
+
+
+def test_damaged_labels_are_written_again(tmp_path, dense, grid, monkeypatch):
+    place, (shape, _) = Location.parse(tmp_path), grid
+    plan = planned(place, stored(place, dense), shape)
+    record, shard = resample_labels(plan), plan.target / "c/0/0/0"
+    expected = shard.read_bytes()
+    shard.write_bytes(expected[:-9])
+    made = ballots(monkeypatch)
+    assert resample_labels(plan) == record
+    assert made == [0]
+    assert shard.read_bytes() == expected
 
 
 def test_ids_without_gaps_are_written_once(tmp_path):
