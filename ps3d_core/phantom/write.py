@@ -8,22 +8,28 @@ a second, cheap pass from a working copy. Writing from a copy rather than in pla
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field
 
-from ps3d_core.engine.blocks import Runner, run_blocks
+from ps3d_core.engine.block_step import BlockStep, Site
+from ps3d_core.engine.blocks import Runner
+from ps3d_core.engine.once import Engine
+from ps3d_core.engine.step import Context, Found_co
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.blocks import Block, BlockGrid
 from ps3d_core.phantom.params import PhantomParams
 from ps3d_core.phantom.render import Phantom
 from ps3d_core.progress import SILENT, Progress
-from ps3d_core.store.arrays import create_array, open_array, read_box, shard_shape, write_box
+from ps3d_core.store.arrays import ensure_array, open_array, read_box, shard_shape, write_box
 from ps3d_core.store.claim import Output, claimed
-from ps3d_core.store.content import keep_changed, note_content, was_changed
+from ps3d_core.store.content import forget_content, is_as_written, keep_changed, note_content
 from ps3d_core.store.layout import Dataset
 from ps3d_core.store.ledger import Ledger, Record, fingerprint
 from ps3d_core.store.location import Location
@@ -40,7 +46,50 @@ from ps3d_core.store.ownership import (
 )
 from ps3d_core.store.room import require_room
 
-VERSION: Final = 1  # raise whenever equal parameters give other bytes
+VERSION: Final = 1
+"""Raise whenever equal parameters give other bytes: phantoms of older code are others then, whole or begun."""
+
+
+@dataclass(frozen=True, slots=True)
+class PhantomPlan:
+    """What is written, and where. Small and picklable.
+
+    Attributes:
+        params: parameters of the phantom.
+        dataset: gets image, truth and an entry in its metadata.
+        name: of the scan there.
+        spacing: mm per voxel.
+
+    """
+
+    params: PhantomParams
+    dataset: Dataset
+    name: str
+    spacing: float
+
+    @property
+    def image(self) -> Location:
+        """OME-Zarr image of the grey values."""
+        return self.dataset.image(self.name)
+
+    @property
+    def truth(self) -> Location:
+        """OME-Zarr label image of the particles' ids."""
+        return self.dataset.truth(self.name)
+
+    @property
+    def work(self) -> Location:
+        """Folder of intermediates and ledgers."""
+        return self.dataset.root / f".phantom-{self.name}"
+
+    @property
+    def note(self) -> Location:
+        """File beside the image with its parameters: provenance, and the sign that the phantom is complete."""
+        return self.image / "phantom.json"
+
+    def blocks(self) -> BlockGrid:
+        """Return the blocks of both steps, single shards."""
+        return BlockGrid(self.params.shape, shard_shape(self.params.shape))
 
 
 def write_phantom(
@@ -58,89 +107,206 @@ def write_phantom(
     the order of the particles' centres along z. A run that was interrupted goes on where it was, one that is finished
     does nothing. Raise InputError when another scan of this name is there, or anything that ps3d did not make.
     """
-    target = Dataset(dataset)
-    image, truth, work = target.image(name), target.truth(name), dataset / f".phantom-{name}"
-    outputs = [Output(image, zarr_is_own), Output(truth, zarr_is_own), Output(work, work_is_own)]
+    plan = PhantomPlan(params, Dataset(dataset), name, spacing)
+    outputs = [Output(plan.image, zarr_is_own), Output(plan.truth, zarr_is_own), Output(plan.work, work_is_own)]
     with claimed("phantom", outputs, say=progress.note):
-        return _write(params, target, name, spacing, work, runner, progress)
+        return _write(plan, Context(runner or Runner(), progress=progress))
 
 
-def _write(
-    params: PhantomParams,
-    target: Dataset,
-    name: str,
-    spacing: float,
-    work: Location,
-    runner: Runner | None,
-    progress: Progress,
-) -> int:
-    mark = fingerprint("phantom", VERSION, params.model_dump(mode="json"), spacing)
-    image, truth = target.image(name), target.truth(name)
-    done = work / "phantom.json"
-    begun = _ours(done, mark)
-    for place, what in ((image, "a scan is"), (truth, "labels are")):
-        if place.exists() and not is_own(place) and _made_for(place) != mark:
-            raise InputError(f"{place}: {what} already there", "remove it", "give another <name>")
-    if not begun:
-        whole = not (was_changed(image) or was_changed(truth)) and truth.exists() and name in target.read_metadata()
-        if whole and (particles := _finished(image, mark)) is not None:
-            return particles
-        for place in (image, truth):
-            keep_changed(place, progress.note)
-    bytes_per_voxel = 2 * 4 + np.dtype(params.dtype).itemsize  # ids as they are drawn and as they are numbered, values
-    require_room(target.root, bytes_per_voxel * prod(params.shape), "give a smaller <shape>")
-    grid = BlockGrid(params.shape, shard_shape(params.shape))
-    if not begun:
-        remove_own(work, WORK_FILES)
-        mark_own(work)
-        create_array(work / "labels.zarr", params.shape, np.uint32)
-        done.write_json({"fingerprint": mark})
-    about = {MARK: {"phantom": mark}}
-    options: dict[str, Any] = {"spacing": spacing, "name": name, "overwrite": True, "attributes": about}
-    if not (begun and is_whole(image)):
-        create_image(image, params.shape, params.dtype, **options)
-    if not (begun and is_whole(truth)):
-        create_image(truth, params.shape, np.uint32, label=True, **options)
+class Rendered(BaseModel):
+    """Finding of a phantom that was rendered."""
 
-    render = _RenderBlock(params, image, work)
-    ledger = Ledger(work, "phantom", mark)
-    run_blocks("phantom", list(grid), render, ledger=ledger, runner=runner, progress=progress)
-    particles = _number(grid, work)
-    ledger = Ledger(work, "truth", mark)
-    run_blocks("truth", list(grid), _NumberBlock(truth, work), ledger=ledger, runner=runner, progress=progress)
-    target.add_scan(name, spacing, params.particle_size_voxels * spacing)
-    _finish(image, mark, params, particles)
-    for place in (image, truth):
-        note_content(place)
-    remove_own(work, WORK_FILES)
+    model_config = ConfigDict(frozen=True)
+
+    particles: int = Field(description="those that have a voxel")
+
+
+class Numbered(BaseModel):
+    """Empty finding: writing ids finds nothing."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+@dataclass(frozen=True)
+class _PhantomStep(BlockStep[Found_co]):
+    """Base of the steps of a phantom, which leave what they write to later ones or to the user."""
+
+    plan: PhantomPlan
+
+    kept = False
+
+    @property
+    def folder(self) -> Location:
+        """Folder of intermediates and ledgers."""
+        return self.plan.work
+
+    def grid(self, context: Context) -> BlockGrid:
+        """Return single shards: a block takes little memory, and no other decides how much of it is done."""
+        return self.plan.blocks()
+
+
+@dataclass(frozen=True)
+class RenderPhantom(_PhantomStep[Rendered]):
+    """Step that draws grey values, and a working copy of the labels by the particles' numbers."""
+
+    name, title, found = "phantom", "phantom", Rendered
+
+    @property
+    def versions(self) -> tuple[int, ...]:
+        """Version of the phantom as a whole."""
+        return (VERSION,)
+
+    @property
+    def parameters(self) -> tuple[Any, ...]:
+        """All parameters of the phantom, and the size of its voxels."""
+        return (self.plan.params.model_dump(mode="json"), self.plan.spacing)
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of everything that decides the phantom, as image, truth and note of a finished one have it."""
+        return fingerprint(self.name, *self.versions, *self.parameters)
+
+    @property
+    def volume(self) -> Location:
+        """Image of the grey values."""
+        return self.plan.image
+
+    @property
+    def labels(self) -> Location:
+        """Array of the particles' numbers, uint32: a working copy."""
+        return self.site(self.plan.blocks()).place / "labels"
+
+    @property
+    def table(self) -> Location:
+        """File of the ids by the particles' numbers, an .npz with "dense", uint32, 0 for those without a voxel."""
+        return self.folder / f"dense-{self.fingerprint[:16]}.npz"
+
+    def prepare(self, site: Site, ledger: Ledger) -> None:
+        """Make the image and the working copy, unless they are there."""
+        _ensure_image(self.plan, self.volume, self.plan.params.dtype, self.fingerprint, ledger)
+        self.plan.note.remove_tree()
+        if ensure_array(self.labels, self.plan.params.shape, np.uint32):
+            ledger.clear()
+
+    def work(self, block: Block, site: Site) -> Record:
+        """Draw one block, and leave the numbers of the particles that are seen there."""
+        grey, labels = _prepared(self.plan.params).render(block.core)
+        write_box(open_image(self.volume, writable=True), block.core, grey)
+        write_box(open_array(self.labels, writable=True), block.core, labels)
+        seen = np.unique(labels)
+        site.file(block.index).write_arrays(ids=seen[seen > 0])
+        return {}
+
+    def merge(self, records: Sequence[Record], site: Site) -> Rendered:
+        """Write the table from particle numbers to dense ids; return how many particles have a voxel."""
+        present = np.zeros(1, np.bool_)
+        for index in range(len(records)):
+            ids = site.file(index).read_arrays()["ids"]
+            if len(ids):
+                present = np.concatenate([present, np.zeros(max(0, int(ids[-1]) + 1 - len(present)), np.bool_)])
+                present[ids] = True
+        self.table.write_arrays(dense=np.where(present, np.cumsum(present), 0).astype(np.uint32))
+        return Rendered(particles=int(present.sum()))
+
+
+@dataclass(frozen=True)
+class NumberTruth(_PhantomStep[Numbered]):
+    """Step that writes the truth: the working copy, with ids without gaps."""
+
+    rendered: RenderPhantom
+
+    name, title, found = "truth", "truth", Numbered
+
+    @property
+    def versions(self) -> tuple[int, ...]:
+        """No version of its own: that of the phantom counts for this step too."""
+        return ()
+
+    @property
+    def parameters(self) -> tuple[Any, ...]:
+        """No parameters of its own: what decides the phantom decides its truth."""
+        return ()
+
+    @property
+    def volume(self) -> Location:
+        """Label image of the particles' ids."""
+        return self.plan.truth
+
+    def prepare(self, site: Site, ledger: Ledger) -> None:
+        """Make the label image, unless it is there."""
+        _ensure_image(self.plan, self.volume, np.uint32, self.rendered.fingerprint, ledger, label=True)
+
+    def work(self, block: Block, site: Site) -> Record:
+        """Write the ids of one block."""
+        dense = self.rendered.table.read_arrays()["dense"]
+        labels = read_box(open_array(self.rendered.labels), block.core)
+        write_box(open_image(self.volume, writable=True), block.core, dense[labels])
+        return {}
+
+    def merge(self, records: Sequence[Record], site: Site) -> Numbered:
+        """Return the empty finding."""
+        return Numbered()
+
+
+def _write(plan: PhantomPlan, context: Context) -> int:
+    rendered = RenderPhantom(plan)
+    _refuse_others(plan, rendered.fingerprint)
+    if (particles := _finished(plan)) is None:
+        for place in (plan.image, plan.truth):
+            keep_changed(place, context.progress.note)
+        # Ids as they are drawn and as they are numbered, and values.
+        bytes_per_voxel = 2 * 4 + np.dtype(plan.params.dtype).itemsize
+        require_room(plan.dataset.root, bytes_per_voxel * prod(plan.params.shape), "give a smaller <shape>")
+        mark_own(plan.work)
+        done = Engine(plan.work, (rendered, NumberTruth(plan, rendered))).run_all(context)
+        particles = done.of(RenderPhantom).particles
+        _finish(plan, rendered, particles)
+    remove_own(plan.work, WORK_FILES)
     return particles
 
 
-@dataclass(frozen=True, slots=True)
-class _RenderBlock:
-    params: PhantomParams
-    image: Location
-    work: Location
-
-    def __call__(self, block: Block) -> Record:
-        grey, labels = _prepared(self.params).render(block.core)
-        write_box(open_image(self.image, writable=True), block.core, grey)
-        write_box(open_array(self.work / "labels.zarr", writable=True), block.core, labels)
-        seen = np.unique(labels)
-        (self.work / f"seen-{block.index}.npz").write_arrays(ids=seen[seen > 0])
-        return {}
+def _refuse_others(plan: PhantomPlan, mark: str) -> None:
+    for place, what in ((plan.image, "a scan is"), (plan.truth, "labels are")):
+        if place.exists() and not is_own(place) and _made_for(place) != mark:
+            raise InputError(f"{place}: {what} already there", "remove it", "give another <name>")
 
 
-@dataclass(frozen=True, slots=True)
-class _NumberBlock:
-    truth: Location
-    work: Location
+def _ensure_image(
+    plan: PhantomPlan, place: Location, dtype: npt.DTypeLike, mark: str, ledger: Ledger, *, label: bool = False
+) -> None:
+    """Have an image of this phantom at `place`, in the making; one that is not there yet has no finished blocks."""
+    if not (is_whole(place) and _made_for(place) == mark):
+        ledger.clear()
+        about = {MARK: {"phantom": mark}}
+        options: dict[str, Any] = {"spacing": plan.spacing, "name": plan.name, "overwrite": True, "attributes": about}
+        create_image(place, plan.params.shape, dtype, label=label, **options)
+    elif ensure_array(place / "0", plan.params.shape, dtype):
+        ledger.clear()
+    forget_content(place)
 
-    def __call__(self, block: Block) -> Record:
-        dense = (self.work / "dense.npz").read_arrays()["dense"]
-        labels = read_box(open_array(self.work / "labels.zarr"), block.core)
-        write_box(open_image(self.truth, writable=True), block.core, dense[labels])
-        return {}
+
+def _made_for(place: Location) -> object:
+    """Fingerprint of the phantom that a Zarr belongs to; None for any other."""
+    about = zarr_attributes(place).get(MARK)
+    return about.get("phantom") if isinstance(about, dict) else None
+
+
+def _finish(plan: PhantomPlan, rendered: RenderPhantom, particles: int) -> None:
+    plan.dataset.add_scan(plan.name, plan.spacing, plan.params.particle_size_voxels * plan.spacing)
+    parameters, _ = rendered.parameters
+    (version,) = rendered.versions
+    plan.note.write_json(
+        {"fingerprint": rendered.fingerprint, "particles": particles, "parameters": parameters, "version": version}
+    )
+    for place in (plan.image, plan.truth):
+        note_content(place)
+
+
+def _finished(plan: PhantomPlan) -> int | None:
+    """Return the number of particles of this phantom when it is there, as a whole, else None."""
+    if not (is_as_written(plan.image) and is_as_written(plan.truth) and plan.name in plan.dataset.read_metadata()):
+        return None
+    return int(plan.note.read_json()["particles"])  # a part of what is as it was written
 
 
 _preparing = threading.Lock()
@@ -157,46 +323,3 @@ def _arranged(params: PhantomParams) -> Phantom:
     phantom = Phantom(params)
     _ = phantom.scene
     return phantom
-
-
-def _number(grid: BlockGrid, work: Location) -> int:
-    """Store the table from particle numbers to dense ids; return the number of particles that have a voxel."""
-    present = np.zeros(1, np.bool_)
-    for block in grid:
-        ids = (work / f"seen-{block.index}.npz").read_arrays()["ids"]
-        if len(ids):
-            present = np.concatenate([present, np.zeros(max(0, int(ids[-1]) + 1 - len(present)), np.bool_)])
-            present[ids] = True
-    dense = np.where(present, np.cumsum(present), 0).astype(np.uint32)
-    (work / "dense.npz").write_arrays(dense=dense)
-    return int(present.sum())
-
-
-def _made_for(place: Location) -> object:
-    """Fingerprint of the phantom that a Zarr belongs to; None for any other."""
-    about = zarr_attributes(place).get(MARK)
-    return about.get("phantom") if isinstance(about, dict) else None
-
-
-def _note(image: Location) -> Location:
-    return image / "phantom.json"
-
-
-def _finish(image: Location, mark: str, params: PhantomParams, particles: int) -> None:
-    """Leave the parameters beside the image: provenance, and the sign that the phantom is complete."""
-    _note(image).write_json(
-        {"fingerprint": mark, "particles": particles, "parameters": params.model_dump(mode="json"), "version": VERSION}
-    )
-
-
-def _finished(image: Location, mark: str) -> int | None:
-    if not _ours(_note(image), mark):
-        return None
-    return int(_note(image).read_json()["particles"])
-
-
-def _ours(note: Location, mark: str) -> bool:
-    if not note.exists():
-        return False
-    content = note.read_json()
-    return isinstance(content, dict) and content.get("fingerprint") == mark

@@ -22,25 +22,32 @@ _CONTENT: Final = "content"
 def note_content(place: Location) -> None:
     """Note that the Zarr group or array at `place` is finished as it is; remove what killed processes left in it."""
     remove_unfinished(place)
-    _write(place, asdict(digest_of(place, without=(_METADATA,))))
+    _write(place, _content(place))
 
 
 def forget_content(place: Location) -> None:
     """Note that the Zarr group or array at `place` is in the making again."""
-    if _CONTENT in _about(place):
+    if _is_finished(place):
         _write(place, None)
 
 
-def was_changed(place: Location) -> bool:
-    """Return whether a finished Zarr is no longer as it was; False for one never finished, or not there."""
-    noted = _about(place).get(_CONTENT)
-    return noted is not None and noted != asdict(digest_of(place, without=(_METADATA,)))
+def is_as_written(place: Location) -> bool:
+    """Return whether the Zarr at `place` was finished, and is as it was then."""
+    return _is_finished(place) and _about(place)[_CONTENT] == _content(place)
 
 
 def keep_changed(place: Location, say: Say) -> None:
     """Set aside a finished Zarr that was changed since, and say so."""
-    if was_changed(place):
+    if _is_finished(place) and not is_as_written(place):
         say(f"{place}: not as it was written; kept as {set_aside(place)}, and made again")
+
+
+def _is_finished(place: Location) -> bool:
+    return _about(place).get(_CONTENT) is not None
+
+
+def _content(place: Location) -> dict[str, Any]:
+    return asdict(digest_of(place, without=(_METADATA,)))
 
 
 def _about(place: Location) -> dict[str, Any]:

@@ -4,10 +4,14 @@ import zarr
 
 from ps3d_core.engine.blocks import Runner
 from ps3d_core.errors import InputError
+from ps3d_core.phantom import write
 from ps3d_core.phantom.params import PhantomParams
 from ps3d_core.phantom.render import Phantom
-from ps3d_core.phantom.write import write_phantom
+from ps3d_core.phantom.write import NumberTruth, RenderPhantom, write_phantom
+from ps3d_core.progress import Noted, Progress
+from ps3d_core.store.content import is_as_written
 from ps3d_core.store.layout import Dataset
+from ps3d_core.store.ledger import fingerprint
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import create_image, image_spacing, open_image
 from tests.integration.writing_commands import contents
@@ -64,6 +68,108 @@ def test_a_killed_run_goes_on_and_a_finished_one_does_nothing(tmp_path, rendered
     assert len(calls) == 5
     with pytest.raises(InputError, match="already there"):
         write_phantom(PARAMS.model_copy(update={"seed": 7}), root, "a")
+
+
+def noted_work(step, monkeypatch, deadly=0):
+    """Blocks that a step works on from now on; the one of number `deadly` kills the run."""
+    noted, work = [], step.work
+
+    def killed(self, block, site):
+        noted.append(block.index)
+        if len(noted) == deadly:
+            raise RuntimeError("killed")
+        return work(self, block, site)
+
+    monkeypatch.setattr(step, "work", killed)
+    return noted
+
+
+def assert_whole(root, rendered):
+    np.testing.assert_array_equal(open_image(Dataset(root).image("a"))[...], rendered[0])
+    np.testing.assert_array_equal(open_image(Dataset(root).truth("a"))[...], dense(rendered[1]))
+    assert is_as_written(Dataset(root).image("a"))
+    assert is_as_written(Dataset(root).truth("a"))
+    assert not (root / ".phantom-a").exists()
+
+
+def test_a_run_killed_over_the_truth_goes_on_there(tmp_path, rendered, monkeypatch):
+    root = Location.parse(tmp_path / "data")
+    with monkeypatch.context() as patch:
+        numbered = noted_work(NumberTruth, patch, deadly=3)
+        with pytest.raises(RuntimeError, match="killed"):
+            write_phantom(PARAMS, root, "a")
+        assert len(numbered) == 3
+    drawn, numbered = noted_work(RenderPhantom, monkeypatch), noted_work(NumberTruth, monkeypatch)
+    write_phantom(PARAMS, root, "a")
+    assert (len(drawn), len(numbered)) == (0, 2)
+    assert_whole(root, rendered)
+
+
+@pytest.mark.parametrize(
+    ("at", "number"), [("add_scan", 1), ("note_content", 1), ("note_content", 2), ("remove_own", 1)]
+)
+def test_a_run_killed_at_its_very_end_is_ended(tmp_path, rendered, monkeypatch, at, number):
+    root, calls = Location.parse(tmp_path / "data"), []
+
+    def deadly(function):
+        def killed(*args, **options):
+            calls.append(args)
+            if len(calls) == number:
+                raise RuntimeError("killed")
+            return function(*args, **options)
+
+        return killed
+
+    with monkeypatch.context() as patch:
+        of = Dataset if at == "add_scan" else write
+        patch.setattr(of, at, deadly(getattr(of, at)))
+        with pytest.raises(RuntimeError, match="killed"):
+            write_phantom(PARAMS, root, "a")
+    drawn = noted_work(RenderPhantom, monkeypatch)
+    write_phantom(PARAMS, root, "a")
+    assert not drawn
+    assert_whole(root, rendered)
+
+
+def test_what_code_of_another_version_has_begun_is_not_gone_on_with(tmp_path, rendered, monkeypatch):
+    root = Location.parse(tmp_path / "data")
+    with monkeypatch.context() as patch:
+        noted_work(NumberTruth, patch, deadly=3)
+        with pytest.raises(RuntimeError, match="killed"):
+            write_phantom(PARAMS, root, "a")
+    monkeypatch.setattr(write, "VERSION", write.VERSION + 1)
+    with pytest.raises(InputError, match="already there"):
+        write_phantom(PARAMS, root, "a")
+    for place in (Dataset(root).image("a"), Dataset(root).truth("a")):
+        place.remove_tree()
+    drawn, numbered = noted_work(RenderPhantom, monkeypatch), noted_work(NumberTruth, monkeypatch)
+    write_phantom(PARAMS, root, "a")
+    assert (len(drawn), len(numbered)) == (4, 4)
+    assert_whole(root, rendered)
+
+
+@pytest.mark.parametrize("which", ["image", "truth"])
+def test_what_somebody_corrected_is_kept_and_made_again(tmp_path, rendered, which):
+    root, said = Location.parse(tmp_path / "data"), []
+    count = write_phantom(PARAMS, root, "a")
+    place = getattr(Dataset(root), which)("a")
+    zarr.open_array(str(place / "0"), mode="r+")[:4] = 7
+    progress = Progress(lambda event: said.append(event.text) if isinstance(event, Noted) else None)
+    assert write_phantom(PARAMS, root, "a", progress=progress) == count
+    assert_whole(root, rendered)
+    assert (open_image(place.parent / "a.zarr.kept-1")[:4] == 7).all()
+    assert said == [f"{place}: not as it was written; kept as {place}.kept-1, and made again"]
+
+
+def test_finished_phantoms_keep_their_fingerprint(tmp_path):
+    root = Location.parse(tmp_path / "data")
+    write_phantom(PARAMS, root, "a", spacing=0.02)
+    mark = fingerprint("phantom", 1, PARAMS.model_dump(mode="json"), 0.02)
+    note = (Dataset(root).image("a") / "phantom.json").read_json()
+    assert list(note) == ["fingerprint", "particles", "parameters", "version"]
+    assert note["fingerprint"] == mark
+    for place in (Dataset(root).image("a"), Dataset(root).truth("a")):
+        assert (place / "zarr.json").read_json()["attributes"]["ps3d"]["phantom"] == mark
 
 
 @pytest.mark.parametrize("which", ["image", "truth"])
