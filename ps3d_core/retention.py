@@ -14,7 +14,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from ps3d_core.errors import InputError, MissingDataError
 from ps3d_core.params import RetentionParams
+from ps3d_core.record import read_record
 from ps3d_core.store.layout import Result, is_usable
 from ps3d_core.store.lease import is_held, sole_run
 from ps3d_core.store.location import Location
@@ -33,7 +35,7 @@ class Leftover(BaseModel):
     output: str
     scan: str
     state: State
-    """finished: there is a whole result beside it; abandoned: there is none; running: somebody works on it."""
+    """finished: its result has a record of a whole run; abandoned: none, or a damaged one; running: it is at work."""
     files: int
     bytes: int
     age_days: float
@@ -58,7 +60,7 @@ def find_leftovers(output: Location, params: RetentionParams | None = None) -> I
         if not files or not work_is_own(result.work):
             continue
         age = max(0.0, time.time() - max(_written(info) for info in files.values())) / DAY_SECONDS
-        state: State = "running" if is_held(result.lease) else "finished" if result.run.exists() else "abandoned"
+        state = _state(result)
         yield Leftover(
             output=str(output),
             scan=scan,
@@ -80,6 +82,15 @@ def remove_leftover(leftover: Leftover) -> int:
     with sole_run(leftover.result.lease, f"scan {leftover.scan}"):
         leftover.result.remove_work()
     return leftover.bytes
+
+
+def _state(result: Result) -> State:
+    if is_held(result.lease):
+        return "running"
+    try:
+        return "abandoned" if read_record(result.run) is None else "finished"
+    except (InputError, MissingDataError):  # damaged, or withdrawn by a run that begins just now
+        return "abandoned"
 
 
 def _written(info: Mapping[str, Any]) -> float:

@@ -50,7 +50,7 @@ def train_fold(plan: TrainPlan, planned: Planned, fold: Fold) -> Curve:
         _rows(curve),
         key=artifact_key(plan.job.bundle.name, f"loss of fold {fold}"),
         description=f"{escaped(plan.name)}: loss and Dice of patches by epoch, fold {fold}; "
-        f"{curve.seconds / 3600:.2f} hours",
+        f"{curve.training_seconds / 3600:.2f} hours",
     )
     return curve
 

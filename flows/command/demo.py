@@ -7,8 +7,6 @@ import time
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ps3d_core.phantom.params import PhantomParams
     from ps3d_core.progress import Progress
     from ps3d_core.store.layout import Dataset
@@ -89,21 +87,15 @@ def make_scan(place: Location, data: Dataset, truth: Dataset, progress: Progress
 
     Raise `InputError` when anything lies in the way that is not an earlier demo's.
     """
-    from functools import partial
-
+    from ps3d_app.flows.command.demo_steps import Scene, steps_of
+    from ps3d_core.engine.once import Engine
+    from ps3d_core.engine.step import Context
     from ps3d_core.errors import InputError
-    from ps3d_core.params import ExportParams, IngestParams
-    from ps3d_core.phantom.write import write_phantom
-    from ps3d_core.scan.export import export
-    from ps3d_core.scan.ingest import ingest
     from ps3d_core.scan.marks import slices_are_marked
-    from ps3d_core.store.aside import set_aside
     from ps3d_core.store.claim import Output, check_outputs, claimed
-    from ps3d_core.store.ledger import Ledger, fingerprint
     from ps3d_core.store.ownership import mark_own, work_is_own, zarr_is_own
-    from ps3d_core.store.whole import digest_of
 
-    params, slices, work = demo_params(), place / "slices", place / ".demo"
+    work, slices = place / ".demo", place / "slices"
     scans = [Output(each, zarr_is_own) for each in (truth.image(SCAN), truth.truth(SCAN), data.image(SCAN))]
     outputs = [*scans, Output(slices, slices_are_marked)]
     check_outputs(outputs)
@@ -111,21 +103,5 @@ def make_scan(place: Location, data: Dataset, truth: Dataset, progress: Progress
         if not work.exists() and (there := [output.place for output in outputs if output.place.exists()]):
             raise InputError(f"{there[0]}: is there already, and no demo made it", "choose another <workdir>")
         mark_own(work)
-        sizes = IngestParams(spacing=SPACING_MM, particle_size=params.particle_size_voxels * SPACING_MM)
-        steps: dict[str, tuple[list[Location], Callable[..., object]]] = {
-            "phantom": (
-                [truth.image(SCAN), truth.truth(SCAN)],
-                partial(write_phantom, params, truth.root, SCAN, spacing=SPACING_MM),
-            ),
-            "slices": ([slices], partial(export, truth.image(SCAN), slices, ExportParams(format="tiff"))),
-            "ingest": ([data.image(SCAN)], partial(ingest, str(slices), data, SCAN, sizes)),
-        }
-        for step, (made, make) in steps.items():
-            done = Ledger(work, step, fingerprint(params.model_dump()))
-            if done.kept() is not None:
-                continue
-            if not (truth.root / f".phantom-{SCAN}").exists():  # else it was interrupted, and goes on
-                for old in made:  # of another release, or changed by hand
-                    set_aside(old)
-            make(progress=progress)
-            done.keep({}, {output: digest_of(output) for output in made})
+        steps = steps_of(Scene(SCAN, demo_params(), SPACING_MM, truth, slices, data))
+        Engine(work, steps).run_all(Context(progress=progress))

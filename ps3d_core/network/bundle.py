@@ -197,8 +197,14 @@ def bundle_is_own(place: Location) -> bool:
     """
     if is_link(place) or not place.is_dir() or strangers(place, BUNDLE_FILES):
         return False
-    if is_own(place):
-        return True
+    return is_own(place) or bundle_is_whole(place)
+
+
+def bundle_is_whole(place: Location) -> bool:
+    """Return whether a bundle is at `place` whose weights are, byte for byte, those that its description names.
+
+    Reads all of them. False also when nothing is there, or when more than a bundle is.
+    """
     try:
         bundle = load_bundle(place)
         weights = {name for name in place.children() if name != INFO_NAME}

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any, Final
 from uuid import uuid4
 
+from pydantic import BaseModel, ConfigDict
+
+from ps3d_core.engine.once import Engine
+from ps3d_core.engine.step import Context, Outcomes, Step
+from ps3d_core.geometry.boxes import Shape
 from ps3d_core.memory_model import SLABS_BYTES
 from ps3d_core.progress import SILENT, Progress
 from ps3d_core.scan.image_writer import write_levels
@@ -11,11 +18,65 @@ from ps3d_core.scan.sources import Source, is_zarr, open_scan, place_of
 from ps3d_core.store.granule import require_chunk_fits
 from ps3d_core.store.halving import method_for
 from ps3d_core.store.identity import content_identity
-from ps3d_core.store.ledger import Ledger, Record, fingerprint
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import open_image, write_metadata
 from ps3d_core.store.packing import packing_notes
 from ps3d_core.store.presence import absences
+
+VERSION: Final = 1
+"""Raise when equal sources would give another copy."""
+
+
+class Copied(BaseModel):
+    """Shape (z, y, x) of a volume that was copied, in voxels."""
+
+    model_config = ConfigDict(frozen=True)
+
+    shape: Shape
+
+
+@dataclass(frozen=True)
+class ImageCopy(Step[Copied]):
+    """Step that copies a volume of another format into an OME-Zarr image.
+
+    Attributes:
+        source: file or folder of the volume.
+        identity: what tells the content of the source from any other.
+        work: folder that the copy is made in.
+
+    """
+
+    source: Location
+    identity: str
+    work: Location
+
+    name, title, found = "copy", "copy", Copied
+
+    @property
+    def versions(self) -> tuple[int, ...]:
+        """Version of the copy."""
+        return (VERSION,)
+
+    @property
+    def parameters(self) -> tuple[Any, ...]:
+        """Place and content of the source."""
+        return (self.source.url, self.identity)
+
+    @property
+    def image(self) -> Location:
+        """Image of the copy, which has the dtype and spacing of the source."""
+        return self.work / f"copy-{self.fingerprint[:16]}.zarr"
+
+    @property
+    def outputs(self) -> dict[str, Location]:
+        """Image of the copy."""
+        return {"image": self.image}
+
+    def make(self, done: Outcomes, context: Context) -> Copied:
+        """Copy the volume, slab by slab, in place of what a killed call left."""
+        self.image.remove_tree()
+        shape = _copy(self.source, self.source.name, self.image, context.memory_bytes, context.progress)
+        return Copied(shape=shape)
 
 
 def as_image(
@@ -38,19 +99,12 @@ def as_image(
         copy = work / f"copy-{uuid4().hex[:16]}.zarr"
         _copy(source, "array", copy, memory_bytes, progress)
         return copy
-    identity = fingerprint(place.url, content_identity(place))
-    copy = work / f"copy-{identity[:16]}.zarr"
-
-    def make() -> Record:
-        copy.remove_tree()  # what a killed call left
-        _copy(source, place.name, copy, memory_bytes, progress)
-        return {}
-
-    Ledger(work, "copies", identity).once(make, [copy])
-    return copy
+    step = ImageCopy(place, content_identity(place), work)
+    Engine(work, [step]).run_all(Context(memory_bytes=memory_bytes, progress=progress))
+    return step.image
 
 
-def _copy(source: Source, name: str, copy: Location, memory_bytes: int, progress: Progress) -> None:
+def _copy(source: Source, name: str, copy: Location, memory_bytes: int, progress: Progress) -> Shape:
     with open_scan(source) as reader:
         for note in reader.notes:
             progress.note(f"{reader.description}: {note}")
@@ -58,3 +112,4 @@ def _copy(source: Source, name: str, copy: Location, memory_bytes: int, progress
         with progress.stage(f"read {name}", reader.shape[0], "slices") as stage:
             shapes = write_levels(reader, copy, method=method, memory_bytes=memory_bytes, stage=stage)
         write_metadata(copy, shapes, spacing=reader.spacing, name=name, method=method)
+        return reader.shape

@@ -19,15 +19,16 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict
 from torch import nn
 
+from ps3d_core.errors import CorruptDataError, MissingDataError
 from ps3d_core.network.architecture import Architecture
-from ps3d_core.network.bundle import INFO_NAME, ModelFacts, load_bundle, save_bundle
+from ps3d_core.network.bundle import ModelFacts, bundle_is_whole, load_bundle, save_bundle
 from ps3d_core.network.device import DEVICES, choose_device
 from ps3d_core.network.normalisation import PerScan
+from ps3d_core.store.location import Location
 from ps3d_core.training.loop import LoopParams, train
 from ps3d_core.training.patches import Batch, PatchParams, PatchSampler
 from ps3d_core.training.volumes import Volume, VolumeParams, training_volume
@@ -206,7 +207,7 @@ def _save(network: nn.Module, folder: Path, record: dict[str, Any]) -> None:
 
 def _is_whole(folder: Path, rounds: list[dict[str, Any]]) -> bool:
     """Whether the round was trained to its end, with the same schedules up to here."""
-    if not (folder / INFO_NAME).exists():
+    if not bundle_is_whole(Location.parse(folder)):
         return False
     training = load_bundle(str(folder)).info.training
     return bool(training["whole"]) and bool(training["rounds"] == rounds)
@@ -219,13 +220,14 @@ def _weights_of(folder: Path) -> nn.Module:
 
 
 def _kept_volume(seed: int, folder: Path, params: VolumeParams) -> Volume:
-    file = folder / f"{seed}.npz"
-    if file.exists():
-        with np.load(file, allow_pickle=False) as arrays:
-            return Volume(arrays["image"], arrays["labels"])
-    volume = training_volume(seed, params)
-    np.savez(file, image=volume.image, labels=volume.labels)
-    return volume
+    file = Location.parse(folder / f"{seed}.npz")
+    try:
+        arrays = file.read_arrays()
+        return Volume(arrays["image"], arrays["labels"])
+    except (MissingDataError, CorruptDataError):
+        volume = training_volume(seed, params)
+        file.write_arrays(image=volume.image, labels=volume.labels)
+        return volume
 
 
 def _parser() -> argparse.ArgumentParser:

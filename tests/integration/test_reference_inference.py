@@ -121,3 +121,17 @@ def test_the_published_example(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 def _parsed(*arguments: object) -> Namespace:
     return parser_of(inference.NAME, inference).parse_args(list(map(str, arguments)))
+
+
+def test_a_damaged_import_is_made_again(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PS3D_HOME", str(tmp_path / "home"))
+    arguments = ["-i", dataset, "-o", tmp_path / "out", "-m", MODEL]
+    model = Path(inference.jobs_of(_parsed(*arguments))[0].model)
+    whole = {file.name: file.read_bytes() for file in model.iterdir()}
+    for name in whole:
+        (model / name).write_bytes(whole[name][:-9])
+        assert inference.jobs_of(_parsed(*arguments))[0].model == str(model)
+        assert {file.name: file.read_bytes() for file in model.iterdir()} == whole
+    before = {file.name: file.stat().st_mtime_ns for file in model.iterdir()}
+    inference.jobs_of(_parsed(*arguments))
+    assert {file.name: file.stat().st_mtime_ns for file in model.iterdir()} == before

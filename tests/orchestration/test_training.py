@@ -34,10 +34,11 @@ from ps3d_core.network.normalisation import ZScore
 from ps3d_core.progress import Event, Noted, Progress, StageStarted
 from ps3d_core.record import read_record
 from ps3d_core.store.layout import Result
+from ps3d_core.store.ledger import Ledger
 from ps3d_core.store.location import Location
 from ps3d_core.training.nnunet.child import WORKER
-from ps3d_core.training.nnunet.plan import TrainJob, TrainPlan, plan_training, planned_by_nnunet
-from ps3d_core.training.nnunet.run import fold_folder
+from ps3d_core.training.nnunet.plan import Planned, TrainJob, TrainPlan, plan_training
+from ps3d_core.training.nnunet.run import PrepareData, TrainFold, fold_folder, train_fold
 from ps3d_core.training.nnunet.train import train
 from ps3d_core.training.nnunet.workplace import final_checkpoint
 from tests.orchestration.test_flows import artifacts_of, run_id, tasks_of
@@ -85,7 +86,7 @@ def finished(followed: tuple[Path, str]) -> Finished:
     work = Location.parse(place / "my-model.training")
     job = TrainJob(Location.parse(place / "training"), Location.parse(place / "model"), PARAMS, RESOURCES, work)
     plan = plan_training(job)
-    planned = planned_by_nnunet(plan)
+    planned = planned_for(plan)
     assert planned is not None, "the README's script and PARAMS have to agree on the plan"
     orphans = killed_after_an_epoch(job, plan)
     assert not final_checkpoint(fold_folder(plan, planned, 0)).exists()
@@ -94,6 +95,12 @@ def finished(followed: tuple[Path, str]) -> Finished:
     with also_shown_to(events.append):
         state = train_model(str(job.data), str(job.bundle), PARAMS, RESOURCES, str(work), return_state=True)
     return Finished(job, plan, state, events, orphans)
+
+
+def planned_for(plan: TrainPlan) -> Planned | None:
+    """What nnU-Net planned; None when its preprocessed data is not there, or not as it was written."""
+    entry = Ledger(Location.parse(plan.workplace.root), "stage-prepare", PrepareData(plan).fingerprint).kept()
+    return None if entry is None else Planned.model_validate(entry.record)
 
 
 def killed_after_an_epoch(job: TrainJob, plan: TrainPlan) -> list[psutil.Process]:
@@ -158,7 +165,7 @@ def test_the_bundle_says_what_inference_needs(finished: Finished) -> None:
 
 
 def test_its_network_is_that_of_nnunet(finished: Finished, tmp_path: Path) -> None:
-    planned = planned_by_nnunet(finished.plan)
+    planned = planned_for(finished.plan)
     assert planned is not None
     model = fold_folder(finished.plan, planned, 0).parent
     patch = np.random.default_rng(0).normal(size=(1, 1, 24, 24, 24)).astype(np.float32)
@@ -198,6 +205,23 @@ def test_a_second_run_does_nothing(finished: Finished) -> None:
     assert {name: info["mtime"] for name, info in finished.job.bundle.find().items()} == before
 
 
+def test_a_fold_that_ended_is_not_trained_again(finished: Finished) -> None:
+    """As it is found when the call was killed between nnU-Net's end and the entry in the ledger."""
+    planned = planned_for(finished.plan)
+    assert planned is not None
+    step = TrainFold(finished.plan, planned, 0)
+    checkpoint = final_checkpoint(fold_folder(finished.plan, planned, 0))
+    before = torch.load(checkpoint, weights_only=False)["network_weights"]
+    Ledger(Location.parse(finished.plan.workplace.root), "stage-train-fold", step.fingerprint).clear()
+    events: list[Event] = []
+    curve = train_fold(finished.plan, planned, 0, Progress(events.append))
+    [stage] = [event for event in events if isinstance(event, StageStarted)]
+    assert (stage.already, stage.total) == (6, 6)
+    assert curve.epochs == 3
+    after = torch.load(checkpoint, weights_only=False)["network_weights"]
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
 class Calls:
     def __init__(self, marker: Path) -> None:
         self.command = f"touch {marker}"
@@ -207,7 +231,7 @@ class Calls:
 
 
 def test_a_malicious_checkpoint_in_such_a_folder_is_refused(finished: Finished, tmp_path: Path) -> None:
-    planned = planned_by_nnunet(finished.plan)
+    planned = planned_for(finished.plan)
     assert planned is not None
     model = tmp_path / "model"
     shutil.copytree(fold_folder(finished.plan, planned, 0).parent, model)

@@ -9,7 +9,7 @@ import pytest
 import tifffile
 import zarr
 
-from ps3d_app.flows.command import demo
+from ps3d_app.flows.command import demo, demo_steps
 from ps3d_core.errors import InputError
 from ps3d_core.params import IngestParams
 from ps3d_core.phantom.params import PhantomParams
@@ -93,4 +93,57 @@ def test_slices_of_which_one_is_gone_are_kept_and_made_again(tmp_path):
     slice_file.unlink()
     make_scan(tmp_path)
     assert len(contents(tmp_path / "slices.kept-1")) == len(contents(tmp_path / "slices")) - 1
-    assert made.items() <= contents(tmp_path).items()
+    assert without_ledger(made).items() <= without_ledger(contents(tmp_path)).items()
+
+
+def without_ledger(found: dict[str, bytes | None]) -> dict[str, bytes | None]:
+    """All but how long each step took."""
+    return {name: content for name, content in found.items() if not name.startswith(".demo/")}
+
+
+STEPS = (demo_steps.DrawPhantom, demo_steps.ExportSlices, demo_steps.IngestSlices)
+
+
+@pytest.fixture
+def made_steps(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the steps that are made."""
+    names: list[str] = []
+    for step in STEPS:
+
+        def make(self, done, context, real=step.make):
+            names.append(self.name)
+            return real(self, done, context)
+
+        monkeypatch.setattr(step, "make", make)
+    return names
+
+
+@pytest.mark.parametrize("first", [0, 1, 2])
+def test_a_raised_version_redoes_its_step_and_those_after_it(tmp_path, monkeypatch, made_steps, first):
+    make_scan(tmp_path)
+    name = STEPS[first].name
+    if first:
+        monkeypatch.setitem(demo_steps.VERSIONS, name, 99)
+    else:
+        monkeypatch.setattr(demo_steps.write, "VERSION", 99)
+    made_steps.clear()
+    make_scan(tmp_path)
+    assert made_steps == [step.name for step in STEPS[first:]]
+    made_steps.clear()
+    make_scan(tmp_path)
+    assert made_steps == []
+
+
+def test_a_killed_demo_goes_on(tmp_path, monkeypatch, made_steps):
+    with monkeypatch.context() as killing:
+
+        def killed(*_args, **_options):
+            raise KeyboardInterrupt
+
+        killing.setattr(demo_steps, "ingest", killed)
+        with pytest.raises(KeyboardInterrupt):
+            make_scan(tmp_path)
+    made_steps.clear()
+    make_scan(tmp_path)
+    assert made_steps == ["ingest"]
+    assert not list(tmp_path.rglob("*.kept-*"))

@@ -16,6 +16,7 @@ from ps3d_core.scan.as_image import as_image
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import create_image, image_spacing, open_image
 from ps3d_core.store.publishing import RECEIPT
+from ps3d_core.store.whole import digest_of
 from tests.unit.labelled import sums_of, voronoi
 from tests.unit.test_cli import one_line, ps3d
 
@@ -77,6 +78,17 @@ def test_border_cores_of_another_format(tmp_path, capsys):
     assert capsys.readouterr().out.startswith("1 particles from 1 cores")
     np.testing.assert_array_equal(zarr.open_array(tmp_path / "particles.zarr")[:], (classes > 0).astype(np.uint32))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bc.tif", "particles.zarr"]
+
+
+def test_a_copy_is_made_once_and_again_when_it_or_its_version_changes(given, monkeypatch):
+    source, work = Location.parse(given / "packed.nii.gz"), Location.parse(given / "work")
+    copy = as_image(source, work)
+    whole = digest_of(copy)
+    (copy / "0" / "zarr.json").write_bytes(b"{")
+    assert as_image(source, work) == copy
+    assert digest_of(copy) == whole
+    monkeypatch.setattr("ps3d_core.scan.as_image.VERSION", 99)
+    assert as_image(source, work) != copy
 
 
 def test_a_copy_is_made_once_and_again_when_the_source_changes(given):

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ps3d_core.errors import InputError
-from ps3d_core.params import RetentionParams
+from ps3d_core.params import RetentionParams, SegmentParams
+from ps3d_core.record import RunRecord, write_record
 from ps3d_core.retention import find_leftovers, remove_leftover
 from ps3d_core.store import lease
 from ps3d_core.store.layout import Result
@@ -21,6 +24,12 @@ DAY = 86400.0
 OLD = RetentionParams(older_than_days=10)
 
 
+def record_of(scan: str) -> RunRecord:
+    names = ("software", "input", "model", "grids", "counts", "seconds", "results", "stages")
+    empty: dict[str, Any] = {name: {} for name in names}
+    return RunRecord(scan=scan, fingerprint="f", finished="2026-01-01", parameters=SegmentParams(), **empty)
+
+
 def made(output: Location, scan: str, *, finished: bool, age_days: float) -> Result:
     """A result with 30 bytes of intermediates, the last of them so old."""
     result = Result(output, scan)
@@ -28,7 +37,7 @@ def made(output: Location, scan: str, *, finished: bool, age_days: float) -> Res
     (result.work / "a.zarr" / "c" / "0").write_bytes(b"x" * 20)
     (result.labels / "zarr.json").write_bytes(b"{}")
     if finished:
-        result.run.write_bytes(b"{}")
+        write_record(result.run, record_of(scan))
     written = time.time() - age_days * DAY
     for name in result.work.find():
         path = (result.work / name).local_path
@@ -61,6 +70,15 @@ def test_what_goes_and_what_stays(output: Location) -> None:
         assert {scan: Result(output, scan).root.find().keys() for scan in ("new", "running")} == before
     assert set(Result(output, "finished").root.find()) == {"run.json", "finished.zarr/zarr.json", ".lease/1.json"}
     assert [x.scan for x in find_leftovers(output, OLD)] == ["new", "running"]
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda data: data[:-9], lambda data: data.replace(b'"f"', b'"g"'), lambda data: b"{}"]
+)
+def test_a_damaged_record_is_no_sign_of_a_whole_result(output: Location, damage: Callable[[bytes], bytes]) -> None:
+    run = Result(output, "finished").run
+    run.write_bytes(damage(run.read_bytes()))
+    assert {x.state for x in find_leftovers(output, OLD) if x.scan == "finished"} == {"abandoned"}
 
 
 def test_only_the_states_that_were_asked_for(output: Location) -> None:

@@ -20,6 +20,7 @@ from ps3d_core.errors import InputError
 from ps3d_core.network.bundle import load_bundle
 from ps3d_core.network.intensity import Intensity
 from ps3d_core.network.normalisation import PerScan, ZScore
+from ps3d_core.store.ledger import Ledger
 from ps3d_core.store.location import Location
 from ps3d_core.training.nnunet.child import TrainingFailedError, run_step
 from ps3d_core.training.nnunet.crossvalidation import mean_row
@@ -143,8 +144,10 @@ def test_data_on_an_object_store_is_copied_once(tmp_path: Path) -> None:
     files = {"dataset.json": b"{}", "imagesTr/c0_0000.nii.gz": b"grey", "labelsTr/c0.nii.gz": b"classes"}
     for name, content in files.items():
         (folder.root / name).write_bytes(content)
-    for _ in range(2):
-        bring(folder, tmp_path / "raw", ["c0"])
+    ledger = Ledger(Location.parse(tmp_path), "copies", "f")
+    for damage in (lambda: None, lambda: (tmp_path / "raw" / "labelsTr" / "c0.nii.gz").write_bytes(b"class")):
+        damage()
+        bring(folder, tmp_path / "raw", ["c0"], ledger)
         copies = {str(path.relative_to(tmp_path / "raw")): path for path in (tmp_path / "raw").rglob("*.*")}
         assert {name: path.read_bytes() for name, path in copies.items()} == files
         (folder.root / "dataset.json").remove_tree()  # not read again
@@ -185,12 +188,15 @@ def test_a_failing_step_says_its_last_line_and_leaves_a_log(tmp_path: Path) -> N
     assert "Traceback" in log.read_text()
 
 
+def curve(train_loss: tuple[float, ...]) -> Curve:
+    return Curve(fold=0, train_loss=train_loss, validation_loss=train_loss, dice=train_loss, training_seconds=1)
+
+
 def test_curves_are_thinned_and_keep_their_end() -> None:
-    curve = Curve(fold=0, train_loss=(0.5,) * 1000, validation_loss=(0.5,) * 1000, dice=(0.5,) * 1000, seconds=1)
-    shown = curve.shown(100)
+    shown = curve((0.5,) * 1000).shown(100)
     assert len(shown) == 100
     assert shown[-1] == 999
-    assert Curve(fold=0, train_loss=(1, 2), validation_loss=(1, 2), dice=(1, 2), seconds=1).shown(100) == [0, 1]
+    assert curve((1, 2)).shown(100) == [0, 1]
 
 
 STARTED: dict[str, Any] = {"start_from": "bundled", "patch": None, "features": None}

@@ -118,12 +118,13 @@ def _model(args: argparse.Namespace) -> str:
     from ps3d_app.flows.machine.home import home_folder
     from ps3d_core.errors import InputError
     from ps3d_core.network import BUNDLED
-    from ps3d_core.network.bundle import INFO_NAME
+    from ps3d_core.network.bundle import BUNDLE_FILES, INFO_NAME, bundle_is_whole
     from ps3d_core.network.nnunet.importing import import_model
     from ps3d_core.scan.given import existing
     from ps3d_core.store.identity import content_identity
     from ps3d_core.store.ledger import fingerprint
     from ps3d_core.store.location import Location
+    from ps3d_core.store.ownership import remove_own
 
     if args.model == BUNDLED:
         return BUNDLED
@@ -131,7 +132,8 @@ def _model(args: argparse.Namespace) -> str:
     if (source / INFO_NAME).exists():
         return str(source)
     kept = Location.parse(home_folder("imported")) / fingerprint(str(source), content_identity(source))
-    if not (kept / INFO_NAME).exists():
+    if not bundle_is_whole(kept):
+        remove_own(kept, BUNDLE_FILES)
         try:
             import_model(str(source), kept)
         except InputError as error:

@@ -9,12 +9,13 @@ and the step to instances, not the resampling.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from statistics import fmean
-from typing import Final
+from typing import Any, Final
 
 from ps3d_core.border_core.labels import border_core_to_instances
 from ps3d_core.engine.blocks import Runner
-from ps3d_core.engine.step import Context
+from ps3d_core.engine.step import Context, Outcomes, Step
 from ps3d_core.evaluation.evaluate import evaluate
 from ps3d_core.evaluation.metrics import Evaluation
 from ps3d_core.network.bundle import Bundle, Fact
@@ -22,10 +23,16 @@ from ps3d_core.params import ExportParams, PredictParams, SegmentParams
 from ps3d_core.pipeline import segment
 from ps3d_core.plan import SegmentJob
 from ps3d_core.progress import SILENT, Progress
-from ps3d_core.scan.export import export
+from ps3d_core.scan.as_image import as_image
+from ps3d_core.scan.export import ExportSummary, export
 from ps3d_core.store.layout import Dataset, Result
 from ps3d_core.store.location import Location
+from ps3d_core.store.ownership import ZARR_FILES, remove_own
 from ps3d_core.training.nnunet.plan import Fold, TrainPlan
+from ps3d_core.training.nnunet.run import found_by
+
+VERSION: Final = 1
+"""Raise when equal training data would give another image of a case."""
 
 Row = dict[str, Fact]
 
@@ -34,17 +41,54 @@ _AS_PREPARED: Final = (0.0, 1.0)  # the grey values are normalised already
 _COUNTS: Final = ("fold", "scan")
 
 
+@dataclass(frozen=True)
+class CaseImage(Step[ExportSummary]):
+    """Step that makes the prepared image of a case the scan of a dataset, to be segmented like any other."""
+
+    plan: TrainPlan
+    case: str
+
+    name, title, found = "case-image", "image of a case", ExportSummary
+
+    @property
+    def versions(self) -> tuple[int, ...]:
+        """Version of the image."""
+        return (VERSION,)
+
+    @property
+    def parameters(self) -> tuple[Any, ...]:
+        """Fingerprint of the training, in whose folder the image lies, the case, and the spacing (mm)."""
+        return (self.plan.workplace.training, self.case, self.plan.record.nominal_spacing)
+
+    @property
+    def outputs(self) -> dict[str, Location]:
+        """Image in the dataset of validation cases."""
+        return {"image": dataset_of(self.plan).image(self.case)}
+
+    def make(self, done: Outcomes, context: Context) -> ExportSummary:
+        """Write the image in place of what a killed call left."""
+        image = self.outputs["image"]
+        remove_own(image, ZARR_FILES)
+        params = ExportParams(format="zarr", spacing=self.plan.record.nominal_spacing)
+        return export(self.plan.folder.image(self.case), image, params)
+
+
 def validation_cases(plan: TrainPlan, fold: Fold) -> list[str]:
     """Return the names of the cases that a fold was not trained on; none for a model of all cases."""
     if fold == "all":
         return []
-    splits = Location.parse(plan.workplace.preprocessed) / plan.folder.full_name / "splits_final.json"
+    splits = plan.workplace.preprocessed_dataset / "splits_final.json"
     return sorted(splits.read_json()[fold]["val"])
 
 
 def validate_fold(plan: TrainPlan, packed: Bundle, fold: Fold, progress: Progress = SILENT) -> list[Row]:
     """Return one row of figures per validation case of a fold; a second call finds them finished."""
     return [_validate(plan, packed, int(fold), case, progress) for case in validation_cases(plan, fold)]
+
+
+def dataset_of(plan: TrainPlan) -> Dataset:
+    """Return the dataset of validation cases, in the work folder."""
+    return Dataset(plan.workplace.validation / "cases")
 
 
 def mean_row(rows: Sequence[Row]) -> Row:
@@ -56,13 +100,15 @@ def mean_row(rows: Sequence[Row]) -> Row:
 
 
 def _validate(plan: TrainPlan, packed: Bundle, fold: int, case: str, progress: Progress) -> Row:
-    place, params = plan.workplace.validation, plan.job.params
-    dataset = Dataset(place / "cases")
-    _bring_image(plan, dataset, case)
+    dataset, params = dataset_of(plan), plan.job.params
+    found_by(CaseImage(plan, case), plan, SILENT)
+    if case not in dataset.read_metadata():
+        spacing = plan.record.nominal_spacing
+        dataset.add_scan(case, spacing, spacing * plan.record.target_particle_size)
     job = SegmentJob(
         dataset,
         case,
-        place / "segmented",
+        plan.workplace.validation / "segmented",
         str(packed.location),
         SegmentParams(
             predict=PredictParams(folds=(fold,), mirror=params.mirror, device=params.device, zscore=_AS_PREPARED)
@@ -93,32 +139,16 @@ def _row(fold: int, case: str, agreement: Evaluation) -> Row:
     }
 
 
-def _bring_image(plan: TrainPlan, dataset: Dataset, case: str) -> None:
-    record, image = plan.record, dataset.image(case)
-    if not (image / "zarr.json").exists():
-        export(
-            plan.folder.image(case), image, ExportParams(format="zarr", spacing=record.nominal_spacing, overwrite=True)
-        )
-    if case not in dataset.read_metadata():
-        dataset.add_scan(case, record.nominal_spacing, record.nominal_spacing * record.target_particle_size)
-
-
 def _truth(plan: TrainPlan, dataset: Dataset, case: str) -> Location:
     """Annotated particles: the prepared ones, or else those that the step to instances makes of perfect classes."""
-    truth = dataset.truth(case)
-    source = plan.folder.instances(case) if plan.record.instances else plan.folder.classes(case)
-    # Named by what they are, so that neither is taken for the other when the data was prepared again.
-    copy = truth if plan.record.instances else dataset.root / "classes" / truth.name
-    if not (copy / "zarr.json").exists():
-        export(source, copy, ExportParams(format="zarr", labels=True, overwrite=True))
+    work, resources = dataset.root / ".work" / case, plan.job.resources
     if plan.record.instances:
-        return copy
-    found = dataset.root / "from_classes" / truth.name
-    resources = plan.job.resources
+        return as_image(plan.folder.instances(case), work)
+    found = dataset.root / "from_classes" / dataset.truth(case).name
     border_core_to_instances(
-        copy / "0",
+        as_image(plan.folder.classes(case), work) / "0",
         found,
-        dataset.root / ".work" / case,
+        work,
         context=Context(Runner.of(resources), resources.memory_bytes),
     )
     return found

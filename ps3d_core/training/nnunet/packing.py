@@ -25,6 +25,7 @@ from ps3d_core.network.nnunet.importing import import_model
 from ps3d_core.params import ImportParams
 from ps3d_core.store.claim import Output
 from ps3d_core.store.location import Location
+from ps3d_core.store.ownership import remove_own
 from ps3d_core.store.staging import all_or_nothing
 from ps3d_core.training.nnunet.crossvalidation import Row, mean_row
 from ps3d_core.training.nnunet.plan import FINGERPRINT, SERIES, Planned, TrainPlan, check_place
@@ -51,8 +52,9 @@ class Trained(BaseModel):
 def pack(plan: TrainPlan, planned: Planned) -> Bundle:
     """Return a bundle of all trained folds, made in the work folder.
 
-    It has what inference has to agree on with training.
+    It has what inference has to agree on with training. It is made anew in every call, of the checkpoints as they are.
     """
+    remove_own(plan.workplace.packed, BUNDLE_FILES)
     params, record = plan.job.params, plan.record
     folds = None if plan.folds == ("all",) else tuple(int(fold) for fold in plan.folds)
     return import_model(
@@ -68,7 +70,6 @@ def pack(plan: TrainPlan, planned: Planned) -> Bundle:
             configuration=params.configuration,
             half_precision=params.half_precision,
         ),
-        overwrite=True,
     ).bundle
 
 
@@ -124,7 +125,7 @@ def _thinned(curve: Curve) -> dict[str, Any]:
     return {
         "fold": curve.fold,
         "epochs": curve.epochs,
-        "hours": round(curve.seconds / 3600, 3),
+        "hours": round(curve.training_seconds / 3600, 3),
         "epoch": [epoch + 1 for epoch in epochs],
         "train_loss": [round(curve.train_loss[epoch], 4) for epoch in epochs],
         "validation_loss": [round(curve.validation_loss[epoch], 4) for epoch in epochs],

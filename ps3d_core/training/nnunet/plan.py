@@ -14,7 +14,7 @@ from ps3d_core.errors import InputError
 from ps3d_core.extras import require
 from ps3d_core.geometry.boxes import shape_text
 from ps3d_core.memory_model import NNUNET_BYTES, NNUNET_DISK_BYTES
-from ps3d_core.network.bundle import INFO_NAME, Bundle, load_bundle
+from ps3d_core.network.bundle import INFO_NAME, Bundle, bundle_is_whole, load_bundle
 from ps3d_core.network.device import choose_device
 from ps3d_core.network.nnunet.importing import check_target
 from ps3d_core.params import GIB, Resources, TrainParams
@@ -172,24 +172,20 @@ def plan_training(job: TrainJob) -> TrainPlan:
 
 def check_place(plan: TrainPlan) -> None:
     """Raise `InputError` when something lies at BUNDLE that is neither this training's nor to be replaced."""
-    if _said(plan.job.bundle, SERIES) != plan.workplace.training:
+    if not is_of_series(plan):
         check_target(plan.job.bundle, plan.job.overwrite)
 
 
+def is_of_series(plan: TrainPlan) -> bool:
+    """Return whether this training has made the bundle at BUNDLE, of whichever folds, and whole or not."""
+    return _said(plan.job.bundle, SERIES) == plan.workplace.training
+
+
 def finished_training(plan: TrainPlan) -> Bundle | None:
-    """Return the bundle when this very training has made it, else None."""
-    if _said(plan.job.bundle, FINGERPRINT) != plan.fingerprint:
+    """Return the bundle when this very training has made it and its weights are as they were written, else None."""
+    if _said(plan.job.bundle, FINGERPRINT) != plan.fingerprint or not bundle_is_whole(plan.job.bundle):
         return None
     return load_bundle(plan.job.bundle)
-
-
-def planned_by_nnunet(plan: TrainPlan) -> Planned | None:
-    """Return what nnU-Net planned for this data and these options.
-
-    Return None when its preprocessed data is not whole.
-    """
-    place = plan.workplace.prepared
-    return Planned.model_validate(place.read_json()) if place.exists() else None
 
 
 def _said(bundle: Location, key: str) -> object:

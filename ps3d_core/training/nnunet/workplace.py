@@ -6,6 +6,7 @@
     WORK/logs/                        what nnU-Net printed
     WORK/validation/TRAINING/         validation cases segmented by the packed model
     WORK/packed/TRAINING/             the bundle before it is published
+    WORK/ledger/                      which steps are done, with digests of what they wrote
 
 PLAN and TRAINING are fingerprints of what decides the content. Another number of epochs has another folder: days of
 training are never overwritten because an option was mistyped.
@@ -54,9 +55,9 @@ class Workplace:
         return self.root / "preprocessed" / self.plan[:_ID_LENGTH]
 
     @property
-    def prepared(self) -> Location:
-        """File that is written when plan and preprocessed data are whole; it says what was planned."""
-        return Location.parse(self.preprocessed) / "prepared.json"
+    def preprocessed_dataset(self) -> Location:
+        """Folder of the training data as nnU-Net preprocessed it, with its plan."""
+        return Location.parse(self.preprocessed) / self.dataset_name
 
     @property
     def results(self) -> Path:
@@ -104,5 +105,5 @@ class Workplace:
 
 
 def final_checkpoint(fold: Path) -> Path:
-    """Return the file whose presence says that nnU-Net trained a fold to its end."""
+    """Return the file that nnU-Net writes when it has trained a fold to its end."""
     return fold / CHECKPOINTS[2]["final"]
