@@ -46,9 +46,12 @@ class BlockStep(Step[Found_co]):
     """Voxels around a block that it reads as well."""
 
     @property
-    @abstractmethod
     def bytes_per_voxel(self) -> float:
-        """Peak of memory that a block takes with its halo, of constants of `ps3d_core.memory_model`."""
+        """Peak of memory that a block takes with its halo, of constants of `ps3d_core.memory_model`.
+
+        Steps whose blocks were planned before, and that say so in `grid`, are not asked.
+        """
+        raise NotImplementedError
 
     @property
     def block_shape(self) -> Shape | None:

@@ -14,7 +14,6 @@ import numpy.typing as npt
 from ps3d_core.engine.block_step import BlockStep
 from ps3d_core.engine.step import Context, Found_co, Step
 from ps3d_core.geometry.blocks import BlockGrid
-from ps3d_core.memory_model import PREPARATION_BYTES
 from ps3d_core.params import ExportParams, PreparationParams
 from ps3d_core.scan.as_image import as_image
 from ps3d_core.scan.export import export
@@ -84,7 +83,6 @@ class CaseBlocks(BlockStep[Found_co]):
     title: str
 
     kept = False
-    bytes_per_voxel = PREPARATION_BYTES
 
     @property
     def versions(self) -> tuple[int, ...]:
