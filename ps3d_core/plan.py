@@ -30,7 +30,7 @@ from ps3d_core.scan.contrast import require_contrast
 from ps3d_core.scan.reader import scan_dtype
 from ps3d_core.scan.spacing import agreed_spacing
 from ps3d_core.store.arrays import is_ours
-from ps3d_core.store.granule import require_chunk_fits
+from ps3d_core.store.chunking import require_chunk_fits
 from ps3d_core.store.identity import content_identity
 from ps3d_core.store.layout import Dataset, Result, ScanInfo
 from ps3d_core.store.location import Location

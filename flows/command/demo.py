@@ -91,7 +91,7 @@ def make_scan(place: Location, data: Dataset, truth: Dataset, progress: Progress
     from ps3d_core.engine.once import Engine
     from ps3d_core.engine.step import Context
     from ps3d_core.errors import InputError
-    from ps3d_core.scan.marks import slices_are_marked
+    from ps3d_core.scan.authorship import slices_are_marked
     from ps3d_core.store.claim import Output, check_outputs, claimed
     from ps3d_core.store.ownership import mark_own, work_is_own, zarr_is_own
 

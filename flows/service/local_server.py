@@ -189,7 +189,7 @@ def running_url() -> str | None:
 
     Raise `InputError` when a server of another machine uses the folder.
     """
-    said = _said_by_server()
+    said = _reported_by_server()
     return None if said is None else said["url"]
 
 
@@ -198,7 +198,7 @@ def local_ui() -> str:
 
     Raise `Ps3dError` when none runs.
     """
-    if (said := _said_by_server()) is None:
+    if (said := _reported_by_server()) is None:
         raise Ps3dError("the local Prefect server does not run", "start it with ps3d up")
     return said["ui"]
 
@@ -211,7 +211,7 @@ def first_page(ui: str) -> str:
     return f"{ui}/dashboard"
 
 
-def _said_by_server() -> dict[str, str] | None:
+def _reported_by_server() -> dict[str, str] | None:
     folder = server_folder()
     if not is_locked(folder / "server.lock"):
         return None

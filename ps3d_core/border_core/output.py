@@ -69,8 +69,8 @@ def output_blocks(location: Location, shape: Shape, block_shape: Shape) -> Block
     An output that is not there, or has another shape, is going to be made with the shards of any new array.
     """
     array = _existing(location, writable=False)
-    granule = shard_shape(shape) if array is None or array.shape != shape else object_shape(array)
-    sides = (min(n, ceil(side / g) * g) for side, g, n in zip(block_shape, granule, shape, strict=True))
+    shard = shard_shape(shape) if array is None or array.shape != shape else object_shape(array)
+    sides = (min(n, ceil(side / g) * g) for side, g, n in zip(block_shape, shard, shape, strict=True))
     z, y, x = sides
     return BlockGrid(shape, (z, y, x))
 

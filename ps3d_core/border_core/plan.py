@@ -29,7 +29,7 @@ from ps3d_core.geometry.boxes import Shape, shape_text
 from ps3d_core.memory_model import BLOCK_WORKER_BYTES, INSTANCES_BYTES
 from ps3d_core.params import GIB
 from ps3d_core.store.arrays import SHARD, ensure_array
-from ps3d_core.store.granule import require_chunk_fits
+from ps3d_core.store.chunking import require_chunk_fits
 from ps3d_core.store.identity import content_identity
 from ps3d_core.store.ledger import Ledger
 from ps3d_core.store.location import Location

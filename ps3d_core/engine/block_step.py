@@ -17,7 +17,7 @@ from ps3d_core.engine.blocks import run_blocks
 from ps3d_core.engine.step import Context, Found_co, Outcomes, Step
 from ps3d_core.geometry.blocks import Block, BlockGrid, block_shape_for
 from ps3d_core.geometry.boxes import Shape
-from ps3d_core.store.granule import reading_granule
+from ps3d_core.store.chunking import block_alignment
 from ps3d_core.store.ledger import Ledger, Record, fingerprint
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import open_image
@@ -90,7 +90,7 @@ class BlockStep(Step[Found_co]):
         """Return how the volume is cut: as was chosen, or as large as is good and the memory of all workers allows."""
         array = open_image(self.volume)
         shape = cast(Shape, array.shape)
-        return BlockGrid(shape, self.block_shape or self._fitting(shape, reading_granule(array), context), self.halo)
+        return BlockGrid(shape, self.block_shape or self._fitting(shape, block_alignment(array), context), self.halo)
 
     def site(self, grid: BlockGrid, done: Outcomes | None = None) -> Site:
         """Return the site that the blocks of `grid` share; blocks of another shape have another place."""
@@ -109,12 +109,12 @@ class BlockStep(Step[Found_co]):
         blocks, runner, progress = self.blocks(site), context.runner, context.progress
         return self.merge(run_blocks(self.title, blocks, work, ledger=ledger, runner=runner, progress=progress), site)
 
-    def _fitting(self, shape: Shape, granule: Shape, context: Context) -> Shape:
+    def _fitting(self, shape: Shape, alignment: Shape, context: Context) -> Shape:
         cost, workers = self.bytes_per_voxel, context.runner.workers
-        good = max(GOOD_BLOCK_VOXELS, prod(side + 2 * self.halo for side in granule)) * cost
+        good = max(GOOD_BLOCK_VOXELS, prod(side + 2 * self.halo for side in alignment)) * cost
         return block_shape_for(
             shape,
-            granule,
+            alignment,
             bytes_per_voxel=cost,
             memory_bytes=int(min(context.memory_bytes, workers * good)),
             workers=workers,

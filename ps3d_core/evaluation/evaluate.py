@@ -25,7 +25,7 @@ from ps3d_core.memory_model import EVALUATION_BYTES
 from ps3d_core.progress import SILENT, Progress
 from ps3d_core.scan.label_checks import FILLS, filling
 from ps3d_core.store.arrays import read_box
-from ps3d_core.store.granule import require_chunk_fits
+from ps3d_core.store.chunking import require_chunk_fits
 from ps3d_core.store.identity import content_identity
 from ps3d_core.store.ledger import Record
 from ps3d_core.store.location import Location

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from ps3d_core.inbox.description import FILE
-from ps3d_core.scan.endings import NIFTI_ENDINGS, TIFF_ENDINGS, ZARR_FILES
+from ps3d_core.scan.suffixes import NIFTI_SUFFIXES, TIFF_SUFFIXES, ZARR_FILES
 from ps3d_core.store.ledger import fingerprint
 
 LEFT: Final = ".left"
@@ -22,7 +22,7 @@ ASKED: Final = ".asked"
 """Folder in the inbox whose files say that what lies under a key is to be taken again, see `again`."""
 README_FILE: Final = "README.txt"
 FUTURE_SECONDS = 5.0
-_IMAGES = (*TIFF_ENDINGS, *NIFTI_ENDINGS)
+_IMAGES = (*TIFF_SUFFIXES, *NIFTI_SUFFIXES)
 _ZARR_ENDING = ".zarr"
 
 
@@ -85,7 +85,7 @@ class Arrival:
     @property
     def slices(self) -> list[str]:
         """TIFF files of the scan."""
-        return [name for name in self._images() if name.lower().endswith(TIFF_ENDINGS)]
+        return [name for name in self._images() if name.lower().endswith(TIFF_SUFFIXES)]
 
     @property
     def sources(self) -> list[str]:

@@ -40,7 +40,7 @@ from ps3d_core.particles.shape import particle_columns
 from ps3d_core.particles.sums import LabelSums, merge
 from ps3d_core.particles.voxel_sums import block_sums
 from ps3d_core.store.arrays import read_box
-from ps3d_core.store.granule import require_chunk_fits
+from ps3d_core.store.chunking import require_chunk_fits
 from ps3d_core.store.identity import content_identity
 from ps3d_core.store.ledger import Record
 from ps3d_core.store.location import Location

@@ -37,7 +37,7 @@ class ArrayVolume(ScanReader):
         self.description = f"{type(array).__name__} of {'x'.join(map(str, array.shape))}"
         self.shape = scan_shape(tuple(map(int, array.shape)), self.description)
         self.dtype = scan_dtype(array.dtype, self.description)
-        self.granule = _granule(array)
+        self.chunk_depth = _chunk_depth(array)
         self._array = array
 
     def read(self, start: int, stop: int) -> npt.NDArray[Any]:  # noqa: D102
@@ -59,7 +59,7 @@ def folder_of(array: ArrayLike) -> Location | None:
     return Location.parse(array_name(array))
 
 
-def _granule(array: ArrayLike) -> int:
+def _chunk_depth(array: ArrayLike) -> int:
     """Slices that are decoded together."""
     chunks: Any = getattr(array, "shards", None) or getattr(array, "chunks", None)
     depth = chunks[0] if chunks else 1

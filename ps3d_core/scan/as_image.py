@@ -15,7 +15,7 @@ from ps3d_core.memory_model import SLABS_BYTES
 from ps3d_core.progress import SILENT, Progress
 from ps3d_core.scan.image_writer import write_levels
 from ps3d_core.scan.sources import Source, is_zarr, open_scan, place_of
-from ps3d_core.store.granule import require_chunk_fits
+from ps3d_core.store.chunking import require_chunk_fits
 from ps3d_core.store.halving import method_for
 from ps3d_core.store.identity import content_identity
 from ps3d_core.store.location import Location

@@ -16,14 +16,14 @@ from ps3d_core.geometry.boxes import Shape
 from ps3d_core.memory_model import SLABS_BYTES
 from ps3d_core.params import ExportParams
 from ps3d_core.progress import SILENT, Progress, Stage
-from ps3d_core.scan.endings import BIG_TIFF_ENDINGS, NIFTI_ENDINGS, TIFF_ENDINGS
+from ps3d_core.scan.authorship import SLICE_FILES, ZARR_MARK, nifti_is_marked, slices_are_marked, tiff_is_marked
 from ps3d_core.scan.image_writer import write_levels
-from ps3d_core.scan.marks import SLICE_FILES, ZARR_MARK, nifti_is_marked, slices_are_marked, tiff_is_marked
 from ps3d_core.scan.nifti_writer import write_nifti
 from ps3d_core.scan.plausible import spacing_note
 from ps3d_core.scan.reader import ScanReader
 from ps3d_core.scan.slabs import deepest_slab, read_ahead
 from ps3d_core.scan.sources import open_scan
+from ps3d_core.scan.suffixes import BIG_TIFF_SUFFIXES, NIFTI_SUFFIXES, TIFF_SUFFIXES
 from ps3d_core.scan.tiff_writer import SLICE_NAME, write_tiff, write_tiff_slices
 from ps3d_core.store.arrays import SHARD
 from ps3d_core.store.claim import Output, claimed, holds_no_file
@@ -36,9 +36,9 @@ from ps3d_core.store.staging import all_or_nothing
 
 Format = Literal["tiff", "nifti", "zarr"]
 
-_ENDINGS: Final = {
-    "tiff": TIFF_ENDINGS,
-    "nifti": NIFTI_ENDINGS,
+_SUFFIXES: Final = {
+    "tiff": TIFF_SUFFIXES,
+    "nifti": NIFTI_SUFFIXES,
     "zarr": (".zarr",),
     "picture": (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".jp2"),
 }
@@ -98,8 +98,8 @@ def export(
                     if format == "nifti":
                         packed = target.name.lower().endswith(".gz")
                         write_nifti(place, slabs, reader.shape, reader.dtype, size, compressed=packed)
-                    elif target.name.lower().endswith(TIFF_ENDINGS):
-                        big = target.name.lower().endswith(BIG_TIFF_ENDINGS)
+                    elif target.name.lower().endswith(TIFF_SUFFIXES):
+                        big = target.name.lower().endswith(BIG_TIFF_SUFFIXES)
                         write_tiff(place, slabs, reader.shape, reader.dtype, size, big=big)
                     else:
                         write_tiff_slices(place, slabs, reader.shape, size, slice_name)
@@ -126,7 +126,7 @@ def _write_zarr(
 
 
 def _counted(reader: ScanReader, memory_bytes: int, stage: Stage) -> Generator[npt.NDArray[Any], None, None]:
-    depth = deepest_slab(reader.shape, reader.dtype, memory_bytes, most=SHARD, granule=reader.granule)
+    depth = deepest_slab(reader.shape, reader.dtype, memory_bytes, most=SHARD, chunk_depth=reader.chunk_depth)
     with closing(read_ahead(reader, depth)) as slabs:
         for _, slab in slabs:
             stage.advance(len(slab))
@@ -135,16 +135,16 @@ def _counted(reader: ScanReader, memory_bytes: int, stage: Stage) -> Generator[n
 
 def _check_name(target: Location, form: Format) -> None:
     name = target.name.lower()
-    meant = next((other for other, endings in _ENDINGS.items() if name.endswith(endings)), form)
+    meant = next((other for other, suffixes in _SUFFIXES.items() if name.endswith(suffixes)), form)
     if meant not in (form, "picture"):
         raise InputError(
             f"{target}: named like {meant}, to be written as {form}", "correct <format>", "name it otherwise"
         )
     if meant == "picture":
         raise InputError(f"{target}: named like a picture, which is not written; name it like TIFF, NIfTI or a Zarr")
-    if form == "nifti" and not name.endswith(NIFTI_ENDINGS):
+    if form == "nifti" and not name.endswith(NIFTI_SUFFIXES):
         raise InputError(f"{target}: a NIfTI file must end in .nii or .nii.gz; name it so")
-    if form == "tiff" and name.endswith(TIFF_ENDINGS) and target.local_path is None:
+    if form == "tiff" and name.endswith(TIFF_SUFFIXES) and target.local_path is None:
         raise InputError(f"{target}: one TIFF file needs a local folder; give one, or a name without .tif for slices")
 
 
@@ -154,6 +154,6 @@ def _output(target: Location, form: Format) -> tuple[Output, re.Pattern[str] | N
         return Output(target, zarr_is_own), ZARR_FILES
     if form == "nifti":
         return Output(target, nifti_is_marked), None
-    if target.name.lower().endswith(TIFF_ENDINGS):
+    if target.name.lower().endswith(TIFF_SUFFIXES):
         return Output(target, tiff_is_marked), None
     return Output(target, slices_are_marked), SLICE_FILES

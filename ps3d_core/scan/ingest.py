@@ -143,7 +143,7 @@ def same_voxels(source: Source, image: Location) -> bool:
         if not isinstance(about, dict) or (reader.shape, reader.dtype) != (array.shape, array.dtype):
             return False
         content = _Content(reader.description)
-        for _ in read_ahead(reader, max(1, reader.granule), content.add):
+        for _ in read_ahead(reader, max(1, reader.chunk_depth), content.add):
             pass
     return bool(content.summary()["sha256"] == about.get("sha256"))
 

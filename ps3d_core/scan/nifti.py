@@ -23,9 +23,9 @@ from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 
 from ps3d_core.errors import InputError
-from ps3d_core.scan.endings import NIFTI_ENDINGS
 from ps3d_core.scan.files import fill_from, open_to_read, size_of
 from ps3d_core.scan.reader import ScanReader, scan_dtype, scan_shape
+from ps3d_core.scan.suffixes import NIFTI_SUFFIXES
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import Spacing
 
@@ -48,7 +48,7 @@ class NiftiVolume(ScanReader):
     as float64 when that is what they need: stored integers of 32 and 64 bits, float64.
     """
 
-    endings = NIFTI_ENDINGS
+    suffixes = NIFTI_SUFFIXES
 
     def __init__(self, location: Location) -> None:
         self._name = str(location)

@@ -23,11 +23,11 @@ from ps3d_core.store.ome import Spacing
 class ScanReader(ABC):
     """An open source of one volume, axes (z, y, x). Close it, or use it in a `with` statement.
 
-    A reader of files is made of a `Location` and says by their `endings` which it reads. It is found by its entry point
-    in the group `ps3d.readers`, see `ps3d_core.scan.readers`.
+    A reader of files is made of a `Location` and says by their `suffixes` which it reads. It is found by its entry
+    point in the group `ps3d.readers`, see `ps3d_core.scan.readers`.
     """
 
-    endings: ClassVar[tuple[str, ...]] = ()
+    suffixes: ClassVar[tuple[str, ...]] = ()
     """How the names of files that it reads end, in lower case."""
     is_last: ClassVar[bool] = False
     """True when it takes what nobody else does, and is asked after all others."""
@@ -41,7 +41,7 @@ class ScanReader(ABC):
     """What was opened, in a few words and without its path: goes into the provenance of the copy."""
     notes: tuple[str, ...] = ()
     """Facts a person should hear of."""
-    granule: int = 1
+    chunk_depth: int = 1
     """Ranges that are multiples of this many slices are read without decoding anything twice."""
     is_label: bool = False
     """True when the source says that its voxels are ids."""
@@ -49,7 +49,7 @@ class ScanReader(ABC):
     @classmethod
     def reads(cls, location: Location, children: Collection[str] | None) -> bool:
         """Return whether this class reads what is at `location`: a folder with `children`, a file when None."""
-        return children is None and location.name.lower().endswith(cls.endings)
+        return children is None and location.name.lower().endswith(cls.suffixes)
 
     @classmethod
     def opened(cls, location: Location, *, allow_gaps: bool = False, series: str | None = None) -> ScanReader:

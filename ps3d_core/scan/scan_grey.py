@@ -99,18 +99,18 @@ class ScanMoments(BlockStep[ScanGrey]):
         `InputError` when one shard takes more than the memory.
         """
         sides = [min(side, n) for side, n in zip(object_shape(open_image(self.volume)), self.scan.shape, strict=True)]
-        granule, item = (sides[0], sides[1], sides[2]), self._item_bytes
-        smallest = prod(granule) * item
+        chunk, item = (sides[0], sides[1], sides[2]), self._item_bytes
+        smallest = prod(chunk) * item
         if COPIES * smallest > context.memory_bytes:
             raise InputError(
-                f"{self.volume}: chunks of {granule} voxels need {COPIES * smallest / GIB:.1f} GiB to read, the memory "
+                f"{self.volume}: chunks of {chunk} voxels need {COPIES * smallest / GIB:.1f} GiB to read, the memory "
                 f"budget is {context.memory_bytes / GIB:.1f} GiB",
                 "raise <memory>",
                 "ingest the scan, which makes small chunks",
             )
         most = max(BLOCK_BYTES, smallest)
         return BlockGrid(
-            self.scan.shape, block_shape_for(self.scan.shape, granule, bytes_per_voxel=item, memory_bytes=most)
+            self.scan.shape, block_shape_for(self.scan.shape, chunk, bytes_per_voxel=item, memory_bytes=most)
         )
 
     def make(self, done: Outcomes, context: Context) -> ScanGrey:

@@ -49,10 +49,10 @@ def read_ahead(
             del slab
 
 
-def deepest_slab(shape: Shape, dtype: npt.DTypeLike, memory_bytes: int, *, most: int, granule: int = 1) -> int:
+def deepest_slab(shape: Shape, dtype: npt.DTypeLike, memory_bytes: int, *, most: int, chunk_depth: int = 1) -> int:
     """Return the slices per slab: as many as keep what is held at once below `memory_bytes`, at most `most`.
 
-    Where that is `granule` or more, a multiple of it. Raise `InputError` when not even two slices fit.
+    Where that is `chunk_depth` or more, a multiple of it. Raise `InputError` when not even two slices fit.
     """
     slice_bytes = prod(shape[1:]) * np.dtype(dtype).itemsize
     depth = min(most, int((memory_bytes - OVERHEAD) // (SLABS_HELD * slice_bytes)))
@@ -64,4 +64,4 @@ def deepest_slab(shape: Shape, dtype: npt.DTypeLike, memory_bytes: int, *, most:
             "raise <memory>",
             "cut the scan into narrower ones",
         )
-    return depth // granule * granule or depth
+    return depth // chunk_depth * chunk_depth or depth

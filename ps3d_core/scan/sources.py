@@ -7,9 +7,9 @@ from typing import cast
 
 from ps3d_core.errors import InputError
 from ps3d_core.scan.array_volume import ArrayLike, ArrayVolume, folder_of, is_array
-from ps3d_core.scan.endings import ZARR_FILES
 from ps3d_core.scan.reader import ScanReader
 from ps3d_core.scan.readers import reader_of
+from ps3d_core.scan.suffixes import ZARR_FILES
 from ps3d_core.store.location import Location
 
 Source = str | os.PathLike[str] | Location | ArrayLike

@@ -14,10 +14,10 @@ import numpy.typing as npt
 from tifffile import TiffFile, TiffPage
 
 from ps3d_core.errors import InputError
-from ps3d_core.scan.endings import TIFF_ENDINGS
 from ps3d_core.scan.files import open_to_read, size_of
 from ps3d_core.scan.reader import ScanReader, scan_shape
 from ps3d_core.scan.slice_names import natural_order, one_series, unread_beside
+from ps3d_core.scan.suffixes import TIFF_SUFFIXES
 from ps3d_core.scan.tiff_axes import check_picture
 from ps3d_core.scan.tiff_page import PageKind, check_whole, decode, kind_of, open_tiff, reading
 from ps3d_core.scan.tiff_stack import TiffStack
@@ -148,7 +148,7 @@ class TiffSlices(ScanReader):
 def slice_names(folder: Location) -> list[str]:
     """Return the names of the TIFF files in `folder` in natural order, without hidden ones."""
     names = (name for name in folder.children() if not name.startswith("."))
-    return natural_order(name for name in names if name.lower().endswith(TIFF_ENDINGS))
+    return natural_order(name for name in names if name.lower().endswith(TIFF_SUFFIXES))
 
 
 def _pages(tif: TiffFile, name: str) -> list[TiffPage]:

@@ -18,9 +18,9 @@ from tifffile import TiffFile, TiffFrame, TiffPage, TiffPageSeries
 
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.boxes import shape_text
-from ps3d_core.scan.endings import TIFF_ENDINGS
 from ps3d_core.scan.files import fill_from, open_to_read, size_of
 from ps3d_core.scan.reader import ScanReader, scan_shape
+from ps3d_core.scan.suffixes import TIFF_SUFFIXES
 from ps3d_core.scan.tiff_axes import axes_note, check_order, volume_shape
 from ps3d_core.scan.tiff_page import PageKind, check_directories, check_whole, decode, kind_of, open_tiff, reading
 from ps3d_core.scan.tiff_spacing import tiff_spacing
@@ -33,7 +33,7 @@ _NAMED = 6
 class TiffStack(ScanReader):
     """A multi-page TIFF as one volume. Other files that its metadata may refer to are not followed."""
 
-    endings = TIFF_ENDINGS
+    suffixes = TIFF_SUFFIXES
 
     def __init__(self, location: Location) -> None:
         self._name = str(location)

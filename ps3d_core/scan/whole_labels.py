@@ -22,7 +22,7 @@ class WholeLabels(ScanReader):
     def __init__(self, reader: ScanReader) -> None:
         self._reader = reader
         self._highest = _EXACT[reader.dtype.itemsize]
-        self.shape, self.spacing, self.granule = reader.shape, reader.spacing, reader.granule
+        self.shape, self.spacing, self.chunk_depth = reader.shape, reader.spacing, reader.chunk_depth
         self.description, self.is_label = reader.description, reader.is_label
         self.notes, self.spacing_doubt = reader.notes, reader.spacing_doubt
 

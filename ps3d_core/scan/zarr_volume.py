@@ -10,10 +10,10 @@ import numpy.typing as npt
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.boxes import Box
 from ps3d_core.memory_model import SLABS_BYTES
-from ps3d_core.scan.endings import ZARR_FILES
 from ps3d_core.scan.reader import ScanReader, scan_dtype, scan_shape
+from ps3d_core.scan.suffixes import ZARR_FILES
 from ps3d_core.store.arrays import object_shape, read_box
-from ps3d_core.store.granule import require_chunk_fits
+from ps3d_core.store.chunking import require_chunk_fits
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import image_spacing, is_label_image, open_image
 from ps3d_core.store.packing import packing_notes
@@ -40,7 +40,7 @@ class ZarrVolume(ScanReader):
             self.spacing_doubt = str(error.args[0])
             self.notes += (self.spacing_doubt,)
         self.is_label = is_label_image(location)
-        self.granule = object_shape(self._array)[0]
+        self.chunk_depth = object_shape(self._array)[0]
         self.description = f"Zarr {location.name} of {self.shape[0]} slices"
 
     def read(self, start: int, stop: int) -> npt.NDArray[Any]:  # noqa: D102

@@ -229,10 +229,10 @@ def read_box(array: zarr.Array[Any], box: Box, into: npt.NDArray[Any] | None = N
 
 def write_box(array: zarr.Array[Any], box: Box, data: npt.NDArray[Any]) -> None:
     """Write `data` over `box`, which must cover whole shards (or end at the array's faces)."""
-    granule = object_shape(array)
-    for start, stop, side, n in zip(box.start, box.stop, granule, cast(Shape, array.shape), strict=True):
+    shard = object_shape(array)
+    for start, stop, side, n in zip(box.start, box.stop, shard, cast(Shape, array.shape), strict=True):
         if start % side or (stop % side and stop != n):
-            raise ValueError(f"{array_name(array)}: {box} is not aligned to shards of {granule}")
+            raise ValueError(f"{array_name(array)}: {box} is not aligned to shards of {shard}")
     with writing_to(Location.parse(array_name(array))), replacing_chunks():
         array[box.slices] = data
 

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ps3d_core.scan.marks import nifti_is_marked
+from ps3d_core.scan.authorship import nifti_is_marked
 from ps3d_core.store.location import Location, as_json
 from ps3d_core.store.ownership import is_link, is_own, strangers
 from ps3d_core.training.preparation_record import FILE, Layout

@@ -19,8 +19,8 @@ from ps3d_core.invalid import made
 from ps3d_core.memory_model import SLABS_BYTES
 from ps3d_core.params import ExportParams
 from ps3d_core.progress import Progress, StageAdvanced
+from ps3d_core.scan.authorship import nifti_is_marked, tiff_is_marked, zarr_is_exported
 from ps3d_core.scan.export import export
-from ps3d_core.scan.marks import nifti_is_marked, tiff_is_marked, zarr_is_exported
 from ps3d_core.scan.slabs import OVERHEAD
 from ps3d_core.scan.sources import open_scan
 from ps3d_core.scan.tiff_writer import write_tiff

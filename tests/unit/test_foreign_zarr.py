@@ -25,7 +25,7 @@ from ps3d_core.geometry.boxes import Box
 from ps3d_core.scan.sources import open_scan
 from ps3d_core.scan.zarr_volume import ZarrVolume
 from ps3d_core.store.arrays import read_box
-from ps3d_core.store.granule import require_chunk_fits
+from ps3d_core.store.chunking import require_chunk_fits
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import create_image, image_levels, image_spacing, open_image
 from ps3d_core.store.presence import absences

@@ -330,9 +330,9 @@ def test_what_does_not_fit_is_refused(place, tmp_path):
 def test_blocks_of_a_foreign_array_need_not_be_its_one_huge_chunk():
     import zarr
 
-    from ps3d_core.store.granule import reading_granule
+    from ps3d_core.store.chunking import block_alignment
 
     huge = zarr.create_array({}, shape=(600, 600, 600), chunks=(600, 600, 600), dtype="uint8")
     slices = zarr.create_array({}, shape=(600, 600, 600), chunks=(1, 600, 600), dtype="uint8")
-    assert reading_granule(huge) == (128, 128, 128)
-    assert reading_granule(slices) == (1, 600, 600)
+    assert block_alignment(huge) == (128, 128, 128)
+    assert block_alignment(slices) == (1, 600, 600)

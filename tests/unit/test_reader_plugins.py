@@ -14,7 +14,7 @@ import numpy as np
 from ps3d_core.scan.reader import ScanReader, scan_dtype, scan_shape
 
 class NpyVolume(ScanReader):
-    endings = (".npy", ".nii")
+    suffixes = (".npy", ".nii")
 
     def __init__(self, location):
         self._array = np.load(location.local_path, mmap_mode="r", allow_pickle=False)

@@ -19,8 +19,8 @@ from ps3d_app.flows.command.cli import run_alone
 from ps3d_app.flows.command.reference import conversions
 from ps3d_app.flows.command.reference.conversions import CONVERSIONS
 from ps3d_core.params import IngestParams
+from ps3d_core.scan.authorship import nifti_is_marked, tiff_is_marked, zarr_is_exported
 from ps3d_core.scan.ingest import ingest
-from ps3d_core.scan.marks import nifti_is_marked, tiff_is_marked, zarr_is_exported
 from ps3d_core.scan.sources import open_scan
 from ps3d_core.store.layout import Dataset
 from ps3d_core.store.location import Location

@@ -20,7 +20,7 @@ from ps3d_app.flows.command.cli import main
 from ps3d_core.errors import InputError
 from ps3d_core.inbox.arrivals import arrivals_in
 from ps3d_core.scan.sources import open_scan
-from ps3d_core.scan.tiff_slices import TIFF_ENDINGS
+from ps3d_core.scan.tiff_slices import TIFF_SUFFIXES
 
 GREY = np.random.default_rng(0).integers(0, 60000, (24, 40, 32)).astype(np.uint16)
 LAYOUTS: dict[str, dict[str, Any]] = {"plain": {}, "deflate": {"compression": "zlib"}, "tiles": {"tile": (16, 16)}}
@@ -281,7 +281,7 @@ def test_endings(tmp_path: Path, ending: str) -> None:
         assert np.array_equal(tif.asarray(), GREY)
 
 
-@pytest.mark.parametrize("ending", TIFF_ENDINGS)
+@pytest.mark.parametrize("ending", TIFF_SUFFIXES)
 def test_endings_of_arrivals(ending: str) -> None:
     listing = {name: {"size": 1, "type": "file", "mtime": 1.0} for name in (f"ore{ending.upper()}", "ore.json")}
     (arrival,) = arrivals_in(listing)

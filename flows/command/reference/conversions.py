@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Kind = Literal["tiff", "nifti", "zarr"]
 
 _IN_WORDS: Final = {"tiff": "folder of TIFF slices", "nifti": ".nii.gz or .nii file", "zarr": "Zarr image"}
-_ENDINGS: Final = (".nii.gz", ".nii", ".zarr", ".tiff", ".tif", ".btf", ".tf2", ".tf8")
+_SUFFIXES: Final = (".nii.gz", ".nii", ".zarr", ".tiff", ".tif", ".btf", ".tf2", ".tf8")
 _SLICE_NAME: Final = "{index}.tiff"
 
 
@@ -140,13 +140,13 @@ def _run(name: str) -> int:
 
 def _stem(name: str) -> str:
     """`name` without the ending of its format; other dots are part of it."""
-    return next((name[: -len(end)] for end in _ENDINGS if name.lower().endswith(end) and name.lower() != end), name)
+    return next((name[: -len(end)] for end in _SUFFIXES if name.lower().endswith(end) and name.lower() != end), name)
 
 
 def _check_replaceable(target: Location, kind: Kind) -> None:
     """Raise `InputError` when something lies at `target` that an earlier conversion did not make."""
     from ps3d_core.errors import InputError
-    from ps3d_core.scan.marks import nifti_is_marked, zarr_is_exported
+    from ps3d_core.scan.authorship import nifti_is_marked, zarr_is_exported
 
     is_ours = {"tiff": _are_our_slices, "zarr": zarr_is_exported, "nifti": nifti_is_marked}[kind]
     if target.exists() and not is_ours(target):
@@ -158,7 +158,7 @@ def _check_replaceable(target: Location, kind: Kind) -> None:
 
 def _are_our_slices(folder: Location) -> bool:
     """Whether `folder` holds slices as conversions name them and nothing else, by the mark of the first."""
-    from ps3d_core.scan.marks import tiff_is_marked
+    from ps3d_core.scan.authorship import tiff_is_marked
 
     names = set(folder.children()) if folder.is_dir() else set()
     ours = {_SLICE_NAME.format(index=index) for index in range(len(names))}

@@ -178,17 +178,17 @@ def check_place(plan: TrainPlan) -> None:
 
 def is_of_series(plan: TrainPlan) -> bool:
     """Return whether this training has made the bundle at BUNDLE, of whichever folds, and whole or not."""
-    return _said(plan.job.bundle, SERIES) == plan.workplace.training
+    return _recorded(plan.job.bundle, SERIES) == plan.workplace.training
 
 
 def finished_training(plan: TrainPlan) -> Bundle | None:
     """Return the bundle when this very training has made it and its weights are as they were written, else None."""
-    if _said(plan.job.bundle, FINGERPRINT) != plan.fingerprint or not bundle_is_whole(plan.job.bundle):
+    if _recorded(plan.job.bundle, FINGERPRINT) != plan.fingerprint or not bundle_is_whole(plan.job.bundle):
         return None
     return load_bundle(plan.job.bundle)
 
 
-def _said(bundle: Location, key: str) -> object:
+def _recorded(bundle: Location, key: str) -> object:
     """Return what the training record of a bundle says under `key`, None when there is no bundle or no such entry."""
     return load_bundle(bundle).info.training.get(key) if (bundle / INFO_NAME).exists() else None
 

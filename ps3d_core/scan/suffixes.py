@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-BIG_TIFF_ENDINGS: Final = (".btf", ".tf2", ".tf8")
-TIFF_ENDINGS: Final = (".tif", ".tiff", *BIG_TIFF_ENDINGS)
-NIFTI_ENDINGS: Final = (".nii", ".nii.gz")
+BIG_TIFF_SUFFIXES: Final = (".btf", ".tf2", ".tf8")
+TIFF_SUFFIXES: Final = (".tif", ".tiff", *BIG_TIFF_SUFFIXES)
+NIFTI_SUFFIXES: Final = (".nii", ".nii.gz")
 ZARR_FILES: Final = frozenset({"zarr.json", ".zarray", ".zgroup"})
 """Of which a folder that is a Zarr, of version 3 or 2, has one at its top."""

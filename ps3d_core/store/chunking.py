@@ -12,7 +12,7 @@ from ps3d_core.geometry.boxes import Shape
 from ps3d_core.store.arrays import array_name, object_shape, shard_shape
 
 
-def reading_granule(array: zarr.Array[Any]) -> Shape:
+def block_alignment(array: zarr.Array[Any]) -> Shape:
     """Return the shape (z, y, x) that blocks of this array should be multiples of, so that few decode the same chunk.
 
     It is the array's shard or chunk, except that foreign arrays may be one single chunk, and blocks need not be so

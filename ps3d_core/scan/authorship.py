@@ -32,7 +32,7 @@ def slices_are_marked(folder: Location) -> bool:
     if is_link(folder) or not folder.is_dir() or strangers(folder, SLICE_FILES):
         return False
     slices = [folder / name for name in folder.children() if not name.startswith(".")]
-    with ThreadPoolExecutor(_READERS, "marks") as threads:
+    with ThreadPoolExecutor(_READERS, "authorship") as threads:
         return (bool(slices) or is_own(folder)) and all(threads.map(tiff_is_marked, slices))
 
 
