@@ -20,8 +20,9 @@ from ps3d_core.store.aside import set_aside
 from ps3d_core.store.layout import Dataset
 from ps3d_core.store.location import Location
 
-VERSIONS: Final = {"slices": 1, "ingest": 1}
-"""Raise one when the step would write something else; the phantom has a version of its own."""
+SLICES_VERSION: Final = 1
+INGEST_VERSION: Final = 1
+"""Raise one when its step would write something else; the phantom has a version of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,7 @@ class ExportSlices(Step[ExportSummary]):
     @property
     def versions(self) -> tuple[int, ...]:
         """Version of the slices."""
-        return (VERSIONS[self.name],)
+        return (SLICES_VERSION,)
 
     @property
     def parameters(self) -> tuple[Any, ...]:
@@ -138,7 +139,7 @@ class IngestSlices(Step[Ingested]):
     @property
     def versions(self) -> tuple[int, ...]:
         """Version of the ingested scan."""
-        return (VERSIONS[self.name],)
+        return (INGEST_VERSION,)
 
     @property
     def parameters(self) -> tuple[Any, ...]:

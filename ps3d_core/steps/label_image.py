@@ -15,7 +15,6 @@ from ps3d_core.steps.pyramid import build_pyramid
 from ps3d_core.store import ome
 from ps3d_core.store.arrays import ensure_array
 from ps3d_core.store.content import keep_changed, note_content
-from ps3d_core.store.ledger import Ledger
 from ps3d_core.store.location import Location
 from ps3d_core.store.ownership import MARK, zarr_attributes
 
@@ -60,8 +59,7 @@ class LabelImage(Step[Resampled]):
             source_fingerprint=self.instances.fingerprint,
         )
         resampled = to_scan_grid.resample_labels(resampling, runner=runner, progress=progress)
-        ledger = Ledger(plan.work, "pyramid", self.fingerprint)
-        build_pyramid(labels, ledger, runner=runner, progress=progress)
+        build_pyramid(labels, plan.work, self.fingerprint, context=context)
         note_content(labels)
         return resampled
 

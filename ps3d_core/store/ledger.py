@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -87,18 +87,6 @@ class Ledger:
         if entry is None:
             return None
         return entry if all(digest_of(self._at(name)) == digest for name, digest in entry.wrote.items()) else None
-
-    def once(self, make: Callable[[], Record], outputs: Iterable[Location] = ()) -> Record:
-        """Return the record of a step that is done as a whole: kept, while what it wrote is as it was, or made now.
-
-        `make` makes it; `outputs` are what it writes.
-        """
-        if (entry := self.kept()) is not None:
-            return entry.record
-        self.clear()
-        record = make()
-        self.keep(record, {output: digest_of(output) for output in outputs})
-        return record
 
     def keep(self, record: Mapping[str, Any], outputs: Mapping[Location, Digest]) -> None:
         """Enter a step that is done as a whole and wrote these `outputs`."""

@@ -121,11 +121,8 @@ def made_steps(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 @pytest.mark.parametrize("first", [0, 1, 2])
 def test_a_raised_version_redoes_its_step_and_those_after_it(tmp_path, monkeypatch, made_steps, first):
     make_scan(tmp_path)
-    name = STEPS[first].name
-    if first:
-        monkeypatch.setitem(demo_steps.VERSIONS, name, 99)
-    else:
-        monkeypatch.setattr(demo_steps.write, "VERSION", 99)
+    versions = ((demo_steps.write, "VERSION"), (demo_steps, "SLICES_VERSION"), (demo_steps, "INGEST_VERSION"))
+    monkeypatch.setattr(*versions[first], 99)
     made_steps.clear()
     make_scan(tmp_path)
     assert made_steps == [step.name for step in STEPS[first:]]

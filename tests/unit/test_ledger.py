@@ -92,23 +92,16 @@ def test_entries_of_another_stage_or_fingerprint_do_not_count(place):
     assert Ledger(place, "a", "2").entries() == {}
 
 
-def test_a_step_is_done_once_and_again_when_its_output_has_changed(place):
-    calls = []
-
-    def make():
-        calls.append(1)
-        (place / "out" / "table").write_text("rows")
-        return {"rows": len("rows")}
-
-    ledger = Ledger(place / ".work", "table", "f")
-    assert ledger.once(make, [place / "out"]) == ledger.once(make, [place / "out"]) == {"rows": 4}
-    (place / "out" / ".sidecar").write_text("no part of it")
-    ledger.once(make, [place / "out"])
-    assert len(calls) == 1
-    (place / "out" / "stray").write_text("")
-    ledger.once(make, [place / "out"])
-    assert len(calls) == 2
-    ledger.keep({}, {place / "out": GONE})
+def test_a_step_is_kept_while_its_outputs_are_as_they_were(place):
+    ledger, out = Ledger(place / ".work", "table", "f"), place / "out"
+    (out / "table").write_text("rows")
+    ledger.keep({"rows": 4}, {out: digest_of(out)})
+    assert ledger.kept().record == {"rows": 4}
+    (out / ".sidecar").write_text("no part of it")
+    assert ledger.kept() is not None
+    (out / "stray").write_text("")
+    assert ledger.kept() is None
+    ledger.keep({}, {out: GONE})
     assert ledger.kept() is None
 
 

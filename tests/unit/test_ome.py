@@ -15,6 +15,7 @@ from ome_zarr_models.v05.image import Image
 from ome_zarr_models.v05.image_label import ImageLabel
 
 from ps3d_core.engine.blocks import Runner
+from ps3d_core.engine.step import Context
 from ps3d_core.errors import InputError, MissingDataError
 from ps3d_core.steps.pyramid import build_pyramid
 from ps3d_core.store.arrays import open_array
@@ -136,7 +137,7 @@ def test_ome_zarr_04_and_units(tmp_path):
 
 def test_levels_lie_where_the_metadata_say(root, tmp_path):
     image = written(root / "scan.zarr", np.ones((40, 4, 4), np.uint8))
-    build_pyramid(image, Ledger(root / "work", "pyramid", "f"), viewable=16)
+    build_pyramid(image, root / "work", "f", viewable=16)
     assert image_levels(image) == [image / "0", image / "1", image / "2"]
     assert image_levels(image / "1") == [image / "1"]
     foreign = ome04(tmp_path / "a.zarr")
@@ -324,9 +325,8 @@ def test_pyramid_equals_halving_the_whole(root):
     for label, dtype in ((True, np.uint32), (False, np.uint16)):
         values = rng.integers(0, 5, (3, 150, 131)).astype(dtype)
         image = written(root / f"{label}.zarr", values, label=label, spacing=0.5, attributes={"ps3d": {"kept": True}})
-        shapes = build_pyramid(
-            image, Ledger(root / "work", f"pyramid-{label}", "f"), viewable=40, runner=Runner(workers=2)
-        )
+        context = Context(Runner(workers=2))
+        shapes = build_pyramid(image, root / f"work-{label}", "f", viewable=40, context=context)
         assert shapes == [(3, 150, 131), (2, 75, 66), (1, 38, 33)]
         expected = values
         for level in (1, 2):
@@ -344,7 +344,7 @@ def test_pyramid_equals_halving_the_whole(root):
 
 def test_a_side_of_one_voxel_keeps_its_scale(root):
     image = written(root / "flat.zarr", np.ones((1, 64, 64), np.uint8), spacing=1.0)
-    build_pyramid(image, Ledger(root / "work", "pyramid", "f"), viewable=33)
+    build_pyramid(image, root / "work", "f", viewable=33)
     model = ome_zarr_models.open_ome_zarr(image.zarr_store(read_only=True))
     scale, shift = model.ome_attributes.multiscales[0].datasets[1].coordinateTransformations
     assert (scale.scale, shift.translation) == ([1.0, 2.0, 2.0], [0.0, 0.5, 0.5])
@@ -353,14 +353,14 @@ def test_a_side_of_one_voxel_keeps_its_scale(root):
 def test_interrupted_pyramid_goes_on(root):
     values = np.random.default_rng(0).integers(0, 9, (4, 300, 40)).astype(np.uint8)
     image = written(root / "scan.zarr", values)
-    ledger = Ledger(root / "work", "pyramid", "f")
-    build_pyramid(image, ledger, viewable=200)
+    build_pyramid(image, root / "work", "f", viewable=200)
     first = (image / "1" / "c" / "0" / "0" / "0").read_bytes()
-    records = Ledger(root / "work", "pyramid-1", "f")
+    (mark,) = (root / "work" / "ledger" / "pyramid-1").children()
+    records = Ledger(root / "work", "pyramid-1", mark)
     assert sorted(records.finished()) == [0, 1]
     # As after a crash: one block is done, the other is not recorded and its data are lost.
     (records.location / "1.json").remove_tree()
     (image / "1" / "c" / "0" / "1" / "0").remove_tree()
-    build_pyramid(image, ledger, viewable=200)
+    build_pyramid(image, root / "work", "f", viewable=200)
     assert np.array_equal(open_array(image / "1")[:], halve(values, "mean"))
     assert (image / "1" / "c" / "0" / "0" / "0").read_bytes() == first

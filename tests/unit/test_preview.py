@@ -13,7 +13,6 @@ import zarr
 from ps3d_core.particles import preview
 from ps3d_core.particles.measure import measure_particles
 from ps3d_core.steps.pyramid import build_pyramid
-from ps3d_core.store.ledger import Ledger
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import create_image, open_image
 
@@ -31,7 +30,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Location:
     for name, voxels in (("labels", labels), ("image", np.where(labels, 200, 50).astype(np.uint8))):
         is_label = name == "labels"
         create_image(place / name, SHAPE, str(voxels.dtype), spacing=0.1, name=name, label=is_label)[:] = voxels
-        build_pyramid(place / name, Ledger(place / "work", name, "f"), viewable=16)
+        build_pyramid(place / name, place / f"work-{name}", "f", viewable=16)
     measure_particles(place / "labels", place, image=place / "image", spacing=0.1, work=place / "work")
     return place
 
