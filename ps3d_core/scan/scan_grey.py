@@ -44,6 +44,7 @@ class ScanGrey(BaseModel):
     mean: float | None = Field(description="of the voxels that were read; None when none was")
     std: float | None
     moments: Record | None = Field(default=None, description="exact: to be merged with those of other scans")
+    version: int = Field(default=1, description="of the code that read the voxels; not written while it is the first")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +136,7 @@ class ScanMoments(BlockStep[ScanGrey]):
             identity=self.scan.identity,
             mean=float(total.mean),
             std=total.std,
+            version=VERSION,
             moments=total.to_record(),
         )
 

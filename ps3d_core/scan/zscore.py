@@ -27,6 +27,7 @@ from ps3d_core.geometry.boxes import Shape
 from ps3d_core.network.normalisation import ZScore
 from ps3d_core.params import Resources, ZScoreParams
 from ps3d_core.progress import SILENT, Progress
+from ps3d_core.scan import scan_grey
 from ps3d_core.scan.draws import LEVEL, Draw, DrawPlan, estimate
 from ps3d_core.scan.moments import Moments, merged
 from ps3d_core.scan.reader import scan_dtype
@@ -165,7 +166,7 @@ def finish_zscore(plan: ZScorePlan, shares: Sequence[ScanShare]) -> ZScoreRecord
             f"{plan.dataset.root}: all voxels read are {record.mean:g}; a z-score needs at least two grey values; "
             "check the scans"
         )
-    content = sealed(record.model_dump(mode="json", exclude_none=True))
+    content = sealed(record.model_dump(mode="json", exclude_none=True, exclude_defaults=True))
     publish_text(plan.dataset.zscore, as_json(content))
     return record
 
@@ -246,6 +247,7 @@ def _known(dataset: Dataset, scans: Sequence[ScanToRead]) -> dict[str, ScanGrey]
             for scan in scans
             if (grey := known.get(scan.name)) is not None
             and (grey.identity, grey.dtype, grey.voxels) == (scan.identity, scan.dtype, prod(scan.shape))
+            and grey.version == scan_grey.VERSION
             and grey.moments is not None
             and _moments(grey).count == grey.voxels
         }

@@ -218,6 +218,17 @@ def test_what_a_killed_run_has_read_counts_for_its_version(
     )
 
 
+def test_a_finished_z_score_is_known_for_its_version(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = estimate_zscore(dataset)
+    assert "version" not in dataset.zscore.read_text()
+    assert module.plan_zscore(dataset).known.keys() == VOLUMES.keys()
+    monkeypatch.setattr(scan_grey, "VERSION", 2)
+    assert not module.plan_zscore(dataset).known
+    again = estimate_zscore(dataset)
+    assert (again.mean, again.std) == (first.mean, first.std)
+    assert module.plan_zscore(dataset).known.keys() == VOLUMES.keys()
+
+
 def test_no_more_blocks_are_read_at_once_than_fit_the_memory(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scan_grey, "BLOCK_BYTES", 1)
     workers = []
