@@ -25,7 +25,6 @@ _FLAGS: Final = {
     "half_precision": "--half",
     "memory_gib": "--memory",
     "mirror": "--tta",
-    "particle_size_voxels": "--particle-size-voxels",
     "settle_seconds": "--settle",
 }
 _VALUES: Final[dict[str, str | tuple[str, ...]]] = {

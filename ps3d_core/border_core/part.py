@@ -7,31 +7,20 @@ next lies in the plan's folder, under names that hold its fingerprint.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from ps3d_core.border_core.plan import InstancesPlan
 from ps3d_core.engine.block_step import BlockStep
-from ps3d_core.engine.step import Context, Found_co, Step
+from ps3d_core.engine.step import Context, DerivedStep, Found_co
 from ps3d_core.geometry.blocks import BlockGrid
 from ps3d_core.memory_model import INSTANCES_BYTES
 from ps3d_core.store.location import Location
 
 
 @dataclass(frozen=True)
-class Part(Step[Found_co]):
+class Part(DerivedStep[Found_co]):
     """Base of the steps of a plan."""
 
     plan: InstancesPlan
-
-    @property
-    def versions(self) -> tuple[int, ...]:
-        """No version of its own: those of the steps before count for this step too."""
-        return ()
-
-    @property
-    def parameters(self) -> tuple[Any, ...]:
-        """No parameters of its own: what decides the steps before decides this step."""
-        return ()
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from ps3d_core.border_core.pieces import check_ids, number_labels
 from ps3d_core.border_core.rounds import GrowCores, GrownLabels
 from ps3d_core.border_core.seams import Labels
 from ps3d_core.engine.block_step import Site
-from ps3d_core.engine.step import Context, Outcomes
+from ps3d_core.engine.step import Context, Nothing, Outcomes
 from ps3d_core.geometry.blocks import Block, BlockGrid
 from ps3d_core.geometry.boxes import Box
 from ps3d_core.store.arrays import object_shape, open_array, write_box
@@ -101,21 +101,15 @@ class NumberParticles(TablePart[Numbered]):
         return Numbered(particles=len(kept), dropped=len(voxels) - len(kept), voxels=int(kept.sum()))
 
 
-class Written(BaseModel):
-    """Empty finding: writing ids finds nothing."""
-
-    model_config = ConfigDict(frozen=True)
-
-
 @dataclass(frozen=True)
-class WriteLabels(BlockPart[Written]):
+class WriteLabels(BlockPart[Nothing]):
     """Step that writes the ids of all particles that are large enough to the output."""
 
     growth: GrowCores
     coreless: MergeCoreless
     ids: NumberParticles
 
-    name, title, found = "write-labels", "write labels", Written
+    name, title, found = "write-labels", "write labels", Nothing
 
     @property
     def parameters(self) -> tuple[Any, ...]:
@@ -146,9 +140,9 @@ class WriteLabels(BlockPart[Written]):
             write_box(output, slab, labels)
         return {}
 
-    def merge(self, records: Sequence[Record], site: Site) -> Written:
+    def merge(self, records: Sequence[Record], site: Site) -> Nothing:
         """Return the empty finding."""
-        return Written()
+        return Nothing()
 
     def _to_ids(self, labels: Labels, box: Box, *, with_pieces: bool) -> None:
         # In place, and in this order: the id of a core is never above its number, so it is not taken for a piece.

@@ -24,7 +24,7 @@ from ps3d_core.engine.block_size import largest_block
 from ps3d_core.engine.block_step import BlockStep, Site
 from ps3d_core.engine.blocks import Runner
 from ps3d_core.engine.once import Engine
-from ps3d_core.engine.step import Context, Found_co, Outcomes
+from ps3d_core.engine.step import Context, DerivedStep, Found_co, Nothing, Outcomes
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.blocks import Block, BlockGrid
 from ps3d_core.geometry.boxes import Shape
@@ -153,12 +153,6 @@ class Counted(BaseModel):
     dense: bool = Field(description="whether the ids have no gaps, so that none changes")
 
 
-class Renumbered(BaseModel):
-    """Empty finding: renumbering finds nothing."""
-
-    model_config = ConfigDict(frozen=True)
-
-
 @dataclass(frozen=True)
 class _ResampleStep(BlockStep[Found_co]):
     """Base of the steps that write the target, in blocks as large as the plan says."""
@@ -241,26 +235,16 @@ class CountVotes(_ResampleStep[Counted]):
 
 
 @dataclass(frozen=True)
-class RenumberLabels(_ResampleStep[Renumbered]):
+class RenumberLabels(DerivedStep[Nothing], _ResampleStep[Nothing]):
     """Step that writes the elected ids once more, without the gaps that vanished particles left."""
 
     votes: CountVotes
 
-    name, title, found, kept = "renumbered", "renumber labels", Renumbered, False
+    name, title, found, kept = "renumbered", "renumber labels", Nothing, False
 
-    @property
-    def versions(self) -> tuple[int, ...]:
-        """No version of its own: that of the votes counts for this step too."""
-        return ()
-
-    @property
-    def parameters(self) -> tuple[Any, ...]:
-        """No parameters of its own: what decides the votes decides this step."""
-        return ()
-
-    def make(self, done: Outcomes, context: Context) -> Renumbered:
+    def make(self, done: Outcomes, context: Context) -> Nothing:
         """Renumber what was elected, where it has gaps."""
-        return Renumbered() if done.of(CountVotes).dense else super().make(done, context)
+        return Nothing() if done.of(CountVotes).dense else super().make(done, context)
 
     def work(self, block: Block, site: Site) -> Record:
         """Write the ids of one block."""
@@ -268,9 +252,9 @@ class RenumberLabels(_ResampleStep[Renumbered]):
         write_box(open_array(self.plan.target, writable=True), block.core, labels)
         return {}
 
-    def merge(self, records: Sequence[Record], site: Site) -> Renumbered:
+    def merge(self, records: Sequence[Record], site: Site) -> Nothing:
         """Return the empty finding."""
-        return Renumbered()
+        return Nothing()
 
 
 def elected(plan: ResamplePlan, block: Block) -> Labels:

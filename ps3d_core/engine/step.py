@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar, cast
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from ps3d_core.engine.blocks import Runner
 from ps3d_core.progress import SILENT, Progress
@@ -107,3 +107,23 @@ class Step(ABC, Generic[Found_co]):
     @abstractmethod
     def make(self, done: Outcomes, context: Context) -> Found_co:
         """Do the work of the step and return what was found; `done` holds the outcomes of all steps before this one."""
+
+
+class DerivedStep(Step[Found_co]):
+    """Base of the steps that nothing decides but the steps before them: a raised version there counts here too."""
+
+    @property
+    def versions(self) -> tuple[int, ...]:
+        """No version of its own."""
+        return ()
+
+    @property
+    def parameters(self) -> tuple[Any, ...]:
+        """No parameters of its own."""
+        return ()
+
+
+class Nothing(BaseModel):
+    """Finding of a step that is done for what it writes alone."""
+
+    model_config = ConfigDict(frozen=True)

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from ps3d_core.engine.block_step import BlockStep, Site
 from ps3d_core.engine.blocks import Runner
 from ps3d_core.engine.once import Engine
-from ps3d_core.engine.step import Context, Found_co
+from ps3d_core.engine.step import Context, DerivedStep, Found_co, Nothing
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.blocks import Block, BlockGrid
 from ps3d_core.phantom.params import PhantomParams
@@ -121,12 +121,6 @@ class Rendered(BaseModel):
     particles: int = Field(description="those that have a voxel")
 
 
-class Numbered(BaseModel):
-    """Empty finding: writing ids finds nothing."""
-
-    model_config = ConfigDict(frozen=True)
-
-
 @dataclass(frozen=True)
 class _PhantomStep(BlockStep[Found_co]):
     """Base of the steps of a phantom, which leave what they write to later ones or to the user."""
@@ -210,22 +204,12 @@ class RenderPhantom(_PhantomStep[Rendered]):
 
 
 @dataclass(frozen=True)
-class NumberTruth(_PhantomStep[Numbered]):
+class NumberTruth(DerivedStep[Nothing], _PhantomStep[Nothing]):
     """Step that writes the truth: the working copy, with ids without gaps."""
 
     rendered: RenderPhantom
 
-    name, title, found = "truth", "truth", Numbered
-
-    @property
-    def versions(self) -> tuple[int, ...]:
-        """No version of its own: that of the phantom counts for this step too."""
-        return ()
-
-    @property
-    def parameters(self) -> tuple[Any, ...]:
-        """No parameters of its own: what decides the phantom decides its truth."""
-        return ()
+    name, title, found = "truth", "truth", Nothing
 
     @property
     def volume(self) -> Location:
@@ -243,9 +227,9 @@ class NumberTruth(_PhantomStep[Numbered]):
         write_box(open_image(self.volume, writable=True), block.core, dense[labels])
         return {}
 
-    def merge(self, records: Sequence[Record], site: Site) -> Numbered:
+    def merge(self, records: Sequence[Record], site: Site) -> Nothing:
         """Return the empty finding."""
-        return Numbered()
+        return Nothing()
 
 
 def _write(plan: PhantomPlan, context: Context) -> int:

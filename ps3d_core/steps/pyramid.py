@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
-from pydantic import BaseModel, ConfigDict
-
 from ps3d_core.engine.block_step import BlockStep, Site
 from ps3d_core.engine.once import Engine
-from ps3d_core.engine.step import Context
+from ps3d_core.engine.step import Context, Nothing
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.blocks import Block, BlockGrid
 from ps3d_core.geometry.boxes import Box, Shape
@@ -64,14 +62,8 @@ def build_pyramid(
     return shapes
 
 
-class Halved(BaseModel):
-    """Empty finding: halving finds nothing."""
-
-    model_config = ConfigDict(frozen=True)
-
-
 @dataclass(frozen=True)
-class CoarserLevel(BlockStep[Halved]):
+class CoarserLevel(BlockStep[Nothing]):
     """Step that makes one level of the one before it.
 
     Attributes:
@@ -93,7 +85,7 @@ class CoarserLevel(BlockStep[Halved]):
     level: int
     method: Method
 
-    found, kept = Halved, False
+    found, kept = Nothing, False
 
     @property
     def versions(self) -> tuple[int, ...]:
@@ -139,6 +131,6 @@ class CoarserLevel(BlockStep[Halved]):
         write_box(open_array(self.volume, writable=True), block.core, halve(read_box(finer, source), self.method))
         return {}
 
-    def merge(self, records: Sequence[Record], site: Site) -> Halved:
+    def merge(self, records: Sequence[Record], site: Site) -> Nothing:
         """Return the empty finding."""
-        return Halved()
+        return Nothing()

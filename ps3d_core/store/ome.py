@@ -84,9 +84,9 @@ def create_image(
     """Make an OME-Zarr 0.5 image with one resolution level; return its array (level 0), writable.
 
     `spacing` is in mm, one value or one per axis; None writes an image without units. `label` marks a label image,
-    whose dtype must be an integer. `attributes` are stored beside the OME metadata; `grid` is `chunks` and
-    `shards` of `create_array`. Raise `InputError` when something
-    is already at `location` and `overwrite` is not set, and when what is there is not ps3d's.
+    whose dtype must be an integer. `attributes` are stored beside the OME metadata; `grid` is `chunks` and `shards` of
+    `create_array`. Raise `InputError` when something is already at `location` and `overwrite` is not set, and when what
+    is there is not ps3d's.
     """
     if label and np.dtype(dtype).kind not in "iu":
         raise InputError(f"{location}: dtype {np.dtype(dtype)} for labels; OME-Zarr allows integers only")

@@ -12,7 +12,7 @@ from typing import Any
 import numpy.typing as npt
 
 from ps3d_core.engine.block_step import BlockStep
-from ps3d_core.engine.step import Context, Found_co, Step
+from ps3d_core.engine.step import Context, DerivedStep, Found_co, Step
 from ps3d_core.geometry.blocks import BlockGrid
 from ps3d_core.params import ExportParams, PreparationParams
 from ps3d_core.scan.as_image import as_image
@@ -69,7 +69,7 @@ class CasePart(Step[Found_co]):
 
 
 @dataclass(frozen=True)
-class CaseBlocks(BlockStep[Found_co]):
+class CaseBlocks(DerivedStep[Found_co], BlockStep[Found_co]):
     """Base of the steps within a part: its voxels, in blocks of the network grid.
 
     Attributes:
@@ -83,16 +83,6 @@ class CaseBlocks(BlockStep[Found_co]):
     title: str
 
     kept = False
-
-    @property
-    def versions(self) -> tuple[int, ...]:
-        """No version of its own: that of the part counts."""
-        return ()
-
-    @property
-    def parameters(self) -> tuple[Any, ...]:
-        """No parameters of its own: what decides the part decides its voxels."""
-        return ()
 
     @property
     def folder(self) -> Location:
