@@ -1,21 +1,18 @@
 """Train the bundled model from phantoms: `python -m ps3d_core.training.bundled --out DIR`.
 
-Everything follows from the seed: the phantoms, the patches drawn from them and the first weights. Training volumes are
-rendered first and kept under DIR/volumes. Training goes in rounds; each ends with a bundle under DIR/round_N, from
-which the next one starts, so that a command given again goes on after the last whole round. The last round's
-bundle is the model.
+The seed fixes the phantoms, the patches drawn from them and the first weights. Training volumes are rendered first and
+kept under DIR/volumes. Training goes at a steady rate up to `--steps`, and then cools down to the model, DIR/bundle.
+It can be stopped at any time: the same command goes on from a checkpoint that is at most a minute and a half old, and
+one with more steps goes on from the end of the steady part. DIR/steady is the model so far, renewed now and then.
 """
 
 from __future__ import annotations
 
 import argparse
-import copy
 import sys
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,198 +22,159 @@ from torch import nn
 
 from ps3d_core.errors import CorruptDataError, MissingDataError
 from ps3d_core.network.architecture import Architecture
-from ps3d_core.network.bundle import ModelFacts, bundle_is_whole, load_bundle, save_bundle
+from ps3d_core.network.bundle import ModelFacts, load_bundle, save_bundle
 from ps3d_core.network.device import DEVICES, choose_device
 from ps3d_core.network.normalisation import PerScan
 from ps3d_core.store.location import Location
-from ps3d_core.training.loop import LoopParams, train
+from ps3d_core.training.loop import LoopParams, Training, train
 from ps3d_core.training.patches import Batch, PatchParams, PatchSampler
 from ps3d_core.training.volumes import Volume, VolumeParams, training_volume
 
-NAME: Final = "ps3d bundled phantom model"
+NAME: Final = "ps3d bundled phantom model, second edition"
 
 ARCHITECTURE: Final = Architecture(
     network="PlainConvUNet",
     n_stages=5,
-    features_per_stage=(16, 32, 64, 128, 128),
+    features_per_stage=(8, 32, 64, 128, 128),
     kernel_sizes=((3, 3, 3),) * 5,
     strides=((1, 1, 1), *((2, 2, 2),) * 4),
-    n_conv_per_stage=(2,) * 5,
+    n_conv_per_stage=(1, 2, 2, 2, 2),
     n_conv_per_stage_decoder=(2,) * 4,
 )
 
-VOLUMES: Final = 220
-PATCH: Final = PatchParams(edge=64, border_thickness=2.0)
-SMALL_EDGE: Final = 48
+VOLUMES: Final = VolumeParams(target_particle_size=24.0)
+PATCH: Final = PatchParams(
+    border_thickness=1.5, border_weight=2.5, contact_weight=6.0, on_particle=0.6, wall=0.1, slab=0.12
+)
+CHECKPOINT_SECONDS: Final = 90.0
+SNAPSHOT_STEPS: Final = 250
 
 
-class Round(BaseModel):
-    """One schedule of the learning rate.
-
-    Small patches come first: most of what there is to learn is local, and a step costs less than half on them.
-    """
+class Phase(BaseModel):
+    """What the network is shown from one step on."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    small_steps: int
-    """Steps on patches of 48 voxels."""
-    steps: int
-    """Steps on patches of 64 voxels."""
-    batch_size: int
-    learning_rate: float
-    border_weight: float
-    contact_weight: float
-    on_particle: float
-    """Share of patches that are centred on particles."""
-    wall: float
-    """Share of patches that a wall is put into."""
-
-    def loop(self, bfloat16: bool) -> LoopParams:
-        """Return the parameters of the training loop."""
-        return LoopParams(
-            steps=self.small_steps + self.steps,
-            learning_rate=self.learning_rate,
-            bfloat16=bfloat16,
-        )
-
-    def batches(self, volumes: list[Volume], seed: int) -> Iterator[Batch]:
-        """Return all batches of the round: small patches first, then large ones."""
-        varied = self.model_dump(include={"border_weight", "contact_weight", "on_particle", "wall"})
-        patch = PATCH.model_copy(update=varied)
-        small = PatchSampler(volumes, patch.model_copy(update={"edge": SMALL_EDGE}), seed)
-        large = PatchSampler(volumes, patch, seed + 1)
-        return chain(small.batches(self.batch_size, self.small_steps), large.batches(self.batch_size, self.steps))
+    from_step: int
+    volumes: int
+    edge: int
+    """Of a patch, voxels. Small patches come first: most of what there is to learn is local, and they cost less."""
+    batch_size: int = 4
 
 
-ROUNDS: Final = (
-    Round(
-        small_steps=2800,
-        steps=1600,
-        batch_size=2,
-        learning_rate=2e-3,
-        border_weight=1.0,
-        contact_weight=1.0,
-        on_particle=0.64,
-        wall=0.0,
-    ),
-    # Round 1 finds particles and fuses those that touch: now a missed border weighs more than a border too many.
-    Round(
-        small_steps=1000,
-        steps=0,
-        batch_size=4,
-        learning_rate=1e-3,
-        border_weight=2.5,
-        contact_weight=2.5,
-        on_particle=0.6,
-        wall=0.1,
-    ),
-    # What round 2 still gets wrong lies where particles meet.
-    Round(
-        small_steps=1400,
-        steps=0,
-        batch_size=4,
-        learning_rate=1e-3,
-        border_weight=2.5,
-        contact_weight=8.0,
-        on_particle=0.6,
-        wall=0.1,
-    ),
+PHASES: Final = (
+    Phase(from_step=1, volumes=160, edge=48),
+    Phase(from_step=1201, volumes=160, edge=64),
 )
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Train all rounds; the model lies in the last OUT/round_N."""
+    """Train to the model DIR/bundle."""
     options = _parser().parse_args(arguments)
     torch.set_num_threads(1)  # the training loop spreads patches over threads, not convolutions
     device = choose_device(options.device)
-    volume_params = VolumeParams()
-    volumes = training_volumes(options.out / "volumes", VOLUMES, options.seed, volume_params, options.threads)
-    record: dict[str, Any] = {
-        "command": "python -m ps3d_core.training.bundled " + " ".join(arguments or sys.argv[1:]),
-        "seed": options.seed,
-        "device": str(device),
-        "torch": torch.__version__,
-        "volumes": VOLUMES,
-        "volume": volume_params.model_dump(mode="json"),
-        "patch": PATCH.model_dump(mode="json"),
-        "rounds": [],
-    }
+    loop = LoopParams(
+        steps=options.steps,
+        cool_down=options.cool_down,
+        bfloat16=_has_bfloat16(device) if options.bfloat16 is None else options.bfloat16,
+    )
     torch.manual_seed(options.seed)
     network = ARCHITECTURE.build()
-    for number, schedule in enumerate(ROUNDS, start=1):
-        folder = options.out / f"round_{number}"
-        record = record | {"rounds": [*record["rounds"], schedule.model_dump(mode="json")]}
-        if _is_whole(folder, record["rounds"]):
-            _say(f"round {number}: found in {folder}")
-        else:
-            batches = schedule.batches(volumes, options.seed + 2 * (number - 1))
-            loop = schedule.loop(_has_bfloat16(device) if options.bfloat16 is None else options.bfloat16)
-            _train_round(network, batches, loop, device, folder, record)
-        network = _weights_of(folder)
-    _say(f"the model is {folder}")
+    begun = _begin_with(network, options.start_from) if options.start_from else "random weights"
+    record: dict[str, Any] = {
+        "command": "python -m ps3d_core.training.bundled " + " ".join(arguments or sys.argv[1:]),
+        "begun_with": begun,
+        "device": str(device),
+        "torch": torch.__version__,
+        "volume": VOLUMES.model_dump(mode="json"),
+        "patch": PATCH.model_dump(mode="json"),
+        "phases": [phase.model_dump(mode="json") for phase in PHASES],
+        "loop": loop.model_dump(mode="json"),
+    }
+    files = _Files(options.out, record)
+    training = Training.of(network, loop, device)
+    files.resume(training, loop)
+    patches = _Patches(files.out / "volumes", options.seed, options.threads)
+    train(training, patches.batch, loop, report=partial(_report, loop), after_step=partial(files.keep, loop))
+    files.save(training, "bundle")
+    _say(f"the model is {files.out / 'bundle'}")
 
 
-def training_volumes(folder: Path, count: int, seed: int, params: VolumeParams, threads: int) -> list[Volume]:
-    """Return `count` volumes of consecutive seeds, from the files in `folder` where they were rendered before."""
-    folder.mkdir(parents=True, exist_ok=True)
-    first = seed * 100_000
-    render = partial(_kept_volume, folder=folder, params=params)
-    with ThreadPoolExecutor(threads) as pool:
-        volumes = list(pool.map(render, range(first, first + count)))
-    _say(f"{count} training volumes ready")
-    return volumes
+class _Files:
+    """Checkpoints and bundles below DIR."""
+
+    def __init__(self, out: Path, record: dict[str, Any]) -> None:
+        self.out = out
+        self._record = record
+        self._kept = time.monotonic()
+
+    def resume(self, training: Training, loop: LoopParams) -> None:
+        """Go on from the newest checkpoint that lies on the way of `loop`."""
+        cooling = self._checkpoint(loop, cooling=True)
+        if training.load(cooling) or training.load(self._checkpoint(loop, cooling=False)):
+            _say(f"going on after step {training.step}")
+        if training.step > loop.steps and not cooling.exists():
+            raise SystemExit(f"--steps {loop.steps}: already at step {training.step}; give at least as many")
+
+    def keep(self, loop: LoopParams, training: Training) -> None:
+        """Write what is due after a step."""
+        turning = training.step in (loop.steps, loop.last_step)
+        if turning or time.monotonic() - self._kept > CHECKPOINT_SECONDS:
+            training.save(self._checkpoint(loop, cooling=training.step > loop.steps))
+            self._kept = time.monotonic()
+        if training.step <= loop.steps and training.step % SNAPSHOT_STEPS == 0:
+            self.save(training, "steady")
+
+    def save(self, training: Training, name: str) -> None:
+        """Write the running mean as the bundle DIR/`name`."""
+        record = self._record | {"step": training.step, "minutes": round(training.seconds / 60, 1)}
+        save_bundle(str(self.out / name), {0: training.mean}, _facts(record), half_precision=True)
+        _say(f"step {training.step}: bundle written to {self.out / name}")
+
+    def _checkpoint(self, loop: LoopParams, cooling: bool) -> Location:
+        name = f"cooling_{loop.steps}_{loop.cool_down}.pt" if cooling else "steady.pt"
+        return Location.parse(self.out / name)
 
 
-def _train_round(
-    network: nn.Module,
-    batches: Iterator[Batch],
-    loop: LoopParams,
-    device: torch.device,
-    folder: Path,
-    record: dict[str, Any],
-) -> None:
-    started = time.monotonic()
-
-    def report(step: int, loss: float, seconds: float) -> None:
-        _say(f"step {step} of {loop.steps}: loss {loss:.4f}, {seconds:.0f} s")
-
-    def snapshot(step: int, mean: nn.Module) -> None:
-        minutes = round((time.monotonic() - started) / 60, 1)
-        _save(mean, folder, record | {"step": step, "minutes": minutes, "whole": step == loop.steps})
-        _say(f"step {step}: bundle written to {folder}")
-
-    train(network, batches, loop, device, report=report, snapshot=snapshot)
-
-
-def _save(network: nn.Module, folder: Path, record: dict[str, Any]) -> None:
-    save_bundle(
-        str(folder),
-        {0: network},
-        ModelFacts(
-            name=NAME,
-            architecture=ARCHITECTURE,
-            patch_size=(PATCH.edge,) * 3,
-            target_particle_size=record["volume"]["target_particle_size"],
-            normalisation=PerScan(),
-            border_thickness=PATCH.border_thickness,
-            training=record,
-        ),
-        half_precision=True,
+def _facts(record: dict[str, Any]) -> ModelFacts:
+    return ModelFacts(
+        name=NAME,
+        architecture=ARCHITECTURE,
+        patch_size=(PATCH.edge,) * 3,
+        target_particle_size=VOLUMES.target_particle_size,
+        normalisation=PerScan(),
+        border_thickness=PATCH.border_thickness,
+        training=record,
     )
 
 
-def _is_whole(folder: Path, rounds: list[dict[str, Any]]) -> bool:
-    """Whether the round was trained to its end, with the same schedules up to here."""
-    if not bundle_is_whole(Location.parse(folder)):
-        return False
-    training = load_bundle(str(folder)).info.training
-    return bool(training["whole"]) and bool(training["rounds"] == rounds)
+class _Patches:
+    """Batches of all phases; the volumes of a phase are read when its first batch is asked for."""
+
+    def __init__(self, folder: Path, seed: int, threads: int) -> None:
+        self._folder, self._seed, self._threads = folder, seed, threads
+        self._phase: Phase | None = None
+        self._sampler: PatchSampler | None = None
+
+    def batch(self, step: int) -> Batch:
+        """Return the batch of `step`."""
+        phase = [phase for phase in PHASES if phase.from_step <= step][-1]
+        if self._sampler is None or phase != self._phase:
+            volumes = training_volumes(self._folder, phase, self._seed, self._threads)
+            self._sampler = PatchSampler(volumes, PATCH.model_copy(update={"edge": phase.edge}), self._seed)
+            self._phase = phase
+        return self._sampler.batch(step, phase.batch_size)
 
 
-def _weights_of(folder: Path) -> nn.Module:
-    """The round's network as stored, with its rounding: the next round starts the same way from file or memory."""
-    [network] = load_bundle(str(folder)).networks(torch.device("cpu"))
-    return copy.deepcopy(network).requires_grad_(True)
+def training_volumes(folder: Path, phase: Phase, seed: int, threads: int) -> list[Volume]:
+    """Return the volumes of a phase, of consecutive seeds; `folder` keeps those that were rendered."""
+    folder.mkdir(parents=True, exist_ok=True)
+    first = seed * 100_000
+    render = partial(_kept_volume, folder=folder, params=VOLUMES)
+    with ThreadPoolExecutor(threads) as pool:
+        volumes = list(pool.map(render, range(first, first + phase.volumes)))
+    _say(f"{phase.volumes} training volumes ready")
+    return volumes
 
 
 def _kept_volume(seed: int, folder: Path, params: VolumeParams) -> Volume:
@@ -230,9 +188,28 @@ def _kept_volume(seed: int, folder: Path, params: VolumeParams) -> Volume:
         return volume
 
 
+def _begin_with(network: nn.Module, start: str) -> str:
+    """Give `network` those weights of another bundle that fit by name and shape; say which."""
+    bundle = load_bundle(start)
+    [other] = bundle.networks(torch.device("cpu"))
+    own, weights = network.state_dict(), other.state_dict()
+    fitting = {
+        name: weights[name] for name, tensor in own.items() if tensor.shape == getattr(weights.get(name), "shape", None)
+    }
+    network.load_state_dict(fitting, strict=False)
+    return f"{len(fitting)} of {len(own)} tensors of {bundle.info.name}, digest {bundle.info.digest}"
+
+
+def _report(loop: LoopParams, step: int, loss: float, seconds: float) -> None:
+    _say(f"step {step} of {loop.last_step}: loss {loss:.4f}, {seconds:.0f} s")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m ps3d_core.training.bundled", description=__doc__)
-    parser.add_argument("--out", type=Path, required=True, help="folder for the volumes and the bundles")
+    parser.add_argument("--out", type=Path, required=True, help="folder for volumes, checkpoints and bundles")
+    parser.add_argument("--steps", type=int, default=4000, help="steps at the steady learning rate")
+    parser.add_argument("--cool-down", type=int, default=400, help="steps after them with a falling rate")
+    parser.add_argument("--start-from", metavar="BUNDLE", help="begin with the weights of a bundle that fit")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--device", choices=DEVICES, default="auto")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads that render phantoms")

@@ -9,7 +9,7 @@ of a scan with few slices.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -69,43 +69,44 @@ class PatchParams(BaseModel):
 
 
 class PatchSampler:
-    """Sampler of augmented patches from volumes, in an order that the seed fixes."""
+    """Sampler of augmented patches from volumes: a batch follows from the seed and its number."""
 
     def __init__(self, volumes: Sequence[Volume], params: PatchParams, seed: int) -> None:
         self._params = params
-        self._rng = np.random.default_rng([seed, 21])
+        self._seed = seed
+        rng = np.random.default_rng([seed, 21])
         self._extent = params.edge + 2 * math.ceil(params.border_thickness)
         self._volumes = [_at_least(volume, self._extent) for volume in volumes]
-        self._particle_voxels = [_particle_voxels(v, self._rng) for v in self._volumes]
-        self._bright_voxels = [_bright_background_voxels(v, self._rng) for v in self._volumes]
+        self._particle_voxels = [_particle_voxels(v, rng) for v in self._volumes]
+        self._bright_voxels = [_bright_background_voxels(v, rng) for v in self._volumes]
 
-    def batches(self, size: int, count: int) -> Iterator[Batch]:
-        """Yield the next `count` batches of `size` patches."""
-        for _ in range(count):
-            images, classes, weights = zip(*(self.patch() for _ in range(size)), strict=True)
-            yield Batch(np.stack(images)[:, None], np.stack(classes).astype(np.int64), np.stack(weights))
+    def batch(self, number: int, size: int) -> Batch:
+        """Return batch `number`, of `size` patches, whatever batches were made before it."""
+        rng = np.random.default_rng([self._seed, 22, number])
+        images, classes, weights = zip(*(self.patch(rng) for _ in range(size)), strict=True)
+        return Batch(np.stack(images)[:, None], np.stack(classes).astype(np.int64), np.stack(weights))
 
-    def patch(self) -> Patch:
-        """Return the next patch."""
-        image, labels = self._cut()
-        if self._rng.random() < self._params.wall:
-            image, labels = with_wall(image, labels, self._rng)
+    def patch(self, rng: np.random.Generator) -> Patch:
+        """Return the next patch that `rng` draws."""
+        image, labels = self._cut(rng)
+        if rng.random() < self._params.wall:
+            image, labels = with_wall(image, labels, rng)
         classes = border_core(labels, self._params.border_thickness)
         patch = [image, classes, voxel_weights(labels, classes, self._params)]
         edge = self._params.edge
         if image.shape[0] < edge:
-            patch = _fill_by_reflection(patch, edge, self._rng)
+            patch = _fill_by_reflection(patch, edge, rng)
         inner = tuple(slice((n - edge) // 2, (n - edge) // 2 + edge) for n in patch[0].shape)
-        image, classes, weights = _turned([array[inner] for array in patch], self._rng)
-        return Patch(vary_grey(image.astype(np.float32), self._rng), classes, weights)
+        image, classes, weights = _turned([array[inner] for array in patch], rng)
+        return Patch(vary_grey(image.astype(np.float32), rng), classes, weights)
 
-    def _cut(self) -> tuple[npt.NDArray[np.floating[Any]], npt.NDArray[np.uint16]]:
+    def _cut(self, rng: np.random.Generator) -> tuple[npt.NDArray[np.floating[Any]], npt.NDArray[np.uint16]]:
         """A box one border wider than a patch, or a slab of it that is as thin as its scan."""
-        rng, params = self._rng, self._params
+        params = self._params
         which = int(rng.integers(len(self._volumes)))
         volume, extent = self._volumes[which], self._extent
         room = [n - extent for n in volume.image.shape]
-        centres = self._centres(which)
+        centres = self._centres(which, rng)
         if len(centres):
             centre = centres[rng.integers(len(centres))]
             start = [int(np.clip(c - extent // 2, 0, r)) for c, r in zip(centre, room, strict=True)]
@@ -118,9 +119,9 @@ class PatchSampler:
             box[0] = slice(middle - depth // 2, middle - depth // 2 + depth)
         return volume.image[tuple(box)], volume.labels[tuple(box)]
 
-    def _centres(self, which: int) -> npt.NDArray[np.int64]:
+    def _centres(self, which: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
         """Where the next patch may be centred; empty for anywhere."""
-        kind = self._rng.random()
+        kind = rng.random()
         if kind < self._params.on_particle:
             return self._particle_voxels[which]
         if kind < self._params.on_particle + self._params.on_bright_background:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,12 @@ import pytest
 import torch
 from torch.nn import functional
 
+from ps3d_core.errors import InputError
 from ps3d_core.network.architecture import Architecture
-from ps3d_core.network.bundle import load_bundle
+from ps3d_core.network.bundle import BundleInfo, load_bundle
+from ps3d_core.store.location import Location
 from ps3d_core.training import bundled
-from ps3d_core.training.loop import LoopParams, dice_and_cross_entropy, train
+from ps3d_core.training.loop import LoopParams, Training, dice_and_cross_entropy, train
 from ps3d_core.training.patches import PatchParams, PatchSampler, vary_grey, voxel_weights
 from ps3d_core.training.targets import BACKGROUND, BORDER, CORE, border_core
 from ps3d_core.training.validate import HELD_OUT, mean_row, table
@@ -60,11 +63,14 @@ def test_nearest_labels_take_the_label_at_the_voxel_centre() -> None:
 
 def test_patches_follow_from_the_seed() -> None:
     params = PatchParams(edge=16)
-    batches = [next(PatchSampler([balls()], params, seed=5).batches(3, 1)) for _ in range(2)]
-    assert batches[0][0].shape == (3, 1, 16, 16, 16)
-    assert batches[0][1].dtype == np.int64
-    for first, again in zip(*batches, strict=True):
-        assert np.array_equal(first, again)
+    straight, later = (PatchSampler([balls()], params, seed=5) for _ in range(2))
+    first = [straight.batch(number, 3) for number in (1, 2)]
+    again = later.batch(2, 3)  # goes on in the middle
+    assert again.images.shape == (3, 1, 16, 16, 16)
+    assert again.classes.dtype == np.int64
+    for array, same in zip(again, first[1], strict=True):
+        assert np.array_equal(array, same)
+    assert not np.array_equal(again.images, first[0].images)
 
 
 @pytest.mark.parametrize("slab", [0.0, 1.0])
@@ -72,22 +78,24 @@ def test_classes_belong_to_the_grey_values_they_come_with(slab: float) -> None:
     sampler = PatchSampler(
         [balls()], PatchParams(edge=16, on_particle=1.0, on_bright_background=0.0, slab=slab), seed=1
     )
+    rng = np.random.default_rng(0)
     for _ in range(20):
-        image, classes, _ = sampler.patch()
+        image, classes, _ = sampler.patch(rng)
         assert image.shape == classes.shape == (16, 16, 16)
         assert {BACKGROUND, CORE, BORDER} >= set(np.unique(classes).tolist())
         assert image[classes == CORE].mean() > image[classes == BACKGROUND].mean()
 
 
 def test_a_volume_smaller_than_a_patch_is_continued() -> None:
-    image, classes, _ = PatchSampler([balls(40)], PatchParams(edge=48), seed=0).patch()
+    image, classes, _ = PatchSampler([balls(40)], PatchParams(edge=48), seed=0).patch(np.random.default_rng(0))
     assert image.shape == classes.shape == (48, 48, 48)
 
 
 def test_a_bright_wall_is_shown_as_background() -> None:
     params = PatchParams(edge=8, on_particle=0.0, on_bright_background=1.0, slab=0.0)
     sampler = PatchSampler([balls()], params, seed=2)
-    assert all((sampler.patch()[1] == BACKGROUND).all() for _ in range(10))
+    rng = np.random.default_rng(0)
+    assert all((sampler.patch(rng)[1] == BACKGROUND).all() for _ in range(10))
 
 
 def test_a_wall_is_background_and_leaves_what_is_inside_alone() -> None:
@@ -145,53 +153,101 @@ def test_voxels_weigh_by_border_and_by_contact() -> None:
     assert row.tolist() == expected
 
 
-def test_training_lowers_the_loss() -> None:
+LOOP = LoopParams(steps=40, cool_down=10, report_every=10, warm_up_steps=5, learning_rate=1e-2, bfloat16=False)
+CPU = torch.device("cpu")
+
+
+def tiny_training() -> tuple[Training, PatchSampler]:
     torch.manual_seed(0)
+    params = PatchParams(edge=16, slab=0.0, on_particle=1.0, on_bright_background=0.0)
+    return Training.of(TINY.build(), LOOP, CPU), PatchSampler([balls()], params, seed=0)
+
+
+def test_training_lowers_the_loss() -> None:
     losses: list[float] = []
     steps: list[int] = []
-    sampler = PatchSampler([balls()], PatchParams(edge=16, slab=0.0, on_particle=1.0, on_bright_background=0.0), seed=0)
+    training, sampler = tiny_training()
     train(
-        TINY.build(),
-        sampler.batches(1, 1000),
-        LoopParams(steps=40, report_every=10, snapshot_every=15, warm_up_steps=5, learning_rate=1e-2, bfloat16=False),
-        torch.device("cpu"),
+        training,
+        lambda step: sampler.batch(step, 1),
+        LOOP,
         report=lambda step, loss, seconds: losses.append(loss),
-        snapshot=lambda step, mean: steps.append(step),
+        after_step=lambda training: steps.append(training.step),
     )
     assert losses[-1] < losses[0] - 0.1
-    assert steps == [15, 30, 40]
+    assert steps == list(range(1, 51))
 
 
-def test_the_documented_command_trains_in_rounds_and_goes_on_after_a_whole_one(
+def test_the_rate_warms_up_stays_and_cools_down() -> None:
+    rates = [LOOP.rate(step) for step in range(1, 51)]
+    assert rates[:5] == pytest.approx([0.002, 0.004, 0.006, 0.008, 0.01])
+    assert rates[5:40] == [0.01] * 35
+    assert rates[40:] == pytest.approx([0.01 * n / 11 for n in range(10, 0, -1)])
+
+
+def test_training_goes_on_from_a_checkpoint_as_if_it_had_not_stopped(tmp_path: Path) -> None:
+    file = Location.parse(tmp_path / "checkpoint.pt")
+
+    def keep(training: Training) -> None:
+        if training.step == 7:
+            training.save(file)
+
+    ends = []
+    for resumed in (False, True):
+        training, sampler = tiny_training()
+        if resumed:
+            torch.manual_seed(1)
+            training = Training.of(TINY.build(), LOOP, CPU)
+            assert training.load(file)
+            assert training.step == 7
+            assert training.seconds > 0
+        train(
+            training, partial(sampler.batch, size=3), LOOP.model_copy(update={"steps": 10, "cool_down": 2}),
+            report=lambda *_: None, after_step=keep,
+        )  # fmt: skip
+        ends.append(training)
+    assert ends[0].step == ends[1].step == 12
+    for module in ("network", "mean"):
+        first, second = (getattr(end, module).state_dict() for end in ends)
+        assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_checkpoint_of_something_else_is_refused_in_words(tmp_path: Path) -> None:
+    file = Location.parse(tmp_path / "checkpoint.pt")
+    training, _ = tiny_training()
+    assert not training.load(file)
+    for content in (b"", b"not a checkpoint", b"PK\x03\x04"):
+        file.write_bytes(content)
+        with pytest.raises(InputError, match="remove it to begin anew"):
+            training.load(file)
+
+
+def test_the_documented_command_stops_and_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    first, second = (
-        bundled.Round(
-            small_steps=1,
-            steps=steps,
-            batch_size=steps + 1,
-            learning_rate=1e-3,
-            border_weight=2.0,
-            contact_weight=3.0,
-            on_particle=0.5,
-            wall=0.5,
-        )
-        for steps in (1, 2)
+    phases = (
+        bundled.Phase(from_step=1, volumes=1, edge=8, batch_size=1),
+        bundled.Phase(from_step=3, volumes=2, edge=16, batch_size=3),
     )
-    changes = {"VolumeParams": lambda: SMALL, "ARCHITECTURE": TINY, "VOLUMES": 2, "SMALL_EDGE": 8}
-    changes |= {"PATCH": PatchParams(edge=16), "ROUNDS": (first, second)}
+    changes = {"VOLUMES": SMALL, "ARCHITECTURE": TINY, "PHASES": phases, "PATCH": PatchParams(edge=16)}
     for name, value in changes.items():
         monkeypatch.setattr(bundled, name, value)
-    command = ["--out", str(tmp_path), "--threads", "1", "--no-bfloat16", "--device", "cpu"]
-    bundled.main(command)
-    info = load_bundle(str(tmp_path / "round_2")).info
-    assert info.training["step"] == 3
-    assert len(info.training["rounds"]) == 2
-    assert str(tmp_path) in info.training["command"]
-    (tmp_path / "round_2" / "bundle.json").unlink()
-    bundled.main(command)
-    assert "round 1: found" in capsys.readouterr().out
-    assert load_bundle(str(tmp_path / "round_2")).info.digest == info.digest
+
+    def command(out: str, steps: int, *more: str) -> BundleInfo:
+        options = ["--out", str(tmp_path / out), "--steps", str(steps), "--cool-down", "2", *more]
+        bundled.main([*options, "--threads", "1", "--no-bfloat16", "--device", "cpu"])
+        return load_bundle(str(tmp_path / out / "bundle")).info
+
+    straight = command("straight", 4)
+    assert straight.training["step"] == 6
+    command("in-two", 2)
+    assert command("in-two", 4).digest == straight.digest
+    assert "going on after step 2" in capsys.readouterr().out
+    assert command("in-two", 4).digest == straight.digest  # nothing left to do
+    with pytest.raises(SystemExit, match="already at step 4; give at least as many"):
+        command("in-two", 3)
+    begun = command("from-another", 2, "--start-from", str(tmp_path / "straight" / "bundle"))
+    assert begun.training["begun_with"].startswith("44 of 44 tensors of")
 
 
 def test_watershed_separates_two_touching_balls() -> None:
