@@ -48,6 +48,13 @@ _BRIGHT: Final = 0.2  # normalised; 0 is half-way between particles and what sur
 _SMALLEST_BRIGHT_PART: Final = 200
 
 
+class _Centres(NamedTuple):
+    """Voxels (n, 3) of a volume that patches may be centred on: of particles, and of what is bright and none."""
+
+    particle: npt.NDArray[np.int64]
+    bright: npt.NDArray[np.int64]
+
+
 class PatchParams(BaseModel):
     """Parameters of drawing patches. Probabilities are per patch."""
 
@@ -74,11 +81,9 @@ class PatchSampler:
     def __init__(self, volumes: Sequence[Volume], params: PatchParams, seed: int) -> None:
         self._params = params
         self._seed = seed
-        rng = np.random.default_rng([seed, 21])
         self._extent = params.edge + 2 * math.ceil(params.border_thickness)
         self._volumes = [_at_least(volume, self._extent) for volume in volumes]
-        self._particle_voxels = [_particle_voxels(v, rng) for v in self._volumes]
-        self._bright_voxels = [_bright_background_voxels(v, rng) for v in self._volumes]
+        self._known_centres: dict[int, _Centres] = {}
 
     def batch(self, number: int, size: int) -> Batch:
         """Return batch `number`, of `size` patches, whatever batches were made before it."""
@@ -121,11 +126,13 @@ class PatchSampler:
 
     def _centres(self, which: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
         """Where the next patch may be centred; empty for anywhere."""
+        if which not in self._known_centres:  # when a volume is drawn for the first time: training begins at once
+            self._known_centres[which] = _find_centres(self._volumes[which], [self._seed, 21, which])
         kind = rng.random()
         if kind < self._params.on_particle:
-            return self._particle_voxels[which]
+            return self._known_centres[which].particle
         if kind < self._params.on_particle + self._params.on_bright_background:
-            return self._bright_voxels[which]
+            return self._known_centres[which].bright
         return _NOWHERE
 
 
@@ -170,6 +177,11 @@ def _at_least(volume: Volume, extent: int) -> Volume:
         return volume
     pad = [(m // 2, m - m // 2) for m in missing]
     return Volume(np.pad(volume.image, pad, mode="reflect"), np.pad(volume.labels, pad, mode="reflect"))
+
+
+def _find_centres(volume: Volume, seed: Sequence[int]) -> _Centres:
+    rng = np.random.default_rng(seed)
+    return _Centres(_particle_voxels(volume, rng), _bright_background_voxels(volume, rng))
 
 
 def _particle_voxels(volume: Volume, rng: np.random.Generator) -> npt.NDArray[np.int64]:
