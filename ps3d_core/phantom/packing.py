@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from ps3d_core.errors import InputError
 from ps3d_core.phantom.params import PhantomParams
-from ps3d_core.phantom.relaxation import Region, relax
+from ps3d_core.phantom.region import make_region, random_points
+from ps3d_core.phantom.relaxation import relax
 from ps3d_core.phantom.shapes import Bank
 
 MOST_PARTICLES = 20_000_000
@@ -44,43 +45,23 @@ class Packing(NamedTuple):
 def pack(params: PhantomParams, bank: Bank) -> Packing:
     """Draw and arrange the particles of a phantom.
 
-    Raise InputError when there would be more than MOST_PARTICLES, or when the tube lies outside the volume.
+    Raise InputError when there would be more than MOST_PARTICLES, or when tube and walls leave no
+    room.
     """
     rng = np.random.default_rng([params.seed, 2])
-    region, volume = _region(params)
+    region, volume = make_region(params)
     radius = _radii(params, rng, volume * params.fill_fraction)
     n = len(radius)
-    centre = _uniform(rng, n, region)
+    centre = random_points(rng, n, region)
     prototype = rng.integers(0, len(bank.cuts), n)
     stretch = _stretches(params, rng, n)
     frame = np.swapaxes(_rotations(rng, n), 1, 2) / (stretch * radius[:, None])[:, :, None]
     reach = bank.ball[prototype] * radius * stretch.max(axis=1)
     packing = Packing(centre, radius, frame, prototype, reach)
-    relax(packing, bank, region, contact=params.contact, cohesion=params.cohesion)
+    relax(packing, bank, region, params)
     order = np.flatnonzero(_visible(params, packing))
     order = order[np.argsort(centre[order, 0], kind="stable")]
     return packing.take(order)
-
-
-def _region(params: PhantomParams) -> tuple[Region, float]:
-    """Where centres may lie, and its volume in voxels."""
-    margin = 1.2 * params.particle_size_voxels
-    low = np.full(3, -margin)
-    high = np.asarray(params.shape, dtype=np.float64) - 1 + margin
-    cylinder = np.zeros(3)
-    if params.tube is None:
-        return Region(low, high, cylinder), float(np.prod(high - low))
-    cylinder[:] = (*params.tube_axis, params.tube.radius_voxels)
-    low[1:] = np.maximum(low[1:], cylinder[:2] - cylinder[2])
-    high[1:] = np.minimum(high[1:], cylinder[:2] + cylinder[2])
-    if np.any(high <= low):
-        raise InputError(
-            f"tube centre_offset_voxels {params.tube.centre_offset_voxels}: the tube lies outside the volume "
-            f"{params.shape}; give a smaller offset"
-        )
-    grid = np.stack(np.meshgrid(*(np.linspace(a, b, 200) for a, b in zip(low[1:], high[1:], strict=True))), -1)
-    share = float(np.mean(((grid - cylinder[:2]) ** 2).sum(-1) < cylinder[2] ** 2))
-    return Region(low, high, cylinder), float(np.prod(high - low)) * max(share, 1e-3)
 
 
 def _radii(params: PhantomParams, rng: np.random.Generator, volume: float) -> F64:
@@ -99,23 +80,11 @@ def _radii(params: PhantomParams, rng: np.random.Generator, volume: float) -> F6
     return np.asarray(relative * (mean / relative.mean()))
 
 
-def _uniform(rng: np.random.Generator, n: int, region: Region) -> F64:
-    """Random points of the region; points outside its cylinder are drawn again."""
-    points = rng.uniform(region.low, region.high, (n, 3))
-    cylinder = region.cylinder
-    if cylinder[2] > 0:
-        for _ in range(200):
-            out = np.flatnonzero(((points[:, 1:] - cylinder[:2]) ** 2).sum(1) > cylinder[2] ** 2)
-            if not len(out):
-                break
-            points[out] = rng.uniform(region.low, region.high, (len(out), 3))
-    return points
-
-
 def _stretches(params: PhantomParams, rng: np.random.Generator, n: int) -> F64:
     """Three semi-axes per particle with product 1: longest / middle up to elongation, middle / shortest to flatness."""
-    long = 1 + (params.elongation - 1) * rng.random(n)
-    flat = 1 + (params.flatness - 1) * rng.random(n)
+    least = params.least_aspect
+    long = 1 + (params.elongation - 1) * (least + (1 - least) * rng.random(n))
+    flat = 1 + (params.flatness - 1) * (least + (1 - least) * rng.random(n))
     axes = np.stack([long * flat, flat, np.ones(n)], axis=1)
     return np.asarray(axes / np.cbrt(axes.prod(axis=1))[:, None])
 

@@ -36,12 +36,32 @@ class Mineral(_Frozen):
 
 
 class Tube(_Frozen):
-    """A cylindrical wall along z that holds the particles; outside of it there is air."""
+    """A cylindrical wall that holds the particles, along z or tilted; outside of it there is air."""
 
     radius_voxels: float = Field(gt=2.0, le=1e6, description="inner radius")
     wall_voxels: float = Field(8.0, gt=0.0, le=1e5, description="thickness of the wall")
     centre_offset_voxels: tuple[float, float] = Field((0.0, 0.0), description="axis minus centre of the volume, (y, x)")
     grey: float = Field(0.8, ge=0.0, le=4.0, description="grey value of the wall")
+    rim: float = Field(0.0, ge=-2.0, le=2.0, description="grey added at the outer face, fading inwards")
+    tilt: tuple[float, float] = Field((0.0, 0.0), description="shift of the axis per slice, (y, x)")
+
+
+class Wall(_Frozen):
+    """A flat wall with particles on its inner side and air on the outer; several make a box."""
+
+    normal: tuple[float, float, float] = Field(description="direction from the particles to the air, (z, y, x)")
+    offset_voxels: float = Field(
+        ge=-1e6, le=1e6, description="distance of the inner face from the centre of the volume, along the normal"
+    )
+    wall_voxels: float = Field(8.0, gt=0.0, le=1e5, description="thickness of the wall")
+    grey: float = Field(0.8, ge=0.0, le=4.0, description="grey value of the wall")
+    rim: float = Field(0.0, ge=-2.0, le=2.0, description="grey added at the outer face, fading inwards")
+
+    @model_validator(mode="after")
+    def _directed(self) -> Self:
+        if not any(self.normal):
+            raise ValueError(f"normal {self.normal}: must have a length")
+        return self
 
 
 class PhantomParams(_Frozen):
@@ -63,13 +83,25 @@ class PhantomParams(_Frozen):
     cohesion: Fraction = Field(0.5, description="share of near neighbours that are pulled into contact")
     gap_fraction: Fraction = Field(0.3, description="share of the contacts with a thin dark gap")
     gap_voxels: float = Field(0.6, ge=0.0, le=4.0, description="width of these gaps")
+    neck_fraction: Fraction = Field(0.0, description="share of the contacts that are sintered: filled by a neck")
+    neck: float = Field(0.3, ge=0.0, le=1.0, description="size of these necks / radius")
+    relaxation_steps: int = Field(36, ge=11, le=2000, description="turns in which particles are pushed apart")
+    contact_model: Literal["centres", "ellipsoids"] = Field(
+        "centres",
+        description="where two particles touch: on the line between their centres, or as ellipsoids do, which long and "
+        "flat particles need",
+    )
 
     # shapes
     angular_fraction: Fraction = Field(0.6, description="share of faceted particles; the rest is rounded")
     facets: tuple[int, int] = Field((7, 14), description="fewest and most facets of a faceted particle, 4 to 16")
     edge_rounding: float = Field(0.12, ge=0.0, le=0.6, description="radius of rounded edges / particle radius")
-    elongation: float = Field(1.5, ge=1.0, le=4.0, description="largest ratio of longest to middle axis")
-    flatness: float = Field(1.4, ge=1.0, le=4.0, description="largest ratio of middle to shortest axis")
+    rounded_cuts: int = Field(4, ge=0, le=16, description="most facets of a rounded particle; 0 leaves ellipsoids")
+    elongation: float = Field(1.5, ge=1.0, le=8.0, description="largest ratio of longest to middle axis")
+    flatness: float = Field(1.4, ge=1.0, le=8.0, description="largest ratio of middle to shortest axis")
+    least_aspect: Fraction = Field(
+        0.0, description="where the range of these ratios begins: 0 at round particles, 1 has all as long and flat"
+    )
     lumpiness: float = Field(0.08, ge=0.0, le=0.4, description="height of dents and bulges / particle radius")
     roughness_voxels: float = Field(0.3, ge=0.0, le=2.0, description="height of the fine surface roughness")
 
@@ -93,6 +125,7 @@ class PhantomParams(_Frozen):
     bubble_density: Fraction = Field(0.0, description="how much of the epoxy is peppered with air bubbles")
     air_grey: float = Field(0.1, ge=0.0, le=4.0, description="grey value outside the tube and in bubbles")
     tube: Tube | None = None
+    walls: tuple[Wall, ...] = Field((), max_length=6, description="flat walls; particles lie on the inner side of all")
     fov_radius_voxels: float | None = Field(
         None, gt=1.0, le=1e6, description="circular field of view around the rotation axis; exactly 0 outside"
     )
@@ -109,6 +142,11 @@ class PhantomParams(_Frozen):
     noise_with_grey: float = Field(0.0, ge=0.0, le=4.0, description="growth of the noise's variance per unit of grey")
     rings: float = Field(0.0, ge=0.0, le=1.0, description="amplitude of the strongest ring artefacts")
     ring_voxels: float = Field(1.5, ge=0.5, le=20.0, description="width of the rings")
+    ring_arc: Fraction = Field(1.0, description="share of the full circle that a ring covers")
+    streaks: float = Field(0.0, ge=0.0, le=1.0, description="amplitude of the streaks at what they come from")
+    streak_sources: int = Field(4, ge=1, le=32, description="places that streaks come from, in and around the volume")
+    ghost: float = Field(0.0, ge=0.0, le=0.5, description="share of a second, shifted image, as motion leaves it")
+    ghost_shift: tuple[int, int, int] = Field((0, 0, 0), description="shift of that image, voxels (z, y, x)")
     cupping: float = Field(0.0, ge=-0.8, le=0.8, description="relative rise of grey from the axis to the border")
     gradient: tuple[float, float, float] = Field(
         (0.0, 0.0, 0.0), description="relative change of grey over the volume, per axis (z, y, x)"
@@ -126,6 +164,10 @@ class PhantomParams(_Frozen):
         low, high = self.facets
         if not 4 <= low <= high <= 16:
             raise ValueError(f"facets {self.facets}: must be (fewest, most) within 4 to 16")
+        if max(map(abs, self.ghost_shift)) > 32:
+            raise ValueError(f"ghost_shift {self.ghost_shift}: each component must be within -32 to 32")
+        if self.tube is not None and max(map(abs, self.tube.tilt)) > 1:
+            raise ValueError(f"tube tilt {self.tube.tilt}: each component must be within -1 to 1")
         if any(abs(g) > 1 for g in self.gradient):
             raise ValueError(f"gradient {self.gradient}: each component must be within -1 to 1")
         if self.grey_range is not None and not self.grey_range[0] < self.grey_range[1]:

@@ -1,7 +1,8 @@
 """Push overlapping particles apart and pull some near ones together.
 
 Two particles that overlap along the line between their centres move apart along it. Extents along that line come from
-the real shapes, not from spheres around them, so flat particles stack and facets meet. What overlap is left in a dense
+the real shapes, not from spheres around them, so facets meet. Long and flat particles touch elsewhere: these move apart
+along the normal of their contact, as the ellipsoids of equal axes have it. What overlap is left in a dense
 packing is shared out by the distance rule of the stamping stage.
 """
 
@@ -13,6 +14,10 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from ps3d_core.phantom.ellipsoids import ellipsoid_gap
+from ps3d_core.phantom.params import PhantomParams
+from ps3d_core.phantom.region import Region
+
 if TYPE_CHECKING:
     from ps3d_core.phantom.packing import Packing
     from ps3d_core.phantom.shapes import Bank
@@ -20,16 +25,7 @@ if TYPE_CHECKING:
 F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
 
-_STEPS = 36
 _SETTLE = 10  # in the last steps particles are only pushed apart
-
-
-class Region(NamedTuple):
-    """Bounds of centres: lowest and highest corner (z, y, x), and a cylinder (y, x, radius; radius 0 is none)."""
-
-    low: F64
-    high: F64
-    cylinder: F64
 
 
 class _Cells(NamedTuple):
@@ -41,21 +37,26 @@ class _Cells(NamedTuple):
     member: I64
 
 
-def relax(packing: Packing, bank: Bank, region: Region, *, contact: float, cohesion: float) -> None:
-    """Move the centres of `packing` in place.
+class _How(NamedTuple):
+    """How particles meet: depth of a contact / smaller radius, share that is pulled together, model of a contact."""
 
-    contact: depth, relative to the smaller radius, that touching particles keep; negative keeps them apart.
-    cohesion: share of near neighbours that are pulled into contact.
-    """
+    contact: float
+    cohesion: float
+    ellipsoids: bool
+
+
+def relax(packing: Packing, bank: Bank, region: Region, params: PhantomParams) -> None:
+    """Move the centres of `packing` in place, until particles touch as `params` has it."""
     edge = max(2.0 * float(np.mean(packing.reach)), 1e-3)
     counts = np.maximum(((region.high - region.low) / edge).astype(np.int64), 1)
-    for step in range(_STEPS):
+    for step in range(params.relaxation_steps):
         start, member = _bin(packing.centre, region.low, edge, counts)
         # Copies in the order of the cells: the neighbours of a particle lie side by side in memory, which is what
         # makes millions of particles possible. Particles still take their turns in the order of the list.
         moving = packing.take(member)
-        pulling = cohesion if step < _STEPS - _SETTLE else 0.0
-        _step(moving, _Cells(edge, counts, start, member), bank, region, contact, pulling)
+        pulling = params.cohesion if step < params.relaxation_steps - _SETTLE else 0.0
+        how = _How(params.contact, pulling, params.contact_model == "ellipsoids")
+        _step(moving, _Cells(edge, counts, start, member), bank, region, how)
         packing.centre[member] = moving.centre
 
 
@@ -82,7 +83,7 @@ def _bin(centre: F64, low: F64, edge: float, counts: I64) -> tuple[I64, I64]:
 
 
 @njit(nogil=True, cache=True)
-def _step(moving: Packing, cells: _Cells, bank: Bank, region: Region, contact: float, cohesion: float) -> None:
+def _step(moving: Packing, cells: _Cells, bank: Bank, region: Region, how: _How) -> None:
     """One turn of every particle; a pair is handled from its larger member.
 
     Moves take effect at once (Gauss-Seidel), which settles in fewer steps than moving all at the end.
@@ -111,23 +112,27 @@ def _step(moving: Packing, cells: _Cells, bank: Bank, region: Region, contact: f
                     square = 0.0
                     for a in range(3):
                         square += (moving.centre[m, a] - moving.centre[s, a]) ** 2
-                    pulled = (i * 7919 + j * 104729) % 1000 < 1000 * cohesion
-                    reach = 0.5 * moving.radius[m] if pulled else -contact * moving.radius[m]
+                    pulled = (i * 7919 + j * 104729) % 1000 < 1000 * how.cohesion
+                    reach = 0.5 * moving.radius[m] if pulled else -how.contact * moving.radius[m]
                     if square <= (moving.reach[s] + moving.reach[m] + reach) ** 2:
-                        _meet(moving, bank, s, m, contact, pulled)
+                        _meet(moving, bank, s, m, how, pulled)
         _confine(moving, bank, region, s)
 
 
 @njit(nogil=True, cache=True)
-def _meet(moving: Packing, bank: Bank, s: int, m: int, contact: float, pulled: bool) -> None:
-    """Move two particles along the line between their centres; the smaller one yields more."""
+def _meet(moving: Packing, bank: Bank, s: int, m: int, how: _How, pulled: bool) -> None:
+    """Move two particles apart or together; the smaller one yields more."""
     centre, size = moving.centre, moving.radius[m]
     dz, dy, dx = centre[m, 0] - centre[s, 0], centre[m, 1] - centre[s, 1], centre[m, 2] - centre[s, 2]
     dist = max(np.sqrt(dz * dz + dy * dy + dx * dx), 1e-3)
     uz, uy, ux = dz / dist, dy / dist, dx / dist
-    touch = _extent(moving, bank, s, uz, uy, ux)
-    touch += _extent(moving, bank, m, -uz, -uy, -ux)
-    gap = dist - touch + contact * size
+    if how.ellipsoids:
+        gap, uz, uy, ux = ellipsoid_gap(moving.frame[s], moving.frame[m], (dist * uz, dist * uy, dist * ux))
+    else:
+        touch = _extent(moving, bank, s, uz, uy, ux)
+        touch += _extent(moving, bank, m, -uz, -uy, -ux)
+        gap = dist - touch
+    gap += how.contact * size
     if gap < 0.0:
         move = min(-0.8 * gap, 0.6 * size)
     elif pulled and gap < 0.5 * size:
@@ -159,14 +164,24 @@ def _extent(moving: Packing, bank: Bank, s: int, uz: float, uy: float, ux: float
 
 @njit(nogil=True, cache=True)
 def _confine(moving: Packing, bank: Bank, region: Region, s: int) -> None:
-    """Keep a centre in the region and the particle's surface inside the tube."""
+    """Keep a centre in the region and the particle's surface inside tube and walls."""
     centre, cylinder = moving.centre, region.cylinder
     for a in range(3):
         centre[s, a] = min(max(centre[s, a], region.low[a]), region.high[a])
     if cylinder[2] > 0.0:
-        dy, dx = centre[s, 1] - cylinder[0], centre[s, 2] - cylinder[1]
+        ay = cylinder[0] + cylinder[4] * (centre[s, 0] - cylinder[3])
+        ax = cylinder[1] + cylinder[5] * (centre[s, 0] - cylinder[3])
+        dy, dx = centre[s, 1] - ay, centre[s, 2] - ax
         r = max(np.sqrt(dy * dy + dx * dx), 1e-6)
         room = max(cylinder[2] - _extent(moving, bank, s, 0.0, dy / r, dx / r), 0.0)
         if r > room:
-            centre[s, 1] = cylinder[0] + dy / r * room
-            centre[s, 2] = cylinder[1] + dx / r * room
+            centre[s, 1] = ay + dy / r * room
+            centre[s, 2] = ax + dx / r * room
+    for k in range(len(region.planes)):
+        nz, ny, nx, offset = region.planes[k]
+        beyond = nz * centre[s, 0] + ny * centre[s, 1] + nx * centre[s, 2] - offset
+        beyond += _extent(moving, bank, s, nz, ny, nx)
+        if beyond > 0.0:
+            centre[s, 0] -= beyond * nz
+            centre[s, 1] -= beyond * ny
+            centre[s, 2] -= beyond * nx

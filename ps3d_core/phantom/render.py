@@ -1,7 +1,7 @@
 """Render any box of a phantom; the bytes do not depend on how the volume is cut.
 
 That holds because nothing random is drawn while rendering: the particle list is made up front, and everything per
-voxel is a function of absolute coordinates. The scene is painted on the box grown by the blur's radius, also beyond
+voxel is a function of absolute coordinates. The scene is painted on the box grown by the scanner's reach, also beyond
 the volume's faces, which are thus as arbitrary as those of a real scan.
 """
 
@@ -17,7 +17,7 @@ from ps3d_core.geometry.boxes import Box
 from ps3d_core.phantom.minerals import make_up
 from ps3d_core.phantom.packing import pack
 from ps3d_core.phantom.params import PhantomParams
-from ps3d_core.phantom.scanner import black_out, point_spread, scan
+from ps3d_core.phantom.scanner import black_out, reach, scan
 from ps3d_core.phantom.scene import Scene
 from ps3d_core.phantom.shapes import make_bank
 
@@ -55,7 +55,7 @@ class Phantom:
         return image, labels
 
     def _render_tile(self, tile: Box) -> tuple[npt.NDArray[np.generic], npt.NDArray[np.uint32]]:
-        halo = len(point_spread(self.params)) // 2
+        halo = reach(self.params)
         z, y, x = tile.start
         outer = Box((z - halo, y - halo, x - halo), tuple(s + halo for s in tile.stop))  # type: ignore[arg-type]
         grey, labels = self.scene.paint(outer)

@@ -1,4 +1,4 @@
-"""What a scanner makes of a scene: blur, shading, rings, noise, numbers of a dtype, black corners."""
+"""What a scanner makes of a scene: motion, blur, shading, artefacts, noise, numbers of a dtype, black corners."""
 
 from __future__ import annotations
 
@@ -10,13 +10,18 @@ import numpy.typing as npt
 from numba import njit
 
 from ps3d_core.geometry.boxes import Box
-from ps3d_core.phantom.fields import convolve, gaussian_kernel, hash3, key, smooth_field, unit, white_noise
+from ps3d_core.phantom.artefacts import Rings, Streaks, make_rings, make_streaks, ring_at, streak_at
+from ps3d_core.phantom.fields import convolve, gaussian_kernel, key, smooth_field, white_noise
 from ps3d_core.phantom.params import PhantomParams
 
 Floats = npt.NDArray[np.float32]
 
 _LEAST = np.float32(0.05)  # shading never darkens by more than to a twentieth
-_RING_SLICES = 24.0  # rings persist over about this many slices
+
+
+def reach(params: PhantomParams) -> int:
+    """Return how many voxels around a box decide its image."""
+    return len(point_spread(params)) // 2 + _ghost_margin(params)
 
 
 def point_spread(params: PhantomParams) -> npt.NDArray[np.float64]:
@@ -34,8 +39,8 @@ def point_spread(params: PhantomParams) -> npt.NDArray[np.float64]:
 
 
 def scan(params: PhantomParams, scene: Floats, box: Box) -> npt.NDArray[np.generic]:
-    """Return the image of `box` in the dtype of the phantom, from grey values of the box grown by the blur's radius."""
-    image = convolve(scene, point_spread(params))
+    """Return the image of `box` in the dtype of the phantom, from grey values of the box grown by `reach`."""
+    image = _with_ghost(params, convolve(scene, point_spread(params)))
     noise = _noise(params, box)
     if params.shading > 0:
         slow = smooth_field(key(params.seed, 20), box, params.shading_voxels)
@@ -51,15 +56,28 @@ def scan(params: PhantomParams, scene: Floats, box: Box) -> npt.NDArray[np.gener
         gradient=tuple(g / n for g, n in zip(params.gradient, params.shape, strict=True)),
         shading=np.float32(params.shading),
         noise_growth=np.float32(params.noise_with_grey),
-        ring_voxels=params.ring_voxels,
         low=low,
         span=high - low,
         most=math.inf if params.dtype == "float32" else float(np.iinfo(params.dtype).max),
     )
     out = np.empty(box.shape, params.dtype)
     start = np.asarray(box.start, dtype=np.int64)
-    _expose(start, image, noise, slow, _ring_table(params, box), exposure, out)
+    _expose(start, image, noise, slow, make_rings(params, box), make_streaks(params), exposure, out)
     return out
+
+
+def _ghost_margin(params: PhantomParams) -> int:
+    return max(map(abs, params.ghost_shift)) if params.ghost > 0 else 0
+
+
+def _with_ghost(params: PhantomParams, image: Floats) -> Floats:
+    """The image without its margin, overlaid with a share of itself from elsewhere."""
+    margin = _ghost_margin(params)
+    if margin == 0:
+        return image
+    here = tuple(slice(margin, n - margin) for n in image.shape)
+    there = tuple(slice(margin + s, n - margin + s) for s, n in zip(params.ghost_shift, image.shape, strict=True))
+    return np.asarray(image[here] + np.float32(params.ghost) * (image[there] - image[here]))
 
 
 def black_out(params: PhantomParams, labels: npt.NDArray[np.uint32], box: Box) -> None:
@@ -89,31 +107,6 @@ def _noise(params: PhantomParams, box: Box) -> Floats:
     return np.asarray(rough)
 
 
-def _ring_table(params: PhantomParams, box: Box) -> Floats:
-    """Ring strength per slice of the box and lattice radius; most rings are weak, few are strong."""
-    if params.rings == 0.0:
-        return np.zeros((box.shape[0], 1), np.float32)
-    ay, ax = params.axis
-    dy = max(abs(box.start[1] - ay), abs(box.stop[1] - ay))
-    dx = max(abs(box.start[2] - ax), abs(box.stop[2] - ax))
-    table = np.empty((box.shape[0], int(math.hypot(dy, dx) / params.ring_voxels) + 3), np.float32)
-    _fill_rings(key(params.seed, 23), box.start[0], table)
-    return np.asarray(table * np.float32(params.rings))
-
-
-@njit(nogil=True, cache=True)
-def _fill_rings(seed: np.uint64, z0: int, table: Floats) -> None:
-    for z in range(table.shape[0]):
-        position = (z + z0) / _RING_SLICES
-        cell = int(np.floor(position))
-        t = np.float32(position - cell)
-        for r in range(table.shape[1]):
-            a = np.float32(2.0) * unit(hash3(seed, cell, r, 0)) - np.float32(1.0)
-            b = np.float32(2.0) * unit(hash3(seed, cell + 1, r, 0)) - np.float32(1.0)
-            v = a + t * (b - a)
-            table[z, r] = v * v * v
-
-
 class _Exposure(NamedTuple):
     """How grey values become numbers; places in voxels, gradient per voxel."""
 
@@ -125,7 +118,6 @@ class _Exposure(NamedTuple):
     gradient: tuple[float, ...]
     shading: np.float32
     noise_growth: np.float32
-    ring_voxels: float
     low: float
     span: float
     most: float
@@ -137,14 +129,15 @@ def _expose(
     image: Floats,
     noise: Floats,
     slow: Floats,
-    rings: Floats,
+    rings: Rings,
+    streaks: Streaks,
     e: _Exposure,
     out: npt.NDArray[Any],
 ) -> None:
     one = np.float32(1.0)
     nz, ny, nx = image.shape
     slowly = slow.shape == image.shape
-    ringed = rings.shape[1] > 1
+    ringed, streaked = rings.strength.shape[1] > 1, len(streaks.rays) > 0
     for z in range(nz):
         for y in range(ny):
             dy = (y + start[1]) - e.axis[0]
@@ -165,9 +158,9 @@ def _expose(
                     factor += e.shading * slow[z, y, x]
                 v = v * max(factor, _LEAST)
                 if ringed:
-                    i = int(r / e.ring_voxels)
-                    f = np.float32(r / e.ring_voxels - i)
-                    v += rings[z, i] + f * (rings[z, i + 1] - rings[z, i])
+                    v += ring_at(rings, z, dy, dx)
+                if streaked:
+                    v += streak_at(streaks, z + start[0], y + start[1], x + start[2])
                 v += noise[z, y, x] * np.sqrt(growth)
                 value = e.low + e.span * v
                 if e.most < 1e300:

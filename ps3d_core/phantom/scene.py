@@ -21,6 +21,7 @@ from ps3d_core.phantom.params import PhantomParams
 from ps3d_core.phantom.shapes import Bank
 from ps3d_core.phantom.spheres import sphere_field
 from ps3d_core.phantom.stamping import FAR, Nearest, Relief, stamp
+from ps3d_core.phantom.walls import Walls, in_wall, make_walls
 
 F32 = npt.NDArray[np.float32]
 I64 = npt.NDArray[np.int64]
@@ -47,9 +48,8 @@ class Scene:
         image = np.empty(box.shape, np.float32)
         labels = np.empty(box.shape, np.uint32)
         start = np.asarray(box.start, dtype=np.int64)
-        gaps = _Gaps(key(p.seed, 16), np.float32(p.gap_fraction), np.float32(p.gap_voxels))
         particles = _Particles(self.packing.centre, _traits(m, self.packing.radius))
-        _paint(start, nearest, fields, particles, _materials(p), gaps, image, labels)
+        _paint(start, nearest, fields, particles, _materials(p), make_walls(p), _contacts(p), image, labels)
         return image, labels
 
     def _fields(self, box: Box) -> _Fields:
@@ -127,16 +127,23 @@ def _traits(m: Makeup, radius: npt.NDArray[np.float64]) -> F32:
     return np.column_stack([*columns, m.split, m.crack, m.crack_end]).astype(np.float32)
 
 
-class _Gaps(NamedTuple):
-    """Which contacts have a gap, and how wide it may be."""
+class _Contacts(NamedTuple):
+    """Which contacts have a gap or a neck, how wide the gap may be, and the size of necks / radius."""
 
     seed: np.uint64
-    fraction: np.float32
-    voxels: np.float32
+    gap_fraction: np.float32
+    gap_voxels: np.float32
+    neck_fraction: np.float32
+    neck: np.float32
+
+
+def _contacts(p: PhantomParams) -> _Contacts:
+    f = np.float32
+    return _Contacts(key(p.seed, 16), f(p.gap_fraction), f(p.gap_voxels), f(p.neck_fraction), f(p.neck))
 
 
 class _Materials(NamedTuple):
-    """Grey values around and in particles, and the tube (axis (y, x) in voxels; inner radius 0: none)."""
+    """Grey values around and in particles."""
 
     background: np.float32
     background_texture: np.float32
@@ -144,10 +151,6 @@ class _Materials(NamedTuple):
     inclusion: np.float32
     rim: np.float32
     grain: np.float32
-    axis: tuple[float, float]
-    inner: np.float32
-    wall: np.float32
-    wall_grey: np.float32
 
 
 def _materials(p: PhantomParams) -> _Materials:
@@ -158,10 +161,6 @@ def _materials(p: PhantomParams) -> _Materials:
         inclusion=np.float32(p.inclusion_grey),
         rim=np.float32(p.rim),
         grain=np.float32(p.grain_voxels),
-        axis=p.tube_axis,
-        inner=np.float32(p.tube.radius_voxels if p.tube else 0.0),
-        wall=np.float32(p.tube.wall_voxels if p.tube else 0.0),
-        wall_grey=np.float32(p.tube.grey if p.tube else 0.0),
     )
 
 
@@ -177,7 +176,8 @@ def _paint(
     fields: _Fields,
     particles: _Particles,
     materials: _Materials,
-    gaps: _Gaps,
+    walls: Walls,
+    contacts: _Contacts,
     image: F32,
     labels: npt.NDArray[np.uint32],
 ) -> None:
@@ -189,21 +189,20 @@ def _paint(
     nz, ny, nx = image.shape
     for z in range(nz):
         for y in range(ny):
-            dy = (y + start[1]) - materials.axis[0]
             for x in range(nx):
-                wall = np.float32(-1e6)  # signed distance to the inside of the tube's wall
-                if materials.inner > _ZERO:
-                    dx = (x + start[2]) - materials.axis[1]
-                    wall = np.float32(np.sqrt(dy * dy + dx * dx)) - materials.inner
-                around = _surroundings(materials, coarse[z, y, x], bubbles[z, y, x] if bubbly else _ZERO, wall)
-                d = max(distance[z, y, x], wall)
-                p = owner[z, y, x]
+                around = _matrix(materials, coarse[z, y, x], bubbles[z, y, x] if bubbly else _ZERO)
+                wall, around = in_wall(walls, z + start[0], y + start[1], x + start[2], around, materials.air)
+                p, q = owner[z, y, x], other[z, y, x]
+                d = distance[z, y, x]
+                if q >= 0 and contacts.neck_fraction > _ZERO:
+                    d = _necked(contacts, traits, p, q, d, second[z, y, x])
+                d = max(d, wall)
                 labels[z, y, x] = 0
                 if p < 0 or d >= _HALF:
                     image[z, y, x] = around
                     continue
                 face = _HALF * (second[z, y, x] - distance[z, y, x])
-                fill, d = _filled(d, face, _gap(gaps, p, other[z, y, x]) if face < _CONTACT else _ZERO)
+                fill, d = _filled(d, face, _gap(contacts, p, q) if face < _CONTACT else _ZERO)
                 if d < _ZERO:
                     labels[z, y, x] = p + 1
                 place = _offset(centre, p, z + start[0], y + start[1], x + start[2])
@@ -287,22 +286,35 @@ def _above(traits: F32, p: int, first: int, offset: _Offset) -> np.float32:
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _surroundings(materials: _Materials, texture: np.float32, bubble: np.float32, wall: np.float32) -> np.float32:
-    """Grey value where there is no particle: matrix with bubbles, wall of the tube, air outside."""
+def _matrix(materials: _Materials, texture: np.float32, bubble: np.float32) -> np.float32:
+    """Grey value of what particles lie in, with bubbles."""
     grey = materials.background + materials.background_texture * texture
     grey += (materials.air - grey) * bubble
-    if wall > -_ONE:
-        outside = _clamp(_HALF + wall - materials.wall)
-        solid = _clamp(_HALF + wall) - outside
-        grey = (_ONE - solid - outside) * grey + solid * materials.wall_grey + outside * materials.air
     return grey
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _gap(gaps: _Gaps, p: int, q: int) -> np.float32:
+def _sintered(contacts: _Contacts, p: int, q: int) -> bool:
+    """Whether two particles are joined by a neck: a property of the pair."""
+    return bool(unit(hash3(contacts.seed, min(p, q), max(p, q), 1)) < contacts.neck_fraction)
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _necked(contacts: _Contacts, traits: F32, p: int, q: int, d: np.float32, second: np.float32) -> np.float32:
+    """Distance to the union of two particles, blended by a parabola where both are close, which fills the wedge."""
+    blend = min(contacts.neck * min(traits[p, _RADIUS], traits[q, _RADIUS]), FAR)
+    h: np.float32 = blend - (second - d)
+    if h <= _ZERO or not _sintered(contacts, p, q):
+        return d
+    joined: np.float32 = d - h * h / (np.float32(4.0) * blend)
+    return joined
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _gap(contacts: _Contacts, p: int, q: int) -> np.float32:
     """Width of the gap between two particles, 0 where they are in full contact: a property of the pair."""
     if q < 0:
         return _ZERO
-    h = hash3(gaps.seed, min(p, q), max(p, q), 0)
-    width: np.float32 = gaps.voxels * (np.float32(0.4) + np.float32(0.6) * unit(hash3(h, 1, 0, 0)))
-    return width if unit(h) < gaps.fraction else _ZERO
+    h = hash3(contacts.seed, min(p, q), max(p, q), 0)
+    width: np.float32 = contacts.gap_voxels * (np.float32(0.4) + np.float32(0.6) * unit(hash3(h, 1, 0, 0)))
+    return width if unit(h) < contacts.gap_fraction and not _sintered(contacts, p, q) else _ZERO

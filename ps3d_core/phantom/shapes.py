@@ -43,7 +43,7 @@ def make_bank(params: PhantomParams) -> Bank:
     ball = np.ones(_COUNT)
     angular = np.arange(_COUNT) < round(params.angular_fraction * _COUNT)
     for i in range(_COUNT):
-        low, high = params.facets if angular[i] else (0, 4)
+        low, high = params.facets if angular[i] else (0, params.rounded_cuts)
         count[i] = n = int(rng.integers(low, high + 1))
         planes[i, :n, :3] = _spread_directions(rng, n)
         planes[i, :n, 3] = rng.uniform(0.62, 0.95, n) if angular[i] else rng.uniform(0.75, 0.95, n)

@@ -2,21 +2,25 @@
 
 The training family is drawn as wide as scans get: from clean synchrotron data to a noisy bench-top scanner, from single
 grains in epoxy to a tube of packed sand. The held-out family draws from other ranges (not merely other seeds), so that
-validation on it says something about scans that no phantom resembles.
+validation on it says something about scans that no phantom resembles. The wide family adds to the training family what
+it lacks (`wide`); the DEM family is a second one to validate on, of close packings only (`dem`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Final, Literal, get_args
 
 import numpy as np
 
 from ps3d_core.geometry.boxes import Shape
+from ps3d_core.phantom.dem import dem_params
+from ps3d_core.phantom.draws import Range, log_uniform, sometimes
 from ps3d_core.phantom.params import Mineral, PhantomParams, Tube
+from ps3d_core.phantom.wide import widen
 
-Family = Literal["training", "held-out"]
-Range = tuple[float, float]
+Family = Literal["training", "held-out", "wide", "dem"]
+FAMILIES: Final[tuple[Family, ...]] = get_args(Family)
 
 
 @dataclass(frozen=True)
@@ -64,19 +68,27 @@ def random_params(seed: int, shape: Shape, particle_size_voxels: float, family: 
 
     All but shape, particle size and seed is drawn from the ranges of `family`.
     """
-    ranges = _TRAINING if family == "training" else _HELD_OUT
-    rng = np.random.default_rng([seed, 0 if family == "training" else 1, 77])
-    drawn: dict[str, object] = {}
-    for part in (_arrangement, _shapes, _materials, _scanner):
-        drawn |= part(rng, ranges, shape, particle_size_voxels)
-    background = float(rng.uniform(0.05, 0.45))
-    drawn |= _greys(rng, ranges, background, shape, particle_size_voxels)
+    rng = np.random.default_rng([seed, FAMILIES.index(family), 77])
+    if family == "dem":
+        drawn = dem_params(rng, particle_size_voxels)
+    else:
+        drawn = _drawn(rng, _HELD_OUT if family == "held-out" else _TRAINING, shape, particle_size_voxels)
+        if family == "wide":
+            drawn = widen(rng, drawn, shape, particle_size_voxels)
     return PhantomParams.model_validate(
         {"shape": shape, "particle_size_voxels": particle_size_voxels, "seed": seed, **drawn}
     )
 
 
-def _arrangement(rng: np.random.Generator, f: _Family, shape: Shape, size: float) -> dict[str, object]:
+def _drawn(rng: np.random.Generator, ranges: _Family, shape: Shape, size: float) -> dict[str, Any]:
+    drawn: dict[str, Any] = {}
+    for part in (_arrangement, _shapes, _materials, _scanner):
+        drawn |= part(rng, ranges, shape, size)
+    background = float(rng.uniform(0.05, 0.45))
+    return drawn | _greys(rng, ranges, background, shape, size)
+
+
+def _arrangement(rng: np.random.Generator, f: _Family, shape: Shape, size: float) -> dict[str, Any]:
     return {
         "size_sigma": rng.uniform(*f.size_sigma),
         "fill_fraction": rng.uniform(*f.fill),
@@ -87,7 +99,7 @@ def _arrangement(rng: np.random.Generator, f: _Family, shape: Shape, size: float
     }
 
 
-def _shapes(rng: np.random.Generator, f: _Family, shape: Shape, size: float) -> dict[str, object]:
+def _shapes(rng: np.random.Generator, f: _Family, shape: Shape, size: float) -> dict[str, Any]:
     fewest = int(rng.integers(5, 10))
     return {
         "angular_fraction": rng.uniform(*f.angular),
@@ -100,22 +112,22 @@ def _shapes(rng: np.random.Generator, f: _Family, shape: Shape, size: float) -> 
     }
 
 
-def _materials(rng: np.random.Generator, f: _Family, shape: Shape, size: float) -> dict[str, object]:
+def _materials(rng: np.random.Generator, f: _Family, shape: Shape, size: float) -> dict[str, Any]:
     return {
         "texture_voxels": rng.uniform(1.2, 4.0),
         "grain_voxels": rng.uniform(0.2, 0.6) * size + 1.5,
-        "composite_fraction": _sometimes(rng, 0.5, 0.05, 0.5),
-        "inclusion_fraction": _sometimes(rng, 0.6, 0.05, 0.9),
+        "composite_fraction": sometimes(rng, 0.5, 0.05, 0.5),
+        "inclusion_fraction": sometimes(rng, 0.6, 0.05, 0.9),
         "inclusion_radius": rng.uniform(0.05, 0.2),
-        "pore_fraction": _sometimes(rng, 0.4, 0.05, 0.6),
-        "crack_fraction": _sometimes(rng, 0.4, 0.05, 0.4),
+        "pore_fraction": sometimes(rng, 0.4, 0.05, 0.6),
+        "crack_fraction": sometimes(rng, 0.4, 0.05, 0.4),
         "crack_voxels": rng.uniform(0.3, 1.2),
     }
 
 
-def _greys(rng: np.random.Generator, f: _Family, background: float, shape: Shape, size: float) -> dict[str, object]:
+def _greys(rng: np.random.Generator, f: _Family, background: float, shape: Shape, size: float) -> dict[str, Any]:
     """Grey values, and what is measured in units of the contrast between particles and background."""
-    contrast = _log_uniform(rng, f.log_contrast)
+    contrast = log_uniform(rng, f.log_contrast)
     air = background if rng.random() < 0.45 else max(0.02, background - contrast * rng.uniform(0.1, 0.9))
     minerals = [Mineral(grey=background + contrast, weight=1.0, texture=contrast * rng.uniform(*f.texture))]
     for _ in range(int(rng.integers(0, 4))):
@@ -126,18 +138,18 @@ def _greys(rng: np.random.Generator, f: _Family, background: float, shape: Shape
     tube, fov, axis = _surroundings(rng, f, background, contrast, shape, size)
     return {
         "background_grey": background,
-        "background_texture": contrast * _sometimes(rng, 0.4, 0.01, 0.06),
-        "bubble_density": _sometimes(rng, 0.2, 0.05, 0.4) if air < background else 0.0,
+        "background_texture": contrast * sometimes(rng, 0.4, 0.01, 0.06),
+        "bubble_density": sometimes(rng, 0.2, 0.05, 0.4) if air < background else 0.0,
         "air_grey": air,
         "minerals": tuple(minerals),
         "grey_variation": contrast * rng.uniform(0.0, 0.08),
         "inclusion_grey": contrast * rng.uniform(0.3, 2.0),
-        "rim": contrast * _sometimes(rng, 0.3, -0.12, 0.2),
+        "rim": contrast * sometimes(rng, 0.3, -0.12, 0.2),
         "tube": tube,
         "fov_radius_voxels": fov,
         "axis_offset_voxels": axis,
-        "noise": contrast / _log_uniform(rng, f.log_contrast_to_noise),
-        "rings": contrast * _sometimes(rng, f.rings, 0.03, 0.35),
+        "noise": contrast / log_uniform(rng, f.log_contrast_to_noise),
+        "rings": contrast * sometimes(rng, f.rings, 0.03, 0.35),
     }
 
 
@@ -163,7 +175,7 @@ def _surroundings(
     return tube, fov, axis
 
 
-def _scanner(rng: np.random.Generator, f: _Family, shape: Shape, size: float) -> dict[str, object]:
+def _scanner(rng: np.random.Generator, f: _Family, shape: Shape, size: float) -> dict[str, Any]:
     dtype = str(rng.choice(["uint8", "uint16", "float32"]))
     if dtype == "uint8":
         low = rng.uniform(0, 60)
@@ -173,29 +185,19 @@ def _scanner(rng: np.random.Generator, f: _Family, shape: Shape, size: float) ->
         limits = (low, low + rng.uniform(3000, 40000))
     else:
         low = rng.uniform(-0.5, 0.5)
-        limits = (low, low + _log_uniform(rng, (0.01, 100.0)))
+        limits = (low, low + log_uniform(rng, (0.01, 100.0)))
     return {
         "dtype": dtype,
         "grey_range": limits,
         # a blur wider than a tenth of a particle would hide most of them
         "blur_voxels": min(float(rng.uniform(*f.blur)), 0.2 + 0.07 * size),
-        "sharpening": _sometimes(rng, 0.35, 0.1, 0.9),
+        "sharpening": sometimes(rng, 0.35, 0.1, 0.9),
         "noise_correlated": rng.uniform(0.0, 1.0),
         "noise_correlation_voxels": min(float(rng.uniform(*f.correlation)), 0.3 + 0.07 * size),
-        "noise_with_grey": _sometimes(rng, 0.5, 0.1, 2.0),
+        "noise_with_grey": sometimes(rng, 0.5, 0.1, 2.0),
         "ring_voxels": rng.uniform(0.8, 3.0),
-        "cupping": _sometimes(rng, 0.5, -0.4 * f.cupping, f.cupping),
-        "gradient": tuple(_sometimes(rng, 0.4, -f.gradient, f.gradient) for _ in range(3)),
-        "shading": _sometimes(rng, 0.4, 0.02, f.shading),
+        "cupping": sometimes(rng, 0.5, -0.4 * f.cupping, f.cupping),
+        "gradient": tuple(sometimes(rng, 0.4, -f.gradient, f.gradient) for _ in range(3)),
+        "shading": sometimes(rng, 0.4, 0.02, f.shading),
         "shading_voxels": max(20.0, rng.uniform(0.3, 1.0) * max(shape)),
     }
-
-
-def _sometimes(rng: np.random.Generator, chance: float, low: float, high: float) -> float:
-    """Uniform in [low, high] with probability `chance`, else 0."""
-    value = float(rng.uniform(low, high))
-    return value if rng.random() < chance else 0.0
-
-
-def _log_uniform(rng: np.random.Generator, limits: Range) -> float:
-    return float(np.exp(rng.uniform(np.log(limits[0]), np.log(limits[1]))))

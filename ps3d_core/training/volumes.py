@@ -18,7 +18,7 @@ from ps3d_core.geometry.boxes import Box, Shape
 from ps3d_core.geometry.resample import resample_image
 from ps3d_core.network.normalisation import PerScan
 from ps3d_core.phantom.render import Phantom
-from ps3d_core.phantom.variety import random_params
+from ps3d_core.phantom.variety import Family, random_params
 from ps3d_core.quantities import TargetParticleSize
 
 FloatVolume = npt.NDArray[np.float32]
@@ -26,6 +26,12 @@ FloatVolume = npt.NDArray[np.float32]
 _SAMPLE_SIDE: Final = 16
 _SAMPLED_BLOCKS: Final = 384
 _SMALLEST_VIEW: Final = 0.35
+_PARTICLE_SIZES: Final[dict[Family, tuple[float, float]]] = {
+    "training": (11.0, 44.0),
+    "wide": (6.0, 44.0),
+    "held-out": (16.0, 38.0),
+    "dem": (16.0, 34.0),
+}
 
 
 class VolumeParams(BaseModel):
@@ -39,7 +45,9 @@ class VolumeParams(BaseModel):
     """Edge of a volume on the network grid."""
     largest_scan_edge: int = Field(default=224, ge=16)
     """Phantoms of high resolution cover less of the network grid instead of growing beyond this."""
-    particle_size: tuple[float, float] = (11.0, 44.0)
+    family: Family = "training"
+    """What phantoms are drawn from."""
+    particle_size: tuple[float, float] = Field(default_factory=lambda fields: _PARTICLE_SIZES[fields["family"]])
     """Range of the mean particle diameter on the scan grid."""
     claimed_size_error: tuple[float, float] = (0.75, 1.35)
     """Range of given particle size / true one."""
@@ -60,7 +68,7 @@ def training_volume(seed: int, params: VolumeParams) -> Volume:
     zoom = params.target_particle_size / (diameter * _log_uniform(rng, params.claimed_size_error))
     edge = min(params.largest_scan_edge, round(params.edge / zoom))
     scan_shape = (edge, edge, edge)
-    phantom = Phantom(random_params(seed, scan_shape, diameter, family="training"))
+    phantom = Phantom(random_params(seed, scan_shape, diameter, family=params.family))
     grey, labels = phantom.render(Box.of(scan_shape))
 
     z, y, x = (max(1, round(n * zoom)) for n in scan_shape)
