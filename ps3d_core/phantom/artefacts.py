@@ -119,10 +119,10 @@ def make_streaks(params: PhantomParams) -> Streaks:
     return Streaks(
         seed=key(params.seed, 25),
         centre=centre,
-        slices=rng.uniform(0.2, 1.2, n).astype(np.float32) * np.float32(params.particle_size_voxels),
+        slices=rng.uniform(0.5, 3.0, n).astype(np.float32) * np.float32(params.particle_size_voxels),
         strength=np.float32(params.streaks) * rng.uniform(0.4, 1.0, n).astype(np.float32),
         rays=rng.integers(16, 120, n),
-        fade=np.float32(0.4 * shape[1:].max()),
+        fade=np.float32(0.7 * shape[1:].max()),
     )
 
 
@@ -141,7 +141,7 @@ def streak_at(streaks: Streaks, z: int, y: int, x: int) -> np.float32:
         v = a + (place - np.float32(ray)) * (_ray(streaks, k, ray + 1) - a)
         distance = np.float32(np.sqrt(dy * dy + dx * dx))
         near = min(distance / np.float32(3.0), _ONE)
-        total += streaks.strength[k] * height * near * v * v * v / (_ONE + distance / streaks.fade)
+        total += streaks.strength[k] * height * near * v * abs(v) / (_ONE + distance / streaks.fade)
     return total
 
 

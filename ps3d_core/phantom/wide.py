@@ -1,8 +1,8 @@
 """The wide family: the training family, with what scans have that it lacks.
 
 A phantom is drawn from the training family; then a scene, what is around it, flaws and artefacts replace what was
-drawn. A third of the scenes are dense packings, in which a network fuses particles most. Chances and ranges were chosen by
-what models trained on the training family got wrong.
+drawn. A third of the scenes are dense packings, in which a network fuses particles most. Chances and ranges follow what
+models trained on the training family got wrong.
 """
 
 from __future__ import annotations
@@ -29,12 +29,11 @@ def widen(rng: np.random.Generator, drawn: Drawn, shape: Shape, size: float) -> 
     """
     scenes, weights = zip(*_SCENES, strict=True)
     scene = scenes[int(rng.choice(len(scenes), p=weights))]
-    wide = drawn | scene(rng, size)
+    wide: Drawn = drawn | scene(rng, size)
     wide |= _surroundings(rng, wide, shape, size)
     wide |= _insides(rng, wide, size)
     wide |= _noise(rng, wide, size, coarse=0.6 if scene in (_spheres, _polyhedra) else 0.3)
-    wide |= _artefacts(rng, wide, size)
-    return wide
+    return wide | _artefacts(rng, wide, size)
 
 
 def _close_packed(rng: np.random.Generator) -> Drawn:
@@ -159,7 +158,7 @@ def _surroundings(rng: np.random.Generator, drawn: Drawn, shape: Shape, size: fl
     if rng.random() < 0.4:
         alone["fov_radius_voxels"] = drawn["fov_radius_voxels"]
     solid = {
-        "wall_voxels": size * log_uniform(rng, (0.15, 3.0)),
+        "wall_voxels": size * (rng.uniform(1.0, 3.0) if rng.random() < 0.5 else log_uniform(rng, (0.1, 1.0))),
         "grey": float(np.clip(drawn["background_grey"] + _contrast(drawn) * rng.uniform(0.2, 2.2), 0.0, 4.0)),
         "rim": _contrast(drawn) * sometimes(rng, 0.5, -0.2, 0.7),
     }
@@ -172,7 +171,7 @@ def _tube(rng: np.random.Generator, solid: Drawn, shape: Shape, size: float) -> 
     """A tube whose inner face passes the volume somewhere, anywhere from narrow to all but flat."""
     half = 0.5 * min(shape[1:])
     radius = log_uniform(rng, (max(2.2 * size, 0.5 * half), max(6.6 * size, 8.0 * half)))
-    shift = rng.uniform(-0.3, 0.9) * half - radius if radius > half else rng.uniform(-0.3, 0.3) * half
+    shift = rng.uniform(-0.15, 0.95) * half - radius if radius > half else rng.uniform(-0.3, 0.3) * half
     angle = rng.uniform(0.0, 2 * np.pi)
     tilt = (sometimes(rng, 0.6, -0.35, 0.35), sometimes(rng, 0.6, -0.35, 0.35))
     offset = (shift * float(np.sin(angle)), shift * float(np.cos(angle)))
@@ -208,7 +207,7 @@ def _insides(rng: np.random.Generator, drawn: Drawn, size: float) -> Drawn:
 
 
 def _noise(rng: np.random.Generator, drawn: Drawn, size: float, *, coarse: float) -> Drawn:
-    """Coarse noise with chance `coarse`; contrast down to 1.5 times the noise, more where its grain is like particles."""
+    """Coarse noise with chance `coarse`; contrast down to 1.5 times the noise, more where its grain is coarse."""
     noise = {key: drawn[key] for key in ("noise_correlated", "noise_correlation_voxels")}
     if rng.random() < coarse:
         most = min(3.0, 0.5 + 0.12 * size)
@@ -225,7 +224,7 @@ def _artefacts(rng: np.random.Generator, drawn: Drawn, size: float) -> Drawn:
     ghost = sometimes(rng, 0.12, 0.1, 0.4)
     furthest = max(1, round(0.12 * size))
     return {
-        "streaks": contrast * sometimes(rng, 0.2, 0.15, 1.0),
+        "streaks": min(1.0, contrast * sometimes(rng, 0.2, 0.3, 1.5)),
         "streak_sources": int(rng.integers(2, 13)),
         "rings": drawn["rings"] or contrast * sometimes(rng, 0.15, 0.05, 0.4),
         "ring_arc": rng.uniform(0.2, 0.8) if rng.random() < 0.4 else 1.0,
