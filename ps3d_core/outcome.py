@@ -190,12 +190,8 @@ def make_record(
             "digest": plan.bundle.info.digest,
         },
         parameters=plan.job.params,
-        grids={
-            "zoom": plan.scale.zoom,
-            "network_shape": plan.scale.network_shape,
-            "target_particle_size_voxels": plan.target_particle_size,
-            "patch": plan.prediction.patches.patch,
-        },
+        grids=_grids(plan),
+        quality=plan.prediction.quality.facts | {"passes": round(plan.prediction.quality.passes, 2)},
         counts=dict(counts),
         seconds={name: round(value, 3) for name, value in seconds.items()},
         results={name: part.name for name, part in run.parts.items()},
@@ -204,6 +200,16 @@ def make_record(
             step.name: {**found[step.name], _FINGERPRINT: step.fingerprint} for step in run.steps if step.name in found
         },
     )
+
+
+def _grids(plan: SegmentPlan) -> dict[str, Any]:
+    return {
+        "zoom": plan.scale.zoom,
+        "network_shape": plan.scale.network_shape,
+        "target_particle_size_voxels": plan.target_particle_size,
+        "patch": plan.prediction.patches.patch,
+        "stride": plan.prediction.patches.stride,
+    }
 
 
 def _counts(done: Outcomes) -> dict[str, Any]:

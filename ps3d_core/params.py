@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import replace
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
@@ -11,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from ps3d_core.free_memory import free_bytes
 from ps3d_core.memory_model import LEADER_BYTES, torch_bytes
 from ps3d_core.network.normalisation import Normalisation
+from ps3d_core.quality import EVERY, LEVELS, PLAIN, LevelName, Quality
 from ps3d_core.quantities import (
     BatchSize,
     BorderThickness,
@@ -78,10 +80,15 @@ class PredictParams(_Params):
     """Parameters of applying the network."""
 
     folds: Folds | None = Field(default=None, description="folds of the ensemble; all when left out")
-    mirror: bool = Field(
-        default=True,
-        description="mean over the 8 mirrorings of every patch (test-time augmentation); without it, 8 times faster "
-        "and slightly less accurate",
+    quality: LevelName = Field(
+        default="standard",
+        description="how thoroughly the network is applied, the less the faster: distance between patches, and in how "
+        "many mirror images it sees each; reference is ParticleSeg3D's way",
+    )
+    mirror: bool | None = Field(
+        default=None,
+        description="all 8 mirrorings of every patch (test-time augmentation), or none; as the quality says when left "
+        "out",
     )
     batch_size: BatchSize | None = Field(
         default=None, description="patches per forward pass; what suits the device when left out"
@@ -96,6 +103,12 @@ class PredictParams(_Params):
         description="mean and standard deviation of grey values; by the model's rule when left out",
     )
     allow_absurd: bool = Field(default=False, description="run even when a length of the scan looks mistyped")
+
+    @property
+    def level(self) -> Quality:
+        """Numbers that quality and mirroring stand for."""
+        level = LEVELS[self.quality]
+        return level if self.mirror is None else replace(level, mirrorings=EVERY if self.mirror else PLAIN)
 
 
 class InstancesParams(_Params):
@@ -217,7 +230,7 @@ class TrainParams(_Params):
     seed: int = Field(default=0, ge=0, lt=2**31, description="of weights and, without helper processes, of patches")
     device: Device = Field(default="auto", description="where the network is trained; auto takes a GPU if there is one")
     mirror: bool = Field(
-        default=True, description="validate with the mean over the 8 mirrorings, as scans are segmented by default"
+        default=True, description="validate with the mean over the 8 mirrorings, as the quality reference has it"
     )
     name: ModelName | None = Field(
         default=None, description="name of the model; that of the data and the trainer when left out"

@@ -24,7 +24,9 @@ from ps3d_core.inference.plan import PredictionPlan, plan_prediction, walk_axis
 from ps3d_core.inference.sample import NetworkView
 from ps3d_core.network import BUNDLED
 from ps3d_core.network.bundle import Bundle, load_bundle
+from ps3d_core.network.measured import accuracy_text
 from ps3d_core.params import GIB, PredictParams, Resources, SegmentParams
+from ps3d_core.quality import REFERENCE
 from ps3d_core.result import check_result
 from ps3d_core.scan.contrast import require_contrast
 from ps3d_core.scan.reader import scan_dtype
@@ -107,6 +109,18 @@ class SegmentPlan:
         others = memory_model.SECONDS_PER_SCAN + later / self.job.resources.workers
         return self.prediction.evaluated * seconds_per_patch, others
 
+    @property
+    def quality_text(self) -> str:
+        """Numbers of the chosen quality, what it costs, and where it was measured its accuracy."""
+        quality = self.prediction.quality
+        cost = f"{quality.passes:.3g} forward passes per patch volume, {REFERENCE.passes:g} for reference"
+        accuracy = accuracy_text(self.bundle.info.accuracy, quality)
+        return (
+            f"{self.job.params.predict.quality}: a patch every {shape_text(self.prediction.patches.stride)} voxels, "
+            f"sigma of weights {quality.sigma:g} of a patch, {len(quality.mirrorings)} mirroring(s); {cost}"
+            f"{f'; {accuracy} on held-out phantoms' if accuracy else ''}"
+        )
+
     def describe(self, seconds_per_patch: float | None = None) -> list[str]:
         """Return the plan in lines for a person; with the time of one patch, how long it takes too."""
         patches = self.prediction
@@ -118,7 +132,8 @@ class SegmentPlan:
             f"{self.target_particle_size:g}: zoom {self.scale.zoom:.3f}",
             f"network    {shape_text(self.scale.network_shape)} voxels, {len(patches.patches)} patches of "
             f"{shape_text(patches.patches.patch)}, {patches.evaluated} evaluated in {len(patches.blocks)} block(s) "
-            f"({patches.redundancy:.2f} per patch), {8 if self.job.params.predict.mirror else 1} mirroring(s)",
+            f"({patches.redundancy:.2f} per patch)",
+            f"quality    {self.quality_text}",
             f"memory     about {patches.memory_bytes * patches.workers / GIB:.1f} GiB for prediction, budget "
             f"{self.job.resources.memory_gib:.1f} GiB; up to {self.disk_bytes / GIB:.1f} GiB on the store",
         ]
@@ -128,7 +143,7 @@ class SegmentPlan:
             lines.append(f"time       about {about} for prediction and {rest} for all the rest here")
             if predict + others > LONG_SECONDS:
                 lines.append(
-                    "note       a GPU makes it shorter, and so does prediction without mirroring; the same command "
+                    "note       a GPU makes it shorter, and so does a lower quality; the same command "
                     "continues it after an interruption"
                 )
         return lines + [f"note       {note}" for note in self.notes]
@@ -184,6 +199,7 @@ def _planned_prediction(
     prediction = plan_prediction(
         network_shape,
         bundle.info.patch_size,
+        quality=job.params.predict.level,
         memory_bytes=job.resources.memory_bytes,
         workers=prediction_workers(job.resources),
         network_bytes=_network_bytes(bundle, job.params.predict, job.resources),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from ps3d_core.errors import InputError
 from ps3d_core.invalid import first_problem
@@ -32,11 +32,25 @@ class RunRecord(BaseModel):
     model: dict[str, Any] = Field(description="where it came from, its name and digest")
     parameters: SegmentParams = Field(description="everything that was chosen")
     grids: dict[str, Any] = Field(description="zoom, shape of the network grid, target diameter (voxels), patch")
+    quality: dict[str, Any] = Field(
+        default={},
+        description="how thoroughly the network was applied: stride and sigma as shares of a patch, mirrored axes, "
+        "forward passes per patch volume",
+    )
     counts: dict[str, Any] = Field(description="particles, and what is known of them together")
     seconds: dict[str, float] = Field(description="time of each stage")
     results: dict[str, str] = Field(description="files of the result, by the names that parts has for them")
     parts: dict[str, Digest] = Field(default={}, description="what the results are, by the same names")
     stages: dict[str, dict[str, Any]] = Field(default={}, description="what each step found")
+
+    @field_validator("parameters", mode="before")
+    @classmethod
+    def _of_earlier_releases(cls, parameters: Any) -> Any:
+        """Say the quality in records of releases that knew one only."""
+        predict = parameters.get("predict") if isinstance(parameters, dict) else None
+        if not isinstance(predict, dict) or "quality" in predict:
+            return parameters
+        return parameters | {"predict": predict | {"quality": "reference"}}
 
     @property
     def particles(self) -> int:

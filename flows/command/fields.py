@@ -116,8 +116,10 @@ def _described(name: str, field: FieldInfo) -> dict[str, Any]:
     facts = [*field.metadata, *facts]
     said: dict[str, Any] = {"help": _help(field), "required": field.is_required()}
     if kind is bool:
-        on = argparse.BooleanOptionalAction if field.default else "store_const"
-        return {"help": said["help"], "action": on, "default": None} | ({} if field.default else {"const": True})
+        # What is off unless it is said needs no word for off.
+        said = {"help": said["help"], "default": None}
+        on = {"action": "store_const", "const": True}
+        return said | (on if field.default is False else {"action": argparse.BooleanOptionalAction})
     if get_origin(kind) is Literal:
         return said | {"choices": get_args(kind)}
     metavar: str | tuple[str, ...] | None = _VALUES.get(name)

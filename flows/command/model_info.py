@@ -40,6 +40,7 @@ def run(args: argparse.Namespace) -> None:
 
 def _description(bundle: Bundle) -> Iterator[str]:
     from ps3d_core.geometry.boxes import shape_text
+    from ps3d_core.network.measured import rows_of_levels, rows_of_scans
 
     info = bundle.info
     yield f"{info.name}  ({bundle.location})"
@@ -54,10 +55,13 @@ def _description(bundle: Bundle) -> Iterator[str]:
     facts = {key: value for key, value in info.training.items() if not isinstance(value, dict | list)}
     if facts:
         yield f"  training              {_line(facts)}"
-    if info.accuracy:
-        yield "  accuracy"
-        for line in _table(info.accuracy):
-            yield f"    {line}"
+    for title, rows in (
+        ("accuracy", rows_of_scans(info.accuracy)),
+        ("mean accuracy by quality", rows_of_levels(info.accuracy)),
+    ):
+        if rows:
+            yield f"  {title}"
+            yield from (f"    {line}" for line in _table(rows))
     yield "  more                  --json"
 
 

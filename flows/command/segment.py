@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from ps3d_app.flows.command.fields import add_fields, given
+from ps3d_app.flows.command.fields import add_field, add_fields, given
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +19,7 @@ PURPOSE = "find every particle of a scan: labels, table, report"
 NEEDS = ("torch",)
 EXAMPLES = """\
   ps3d segment data results                                  every scan of the dataset
-  ps3d segment data results --name ore --no-tta              one scan; 8 times faster, slightly less accurate
+  ps3d segment data results --name ore --quality fast        one scan; a quarter of the time, less accurate
   ps3d segment data s3://bucket/results --device cuda --memory 32
   ps3d segment data results --direct                         without Prefect: no server, no history
 
@@ -43,6 +43,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     network.add_argument(
         "--model", default="bundled", metavar="BUNDLE", help="bundled, or folder or URL of a model (default: bundled)"
     )
+    add_field(network, PredictParams, "quality", help=_quality_help())
     add_fields(network, PredictParams, "folds", "mirror", "target_particle_size", "zscore", "allow_absurd")
     add_fields(parser.add_argument_group("particles"), InstancesParams)
     machine = parser.add_argument_group("machine")
@@ -50,6 +51,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_fields(machine, Resources)
     machine.add_argument("--direct", action="store_true", help="without Prefect")
     machine.add_argument("--keep-work", action="store_true", help="keep the intermediates in OUTPUT/NAME/.work")
+
+
+def _quality_help() -> str:
+    """Return what a quality is, what each costs, and how accurate the bundled model is with it."""
+    from ps3d_core.network.measured import bundled_accuracy, levels_text
+    from ps3d_core.params import PredictParams
+
+    field = PredictParams.model_fields["quality"]
+    costs = f"network passes for the same volume, and the bundled model: {levels_text(bundled_accuracy())}"
+    return f"{field.description}; {costs} (default: {field.default})"
 
 
 def run(args: argparse.Namespace) -> None:
@@ -145,7 +156,7 @@ def _announce(plans: Sequence[SegmentPlan], progress: Progress) -> None:
         plans[0].bundle,
         device=predict.device,
         folds=predict.folds,
-        mirror=predict.mirror,
+        mirrorings=predict.level.mirrorings,
         patches_at_once=patches_at_once(resources) * prediction_workers(resources),
     )
     for line in plan_lines(plans, seconds):

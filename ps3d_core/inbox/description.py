@@ -23,6 +23,7 @@ from ps3d_core.geometry.lengths import doubt_of_bare_edge, has_unit, length_mm
 from ps3d_core.invalid import first_problem
 from ps3d_core.network import BUNDLED
 from ps3d_core.params import InstancesParams, PredictParams, SegmentParams
+from ps3d_core.quality import LevelName
 from ps3d_core.quantities import MAX_SPACING_MM, Folds, ParticleSize, VoxelEdge
 from ps3d_core.store.layout import USABLE, is_usable
 from ps3d_core.store.location import from_json
@@ -42,6 +43,7 @@ class _Strict(BaseModel):
 class ScanSettings(_Strict):
     """Settings of the segmentation that a scan may bring along; those absent are the inbox's own."""
 
+    quality: LevelName | None = None
     mirror: bool | None = None
     folds: Folds | None = None
     target_particle_size: float | None = None

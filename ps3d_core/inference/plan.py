@@ -24,6 +24,7 @@ from ps3d_core.errors import InputError
 from ps3d_core.geometry.blocks import BlockGrid
 from ps3d_core.geometry.boxes import Box, Shape, turned
 from ps3d_core.geometry.patches import PatchGrid
+from ps3d_core.quality import REFERENCE, Quality
 
 CLASSES = 3
 CHUNK = 64
@@ -34,12 +35,16 @@ MAX_SPLITS = 64
 
 @dataclass(frozen=True, slots=True)
 class PredictionPlan:
-    """Patches and blocks of one scan. `memory_bytes` is the modelled peak of one worker."""
+    """Patches and blocks of one scan, and how they are weighed and mirrored.
+
+    `memory_bytes` is the modelled peak of one worker.
+    """
 
     patches: PatchGrid
     blocks: BlockGrid
     workers: int
     memory_bytes: int
+    quality: Quality = REFERENCE
 
     @property
     def walk_axis(self) -> int:
@@ -99,6 +104,7 @@ def plan_prediction(
     shape: Shape,
     patch: Shape,
     *,
+    quality: Quality = REFERENCE,
     memory_bytes: int,
     workers: int = 1,
     network_bytes: int = 0,
@@ -111,8 +117,7 @@ def plan_prediction(
     box of the network grid holds at most, given the box's shape turned to `walk_axis`. Raise `InputError` when not
     even the smallest block fits.
     """
-    z, y, x = (max(1, p // 2) for p in patch)
-    grid = PatchGrid(shape, patch, (z, y, x))
+    grid = PatchGrid(shape, patch, quality.strides(patch))
     shards = shards or border_core_shards(shape)
     budget = memory_bytes / workers
     best: PredictionPlan | None = None
@@ -123,7 +128,7 @@ def plan_prediction(
         least = min(least, memory)
         if memory > budget or (len(blocks) < workers and _can_split(shape, shards, workers)):
             continue
-        plan = PredictionPlan(grid, blocks, workers, int(memory))
+        plan = PredictionPlan(grid, blocks, workers, int(memory), quality)
         if best is None or (len(blocks), plan.evaluated) < (len(best.blocks), best.evaluated):
             best = plan
     if best is None:

@@ -61,7 +61,6 @@ class Prediction:
     intensity: Intensity
     fingerprint: str
     folds: tuple[int, ...] | None = None
-    mirror: bool = True
     device: str = "auto"
     batch_size: int | None = None
     threads: int | None = None
@@ -147,7 +146,8 @@ class _Walk:
         self._output = open_array(prediction.output, writable=True)
         self._predictor = _predictor(prediction)
         self._device = self._predictor.device
-        self._weights = torch.from_numpy(gaussian_weights(self._grid.patch)).to(self._device)
+        weights = gaussian_weights(self._grid.patch, prediction.plan.quality.sigma)
+        self._weights = torch.from_numpy(weights).to(self._device)
 
     def run(self, report: Callable[[int], None]) -> Record:
         rows = self._unfinished_rows()
@@ -274,7 +274,7 @@ def _predictor(prediction: Prediction) -> Predictor:
     bundle = load_bundle(prediction.model)
     if bundle.info.digest != prediction.model_digest:
         raise InputError(f"model {prediction.model}: it changed since the run was planned; start the run again")
-    return Predictor(bundle.networks(device, prediction.folds), mirror=prediction.mirror)
+    return Predictor(bundle.networks(device, prediction.folds), prediction.plan.quality.mirrorings)
 
 
 def _cut(slab: torch.Tensor, y: int, x: int, patch: Shape) -> torch.Tensor:

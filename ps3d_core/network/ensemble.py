@@ -1,7 +1,7 @@
 """Class probabilities of a batch of patches: mean over mirrorings and over the networks of an ensemble.
 
-A network has no reason to favour one side of a particle, so each patch may be shown in its eight mirror images and
-the answers, mirrored back, averaged. Probabilities are averaged, not logits, as nnU-Net does.
+A network has no reason to favour one side of a particle, so each patch may be shown in several mirror images and the
+answers, mirrored back, averaged. Probabilities are averaged, not logits, as nnU-Net does.
 
 Precision follows the device. CUDA computes convolutions in float16 under autocast and keeps the normalisation layers
 in float32. The CPU computes in float32 by default: `precision="bfloat16"` is faster where the processor has the
@@ -12,19 +12,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from itertools import combinations
 from typing import Final, Literal
 
 import torch
 from torch import nn
 
 from ps3d_core.network.architecture import CLASSES
+from ps3d_core.quality import EVERY, Mirrorings
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
 _DTYPES: Final = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
-_SPATIAL: Final = (2, 3, 4)
-_MIRRORINGS: Final = tuple(axes for count in range(4) for axes in combinations(_SPATIAL, count))
 
 
 class Predictor:
@@ -33,7 +31,7 @@ class Predictor:
     def __init__(
         self,
         networks: Sequence[nn.Module],
-        mirror: bool = True,
+        mirrorings: Mirrorings = EVERY,
         *,
         precision: Precision = "auto",
         compiled: bool = False,
@@ -42,7 +40,7 @@ class Predictor:
 
         Args:
             networks: at least one; (B, 1, z, y, x) to (B, 3, z, y, x) logits.
-            mirror: average over the eight mirrorings.
+            mirrorings: axes of a patch that are turned round, for each image whose answers are averaged.
             precision: of the convolutions; "auto" is float16 on CUDA, float32 elsewhere.
             compiled: let torch.compile specialise the networks for the patch size.
 
@@ -50,7 +48,7 @@ class Predictor:
         if not networks:
             raise ValueError("a predictor needs at least one network")
         self.device = next(networks[0].parameters()).device
-        self.mirrorings: tuple[tuple[int, ...], ...] = _MIRRORINGS if mirror else ((),)
+        self.mirrorings = mirrorings
         on_cuda = self.device.type == "cuda"
         self._dtype = _DTYPES[("float16" if on_cuda else "float32") if precision == "auto" else precision]
         # On the CPU channels-last only pays together with bfloat16, see tests/benchmarks.
@@ -78,7 +76,8 @@ class Predictor:
         with torch.inference_mode(), self._autocast():
             x = patches.to(self.device)
             total = torch.zeros((x.shape[0], CLASSES, *x.shape[2:]), dtype=torch.float32, device=self.device)
-            for axes in self.mirrorings:
+            for turned in self.mirrorings:
+                axes = [axis - 3 for axis in turned]  # those of space are the last
                 mirrored = x.flip(axes) if axes else x
                 mirrored = mirrored.contiguous(memory_format=self._layout)
                 for network in self._networks:

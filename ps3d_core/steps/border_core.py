@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ps3d_core.engine.step import Context, Outcomes, Step
 from ps3d_core.inference import predict
 from ps3d_core.inference.predict import Predicted, Prediction
 from ps3d_core.plan import SegmentPlan
+from ps3d_core.quality import PLAIN, REFERENCE, Quality
 from ps3d_core.steps.grey_values import GreyValues
 from ps3d_core.store.location import Location
 
@@ -29,9 +30,9 @@ class BorderCore(Step[Predicted]):
 
     @property
     def parameters(self) -> tuple[Any, ...]:
-        """Folds of the network and whether it sees mirrored patches."""
-        params = self.plan.job.params.predict
-        return (params.folds or self.plan.bundle.folds, params.mirror)
+        """Folds of the network, and how thoroughly it is applied."""
+        quality = self.plan.prediction.quality
+        return (self.plan.job.params.predict.folds or self.plan.bundle.folds, identity(quality))
 
     @property
     def labels(self) -> Location:
@@ -57,10 +58,18 @@ class BorderCore(Step[Predicted]):
             intensity=done.of(GreyValues).intensity,
             fingerprint=self.fingerprint,
             folds=params.folds,
-            mirror=params.mirror,
             device=params.device,
             batch_size=params.batch_size,
             threads=resources.workers if resources.runner == "threads" else None,
             runner=context.runner.model_copy(update={"workers": plan.prediction.workers}),
         )
         return predict.predict(prediction, progress=context.progress)
+
+
+def identity(quality: Quality) -> Any:
+    """Return what results are known by: all numbers, or whether patches are mirrored where these are the reference's.
+
+    Earlier releases had no other numbers, and their results stay valid.
+    """
+    mirrored = {REFERENCE: True, replace(REFERENCE, mirrorings=PLAIN): False}
+    return mirrored.get(quality, quality.facts)

@@ -21,11 +21,13 @@ from ps3d_core.evaluation.metrics import Evaluation, evaluate_arrays
 from ps3d_core.geometry.boxes import Box, Shape
 from ps3d_core.network import BUNDLED
 from ps3d_core.network.bundle import Fact, load_bundle, record_accuracy
+from ps3d_core.network.measured import IOU_LEVELS, level_row, rows_of_levels, rows_of_scans, with_level
 from ps3d_core.params import PredictParams, Resources, SegmentParams
 from ps3d_core.phantom.variety import random_params
 from ps3d_core.phantom.write import write_phantom
 from ps3d_core.pipeline import segment
 from ps3d_core.plan import SegmentJob
+from ps3d_core.quality import LEVELS, LevelName
 from ps3d_core.store.arrays import read_box
 from ps3d_core.store.layout import Dataset
 from ps3d_core.store.location import Location
@@ -33,7 +35,6 @@ from ps3d_core.store.ome import open_image
 from ps3d_core.training.watershed import watershed_particles
 
 SPACING: Final = 0.01  # mm; any value will do, phantoms are made in voxels
-IOU_LEVELS: Final = (0.5, 0.75)
 
 Row = dict[str, Fact]
 
@@ -79,7 +80,7 @@ def main(arguments: list[str] | None = None) -> None:
                 scan,
                 Location.parse(folder),
                 model=options.model,
-                mirror=options.mirror,
+                quality=options.quality,
                 threads=options.threads,
                 claimed=options.claimed,
             )
@@ -88,11 +89,11 @@ def main(arguments: list[str] | None = None) -> None:
     rows.append(mean_row(rows))
     print(table(rows))
     if options.record:
-        record_accuracy(load_bundle(options.model), rows)
+        _record(options.model, options.quality, rows)
 
 
 def validate_scan(
-    scan: HeldOutScan, folder: Location, *, model: str, mirror: bool, threads: int, claimed: float = 1.0
+    scan: HeldOutScan, folder: Location, *, model: str, quality: LevelName, threads: int, claimed: float = 1.0
 ) -> Row:
     """Return the accuracy of the model and of the watershed on one held-out phantom.
 
@@ -107,7 +108,7 @@ def validate_scan(
         scan=scan.name,
         output=folder / "results",
         model=model,
-        params=SegmentParams(predict=PredictParams(mirror=mirror)),
+        params=SegmentParams(predict=PredictParams(quality=quality)),
         resources=Resources(workers=threads),
     )
     segment(job)
@@ -145,6 +146,15 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join(f"| {line} |" for line in lines)
 
 
+def _record(model: str, quality: LevelName, rows: Sequence[Row]) -> None:
+    """Write what was measured into the bundle: the mean of the level, and if that is the default the rows of scans."""
+    bundle = load_bundle(model)
+    known, mean = bundle.info.accuracy, rows[-1]
+    f1 = {iou: float(mean[f"model_f1_at_{iou:g}"] or 0) for iou in IOU_LEVELS}
+    scans = rows if quality == PredictParams().quality else rows_of_scans(known)
+    record_accuracy(bundle, with_level([*scans, *rows_of_levels(known)], level_row(quality, LEVELS[quality], f1)))
+
+
 def _scores(who: str, evaluation: Evaluation) -> Row:
     scores: Row = {f"{who}_f1_at_{level:g}": round(_f1(evaluation, level), 3) for level in IOU_LEVELS}
     if who == "model":
@@ -160,7 +170,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m ps3d_core.training.validate", description=__doc__)
     parser.add_argument("--model", default=BUNDLED, help="a bundle's folder, or `bundled`")
     parser.add_argument("--scans", type=int, default=len(HELD_OUT), help="how many of the held-out phantoms")
-    parser.add_argument("--mirror", action=argparse.BooleanOptionalAction, default=True, help="average over mirrorings")
+    parser.add_argument("--quality", choices=LEVELS, default="standard", help="how thoroughly the network is applied")
     parser.add_argument("--claimed", type=float, default=1.0, help="given particle size / true one")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--record", action="store_true", help="write the table into the bundle")

@@ -1,6 +1,6 @@
 """Prediction: patches evaluated per unique patch, and the share of wall time that the network takes.
 
-Usage: python tests/benchmarks/predict.py [--side 160] [--mirror]
+Usage: python tests/benchmarks/predict.py [--side 160] [--quality LEVEL]
 """
 
 import argparse
@@ -14,6 +14,7 @@ from ps3d_core.phantom.write import write_phantom
 from ps3d_core.pipeline import run_of
 from ps3d_core.plan import SegmentJob, plan_segmentation
 from ps3d_core.progress import SILENT
+from ps3d_core.quality import LEVELS
 from ps3d_core.steps.border_core import BorderCore
 from ps3d_core.store.layout import Dataset
 from ps3d_core.store.location import Location
@@ -23,7 +24,7 @@ def main() -> None:
     """Print the two ratios."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--side", type=int, default=160)
-    parser.add_argument("--mirror", action="store_true")
+    parser.add_argument("--quality", choices=LEVELS, default="standard")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         place = Location.parse(Path(folder))
@@ -37,7 +38,7 @@ def main() -> None:
             dataset=dataset,
             scan="scan",
             output=place / "output",
-            params=SegmentParams(predict=PredictParams(mirror=options.mirror)),
+            params=SegmentParams(predict=PredictParams(quality=options.quality)),
         )
         plan = plan_segmentation(job)
         print("\n".join(plan.describe()))

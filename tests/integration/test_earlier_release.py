@@ -35,7 +35,7 @@ def place(tmp_path: Path) -> Path:
 
 
 def job_in(place: Path, output: str) -> SegmentJob:
-    params = SegmentParams(predict=PredictParams(mirror=False, device="cpu"))
+    params = SegmentParams(predict=PredictParams(quality="reference", mirror=False, device="cpu"))
     data, resources = Dataset(Location.parse(place / "data")), Resources(workers=1, memory_gib=2)
     return SegmentJob(data, "ore", Location.parse(place / output), params=params, resources=resources)
 

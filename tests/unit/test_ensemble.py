@@ -10,6 +10,7 @@ from ps3d_core.errors import InputError
 from ps3d_core.network.architecture import Architecture
 from ps3d_core.network.device import choose_device
 from ps3d_core.network.ensemble import Predictor
+from ps3d_core.quality import EVERY, PAIRS, PLAIN
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
@@ -47,28 +48,36 @@ def test_without_mirroring_it_is_the_networks_softmax() -> None:
     net = network(0)
     with torch.no_grad():
         expected = net(patches()).softmax(1)
-    torch.testing.assert_close(Predictor([net], mirror=False)(patches()), expected)
+    torch.testing.assert_close(Predictor([net], PLAIN)(patches()), expected)
 
 
 def test_mirroring_is_the_mean_over_eight_mirror_images() -> None:
     net = network(0)
-    predictor = Predictor([net], mirror=True)
+    predictor = Predictor([net], EVERY)
     assert predictor.passes == 8
     torch.testing.assert_close(predictor(patches()), mirrored_by_hand(net, patches()))
 
 
+def test_pairs_of_axes_are_the_half_turns() -> None:
+    net, x = network(0), patches()
+    with torch.no_grad():
+        turned = [net(x.rot90(2, axes)).softmax(1).rot90(2, axes) for axes in ((2, 3), (2, 4), (3, 4))]
+        expected = torch.stack([net(x).softmax(1), *turned]).mean(0)
+    torch.testing.assert_close(Predictor([net], PAIRS)(x), expected)
+
+
 @pytest.mark.parametrize("axes", [(2,), (3,), (4,), (2, 4), (2, 3, 4)])
 def test_mirrored_prediction_does_not_know_left_from_right(axes: tuple[int, ...]) -> None:
-    predictor = Predictor([network(1)], mirror=True)
+    predictor = Predictor([network(1)], EVERY)
     torch.testing.assert_close(predictor(patches().flip(axes)), predictor(patches()).flip(axes))
-    plain = Predictor([network(1)], mirror=False)
+    plain = Predictor([network(1)], PLAIN)
     assert not torch.allclose(plain(patches().flip(axes)), plain(patches()).flip(axes), atol=1e-4)
 
 
 def test_ensemble_is_the_mean_of_its_folds() -> None:
     folds = [network(0), network(1), network(2)]
-    alone = [Predictor([fold], mirror=False)(patches()) for fold in folds]
-    torch.testing.assert_close(Predictor(folds, mirror=False)(patches()), torch.stack(alone).mean(0))
+    alone = [Predictor([fold], PLAIN)(patches()) for fold in folds]
+    torch.testing.assert_close(Predictor(folds, PLAIN)(patches()), torch.stack(alone).mean(0))
 
 
 def test_gives_float32_probabilities_without_gradient() -> None:

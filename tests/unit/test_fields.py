@@ -59,6 +59,7 @@ def test_what_is_not_said_is_as_the_parameters_have_it(line: str) -> None:
     ("line", "model", "values"),
     [
         ("segment D O --fold 0 2 --no-tta", PredictParams, {"folds": (0, 2), "mirror": False}),
+        ("segment D O --quality fast --tta", PredictParams, {"quality": "fast", "mirror": True}),
         (
             "segment D O --zscore 21000 4300 --allow-absurd",
             PredictParams,

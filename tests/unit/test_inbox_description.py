@@ -42,10 +42,11 @@ def read(**changes):
 
 
 def test_what_it_says():
-    settings = {"mirror": False, "folds": [0], "zscore": [100, 20.5], "min_rel_particle_size": 0.1}
+    settings = {"quality": "fast", "mirror": False, "folds": [0], "zscore": [100, 20.5], "min_rel_particle_size": 0.1}
     described = read(slices=1000, model="sand", settings=settings)
     assert (described.name, described.spacing, described.slices, described.model) == ("Ore 2.5µm", 0.0125, 1000, "sand")
     params = described.settings.applied_to(SegmentParams.model_validate({"predict": {"target_particle_size": 30}}))
+    assert params.predict.quality == "fast"
     assert (params.predict.mirror, params.predict.zscore, params.predict.folds) == (False, (100, 20.5), (0,))
     assert params.predict.target_particle_size == 30
     assert params.instances.min_rel_particle_size == 0.1

@@ -28,6 +28,7 @@ from ps3d_core.network.bundle import ModelFacts, load_bundle, save_bundle
 from ps3d_core.network.ensemble import Predictor
 from ps3d_core.network.intensity import Intensity
 from ps3d_core.network.normalisation import PerScan
+from ps3d_core.quality import PAIRS, PLAIN, REFERENCE, Quality
 from ps3d_core.store import lease
 from ps3d_core.store.arrays import create_array, open_array, read_box, write_box
 from ps3d_core.store.lease import LeaseLostError, sole_run
@@ -39,6 +40,8 @@ PATCH = (16, 16, 16)
 torch.set_num_threads(1)
 
 INTENSITY = Intensity(100.0, 50.0)
+ONCE = replace(REFERENCE, mirrorings=PLAIN)
+WIDE = Quality(stride=0.7, sigma=0.3, mirrorings=PLAIN)
 
 
 def row_records(prediction):
@@ -74,7 +77,7 @@ def bundle(tmp_path_factory):
 def make(bundle, tmp_path):
     """A prediction of a random scan, in blocks of `block` voxels."""
 
-    def build(scan_shape, network_shape, block=None, constant=0, patch=PATCH, **options):
+    def build(scan_shape, network_shape, block=None, constant=0, patch=PATCH, quality=REFERENCE, **options):
         rng = np.random.default_rng(0)
         image = rng.integers(0, 256, scan_shape).astype(np.uint8)
         image[:, :, :constant] = 7
@@ -82,7 +85,7 @@ def make(bundle, tmp_path):
         if not (place / "image.zarr").exists():
             array = create_array(place / "image.zarr", scan_shape, "uint8")
             write_box(array, Box.of(scan_shape), image)
-        plan = plan_prediction(network_shape, patch, memory_bytes=2**32)
+        plan = plan_prediction(network_shape, patch, quality=quality, memory_bytes=2**32)
         if block:
             plan = replace(plan, blocks=BlockGrid(network_shape, block))
         name = "x".join(map(str, plan.blocks.block_shape))
@@ -111,25 +114,24 @@ def small_shards(monkeypatch):
     monkeypatch.setattr(predict_module, "border_core_chunks", shards)
 
 
-def direct(image, prediction, mirror):
+def direct(image, prediction):
     """The definition: every patch once, weighted sum over the whole volume, arg-max.
 
     Sums of single-precision numbers depend on their order, so resampling and adding follow the walk.
     """
     bundle = load_bundle(prediction.model)
-    predictor = Predictor(bundle.networks(torch.device("cpu")), mirror=mirror)
+    predictor = Predictor(bundle.networks(torch.device("cpu")), prediction.plan.quality.mirrorings)
     shape = prediction.plan.patches.shape
     axis = walk_axis(shape)
     resampled = resample_image(image.swapaxes(0, axis), turned(shape, axis)).swapaxes(0, axis)
     values = INTENSITY.normalise(resampled)
     grid = prediction.plan.patches
     patch = grid.patch
-    assert grid.stride == tuple(side // 2 for side in patch)
     before = [grid.padding_before(a) for a in range(3)]
     pads = [(b, p - n - b) for b, p, n in zip(before, grid.padded_shape, shape, strict=True)]
     values = np.pad(values, pads, mode="reflect")
     sums = np.zeros((3, *grid.padded_shape), np.float32)
-    weights = gaussian_weights(patch)
+    weights = gaussian_weights(patch, prediction.plan.quality.sigma)
     for z, y, x in sorted(product(*grid.origins), key=lambda origin: turned(origin, axis)):
         where = np.s_[z : z + patch[0], y : y + patch[1], x : x + patch[2]]
         answer = predictor(torch.from_numpy(values[where].copy())[None, None])[0].numpy()
@@ -153,27 +155,28 @@ def result(prediction):
         ((20, 31, 50), (18, 25, 41)),
     ],
 )
-def test_equals_the_definition(make, scan_shape, network_shape):
-    image, prediction = make(scan_shape, network_shape, mirror=False)
+@pytest.mark.parametrize("quality", [ONCE, WIDE])
+def test_equals_the_definition(make, scan_shape, network_shape, quality):
+    image, prediction = make(scan_shape, network_shape, quality=quality)
     record = predict(prediction)
     assert len(np.unique(result(prediction))) > 1
-    assert (result(prediction) == direct(image, prediction, mirror=False)).all()
+    assert (result(prediction) == direct(image, prediction)).all()
     assert record.patches_evaluated == record.patches_unique == len(prediction.plan.patches)
 
 
 @pytest.mark.parametrize("longest", [0, 1, 2])
 def test_patches_may_be_of_any_shape(make, longest):
     shapes = turned((40, 20, 30), longest), turned((50, 20, 30), longest)
-    image, prediction = make(*shapes, patch=(8, 24, 16), mirror=True)
+    image, prediction = make(*shapes, patch=(8, 24, 16))
     predict(prediction)
-    assert (result(prediction) == direct(image, prediction, mirror=True)).all()
+    assert (result(prediction) == direct(image, prediction)).all()
 
 
 def test_mirroring_and_folds(make):
-    image, prediction = make((20, 20, 20), (24, 20, 20), mirror=True)
+    image, prediction = make((20, 20, 20), (24, 20, 20))
     predict(prediction)
-    assert (result(prediction) == direct(image, prediction, mirror=True)).all()
-    _, one_fold = make((20, 20, 20), (24, 20, 20), block=(32, 20, 20), mirror=True, folds=(1,))
+    assert (result(prediction) == direct(image, prediction)).all()
+    _, one_fold = make((20, 20, 20), (24, 20, 20), block=(32, 20, 20), folds=(1,))
     predict(one_fold)
     assert (result(one_fold) != result(prediction)).any()
 
@@ -181,36 +184,43 @@ def test_mirroring_and_folds(make):
 @pytest.mark.parametrize("block", [(16, 16, 16), (32, 48, 16), (48, 16, 32), (16, 48, 32), (48, 48, 32)])
 @pytest.mark.parametrize("longest", [0, 1, 2])
 def test_any_block_size_gives_the_same_bytes(make, block, longest):
+    quality = WIDE if longest == 1 else ONCE
     shapes = turned((35, 30, 20), longest), turned((50, 33, 20), longest)
-    _, whole = make(*shapes, mirror=False)
+    _, whole = make(*shapes, quality=quality)
     assert whole.plan.walk_axis == longest
     predict(whole)
-    _, cut = make(*shapes, block=turned(block, longest), mirror=False)
+    _, cut = make(*shapes, block=turned(block, longest), quality=quality)
     record = predict(cut)
     assert result(cut).tobytes() == result(whole).tobytes()
     assert record.patches_evaluated == cut.plan.evaluated
 
 
+def test_patches_are_mirrored_as_the_quality_says(make):
+    image, prediction = make((20, 20, 20), (24, 20, 20), quality=replace(WIDE, mirrorings=PAIRS))
+    predict(prediction)
+    assert (result(prediction) == direct(image, prediction)).all()
+
+
 def test_processes_give_the_same_bytes(make):
-    _, whole = make((20, 20, 40), (20, 20, 40), mirror=False)
+    _, whole = make((20, 20, 40), (20, 20, 40), quality=ONCE)
     predict(whole)
-    _, cut = make((20, 20, 40), (20, 20, 40), (32, 32, 16), mirror=False, runner=Runner(kind="processes", workers=2))
+    _, cut = make((20, 20, 40), (20, 20, 40), (32, 32, 16), quality=ONCE, runner=Runner(kind="processes", workers=2))
     predict(cut)
     assert result(cut).tobytes() == result(whole).tobytes()
 
 
 def test_constant_patches_are_evaluated_once(make):
-    image, prediction = make((32, 32, 64), (32, 32, 64), constant=48, mirror=False)
+    image, prediction = make((32, 32, 64), (32, 32, 64), constant=48, quality=ONCE)
     record = predict(prediction)
     # Origins 0, 8, 16, 24, 32 along x see only the constant part; 3 x 3 of them per x.
     assert record.patches_constant == 5 * 9 - 1
-    assert (result(prediction) == direct(image, prediction, mirror=False)).all()
+    assert (result(prediction) == direct(image, prediction)).all()
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
 @pytest.mark.parametrize("batch", [1, 4])
 def test_patches_come_back_in_order_with_any_threads(bundle, threads, batch):
-    predictor = Predictor(bundle.networks(torch.device("cpu")), mirror=False)
+    predictor = Predictor(bundle.networks(torch.device("cpu")), PLAIN)
     patches = list(torch.randn(11, *PATCH)) + [torch.zeros(PATCH)] * 3
     with PatchEvaluator(predictor, threads=1, batch_size=batch) as alone:
         expected = list(alone(patches))
@@ -223,7 +233,7 @@ def test_patches_come_back_in_order_with_any_threads(bundle, threads, batch):
 
 
 def test_a_second_call_evaluates_nothing(make):
-    _, prediction = make((20, 20, 20), (20, 20, 20), mirror=False)
+    _, prediction = make((20, 20, 20), (20, 20, 20), quality=ONCE)
     predict(prediction)
     before = result(prediction)
     assert predict(prediction).patches_evaluated == 0
@@ -231,7 +241,7 @@ def test_a_second_call_evaluates_nothing(make):
 
 
 def test_a_lost_output_is_made_again(make):
-    _, prediction = make((20, 20, 20), (20, 20, 20), mirror=False)
+    _, prediction = make((20, 20, 20), (20, 20, 20), quality=ONCE)
     predict(prediction)
     before = result(prediction)
     prediction.output.remove_tree()
@@ -243,12 +253,12 @@ def test_a_lost_output_is_made_again(make):
 @pytest.mark.parametrize("longest", [0, 1, 2])
 def test_resumes_inside_a_block_with_the_same_bytes(make, monkeypatch, crash_after, longest):
     shape = turned((64, 20, 20), longest)
-    _, undisturbed = make(shape, shape, mirror=False)
+    _, undisturbed = make(shape, shape, quality=ONCE)
     predict(undisturbed)
     expected = result(undisturbed)
     total = len(undisturbed.plan.patches)
 
-    _, prediction = make(shape, shape, block=turned((80, 20, 20), longest), mirror=False)
+    _, prediction = make(shape, shape, block=turned((80, 20, 20), longest), quality=ONCE)
     real = PatchEvaluator._forward
     calls = 0
 
@@ -274,7 +284,7 @@ def test_resumes_inside_a_block_with_the_same_bytes(make, monkeypatch, crash_aft
 
 def test_a_run_that_lost_its_place_stops_inside_a_block(make, monkeypatch, tmp_path):
     monkeypatch.setattr(lease, "RENEW_SECONDS", 0.05)
-    _, prediction = make((64, 20, 20), (64, 20, 20), block=(80, 20, 20), mirror=False)
+    _, prediction = make((64, 20, 20), (64, 20, 20), block=(80, 20, 20), quality=ONCE)
     place = Location.parse(tmp_path) / ".lease"
     real = PatchEvaluator._forward
 
@@ -331,7 +341,7 @@ def test_a_model_replaced_after_planning_is_refused(make):
 
 
 def test_weights():
-    weights = gaussian_weights((8, 48, 16))
+    weights = gaussian_weights((8, 48, 16), 1 / 8)
     assert weights.dtype == np.float32
     assert weights.max() == 1
     assert weights.min() > 0

@@ -63,6 +63,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "-p", "--processes", type=whole_number(0), metavar="N", help="blocks at once (default: number of CPU cores)"
     )
     add_field(parser, InstancesParams, "min_rel_particle_size", "-min_rel_particle_size")
+    add_field(parser, PredictParams, "quality", default="reference", help="as ps3d segment has it (default: reference)")
     add_field(parser, PredictParams, "allow_absurd")
 
 

@@ -111,7 +111,9 @@ def _validate(plan: TrainPlan, packed: Bundle, fold: int, case: str, progress: P
         plan.workplace.validation / "segmented",
         str(packed.location),
         SegmentParams(
-            predict=PredictParams(folds=(fold,), mirror=params.mirror, device=params.device, zscore=_AS_PREPARED)
+            predict=PredictParams(
+                folds=(fold,), quality="reference", mirror=params.mirror, device=params.device, zscore=_AS_PREPARED
+            )
         ),
         plan.job.resources,
     )

@@ -1,0 +1,114 @@
+"""Levels of quality: what each means, which results stay valid, and what is said of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import permutations
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ps3d_core.network.measured import (
+    accuracy_text,
+    bundled_accuracy,
+    level_row,
+    levels_text,
+    rows_of_levels,
+    rows_of_scans,
+    with_level,
+)
+from ps3d_core.params import PredictParams, SegmentParams
+from ps3d_core.quality import EVERY, LEVELS, PAIRS, PLAIN, REFERENCE, Quality
+from ps3d_core.record import RunRecord
+from ps3d_core.steps.border_core import identity
+
+SCAN = {"scan": "a", "model_f1_at_0.5": 0.9}
+
+
+def test_reference_is_what_it_always_was() -> None:
+    axes = ((), (0,), (1,), (2,), (0, 1), (0, 2), (1, 2), (0, 1, 2))
+    assert LEVELS["reference"] == Quality(0.5, 0.125, axes) == REFERENCE
+    assert REFERENCE.passes == 64
+
+
+def test_every_level_weighs_whole_patches_and_mirrors_to_itself() -> None:
+    for level in LEVELS.values():
+        assert 0 < level.stride <= 1
+        assert level.sigma > 0
+        assert set(level.mirrorings) <= set(EVERY)
+        assert () in level.mirrorings
+
+
+def test_mirrorings_treat_all_axes_alike() -> None:
+    for mirrorings in (PLAIN, PAIRS, EVERY):
+        for order in permutations(range(3)):
+            assert {tuple(sorted(order[axis] for axis in axes)) for axes in mirrorings} == set(mirrorings)
+
+
+@given(st.integers(1, 512))
+def test_the_stride_of_the_reference_is_half_a_patch(side: int) -> None:
+    assert REFERENCE.strides((side, side, side)) == (max(1, side // 2),) * 3
+
+
+@given(share=st.floats(0.01, 1), side=st.integers(1, 512))
+def test_strides_are_shares_of_a_patch(share: float, side: int) -> None:
+    (stride, _, _) = Quality(share, 0.25, PLAIN).strides((side, 1, 1))
+    assert 1 <= stride <= side
+    assert abs(stride - share * side) <= 0.5 or stride == 1
+
+
+def test_mirroring_can_be_chosen_apart() -> None:
+    assert PredictParams().level == LEVELS["standard"]
+    assert PredictParams(mirror=False).level == replace(LEVELS["standard"], mirrorings=PLAIN)
+    assert PredictParams(quality="fast", mirror=True).level == replace(LEVELS["fast"], mirrorings=EVERY)
+    assert PredictParams(quality="reference", mirror=True).level == REFERENCE
+
+
+def test_results_of_earlier_releases_are_those_of_the_reference() -> None:
+    assert identity(PredictParams(quality="reference").level) is True
+    assert identity(PredictParams(quality="reference", mirror=False).level) is False
+
+
+def test_results_know_numbers_and_not_names() -> None:
+    standard = LEVELS["standard"]
+    changed = [replace(standard, stride=0.7), replace(standard, sigma=0.2), replace(standard, mirrorings=PLAIN)]
+    known = [identity(level) for level in (standard, *changed, replace(REFERENCE, sigma=0.25))]
+    assert all(known.count(each) == 1 for each in known)
+    assert identity(Quality(standard.stride, standard.sigma, standard.mirrorings)) == known[0]
+
+
+@pytest.mark.parametrize("mirror", [True, False])
+def test_records_of_earlier_releases_are_of_the_reference(mirror: bool) -> None:
+    parts = ("software", "input", "model", "grids", "counts", "seconds", "results")
+    about: dict[str, Any] = {"scan": "ore", "fingerprint": "f", "finished": "2026"} | {name: {} for name in parts}
+    old = RunRecord.model_validate(about | {"parameters": {"predict": {"mirror": mirror}, "instances": {}}})
+    assert old.parameters == SegmentParams(predict=PredictParams(quality="reference", mirror=mirror))
+    assert RunRecord.model_validate(old.model_dump()) == old
+    new = RunRecord.model_validate(about | {"parameters": SegmentParams().model_dump()})
+    assert new.parameters.predict.quality == "standard"
+
+
+def test_a_measured_level_is_quoted_as_long_as_its_numbers_hold() -> None:
+    row = level_row("standard", LEVELS["standard"], {0.5: 0.91, 0.75: 0.8512})
+    accuracy = with_level([SCAN], row)
+    assert accuracy_text(accuracy, LEVELS["standard"]) == "F1 0.910 at IoU 0.5, 0.851 at IoU 0.75"
+    assert accuracy_text(accuracy, replace(LEVELS["standard"], sigma=0.2)) is None
+    assert accuracy_text([SCAN], LEVELS["standard"]) is None
+    assert accuracy_text([{"quality": "standard"}], LEVELS["standard"]) is None
+    assert "(F1 0.910" in levels_text(accuracy).split("standard")[1].split("reference")[0]
+    assert levels_text([]).count("passes") == len(LEVELS)
+
+
+def test_a_level_has_one_row_and_scans_keep_theirs() -> None:
+    first = level_row("fast", LEVELS["fast"], {0.5: 0.8, 0.75: 0.7})
+    second = level_row("fast", LEVELS["fast"], {0.5: 0.9, 0.75: 0.8})
+    accuracy = with_level(with_level([SCAN], first), second)
+    assert rows_of_levels(accuracy) == [second]
+    assert rows_of_scans(accuracy) == [SCAN]
+    assert second["passes"] == pytest.approx(LEVELS["fast"].passes, abs=0.005)
+
+
+def test_the_bundled_model_has_a_record() -> None:
+    assert rows_of_scans(bundled_accuracy())
