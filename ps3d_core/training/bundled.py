@@ -25,6 +25,7 @@ from ps3d_core.network.architecture import Architecture
 from ps3d_core.network.bundle import ModelFacts, load_bundle, save_bundle
 from ps3d_core.network.device import DEVICES, choose_device
 from ps3d_core.network.normalisation import PerScan
+from ps3d_core.phantom.variety import Family
 from ps3d_core.store.location import Location
 from ps3d_core.training.loop import LoopParams, Training, train
 from ps3d_core.training.patches import Batch, PatchParams, PatchSampler
@@ -42,7 +43,11 @@ ARCHITECTURE: Final = Architecture(
     n_conv_per_stage_decoder=(2,) * 4,
 )
 
-VOLUMES: Final = VolumeParams(target_particle_size=24.0)
+TARGET_PARTICLE_SIZE: Final = 24.0
+VOLUMES: Final[dict[Family, VolumeParams]] = {
+    "training": VolumeParams(target_particle_size=TARGET_PARTICLE_SIZE, family="training"),
+    "wide": VolumeParams(target_particle_size=TARGET_PARTICLE_SIZE, family="wide"),
+}
 PATCH: Final = PatchParams(
     border_thickness=1.5, border_weight=2.5, contact_weight=6.0, on_particle=0.6, wall=0.1, slab=0.12
 )
@@ -56,21 +61,27 @@ class Phase(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     from_step: int
-    volumes: int
+    volumes: dict[Family, int]
+    """How many volumes of each family of phantoms."""
     edge: int
     """Of a patch, voxels. Small patches come first: most of what there is to learn is local, and they cost less."""
     batch_size: int = 4
 
 
 PHASES: Final = (
-    Phase(from_step=1, volumes=160, edge=48),
-    Phase(from_step=1201, volumes=160, edge=64),
+    Phase(from_step=1, volumes={"training": 160}, edge=48),
+    Phase(from_step=401, volumes={"training": 160, "wide": 120}, edge=48),
+    Phase(from_step=2501, volumes={"training": 160, "wide": 320}, edge=64),
 )
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Train to the model DIR/bundle."""
     options = _parser().parse_args(arguments)
+    if options.volumes_only:
+        for phase in PHASES:
+            training_volumes(options.out / "volumes", phase, options.seed, options.threads)
+        return
     torch.set_num_threads(1)  # the training loop spreads patches over threads, not convolutions
     device = choose_device(options.device)
     loop = LoopParams(
@@ -86,7 +97,7 @@ def main(arguments: list[str] | None = None) -> None:
         "begun_with": begun,
         "device": str(device),
         "torch": torch.__version__,
-        "volume": VOLUMES.model_dump(mode="json"),
+        "volumes": {family: params.model_dump(mode="json") for family, params in VOLUMES.items()},
         "patch": PATCH.model_dump(mode="json"),
         "phases": [phase.model_dump(mode="json") for phase in PHASES],
         "loop": loop.model_dump(mode="json"),
@@ -141,7 +152,7 @@ def _facts(record: dict[str, Any]) -> ModelFacts:
         name=NAME,
         architecture=ARCHITECTURE,
         patch_size=(PATCH.edge,) * 3,
-        target_particle_size=VOLUMES.target_particle_size,
+        target_particle_size=TARGET_PARTICLE_SIZE,
         normalisation=PerScan(),
         border_thickness=PATCH.border_thickness,
         training=record,
@@ -170,20 +181,20 @@ def training_volumes(folder: Path, phase: Phase, seed: int, threads: int) -> lis
     """Return the volumes of a phase, of consecutive seeds; `folder` keeps those that were rendered."""
     folder.mkdir(parents=True, exist_ok=True)
     first = seed * 100_000
-    render = partial(_kept_volume, folder=folder, params=VOLUMES)
+    wanted = [(family, first + n) for family, count in phase.volumes.items() for n in range(count)]
     with ThreadPoolExecutor(threads) as pool:
-        volumes = list(pool.map(render, range(first, first + phase.volumes)))
-    _say(f"{phase.volumes} training volumes ready")
+        volumes = list(pool.map(partial(_kept_volume, folder), *zip(*wanted, strict=True)))
+    _say(f"{len(volumes)} training volumes ready")
     return volumes
 
 
-def _kept_volume(seed: int, folder: Path, params: VolumeParams) -> Volume:
-    file = Location.parse(folder / f"{seed}.npz")
+def _kept_volume(folder: Path, family: Family, seed: int) -> Volume:
+    file = Location.parse(folder / f"{family}-{seed}.npz")
     try:
         arrays = file.read_arrays()
         return Volume(arrays["image"], arrays["labels"])
     except (MissingDataError, CorruptDataError):
-        volume = training_volume(seed, params)
+        volume = training_volume(seed, VOLUMES[family])
         file.write_arrays(image=volume.image, labels=volume.labels)
         return volume
 
@@ -210,6 +221,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--steps", type=int, default=4000, help="steps at the steady learning rate")
     parser.add_argument("--cool-down", type=int, default=400, help="steps after them with a falling rate")
     parser.add_argument("--start-from", metavar="BUNDLE", help="begin with the weights of a bundle that fit")
+    parser.add_argument("--volumes-only", action="store_true", help="render the phantoms of all phases, then stop")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--device", choices=DEVICES, default="auto")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads that render phantoms")

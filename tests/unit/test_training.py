@@ -226,10 +226,15 @@ def test_the_documented_command_stops_and_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     phases = (
-        bundled.Phase(from_step=1, volumes=1, edge=8, batch_size=1),
-        bundled.Phase(from_step=3, volumes=2, edge=16, batch_size=3),
+        bundled.Phase(from_step=1, volumes={"training": 1}, edge=8, batch_size=1),
+        bundled.Phase(from_step=3, volumes={"training": 1, "wide": 1}, edge=16, batch_size=3),
     )
-    changes = {"VOLUMES": SMALL, "ARCHITECTURE": TINY, "PHASES": phases, "PATCH": PatchParams(edge=16)}
+    changes = {
+        "VOLUMES": {"training": SMALL, "wide": SMALL},
+        "ARCHITECTURE": TINY,
+        "PHASES": phases,
+        "PATCH": PatchParams(edge=16),
+    }
     for name, value in changes.items():
         monkeypatch.setattr(bundled, name, value)
 
