@@ -229,7 +229,8 @@ def test_the_documented_command_stops_and_goes_on(
         bundled.Phase(from_step=1, volumes={"training": 1}, edge=8, batch_size=1),
         bundled.Phase(from_step=3, volumes={"training": 1, "wide": 1}, edge=16, batch_size=3),
     )
-    changes = {
+    volumes = {"training": SMALL, "wide": SMALL}
+    changes = {"VOLUMES": volumes, "ARCHITECTURE": TINY, "PHASES": phases, "PATCH": PatchParams(edge=16)}
         "VOLUMES": {"training": SMALL, "wide": SMALL},
         "ARCHITECTURE": TINY,
         "PHASES": phases,
