@@ -231,11 +231,6 @@ def test_the_documented_command_stops_and_goes_on(
     )
     volumes = {"training": SMALL, "wide": SMALL}
     changes = {"VOLUMES": volumes, "ARCHITECTURE": TINY, "PHASES": phases, "PATCH": PatchParams(edge=16)}
-        "VOLUMES": {"training": SMALL, "wide": SMALL},
-        "ARCHITECTURE": TINY,
-        "PHASES": phases,
-        "PATCH": PatchParams(edge=16),
-    }
     for name, value in changes.items():
         monkeypatch.setattr(bundled, name, value)
 
