@@ -21,6 +21,7 @@ from ps3d_core.quantities import (
     MeanAndStd,
     ModelName,
     ParticleSize,
+    SmallestCore,
     TargetParticleSize,
     Unit,
     VoxelEdge,
@@ -116,6 +117,11 @@ class InstancesParams(_Params):
 
     min_rel_particle_size: float = Field(
         default=0.005, ge=0, le=1, description="drop particles with fewer voxels than this share of the mean"
+    )
+    smallest_core: SmallestCore | None = Field(
+        default=None,
+        description="make border of cores with fewer voxels of the network grid; when left out, as the model says, or "
+        "by ParticleSeg3D's rule of depth",
     )
 
 

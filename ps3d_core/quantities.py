@@ -31,6 +31,8 @@ TargetParticleSize = Annotated[float, Field(gt=1, le=512), Unit("voxels")]
 """Mean diameter of the particles on the network grid."""
 BorderThickness = Annotated[float, Field(gt=0, le=50), Unit("voxels")]
 """Thickness of the border class of a particle, on the network grid."""
+SmallestCore = Annotated[int, Field(ge=1, le=100_000), Unit("voxels")]
+"""Number of voxels of the network grid from which a core becomes a particle."""
 MeanAndStd = tuple[
     Annotated[float, Field(allow_inf_nan=False, ge=-MAX_GREY, le=MAX_GREY)],
     Annotated[float, Field(allow_inf_nan=False, gt=0, le=MAX_GREY)],

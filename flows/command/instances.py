@@ -64,6 +64,7 @@ def run(args: argparse.Namespace) -> None:
             work,
             context=Context(Runner.of(resources), resources.memory_bytes, progress),
             min_rel_particle_size=params.min_rel_particle_size,
+            smallest_core=params.smallest_core,
         )
         require_unchanged(before)
         note_content(output)

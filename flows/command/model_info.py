@@ -49,6 +49,8 @@ def _description(bundle: Bundle) -> Iterator[str]:
     yield f"  patch                 {shape_text(info.patch_size)} voxels"
     yield f"  mean particle         {info.target_particle_size:g} voxels on the network grid"
     yield f"  border                {info.border_thickness:g} voxels"
+    if info.smallest_core is not None:
+        yield f"  smallest core         {info.smallest_core} voxels"
     yield f"  grey values           {_line(info.normalisation.model_dump())}"
     network = info.architecture
     yield f"  network               {network.network}, {' '.join(map(str, network.features_per_stage))} features"

@@ -26,16 +26,18 @@ def instances(
     border_core: Source,
     *,
     min_rel_particle_size: float = 0.005,
+    smallest_core: int | None = None,
     resources: Resources | None = None,
     progress: Progress = SILENT,
 ) -> zarr.Array[Any]:
     """Turn border-core labels (z, y, x) of 0 background, 1 core, 2 border into particles.
 
     Every connected core becomes a particle and grows through the border voxels around it; particles with fewer voxels
-    than `min_rel_particle_size` of the mean are dropped. Return ids 1..N, uint32, in a temporary folder that goes with
+    than `min_rel_particle_size` of the mean are dropped. Cores of fewer voxels than `smallest_core` become border, by
+    ParticleSeg3D's rule of depth when it is left out. Return ids 1..N, uint32, in a temporary folder that goes with
     the array; `array[...]` is all of it in memory. Raise `InputError` when there are other values, or no volume.
     """
-    params = InstancesParams(min_rel_particle_size=min_rel_particle_size)
+    params = InstancesParams(min_rel_particle_size=min_rel_particle_size, smallest_core=smallest_core)
     resources = resources or Resources()
     place = fresh_place(in_memory=False)
     with temporary() as work, volumes_in(work, progress, memory_bytes=resources.memory_bytes) as volumes:
@@ -45,6 +47,7 @@ def instances(
             work,
             context=Context(Runner.of(resources), resources.memory_bytes, progress),
             min_rel_particle_size=params.min_rel_particle_size,
+            smallest_core=params.smallest_core,
         )
         particles = open_array(place / "particles.zarr")
         remove_with(particles, place)

@@ -135,6 +135,11 @@ class NumberCores(TablePart[Cores]):
 
     name, title, found = "core-numbers", "merge cores", Cores
 
+    @property
+    def parameters(self) -> tuple[Any, ...]:
+        """Number of voxels below which a core is small, where ParticleSeg3D's rule does not decide."""
+        return self.plan.core_rule
+
     def make(self, done: Outcomes, context: Context) -> Cores:
         """Join cores in memory: one number per core."""
         site = self.cores.site(self.plan.blocks())
@@ -143,7 +148,9 @@ class NumberCores(TablePart[Cores]):
             sums = ("voxels", "near", "deep")
             pieces = merge_pieces(site.grid, counts, site.file, diagonal=False, sums=sums)
             cores = pieces.components()
-            small = is_small(*(pieces.sums[name][cores] for name in sums))
+            voxels, near, deep = (pieces.sums[name][cores] for name in sums)
+            smallest = self.plan.smallest_core
+            small = is_small(voxels, near, deep) if smallest is None else voxels < smallest
             found = Cores(cores=int(np.count_nonzero(~small)), small=int(np.count_nonzero(small)))
             self.table.write_arrays(
                 offsets=pieces.offsets[:-1].reshape(site.grid.counts),
@@ -162,7 +169,7 @@ def core_numbers(location: Location) -> CoreNumbers:
 
 
 def is_small(voxels: Integers, near: Integers, deep: Integers) -> npt.NDArray[np.bool_]:
-    """Return which cores are small by the small-core rule, bool.
+    """Return which cores are small by ParticleSeg3D's rule, bool.
 
     Of a small core at least 95 % of the voxels are near and none is deep. The rule is in whole numbers, so 95 % is
     exact.

@@ -42,6 +42,7 @@ def border_core_to_instances(
     *,
     context: Context,
     min_rel_particle_size: float = 0.005,
+    smallest_core: int | None = None,
     block_shape: Shape | None = None,
     input_fingerprint: str | None = None,
 ) -> InstanceSummary:
@@ -57,6 +58,7 @@ def border_core_to_instances(
         work: folder for intermediates and ledger; may be removed afterwards.
         context: where blocks are worked on, the memory of all workers together, and who hears of it.
         min_rel_particle_size: particles with fewer voxels than this share of the mean are dropped.
+        smallest_core: cores with fewer voxels become border; by ParticleSeg3D's rule, which goes by depth, when absent.
         block_shape: voxels per block; the largest that fits the budget when absent.
         input_fingerprint: identity of the input; sizes and dates of its objects when absent.
 
@@ -70,6 +72,7 @@ def border_core_to_instances(
         work,
         context=context,
         min_rel_particle_size=min_rel_particle_size,
+        smallest_core=smallest_core,
         block_shape=block_shape,
         input_fingerprint=input_fingerprint,
     )
@@ -108,6 +111,7 @@ class Particles(Step[InstanceSummary]):
             plan.shape,
             plan.min_rel_particle_size,
             plan.output.seen_from(plan.work),
+            *plan.core_rule,
         )
 
     @property

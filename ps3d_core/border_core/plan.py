@@ -57,6 +57,7 @@ class InstancesPlan:
         block_shape: voxels that one unit of work writes.
         halo: steps of growth per round; a block reads this many voxels around it.
         min_rel_particle_size: particles with fewer voxels than this share of the mean are dropped.
+        smallest_core: cores with fewer voxels become border; None for ParticleSeg3D's rule.
         input_fingerprint: what the border-core labels are made from.
         memory_bytes: modelled peak of one worker.
 
@@ -69,6 +70,7 @@ class InstancesPlan:
     block_shape: Shape
     halo: int
     min_rel_particle_size: float
+    smallest_core: int | None
     input_fingerprint: str
     memory_bytes: int
 
@@ -89,6 +91,11 @@ class InstancesPlan:
         """Folder of everything that one step leaves for the next."""
         return self.work / "instances"
 
+    @property
+    def core_rule(self) -> tuple[int, ...]:
+        """What a fingerprint has to say of small cores; nothing for the rule that earlier releases had alone."""
+        return () if self.smallest_core is None else (self.smallest_core,)
+
     def describe(self) -> str:
         """Return the plan in one line for a person."""
         return (
@@ -104,6 +111,7 @@ def plan_instances(
     *,
     context: Context,
     min_rel_particle_size: float = 0.005,
+    smallest_core: int | None = None,
     block_shape: Shape | None = None,
     halo: int = HALO,
     input_fingerprint: str | None = None,
@@ -116,6 +124,7 @@ def plan_instances(
         work: folder for intermediates, on any store.
         context: the runner, whose workers may work on blocks at once, and the memory of all of them together.
         min_rel_particle_size: 0 to 1.
+        smallest_core: voxels from which a core becomes a particle, at least 1; by ParticleSeg3D's rule when absent.
         block_shape: voxels per block; the largest that fits the budget when absent. A side above 128 voxels that does
             not cover the volume must be a multiple of 16.
         halo: steps of growth per round, at least 1; cut to the smallest block side.
@@ -154,6 +163,7 @@ def plan_instances(
         block_shape=block_shape,
         halo=max(1, min([halo, *cut])),
         min_rel_particle_size=min_rel_particle_size,
+        smallest_core=smallest_core,
         input_fingerprint=input_fingerprint or content_identity(border_core),
         memory_bytes=int(BLOCK_WORKER_BYTES + INSTANCES_BYTES * prod(side + 2 * halo for side in block_shape)),
     )

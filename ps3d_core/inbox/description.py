@@ -49,6 +49,7 @@ class ScanSettings(_Strict):
     target_particle_size: float | None = None
     zscore: tuple[FiniteFloat, PositiveFloat] | None = None
     min_rel_particle_size: float | None = None
+    smallest_core: int | None = None
 
     def applied_to(self, params: SegmentParams) -> SegmentParams:
         """Return `params` with these settings in the place of its own.

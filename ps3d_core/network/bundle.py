@@ -31,7 +31,7 @@ from ps3d_core.invalid import first_problem
 from ps3d_core.network import BUNDLED
 from ps3d_core.network.architecture import Architecture
 from ps3d_core.network.normalisation import Normalisation
-from ps3d_core.quantities import BorderThickness, Fold, ModelName, TargetParticleSize
+from ps3d_core.quantities import BorderThickness, Fold, ModelName, SmallestCore, TargetParticleSize
 from ps3d_core.store.location import Location
 from ps3d_core.store.ownership import is_link, is_own, strangers
 
@@ -62,6 +62,8 @@ class BundleInfo(BaseModel):
     normalisation: Normalisation
     border_thickness: BorderThickness
     """Thickness of the border class in voxels."""
+    smallest_core: SmallestCore | None = None
+    """Number of voxels from which a core becomes a particle; None for ParticleSeg3D's rule, which goes by depth."""
     training: dict[str, Any] = Field(default_factory=dict)
     """How the model was made: command, seeds, data, time. For people."""
     accuracy: tuple[dict[str, Fact], ...] = ()
@@ -94,6 +96,7 @@ class ModelFacts:
     target_particle_size: float
     normalisation: Normalisation
     border_thickness: float
+    smallest_core: int | None = None
     training: Mapping[str, Any] = field(default_factory=dict)
     accuracy: Sequence[Mapping[str, Fact]] = ()
 
@@ -176,6 +179,7 @@ def save_bundle(
         "target_particle_size": float(facts.target_particle_size),
         "normalisation": facts.normalisation.model_dump(mode="json"),
         "border_thickness": float(facts.border_thickness),
+        "smallest_core": facts.smallest_core,
         "training": dict(facts.training),
         "accuracy": [dict(row) for row in facts.accuracy],
     }
@@ -277,6 +281,8 @@ def _weights_name(fold: int) -> str:
 
 def _digest(fields: Mapping[str, Any]) -> str:
     deciding = {key: value for key, value in fields.items() if key not in ("name", "training", "accuracy", "digest")}
+    if deciding.get("smallest_core") is None:  # bundles of earlier releases do not know it
+        deciding.pop("smallest_core", None)
     return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
 
 

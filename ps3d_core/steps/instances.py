@@ -32,7 +32,9 @@ class Instances(Step[InstanceSummary]):
     @property
     def parameters(self) -> tuple[Any, ...]:
         """Parameters that say what is too small for a particle."""
-        return (self.plan.job.params.instances.model_dump(),)
+        smallest = self._smallest_core
+        rule = {} if smallest is None else {"smallest_core": smallest}
+        return (self.plan.job.params.instances.model_dump(exclude={"smallest_core"}) | rule,)
 
     @property
     def labels(self) -> Location:
@@ -44,6 +46,12 @@ class Instances(Step[InstanceSummary]):
         """Array of the particle ids, by its name in run.json."""
         return {"instances": self.labels}
 
+    @property
+    def _smallest_core(self) -> int | None:
+        """What the user says, or else the model."""
+        chosen = self.plan.job.params.instances.smallest_core
+        return self.plan.bundle.info.smallest_core if chosen is None else chosen
+
     def make(self, done: Outcomes, context: Context) -> InstanceSummary:
         """Label cores, join them across blocks, grow them, number what is left."""
         plan = self.plan
@@ -53,6 +61,7 @@ class Instances(Step[InstanceSummary]):
             self.labels,
             plan.work,
             min_rel_particle_size=plan.job.params.instances.min_rel_particle_size,
+            smallest_core=self._smallest_core,
             context=context,
             input_fingerprint=self.border_core.fingerprint,
         )

@@ -192,6 +192,34 @@ def test_the_edge_of_the_scan_makes_no_core_small():
     np.testing.assert_array_equal(run_once(border_core, block_shape=(5, 6, 7)), naive_instances(border_core))
 
 
+@pytest.mark.parametrize("block", [None, (3, 5, 4)])
+def test_cores_below_a_number_of_voxels_become_border(block):
+    """Two cores that touch through border, of 12 and 8 voxels; ParticleSeg3D's rule takes neither, each being flat."""
+    border_core = np.full((4, 6, 9), 2, np.uint8)
+    border_core[1:3, 1:4, 1:3] = 1
+    border_core[1:3, 1:3, 6:8] = 1
+
+    def particles(smallest_core):
+        return run_once(border_core, smallest_core=smallest_core, block_shape=block)
+
+    assert particles(8).max() == 2
+    assert particles(8)[1, 1, 6] != particles(8)[1, 1, 1]
+    assert particles(9).max() == 1
+    assert particles(13).max() == 1  # no core is left: the component is a particle of its own
+    np.testing.assert_array_equal(particles(None), naive_instances(border_core))
+    assert remaining_cores(border_core).max() == 0
+
+
+def test_another_smallest_core_is_another_result(tmp_path):
+    border_core = blobs(np.random.default_rng(3), (20, 20, 20), 8)
+    source = stored(Location.parse(tmp_path), border_core)
+    plans = [planned(Location.parse(tmp_path), source, smallest_core=n) for n in (None, 1, 9999)]
+    assert [plan.core_rule for plan in plans] == [(), (1,), (9999,)]
+    kept = [labels_of(plan) for plan in plans]
+    assert kept[1].max() > kept[2].max()
+    np.testing.assert_array_equal(kept[0], naive_instances(border_core))
+
+
 def test_more_particles_than_16_bits():
     """68,921 particles, all in one block or cut into four: ids are dense, none is merged or lost."""
     n = 41
