@@ -1,26 +1,45 @@
 """Where the network looks: one global grid of patch origins per axis, shared by all blocks.
 
-origins 0, stride, 2 stride, ..., the last one clamped so that its patch ends at the volume's face
+origins 0, stride, 2 stride, ..., the last one clamped so that its patch ends at the volume's face; or as many, evenly
+spread
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import prod
+from math import ceil, prod
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from ps3d_core.geometry.boxes import Box, Shape, turned
 
+LEAST: Final = 2
+"""Multiples of a network's downsampling in the shallowest patch."""
 
-def axis_origins(length: int, patch: int, stride: int) -> tuple[int, ...]:
+
+def fitted_patch(shape: Shape, patch: Shape, multiple: Shape) -> Shape:
+    """Return a patch that is no larger than a volume of `shape` needs along each axis.
+
+    Sides are those of `patch`, or along axes thinner than that the next multiple of `multiple`, at least `LEAST` of it.
+    """
+    sides = zip(shape, patch, multiple, strict=True)
+    z, y, x = (min(side, step * max(LEAST, ceil(n / step))) for n, side, step in sides)
+    return z, y, x
+
+
+def axis_origins(length: int, patch: int, stride: int, even: bool = False) -> tuple[int, ...]:
     """Return the patch origins along an axis of `length` voxels, ascending.
 
-    There is one origin, 0, when the patch covers the axis.
+    There is one origin, 0, when the patch covers the axis. Origins are at multiples of `stride` and at the end, or with
+    `even` so many at equal distances, which then are `stride` at most.
     """
     if length <= patch:
         return (0,)
+    if even:
+        steps = ceil((length - patch) / stride)
+        return tuple(i * (length - patch) // steps for i in range(steps + 1))
     origins = list(range(0, length - patch, stride))
     return (*origins, length - patch)
 
@@ -32,6 +51,7 @@ class PatchGrid:
     shape: Shape
     patch: Shape
     stride: Shape
+    even: bool = False
 
     @property
     def padded_shape(self) -> Shape:
@@ -42,7 +62,8 @@ class PatchGrid:
     @property
     def origins(self) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
         """Origins of the patches per axis, on the padded grid."""
-        z, y, x = (axis_origins(n, p, s) for n, p, s in zip(self.padded_shape, self.patch, self.stride, strict=True))
+        axes = zip(self.padded_shape, self.patch, self.stride, strict=True)
+        z, y, x = (axis_origins(n, p, s, self.even) for n, p, s in axes)
         return z, y, x
 
     def __len__(self) -> int:
@@ -58,7 +79,7 @@ class PatchGrid:
 
     def turned(self, axis: int) -> PatchGrid:
         """Return the patches of the volume whose axes z and `axis` are swapped, see `boxes.turned`."""
-        return PatchGrid(turned(self.shape, axis), turned(self.patch, axis), turned(self.stride, axis))
+        return PatchGrid(turned(self.shape, axis), turned(self.patch, axis), turned(self.stride, axis), self.even)
 
     def touching(self, axis: int, start: int, stop: int) -> tuple[int, ...]:
         """Return the origins along `axis` whose patch covers a voxel of start..stop (padded coordinates)."""

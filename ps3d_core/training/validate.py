@@ -12,6 +12,7 @@ import json
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import fmean
 from typing import Final
 
@@ -26,7 +27,7 @@ from ps3d_core.params import PredictParams, Resources, SegmentParams
 from ps3d_core.phantom.variety import random_params
 from ps3d_core.phantom.write import write_phantom
 from ps3d_core.pipeline import segment
-from ps3d_core.plan import SegmentJob
+from ps3d_core.plan import SegmentJob, plan_segmentation
 from ps3d_core.quality import LEVELS, LevelName
 from ps3d_core.store.arrays import read_box
 from ps3d_core.store.layout import Dataset
@@ -73,6 +74,9 @@ def main(arguments: list[str] | None = None) -> None:
     """Print the table, and write it where asked."""
     options = _parser().parse_args(arguments)
     torch.set_num_threads(options.threads)
+    if options.sweep:
+        _sweep(options)
+        return
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for scan in HELD_OUT[: options.scans]:
@@ -99,21 +103,10 @@ def validate_scan(
 
     `claimed` is the particle size that the pipeline is told, relative to the true one.
     """
-    params = random_params(scan.seed, scan.shape, scan.particle_size, family="held-out")
-    dataset = Dataset(folder / "dataset")
-    write_phantom(params, dataset.root, scan.name, spacing=SPACING)
-    dataset.add_scan(scan.name, SPACING, SPACING * scan.particle_size * claimed)
-    job = SegmentJob(
-        dataset=dataset,
-        scan=scan.name,
-        output=folder / "results",
-        model=model,
-        params=SegmentParams(predict=PredictParams(quality=quality)),
-        resources=Resources(workers=threads),
-    )
+    job = held_out_job(scan, folder, model=model, quality=quality, threads=threads, claimed=claimed)
     segment(job)
 
-    whole = Box.of(scan.shape)
+    dataset, whole = job.dataset, Box.of(scan.shape)
     truth = read_box(open_image(dataset.truth(scan.name)), whole)
     grey = read_box(open_image(dataset.image(scan.name)), whole)
     ours = evaluate_arrays(read_box(open_image(job.result.labels), whole), truth)
@@ -126,6 +119,30 @@ def validate_scan(
         **_scores("model", ours),
         **_scores("watershed", peer),
     }
+
+
+def held_out_job(
+    scan: HeldOutScan,
+    folder: Location,
+    *,
+    model: str,
+    quality: LevelName = "standard",
+    threads: int = 2,
+    claimed: float = 1.0,
+) -> SegmentJob:
+    """Render a held-out phantom into `folder`, unless it is there; return the job of segmenting it."""
+    params = random_params(scan.seed, scan.shape, scan.particle_size, family="held-out")
+    dataset = Dataset(folder / "dataset")
+    write_phantom(params, dataset.root, scan.name, spacing=SPACING)
+    dataset.add_scan(scan.name, SPACING, SPACING * scan.particle_size * claimed)
+    return SegmentJob(
+        dataset=dataset,
+        scan=scan.name,
+        output=folder / "results",
+        model=model,
+        params=SegmentParams(predict=PredictParams(quality=quality)),
+        resources=Resources(workers=threads),
+    )
 
 
 def mean_row(rows: Sequence[Row]) -> Row:
@@ -144,6 +161,17 @@ def table(rows: Sequence[Row]) -> str:
     lines = [" | ".join(key.replace("_", " ") for key in head), " | ".join("---" for _ in head)]
     lines += [" | ".join("" if row[key] is None else str(row[key]) for key in head) for row in rows]
     return "\n".join(f"| {line} |" for line in lines)
+
+
+def _sweep(options: argparse.Namespace) -> None:
+    """Try stride, weights and mirrorings on held-out phantoms; print the means so far after every scan."""
+    from ps3d_core.training import sweep  # which is made of the pipeline's steps, as this module is of the whole
+
+    folder = Location.parse(options.sweep)
+    for scan in HELD_OUT[: options.scans]:
+        job = held_out_job(scan, folder, model=options.model, threads=options.threads, claimed=options.claimed)
+        sweep.sweep_scan(plan_segmentation(job), Path(options.sweep) / "sweep.jsonl")
+        print(table(sweep.means(sweep.read_rows(Path(options.sweep) / "sweep.jsonl"))), flush=True)
 
 
 def _record(model: str, quality: LevelName, rows: Sequence[Row]) -> None:
@@ -171,6 +199,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--model", default=BUNDLED, help="a bundle's folder, or `bundled`")
     parser.add_argument("--scans", type=int, default=len(HELD_OUT), help="how many of the held-out phantoms")
     parser.add_argument("--quality", choices=LEVELS, default="standard", help="how thoroughly the network is applied")
+    parser.add_argument("--sweep", metavar="FOLDER", help="try many strides, weights and mirrorings; goes on in FOLDER")
     parser.add_argument("--claimed", type=float, default=1.0, help="given particle size / true one")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--record", action="store_true", help="write the table into the bundle")

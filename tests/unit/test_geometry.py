@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.blocks import BlockGrid, block_shape_for
 from ps3d_core.geometry.boxes import Box, turned
-from ps3d_core.geometry.patches import PatchGrid, axis_origins
+from ps3d_core.geometry.patches import LEAST, PatchGrid, axis_origins, fitted_patch
 from ps3d_core.geometry.scale import particle_scale
 
 shapes = st.tuples(*[st.integers(1, 40)] * 3)
@@ -81,6 +81,31 @@ def test_origins_cover_the_axis_and_end_at_its_face(length, patch, stride):
 def test_origins_known_answer():
     assert axis_origins(100, 32, 16) == (0, 16, 32, 48, 64, 68)
     assert axis_origins(96, 32, 16) == (0, 16, 32, 48, 64)
+
+
+@given(length=st.integers(1, 500), patch=st.integers(1, 64), stride=st.integers(1, 64))
+def test_even_origins_are_as_many_and_nowhere_farther_apart(length, patch, stride):
+    stride = min(stride, patch)
+    origins, clamped = axis_origins(length, patch, stride, even=True), axis_origins(length, patch, stride)
+    assert len(origins) == len(clamped)
+    assert (origins[0], origins[-1]) == (clamped[0], clamped[-1])
+    steps = {b - a for a, b in itertools.pairwise(origins)}
+    assert not steps or (max(steps) <= stride and max(steps) - min(steps) <= 1)
+
+
+def test_even_origins_known_answer():
+    assert axis_origins(114, 64, 48, even=True) == (0, 25, 50)
+    assert axis_origins(114, 64, 48) == (0, 48, 50)
+
+
+@given(n=st.integers(1, 200), steps=st.integers(1, 16), patch=st.integers(1, 8))
+def test_a_fitted_patch_is_no_deeper_than_a_thin_scan_needs(n, steps, patch):
+    whole = steps * patch
+    (side, *others) = fitted_patch((n, 500, 500), (whole,) * 3, (steps,) * 3)
+    assert others == [whole, whole]
+    assert side % steps == 0
+    assert side >= min(n, whole)
+    assert side == whole or side < n + steps or side == LEAST * steps
 
 
 @given(n=st.integers(1, 30), patch=st.integers(1, 64))
