@@ -15,6 +15,7 @@ EXTRAS: Final = {
     "torch": "predict",
     "safetensors": "predict",
     "dynamic_network_architectures": "predict",
+    "openvino": "predict",
     "nnunetv2": "train",
     "distributed": "dask",
     "prefect": "flow",
@@ -24,6 +25,8 @@ EXTRAS: Final = {
     "cryptography": "stack",
 }
 """Packages that may be missing, with the extra of ps3d that brings them."""
+_WITHOUT: Final = {"flow": "add <direct>", "dask": "choose another <runner>", "openvino": "choose another <engine>"}
+"""How to do without an extra, or a package."""
 
 
 def of_missing(error: BaseException) -> InputError | None:
@@ -44,5 +47,6 @@ def require(*packages: str) -> None:
 def lacking(package: str) -> InputError:
     """Return the error that says that an optional package is not installed, and how to install it."""
     extra = EXTRAS[package]
-    without = ("add <direct>",) if extra == "flow" else ("choose another <runner>",) if extra == "dask" else ()
-    return InputError(f"{package} is not installed", f"pip install 'ps3d[{extra}]'", *without)
+    without = _WITHOUT.get(package, _WITHOUT.get(extra))
+    remedies = (f"pip install 'ps3d[{extra}]'", without) if without else (f"pip install 'ps3d[{extra}]'",)
+    return InputError(f"{package} is not installed", *remedies)

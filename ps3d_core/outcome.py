@@ -12,12 +12,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from ps3d_core.engine.blocks import Runner
 from ps3d_core.engine.once import Engine, records_of
 from ps3d_core.engine.step import Context, Outcomes, Step
 from ps3d_core.errors import InputError
+from ps3d_core.network.computation import is_possible
 from ps3d_core.plan import SegmentPlan
 from ps3d_core.printable import without_keys
 from ps3d_core.progress import Progress
@@ -38,6 +39,8 @@ from ps3d_core.store.ownership import remove_unfinished
 from ps3d_core.store.publishing import withdraw
 from ps3d_core.store.whole import digest_of
 from ps3d_core.version import __version__
+
+AnyStep = TypeVar("AnyStep", bound=Step[Any])
 
 _FINGERPRINT: Final = "fingerprint"
 """Of each step, among what it found."""
@@ -64,6 +67,10 @@ class SegmentRun:
         """Places of all parts of the result, besides run.json: the outputs of its steps, by their names."""
         return {name: part for step in self.steps if not step.intermediate for name, part in step.outputs.items()}
 
+    def step(self, kind: type[AnyStep]) -> AnyStep:
+        """Return the step of this kind."""
+        return next(step for step in self.steps if isinstance(step, kind))
+
     @property
     def engine(self) -> Engine:
         """Engine that does the steps of the run, and knows which are done."""
@@ -72,6 +79,24 @@ class SegmentRun:
     def context(self, progress: Progress) -> Context:
         """Return runner, memory and progress that the steps of the run may use."""
         return Context(Runner.of(self.plan.job.resources), self.plan.later_memory_bytes, progress)
+
+
+def begun(runs: Sequence[SegmentRun]) -> SegmentRun:
+    """Return the one of `runs`, which differ in what computes, whose labels there are already, or else the first.
+
+    Whole label images count, whatever made them; others only where this machine can go on with what began them, on the
+    kind of device that the first run takes.
+    """
+    device = runs[0].plan.computation.device
+    possible = [is_possible(run.plan.computation, device) for run in runs]
+    with suppress(InputError):
+        record = read_record(runs[0].plan.job.result.run)
+        for run, is_possible_here in zip(runs, possible, strict=True):
+            if record is not None and _has_labels(run, record, whole=not is_possible_here):
+                return run
+    return next(
+        (run for run, here in zip(runs, possible, strict=True) if here and run.step(BorderCore).is_begun), runs[0]
+    )
 
 
 def finished_run(run: SegmentRun) -> RunRecord | None:
@@ -243,6 +268,11 @@ def _remember(run: SegmentRun, record: RunRecord, changed: Sequence[str]) -> Non
         return  # the work folder says what is left of that which they were made from
     known = {step.name: record.stages[step.name] for step in run.steps if _is_known(run, step, record)}
     run.engine.remember(known, {part: record.parts[name] for name, part in run.parts.items() if name not in changed})
+
+
+def _has_labels(run: SegmentRun, record: RunRecord, *, whole: bool) -> bool:
+    """Return whether a record tells of the label image of this run; which is as it was written, with `whole`."""
+    return _is_known(run, run.step(LabelImage), record) and not (whole and "labels" in _changed_parts(run, record))
 
 
 def _is_known(run: SegmentRun, step: Step[Any], record: RunRecord) -> bool:

@@ -17,10 +17,12 @@ from ps3d_core.quantities import (
     BatchSize,
     BorderThickness,
     Device,
+    Engine,
     Folds,
     MeanAndStd,
     ModelName,
     ParticleSize,
+    Precision,
     SmallestCore,
     TargetParticleSize,
     Unit,
@@ -95,6 +97,15 @@ class PredictParams(_Params):
         default=None, description="patches per forward pass; what suits the device when left out"
     )
     device: Device = Field(default="auto", description="where the network runs; auto takes a GPU when there is one")
+    engine: Engine = Field(
+        default="auto",
+        description="what computes the network; auto takes OpenVINO on a CPU where it is installed, PyTorch elsewhere",
+    )
+    precision: Precision = Field(
+        default="auto",
+        description="of the network's numbers; auto takes float16 on CUDA, float32 elsewhere. bfloat16 is faster where "
+        "the processor has instructions for it, and changes single voxels",
+    )
     target_particle_size: TargetParticleSize | None = Field(
         default=None,
         description="diameter that the mean particle is resampled to, voxels; the model's when left out",

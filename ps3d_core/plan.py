@@ -6,7 +6,7 @@ A plan is pure: making it reads metadata, and of a scan that was not ingested a 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any, Final
 
@@ -24,6 +24,7 @@ from ps3d_core.inference.plan import PredictionPlan, plan_prediction, walk_axis
 from ps3d_core.inference.sample import NetworkView
 from ps3d_core.network import BUNDLED
 from ps3d_core.network.bundle import Bundle, load_bundle
+from ps3d_core.network.computation import Computation, as_good, computation_of
 from ps3d_core.network.measured import accuracy_text
 from ps3d_core.params import GIB, PredictParams, Resources, SegmentParams
 from ps3d_core.quality import REFERENCE
@@ -75,12 +76,20 @@ class SegmentPlan:
     scale: Scale
     prediction: PredictionPlan
     input_identity: str
+    computation: Computation
     notes: tuple[str, ...] = ()
 
     @property
     def work(self) -> Location:
         """Folder of intermediates and ledger."""
         return self.job.result.work
+
+    @property
+    def as_good(self) -> tuple[SegmentPlan, ...]:
+        """This plan, and those with other computations that agree with what was said."""
+        params = self.job.params.predict
+        others = as_good(params.engine, params.precision)
+        return self, *(replace(self, computation=each) for each in others if each.identity != self.computation.identity)
 
     @property
     def inputs(self) -> tuple[Location, ...]:
@@ -134,6 +143,7 @@ class SegmentPlan:
             f"{shape_text(patches.patches.patch)}, {patches.evaluated} evaluated in {len(patches.blocks)} block(s) "
             f"({patches.redundancy:.2f} per patch)",
             f"quality    {self.quality_text}",
+            f"engine     {self.computation.text}",
             f"memory     about {patches.memory_bytes * patches.workers / GIB:.1f} GiB for prediction, budget "
             f"{self.job.resources.memory_gib:.1f} GiB; up to {self.disk_bytes / GIB:.1f} GiB on the store",
         ]
@@ -184,6 +194,7 @@ def plan_segmentation(job: SegmentJob) -> SegmentPlan:
         scale=scale,
         prediction=_planned_prediction(job, bundle, array, scale.network_shape),
         input_identity=content_identity(image),
+        computation=_computation(job),
         notes=() if is_ours(array) else absences(array),
     )
     check_result(job.result, job.result.parts, plan.inputs)
@@ -226,6 +237,12 @@ def prediction_workers(resources: Resources) -> int:
 def patches_at_once(resources: Resources) -> int:
     """Return how many patches each worker of prediction evaluates side by side on a CPU."""
     return resources.workers if resources.runner == "threads" else max(1, (os.cpu_count() or 1) // resources.workers)
+
+
+def _computation(job: SegmentJob) -> Computation:
+    params = job.params.predict
+    elsewhere = job.resources.dask_scheduler is not None
+    return computation_of(params.engine, params.precision, params.device, elsewhere=elsewhere)
 
 
 def _check_folds(job: SegmentJob, bundle: Bundle) -> None:

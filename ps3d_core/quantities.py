@@ -43,6 +43,8 @@ Fold = Annotated[int, Field(ge=0, le=99)]
 Folds = Annotated[tuple[Fold, ...], Field(min_length=1, max_length=100)]
 BatchSize = Annotated[int, Field(ge=1, le=256), Unit("patches")]
 Device = Literal["auto", "cuda", "mps", "cpu"]
+Engine = Literal["auto", "openvino", "torch"]
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
 ModelName = Annotated[str, Field(min_length=1, max_length=200)]
 
 

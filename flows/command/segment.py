@@ -47,7 +47,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_fields(network, PredictParams, "folds", "mirror", "target_particle_size", "zscore", "allow_absurd")
     add_fields(parser.add_argument_group("particles"), InstancesParams)
     machine = parser.add_argument_group("machine")
-    add_fields(machine, PredictParams, "device", "batch_size")
+    add_fields(machine, PredictParams, "device", "engine", "precision", "batch_size")
     add_fields(machine, Resources)
     machine.add_argument("--direct", action="store_true", help="without Prefect")
     machine.add_argument("--keep-work", action="store_true", help="keep the intermediates in OUTPUT/NAME/.work")
@@ -127,7 +127,7 @@ def segment_planned(
                 progress.note(f"{plan.job.scan}: already segmented with these parameters")
                 records[plan.job.scan] = record
             else:
-                todo.append(plan)
+                todo.append(run.plan)
     _announce(todo, progress)
     run_scans = _directly if direct else _as_flow
     records |= run_scans(todo, failures, progress) if todo else {}
@@ -154,7 +154,7 @@ def _announce(plans: Sequence[SegmentPlan], progress: Progress) -> None:
     predict, resources = plans[0].job.params.predict, plans[0].job.resources
     seconds = seconds_per_patch(
         plans[0].bundle,
-        device=predict.device,
+        plans[0].computation,
         folds=predict.folds,
         mirrorings=predict.level.mirrorings,
         patches_at_once=patches_at_once(resources) * prediction_workers(resources),

@@ -32,7 +32,9 @@ from ps3d_core.inference.plan import PredictionPlan, border_core_chunks, border_
 from ps3d_core.inference.sample import NetworkView, PaddedView
 from ps3d_core.inference.weights import gaussian_weights
 from ps3d_core.memory import release_memory
+from ps3d_core.network import openvino
 from ps3d_core.network.bundle import load_bundle
+from ps3d_core.network.computation import Computation
 from ps3d_core.network.device import choose_device
 from ps3d_core.network.ensemble import Predictor
 from ps3d_core.network.intensity import Intensity
@@ -61,11 +63,16 @@ class Prediction:
     intensity: Intensity
     fingerprint: str
     folds: tuple[int, ...] | None = None
-    device: str = "auto"
+    computation: Computation = field(default_factory=Computation)
     batch_size: int | None = None
     threads: int | None = None
     """Patches at once in one worker, on a CPU; when absent, workers share the cores of their machine."""
     runner: Runner = field(default_factory=Runner)
+
+    @property
+    def patches_at_once(self) -> int:
+        """Number of patches that a worker on this machine evaluates side by side, on a CPU."""
+        return self.threads or max(1, torch.get_num_threads() // self.runner.workers)
 
     @property
     def ledger(self) -> Ledger:
@@ -87,6 +94,7 @@ class Predicted(BaseModel):
     patches_constant: int = Field(description="of these, answered from memory, because all their voxels were equal")
     patches_unique: int = Field(description="patches of the scan; others were evaluated again at borders of blocks")
     forward_seconds: float = Field(description="time of the network's forward passes")
+    computed_by: str = Field(default="PyTorch", description="engine with its version, precision, and kind of device")
 
 
 def predict(prediction: Prediction, *, progress: Progress = SILENT) -> Predicted:
@@ -110,12 +118,14 @@ def predict(prediction: Prediction, *, progress: Progress = SILENT) -> Predicted
         if not in_process:
             stage.advance(plan.evaluated - already)
             stop_workers(prediction.runner)  # they keep torch, which the memory of later stages does not count
+    openvino.release()
     now = [record for block, record in zip(plan.blocks, records, strict=True) if block.index not in finished]
     return Predicted(
         patches_evaluated=sum(record["patches"] for record in now),
         patches_constant=sum(record["constant"] for record in now),
         patches_unique=len(plan.patches),
         forward_seconds=sum(record["forward_seconds"] for record in now),
+        computed_by=", ".join(sorted({record.get("computed_by", "PyTorch") for record in records})),
     )
 
 
@@ -170,13 +180,20 @@ class _Walk:
                         report(1)
                     writer.put(z, accumulator.advance(next_z))
                     release_memory()
-            return _record(evaluate)
-        return _record(None)
+            return self._record(evaluate)
+        return self._record(None)
+
+    def _record(self, evaluator: PatchEvaluator | None) -> Record:
+        return {
+            "patches": evaluator.patches if evaluator else 0,
+            "constant": evaluator.constant if evaluator else 0,
+            "forward_seconds": evaluator.forward_seconds if evaluator else 0.0,
+            "computed_by": self._prediction.computation.text_here,
+        }
 
     def _evaluator(self) -> PatchEvaluator:
         prediction = self._prediction
-        threads = prediction.threads or max(1, torch.get_num_threads() // prediction.runner.workers)
-        return PatchEvaluator(self._predictor, batch_size=prediction.batch_size, threads=threads)
+        return PatchEvaluator(self._predictor, batch_size=prediction.batch_size, threads=prediction.patches_at_once)
 
     def _unfinished_rows(self) -> list[tuple[int, int]]:
         """Rows of shards from the first unfinished one to the last, as padded slice ranges."""
@@ -270,11 +287,16 @@ class _RowWriter:
 
 
 def _predictor(prediction: Prediction) -> Predictor:
-    device = choose_device(prediction.device)
+    device = choose_device(prediction.computation.device)
     bundle = load_bundle(prediction.model)
     if bundle.info.digest != prediction.model_digest:
         raise InputError(f"model {prediction.model}: it changed since the run was planned; start the run again")
-    return Predictor(bundle.networks(device, prediction.folds), prediction.plan.quality.mirrorings)
+    return Predictor(
+        bundle.networks(device, prediction.folds),
+        prediction.plan.quality.mirrorings,
+        computation=prediction.computation,
+        threads=prediction.patches_at_once,
+    )
 
 
 def _cut(slab: torch.Tensor, y: int, x: int, patch: Shape) -> torch.Tensor:
@@ -288,16 +310,6 @@ def _roll(slab: torch.Tensor, fresh: torch.Tensor) -> int:
         slab[i] = slab[i + len(fresh)]
     slab[kept:] = fresh.to(slab.device)
     return len(fresh)
-
-
-def _record(evaluator: PatchEvaluator | None) -> Record:
-    if evaluator is None:
-        return {"patches": 0, "constant": 0, "forward_seconds": 0.0}
-    return {
-        "patches": evaluator.patches,
-        "constant": evaluator.constant,
-        "forward_seconds": evaluator.forward_seconds,
-    }
 
 
 def _pieces(start: int, stop: int, longest: int, stops: list[int]) -> list[tuple[int, int]]:

@@ -3,24 +3,25 @@
 A network has no reason to favour one side of a particle, so each patch may be shown in several mirror images and the
 answers, mirrored back, averaged. Probabilities are averaged, not logits, as nnU-Net does.
 
-Precision follows the device. CUDA computes convolutions in float16 under autocast and keeps the normalisation layers
-in float32. The CPU computes in float32 by default: `precision="bfloat16"` is faster where the processor has the
-instructions and slower where it has not, and labels must not depend on which machine of a cluster made them.
+What computes is settled before, see `ps3d_core.network.computation`. CUDA computes convolutions in float16 under
+autocast and keeps the normalisation layers in float32. A CPU computes in float32 unless it is told otherwise: bfloat16
+is faster where the processor has the instructions and far slower where it has not, and labels must not depend on which
+machine of a cluster made them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Final, Literal
+from typing import Final
 
 import torch
 from torch import nn
 
 from ps3d_core.network.architecture import CLASSES
+from ps3d_core.network.computation import Computation, computation_of
+from ps3d_core.network.openvino import OpenVinoNetwork
 from ps3d_core.quality import EVERY, Mirrorings
-
-Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
 _DTYPES: Final = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -33,30 +34,31 @@ class Predictor:
         networks: Sequence[nn.Module],
         mirrorings: Mirrorings = EVERY,
         *,
-        precision: Precision = "auto",
-        compiled: bool = False,
+        computation: Computation | None = None,
+        threads: int = 1,
     ) -> None:
         """Take networks in evaluation mode, all on one device.
 
         Args:
             networks: at least one; (B, 1, z, y, x) to (B, 3, z, y, x) logits.
             mirrorings: axes of a patch that are turned round, for each image whose answers are averaged.
-            precision: of the convolutions; "auto" is float16 on CUDA, float32 elsewhere.
-            compiled: let torch.compile specialise the networks for the patch size.
+            computation: what computes them; what is usual for PyTorch on their device when absent.
+            threads: how many call it at once, on a CPU.
 
         """
         if not networks:
             raise ValueError("a predictor needs at least one network")
         self.device = next(networks[0].parameters()).device
         self.mirrorings = mirrorings
-        on_cuda = self.device.type == "cuda"
-        self._dtype = _DTYPES[("float16" if on_cuda else "float32") if precision == "auto" else precision]
-        # On the CPU channels-last only pays together with bfloat16, see tests/benchmarks.
-        self._layout = torch.channels_last_3d if on_cuda else torch.contiguous_format
-        self._networks: list[Callable[[torch.Tensor], torch.Tensor]] = []
-        for network in networks:
-            placed = network.to(memory_format=self._layout) if on_cuda else network  # type: ignore[call-overload]
-            self._networks.append(torch.compile(placed) if compiled else placed)
+        computation = computation or computation_of("torch", device=self.device.type)  # type: ignore[arg-type]
+        self._dtype = _DTYPES[computation.precision] if computation.engine == "torch" else None
+        # On a CPU channels-last only pays together with bfloat16, see tests/benchmarks.
+        self._layout = torch.channels_last_3d if self.device.type == "cuda" else torch.contiguous_format
+        self._networks: Sequence[Callable[[torch.Tensor], torch.Tensor]] = networks
+        if computation.engine == "openvino":
+            self._networks = [OpenVinoNetwork(network, computation.precision, threads) for network in networks]
+        elif self.device.type == "cuda":
+            self._networks = [network.to(memory_format=self._layout) for network in networks]  # type: ignore[call-overload]
 
     @property
     def passes(self) -> int:

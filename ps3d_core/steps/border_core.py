@@ -30,14 +30,19 @@ class BorderCore(Step[Predicted]):
 
     @property
     def parameters(self) -> tuple[Any, ...]:
-        """Folds of the network, and how thoroughly it is applied."""
-        quality = self.plan.prediction.quality
-        return (self.plan.job.params.predict.folds or self.plan.bundle.folds, identity(quality))
+        """Folds of the network, how thoroughly it is applied, and what computes it."""
+        folds = self.plan.job.params.predict.folds or self.plan.bundle.folds
+        return (folds, identity(self.plan.prediction.quality), *self.plan.computation.identity)
 
     @property
     def labels(self) -> Location:
         """Array of the border-core labels, uint8 on the network grid."""
         return self.plan.work / f"border-core-{self.fingerprint[:12]}.zarr"
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether there is some of the labels."""
+        return self.labels.exists()
 
     @property
     def outputs(self) -> dict[str, Location]:
@@ -58,7 +63,7 @@ class BorderCore(Step[Predicted]):
             intensity=done.of(GreyValues).intensity,
             fingerprint=self.fingerprint,
             folds=params.folds,
-            device=params.device,
+            computation=plan.computation,
             batch_size=params.batch_size,
             threads=resources.workers if resources.runner == "threads" else None,
             runner=context.runner.model_copy(update={"workers": plan.prediction.workers}),

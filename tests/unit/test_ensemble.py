@@ -8,6 +8,7 @@ from torch import nn
 
 from ps3d_core.errors import InputError
 from ps3d_core.network.architecture import Architecture
+from ps3d_core.network.computation import Computation
 from ps3d_core.network.device import choose_device
 from ps3d_core.network.ensemble import Predictor
 from ps3d_core.quality import EVERY, PAIRS, PLAIN
@@ -99,7 +100,7 @@ def test_repeated_evaluation_gives_identical_bytes() -> None:
 
 
 def test_bfloat16_stays_close_to_float32() -> None:
-    full, half = Predictor([network(0)]), Predictor([network(0)], precision="bfloat16")
+    full, half = Predictor([network(0)]), Predictor([network(0)], computation=Computation(precision="bfloat16"))
     assert (full(patches()) - half(patches())).abs().max() < 0.05
 
 

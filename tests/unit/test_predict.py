@@ -25,6 +25,7 @@ from ps3d_core.inference.sample import NetworkView, sample_blocks
 from ps3d_core.inference.weights import gaussian_weights
 from ps3d_core.network.architecture import Architecture
 from ps3d_core.network.bundle import ModelFacts, load_bundle, save_bundle
+from ps3d_core.network.computation import Computation
 from ps3d_core.network.ensemble import Predictor
 from ps3d_core.network.intensity import Intensity
 from ps3d_core.network.normalisation import PerScan
@@ -34,6 +35,7 @@ from ps3d_core.store.arrays import create_array, open_array, read_box, write_box
 from ps3d_core.store.lease import LeaseLostError, sole_run
 from ps3d_core.store.location import Location
 from tests.unit.test_lease import held_by, until
+from tests.unit.test_openvino import needs_openvino
 
 PATCH = (16, 16, 16)
 # Networks this small lose more to hand-overs between threads than they win.
@@ -42,6 +44,11 @@ torch.set_num_threads(1)
 INTENSITY = Intensity(100.0, 50.0)
 ONCE = replace(REFERENCE, mirrorings=PLAIN)
 WIDE = Quality(stride=0.7, sigma=0.3, mirrorings=PLAIN)
+TORCH, OPENVINO = Computation(engine="torch"), Computation(engine="openvino")
+
+by_every_engine = pytest.mark.parametrize(
+    "computation", [TORCH, pytest.param(OPENVINO, marks=needs_openvino)], ids=lambda computation: computation.engine
+)
 
 
 def row_records(prediction):
@@ -98,7 +105,6 @@ def make(bundle, tmp_path):
             plan=plan,
             intensity=INTENSITY,
             fingerprint="f",
-            device="cpu",
             **options,
         )
         return image, prediction
@@ -114,13 +120,14 @@ def small_shards(monkeypatch):
     monkeypatch.setattr(predict_module, "border_core_chunks", shards)
 
 
-def direct(image, prediction):
+def direct(image, prediction, computation=TORCH):
     """The definition: every patch once, weighted sum over the whole volume, arg-max.
 
     Sums of single-precision numbers depend on their order, so resampling and adding follow the walk.
     """
     bundle = load_bundle(prediction.model)
-    predictor = Predictor(bundle.networks(torch.device("cpu")), prediction.plan.quality.mirrorings)
+    mirrorings = prediction.plan.quality.mirrorings
+    predictor = Predictor(bundle.networks(torch.device("cpu")), mirrorings, computation=computation)
     shape = prediction.plan.patches.shape
     axis = walk_axis(shape)
     resampled = resample_image(image.swapaxes(0, axis), turned(shape, axis)).swapaxes(0, axis)
@@ -172,24 +179,26 @@ def test_patches_may_be_of_any_shape(make, longest):
     assert (result(prediction) == direct(image, prediction)).all()
 
 
-def test_mirroring_and_folds(make):
-    image, prediction = make((20, 20, 20), (24, 20, 20))
+@by_every_engine
+def test_mirroring_and_folds(make, computation):
+    image, prediction = make((20, 20, 20), (24, 20, 20), computation=computation)
     predict(prediction)
-    assert (result(prediction) == direct(image, prediction)).all()
-    _, one_fold = make((20, 20, 20), (24, 20, 20), block=(32, 20, 20), folds=(1,))
+    assert (result(prediction) == direct(image, prediction, computation)).all()
+    _, one_fold = make((20, 20, 20), (24, 20, 20), block=(32, 20, 20), computation=computation, folds=(1,))
     predict(one_fold)
     assert (result(one_fold) != result(prediction)).any()
 
 
 @pytest.mark.parametrize("block", [(16, 16, 16), (32, 48, 16), (48, 16, 32), (16, 48, 32), (48, 48, 32)])
 @pytest.mark.parametrize("longest", [0, 1, 2])
-def test_any_block_size_gives_the_same_bytes(make, block, longest):
-    quality = WIDE if longest == 1 else ONCE
+@by_every_engine
+def test_any_block_size_gives_the_same_bytes(make, block, longest, computation):
+    options = {"quality": WIDE if longest == 1 else ONCE, "computation": computation}
     shapes = turned((35, 30, 20), longest), turned((50, 33, 20), longest)
-    _, whole = make(*shapes, quality=quality)
+    _, whole = make(*shapes, **options)
     assert whole.plan.walk_axis == longest
     predict(whole)
-    _, cut = make(*shapes, block=turned(block, longest), quality=quality)
+    _, cut = make(*shapes, block=turned(block, longest), threads=2, **options)
     record = predict(cut)
     assert result(cut).tobytes() == result(whole).tobytes()
     assert record.patches_evaluated == cut.plan.evaluated
@@ -201,11 +210,13 @@ def test_patches_are_mirrored_as_the_quality_says(make):
     assert (result(prediction) == direct(image, prediction)).all()
 
 
-def test_processes_give_the_same_bytes(make):
-    _, whole = make((20, 20, 40), (20, 20, 40), quality=ONCE)
-    predict(whole)
-    _, cut = make((20, 20, 40), (20, 20, 40), (32, 32, 16), quality=ONCE, runner=Runner(kind="processes", workers=2))
-    predict(cut)
+@by_every_engine
+def test_processes_give_the_same_bytes(make, computation):
+    options = {"quality": ONCE, "computation": computation}
+    _, whole = make((20, 20, 40), (20, 20, 40), **options)
+    alone = predict(whole)
+    _, cut = make((20, 20, 40), (20, 20, 40), (32, 32, 16), runner=Runner(kind="processes", workers=2), **options)
+    assert predict(cut).computed_by == alone.computed_by == computation.text_here
     assert result(cut).tobytes() == result(whole).tobytes()
 
 
@@ -219,11 +230,14 @@ def test_constant_patches_are_evaluated_once(make):
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
 @pytest.mark.parametrize("batch", [1, 4])
-def test_patches_come_back_in_order_with_any_threads(bundle, threads, batch):
-    predictor = Predictor(bundle.networks(torch.device("cpu")), PLAIN)
+@by_every_engine
+def test_patches_come_back_in_order_with_any_threads(bundle, threads, batch, computation):
+    networks = bundle.networks(torch.device("cpu"))
+    predictor = Predictor(networks, PLAIN, computation=computation)
     patches = list(torch.randn(11, *PATCH)) + [torch.zeros(PATCH)] * 3
     with PatchEvaluator(predictor, threads=1, batch_size=batch) as alone:
         expected = list(alone(patches))
+    predictor = Predictor(networks, PLAIN, computation=computation, threads=threads)
     with PatchEvaluator(predictor, threads=threads, batch_size=batch) as evaluate:
         answers = list(evaluate(iter(patches)))
     assert len(answers) == 14
