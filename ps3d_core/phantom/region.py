@@ -14,6 +14,7 @@ F64 = npt.NDArray[np.float64]
 
 _MARGIN = 1.2  # mean diameters beyond the volume, whose faces thus cut particles
 _ROUNDS = 200
+_FINE = 96
 
 
 class Region(NamedTuple):
@@ -90,7 +91,12 @@ def _share(region: Region) -> float:
     """Share of the box from `low` to `high` that lies within tube and walls, by counting points of a grid."""
     if not (region.cylinder[2] > 0 or len(region.planes)):
         return 1.0
-    upright = not (region.cylinder[4:].any() or len(region.planes))
-    counts = (1, 200, 200) if upright else (48, 48, 48)
-    lines = (np.linspace(a, b, n) for a, b, n in zip(region.low, region.high, counts, strict=True))
+    if region.cylinder[4:].any() or len(region.planes):
+        middles = (np.arange(_FINE) + 0.5) / _FINE
+        lines = [a + (b - a) * middles for a, b in zip(region.low, region.high, strict=True)]
+    else:
+        lines = [
+            region.low[:1],
+            *(np.linspace(a, b, 200) for a, b in zip(region.low[1:], region.high[1:], strict=True)),
+        ]
     return 1.0 - float(np.mean(_outside(np.stack(np.meshgrid(*lines, indexing="ij"), -1), region)))

@@ -70,7 +70,7 @@ def random_params(seed: int, shape: Shape, particle_size_voxels: float, family: 
     """
     rng = np.random.default_rng([seed, FAMILIES.index(family), 77])
     if family == "dem":
-        drawn = dem_params(rng, particle_size_voxels)
+        drawn = dem_params(rng, shape, particle_size_voxels)
     else:
         drawn = _drawn(rng, _HELD_OUT if family == "held-out" else _TRAINING, shape, particle_size_voxels)
         if family == "wide":

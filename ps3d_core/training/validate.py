@@ -1,8 +1,9 @@
 """Measure a bundle on held-out phantoms: `python -m ps3d_core.training.validate --model DIR`.
 
-The phantoms have other seeds than the training ones and their parameters come from other ranges (the family
-"held-out"). Each goes through the whole pipeline, from scan to label image on the scan grid, and is compared with its
-exact truth; so is the watershed of `watershed.py` on the same scan.
+The phantoms have other seeds than the training ones and their parameters come from other ranges: the family "held-out",
+and "dem", close packings alone, which have a mean of their own. Each goes through the whole pipeline, from scan to
+label image on the scan grid, and is compared with its exact truth; so is the watershed of `watershed.py` on the same
+scan.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from ps3d_core.network import BUNDLED
 from ps3d_core.network.bundle import Fact, load_bundle, record_accuracy
 from ps3d_core.network.measured import IOU_LEVELS, level_row, rows_of_levels, rows_of_scans, with_level
 from ps3d_core.params import PredictParams, Resources, SegmentParams
-from ps3d_core.phantom.variety import random_params
+from ps3d_core.phantom.variety import Family, random_params
 from ps3d_core.phantom.write import write_phantom
 from ps3d_core.pipeline import segment
 from ps3d_core.plan import SegmentJob, plan_segmentation
@@ -47,11 +48,12 @@ class HeldOutScan:
     seed: int
     shape: Shape
     particle_size: float
+    family: Family = "held-out"
 
     @property
     def name(self) -> str:
         """Unique name of the scan."""
-        return f"held-out-{self.seed}"
+        return f"{self.family}-{self.seed}"
 
 
 HELD_OUT: Final = (
@@ -68,6 +70,12 @@ HELD_OUT: Final = (
     HeldOutScan(9011, (192, 192, 192), 34.0),
     HeldOutScan(9012, (192, 224, 224), 38.0),
 )
+DEM: Final = (
+    HeldOutScan(9101, (128, 128, 128), 16.0, "dem"),
+    HeldOutScan(9103, (128, 144, 144), 20.0, "dem"),
+    HeldOutScan(9102, (160, 160, 160), 26.0, "dem"),
+    HeldOutScan(9104, (192, 192, 192), 34.0, "dem"),
+)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -77,9 +85,18 @@ def main(arguments: list[str] | None = None) -> None:
     if options.sweep:
         _sweep(options)
         return
+    rows = _family_rows(HELD_OUT[: options.scans], "mean", options)
+    rows += _family_rows(DEM[: options.scans], "mean of dem", options)
+    print(table(rows))
+    if options.record:
+        _record(options.model, options.quality, rows)
+
+
+def _family_rows(scans: Sequence[HeldOutScan], mean: str, options: argparse.Namespace) -> list[Row]:
+    """The rows of one family, printed as they come, and their mean."""
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        for scan in HELD_OUT[: options.scans]:
+        for scan in scans:
             row = validate_scan(
                 scan,
                 Location.parse(folder),
@@ -90,10 +107,7 @@ def main(arguments: list[str] | None = None) -> None:
             )
             rows.append(row)
             print(json.dumps(row), flush=True)
-    rows.append(mean_row(rows))
-    print(table(rows))
-    if options.record:
-        _record(options.model, options.quality, rows)
+    return [*rows, mean_row(rows, mean)]
 
 
 def validate_scan(
@@ -131,7 +145,7 @@ def held_out_job(
     claimed: float = 1.0,
 ) -> SegmentJob:
     """Render a held-out phantom into `folder`, unless it is there; return the job of segmenting it."""
-    params = random_params(scan.seed, scan.shape, scan.particle_size, family="held-out")
+    params = random_params(scan.seed, scan.shape, scan.particle_size, scan.family)
     dataset = Dataset(folder / "dataset")
     write_phantom(params, dataset.root, scan.name, spacing=SPACING)
     dataset.add_scan(scan.name, SPACING, SPACING * scan.particle_size * claimed)
@@ -145,9 +159,9 @@ def held_out_job(
     )
 
 
-def mean_row(rows: Sequence[Row]) -> Row:
-    """Return the mean over scans of every score."""
-    mean: Row = {"scan": "mean", "shape": None, "particle_size_voxels": None}
+def mean_row(rows: Sequence[Row], name: str = "mean") -> Row:
+    """Return the mean over scans of every score, as a row of this name."""
+    mean: Row = {"scan": name, "shape": None, "particle_size_voxels": None}
     mean["particles"] = round(fmean(float(row["particles"] or 0) for row in rows))
     for key in rows[0]:
         if key not in mean:
@@ -197,7 +211,7 @@ def _f1(evaluation: Evaluation, level: float) -> float:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m ps3d_core.training.validate", description=__doc__)
     parser.add_argument("--model", default=BUNDLED, help="a bundle's folder, or `bundled`")
-    parser.add_argument("--scans", type=int, default=len(HELD_OUT), help="how many of the held-out phantoms")
+    parser.add_argument("--scans", type=int, default=len(HELD_OUT), help="how many phantoms of each family")
     parser.add_argument("--quality", choices=LEVELS, default="standard", help="how thoroughly the network is applied")
     parser.add_argument("--sweep", metavar="FOLDER", help="try many strides, weights and mirrorings; goes on in FOLDER")
     parser.add_argument("--claimed", type=float, default=1.0, help="given particle size / true one")

@@ -3,11 +3,12 @@ import pytest
 from pydantic import ValidationError
 
 from ps3d_core.errors import InputError
+from ps3d_core.phantom.ellipsoids import ellipsoid_gap
 from ps3d_core.phantom.packing import pack
-from ps3d_core.phantom.params import PhantomParams, Tube
+from ps3d_core.phantom.params import PhantomParams, Tube, Wall
 from ps3d_core.phantom.render import Phantom, render
 from ps3d_core.phantom.shapes import make_bank
-from ps3d_core.phantom.variety import random_params
+from ps3d_core.phantom.variety import FAMILIES, random_params
 
 
 def test_the_arithmetic_mean_of_the_diameters_is_the_particle_size():
@@ -91,6 +92,9 @@ def test_too_many_particles_and_a_tube_elsewhere_are_refused():
         {"gradient": (2.0, 0.0, 0.0)},
         {"grey_range": (5.0, 5.0)},
         {"noise": float("nan")},
+        {"ghost_shift": (0, 33, 0)},
+        {"tube": {"radius_voxels": 9.0, "tilt": (0.0, 1.5)}},
+        {"walls": ({"normal": (0.0, 0.0, 0.0), "offset_voxels": 1.0},)},
         {"unknown": 1},
     ],
 )
@@ -103,7 +107,7 @@ def test_families_differ_and_are_valid_for_many_seeds():
     drawn = [
         random_params(seed, (64, 80, 72), size, family)
         for seed in range(60)
-        for family in ("training", "held-out")
+        for family in FAMILIES
         for size in (8.0, 30.0)
     ]
     assert len({p.model_dump_json() for p in drawn}) == len(drawn)
@@ -112,3 +116,74 @@ def test_families_differ_and_are_valid_for_many_seeds():
     assert {p.fov_radius_voxels is None for p in drawn} == {True, False}
     for p in drawn:
         assert min(m.grey for m in p.minerals) > p.background_grey >= p.air_grey
+
+
+def kept_shares(params):
+    """Volume that each particle has / volume that it was drawn with, of those that lie wholly inside."""
+    scene = Phantom(params).scene
+    _, labels = render(params)
+    voxels = np.bincount(labels.ravel(), minlength=len(scene.packing.radius) + 1)[1:]
+    reach = scene.packing.reach[:, None]
+    whole = np.all((scene.packing.centre > reach) & (scene.packing.centre < np.array(params.shape) - 1 - reach), axis=1)
+    return voxels[whole] / (4 / 3 * np.pi * scene.packing.radius[whole] ** 3)
+
+
+@pytest.mark.parametrize("seed", [9101, 9104])
+def test_a_dem_packing_is_dense_and_its_particles_whole(seed):
+    params = random_params(seed, (80, 80, 80), 14.0, "dem")
+    _, labels = render(params)
+    assert np.mean(labels[8:-8, 8:-8, 8:-8] > 0) > 0.52
+    assert kept_shares(params).min() > 0.9
+    for face in (labels[0], labels[-1], labels[:, 0], labels[:, -1], labels[..., 0], labels[..., -1]):
+        assert not face.any()
+
+
+def test_a_third_of_the_wide_family_is_close_packed_and_nothing_is_missing():
+    drawn = [random_params(seed, (96, 96, 96), 20.0, "wide") for seed in range(300)]
+    packed = [p for p in drawn if p.relaxation_steps == 160]
+    assert len(packed) / len(drawn) == pytest.approx(0.35, abs=0.08)
+    assert all(p.fill_fraction >= 0.55 for p in packed)
+    shares = {
+        "walls": np.mean([bool(p.walls) for p in drawn]),
+        "tilted": np.mean([p.tube is not None and any(p.tube.tilt) for p in drawn]),
+        "thick": np.mean([any(w.wall_voxels > 30 for w in (p.tube, *p.walls) if w) for p in drawn]),
+        "inside": np.mean([not (p.tube or p.walls or p.fov_radius_voxels) for p in drawn]),
+        "necks": np.mean([p.neck_fraction > 0 for p in drawn]),
+        "long or flat": np.mean([p.contact_model == "ellipsoids" for p in drawn]),
+        "streaks": np.mean([p.streaks > 0 for p in drawn]),
+        "motion": np.mean([p.ghost > 0 for p in drawn]),
+        "coarse noise": np.mean([p.noise_correlation_voxels > 1.6 for p in drawn]),
+    }
+    assert min(shares.values()) > 0.05, shares
+
+
+def test_gaps_between_ellipsoids():
+    ball, plate = np.eye(3) / 2.0, np.diag([1 / 1.0, 1 / 4.0, 1 / 4.0])
+    np.testing.assert_allclose(ellipsoid_gap(ball, ball, (0.0, 3.0, 4.0)), (1.0, 0.0, 0.6, 0.8), atol=1e-3)
+    # plates side by side touch at twice their long axis, one upon the other at twice their short one
+    np.testing.assert_allclose(ellipsoid_gap(plate, plate, (0.0, 9.0, 0.0)), (1.0, 0.0, 1.0, 0.0), atol=1e-3)
+    np.testing.assert_allclose(ellipsoid_gap(plate, plate, (1.5, 0.0, 0.0)), (-0.5, 1.0, 0.0, 0.0), atol=1e-3)
+    # a plate beside a ball: what holds is the side that faces it
+    np.testing.assert_allclose(ellipsoid_gap(ball, plate, (-3.0, 0.0, 0.0))[0], 0.0, atol=1e-3)
+
+
+def test_needles_hardly_cut_each_other():
+    params = PhantomParams(
+        shape=(80, 80, 80), particle_size_voxels=12.0, size_sigma=0.1, fill_fraction=0.3, elongation=6.0, flatness=1.2,
+        least_aspect=0.8, angular_fraction=0.0, rounded_cuts=0, contact=0.0, cohesion=0.0, gap_fraction=0.0,
+        relaxation_steps=80, lumpiness=0.0, seed=1,
+    )  # fmt: skip
+    on_lines = kept_shares(params)
+    as_ellipsoids = kept_shares(params.model_copy(update={"contact_model": "ellipsoids"}))
+    assert np.percentile(as_ellipsoids, 5) > 0.9
+    assert np.percentile(on_lines, 5) < np.percentile(as_ellipsoids, 5)
+
+
+def test_walls_that_leave_less_room_hold_fewer_particles():
+    wall = Wall(normal=(0.0, 1.0, 1.0), offset_voxels=0.0)
+    free = PhantomParams(shape=(60, 60, 60), particle_size_voxels=10.0, fill_fraction=0.4, seed=1)
+    _, labels = render(free.model_copy(update={"walls": (wall,)}))
+    y, x = np.mgrid[:60, :60, :60][1:]
+    side = (y - 29.5) + (x - 29.5)
+    assert not labels[side > 0].any()
+    assert np.mean(labels[side < -12] > 0) == pytest.approx(0.4, abs=0.07)

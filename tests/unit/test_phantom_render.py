@@ -5,9 +5,9 @@ from hypothesis import strategies as st
 
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.boxes import Box
-from ps3d_core.phantom.params import Mineral, PhantomParams, Tube
+from ps3d_core.phantom.params import Mineral, PhantomParams, Tube, Wall
 from ps3d_core.phantom.render import Phantom, render
-from ps3d_core.phantom.variety import random_params
+from ps3d_core.phantom.variety import FAMILIES, random_params
 
 SHAPE = (31, 45, 38)
 
@@ -27,11 +27,16 @@ def everything(seed=3, **changes):
         "bubble_density": 0.3,
         "rim": 0.1,
         "gap_fraction": 0.7,
+        "neck_fraction": 0.3,
         "tube": Tube(radius_voxels=16.0, wall_voxels=3.0, centre_offset_voxels=(2.0, -1.5)),
         "fov_radius_voxels": 21.0,
         "sharpening": 0.4,
         "noise_with_grey": 1.0,
         "rings": 0.1,
+        "ring_arc": 0.6,
+        "streaks": 0.1,
+        "ghost": 0.2,
+        "ghost_shift": (1, -2, 1),
         "cupping": 0.1,
         "gradient": (0.1, -0.1, 0.05),
         "shading": 0.05,
@@ -59,8 +64,8 @@ def test_any_box_equals_the_crop_bit_for_bit(box):
     np.testing.assert_array_equal(labels, LABELS[box.slices])
 
 
-@settings(max_examples=6, deadline=None)
-@given(seed=st.integers(0, 10_000), family=st.sampled_from(["training", "held-out"]), data=st.data())
+@settings(max_examples=16, deadline=None)
+@given(seed=st.integers(0, 10_000), family=st.sampled_from(FAMILIES), data=st.data())
 def test_boxes_of_random_phantoms_equal_the_crop(seed, family, data):
     phantom = Phantom(random_params(seed, SHAPE, 9.0, family))
     image, labels = phantom.render()
@@ -135,6 +140,78 @@ def test_wall_and_air_have_their_grey_values():
     r = np.hypot(y - 39.5, x - 39.5)
     np.testing.assert_allclose(image[:, abs(r - 24) < 1], 0.9, atol=1e-3)
     np.testing.assert_allclose(image[:, r > 33], 0.07, atol=1e-3)
+
+
+def test_a_flat_wall_keeps_particles_on_its_side_and_is_brightest_at_its_outer_face():
+    wall = Wall(normal=(0.0, 2.0, 0.0), offset_voxels=5.0, wall_voxels=12.0, grey=0.9, rim=0.3)
+    params = PhantomParams(
+        shape=(6, 60, 30), particle_size_voxels=8.0, dtype="float32", walls=(wall,), noise=0.0, air_grey=0.07, seed=2
+    )
+    image, labels = render(params)
+    inner = round(params.centre[1] + 5.0)
+    assert labels[:, : inner - 4].any()
+    assert not labels[:, inner + 1 :].any()
+    np.testing.assert_allclose(image[:, inner + 3 : inner + 6], 0.9, atol=1e-3)
+    assert np.all(image[:, inner + 9] > 0.95)
+    np.testing.assert_allclose(image[:, inner + 16 :], 0.07, atol=1e-3)
+
+
+def test_a_tilted_tube_is_a_cylinder_about_its_axis():
+    tube = Tube(radius_voxels=14.0, wall_voxels=3.0, grey=0.9, tilt=(0.5, -0.25))
+    params = PhantomParams(
+        shape=(31, 60, 60), particle_size_voxels=8.0, dtype="float32", noise=0.0, blur_voxels=0.0, tube=tube, seed=2
+    )
+    image, labels = render(params)
+    offset = np.stack(np.mgrid[:31, :60, :60], -1) - np.asarray(params.centre)
+    direction = np.array([1.0, 0.5, -0.25]) / np.linalg.norm([1.0, 0.5, -0.25])
+    distance = np.linalg.norm(np.cross(offset, direction), axis=-1)
+    assert labels[0].any()
+    assert labels[-1].any()
+    assert not labels[distance > 14.0].any()
+    np.testing.assert_allclose(image[abs(distance - 15.5) < 0.9], 0.9, atol=1e-3)
+
+
+def test_necks_fill_contacts_and_leave_two_particles():
+    loose = {"shape": (40, 40, 40), "particle_size_voxels": 14.0, "fill_fraction": 0.5, "gap_fraction": 0.0, "seed": 7}
+    _, apart = render(PhantomParams(**loose))
+    _, joined = render(PhantomParams(**loose, neck_fraction=1.0, neck=0.4))
+    filled = (apart == 0) & (joined > 0)
+    assert filled.mean() > 0.01
+    assert not np.any((apart > 0) & (joined != apart))
+    assert set(np.unique(joined)) == set(np.unique(apart))
+
+
+def test_motion_leaves_a_shifted_share_of_the_image():
+    still = PhantomParams(shape=(12, 40, 40), dtype="float32", noise=0.0, seed=5)
+    image, labels = render(still)
+    moved, same = render(still.model_copy(update={"ghost": 0.25, "ghost_shift": (2, -3, 1)}))
+    np.testing.assert_array_equal(same, labels)
+    expected = 0.75 * image[:-2, 3:, :-1] + 0.25 * image[2:, :-3, 1:]
+    np.testing.assert_allclose(moved[:-2, 3:, :-1], expected, atol=1e-5)
+
+
+def test_streaks_fade_along_the_slices_and_have_the_wanted_strength():
+    params = PhantomParams(
+        shape=(200, 40, 40), particle_size_voxels=6.0, dtype="float32", noise=0.0, seed=2, streaks=0.3, streak_sources=1
+    )
+    streaked, _ = render(params)
+    clean, _ = render(params.model_copy(update={"streaks": 0.0}))
+    streaks = abs(streaked - clean).max(axis=(1, 2))
+    assert 0.02 < streaks.max() <= 0.3
+    assert (streaks < 1e-6).sum() > 100
+
+
+def test_an_arc_is_a_part_of_a_ring():
+    params = PhantomParams(shape=(1, 81, 81), dtype="float32", noise=0.0, rings=0.3, ring_voxels=2.0, seed=2)
+    clean, _ = render(params.model_copy(update={"rings": 0.0}))
+    ring, _ = render(params)
+    arc, _ = render(params.model_copy(update={"ring_arc": 0.4}))
+    radii = np.arange(2, 40, 2)  # where one ring alone is seen
+    places = [(40 + radii, 40), (40 - radii, 40), (40, 40 + radii), (40, 40 - radii)]
+    whole, part = (np.concatenate([(image - clean)[0][place] for place in places]) for image in (ring, arc))
+    assert np.all(abs(part) <= abs(whole) + 1e-5)
+    assert 0.2 < np.mean(abs(part) > 1e-5) < 0.6
+    assert np.mean(abs(part - whole) < 1e-5) > 0.2
 
 
 def test_labels_follow_the_contrast_of_the_image():

@@ -18,7 +18,7 @@ from ps3d_core.training import bundled
 from ps3d_core.training.loop import LoopParams, Training, dice_and_cross_entropy, train
 from ps3d_core.training.patches import PatchParams, PatchSampler, vary_grey, voxel_weights
 from ps3d_core.training.targets import BACKGROUND, BORDER, CORE, border_core
-from ps3d_core.training.validate import HELD_OUT, mean_row, table
+from ps3d_core.training.validate import DEM, HELD_OUT, mean_row, table
 from ps3d_core.training.volumes import Volume, VolumeParams, nearest_labels, training_volume
 from ps3d_core.training.walls import with_wall
 from ps3d_core.training.watershed import watershed_particles
@@ -53,6 +53,16 @@ def test_a_training_volume_follows_from_its_seed() -> None:
     assert first.image.shape == first.labels.shape
     assert first.image.shape != other.image.shape or not np.array_equal(first.image, other.image)
     assert np.isfinite(first.image).all()
+
+
+def test_wide_volumes_are_drawn_down_to_particles_of_six_voxels() -> None:
+    assert VolumeParams(family="wide").particle_size == (6.0, 44.0)
+    assert VolumeParams().particle_size == (11.0, 44.0)
+    wide = training_volume(3, SMALL.model_copy(update={"family": "wide", "particle_size": (6.0, 7.0)}))
+    narrow = training_volume(3, SMALL)
+    assert np.isfinite(wide.image).all()
+    assert wide.labels.any()
+    assert wide.image.shape != narrow.image.shape or not np.array_equal(wide.image, narrow.image)
 
 
 def test_nearest_labels_take_the_label_at_the_voxel_centre() -> None:
@@ -265,8 +275,10 @@ def test_a_scan_without_contrast_has_no_watershed_particles_to_crash_on() -> Non
 
 def test_held_out_scans_are_many_large_and_not_training_seeds() -> None:
     assert len(HELD_OUT) >= 10
-    assert len({scan.seed for scan in HELD_OUT}) == len(HELD_OUT)
-    assert all(min(scan.shape) >= 128 for scan in HELD_OUT)
+    scans = (*HELD_OUT, *DEM)
+    assert len({scan.seed for scan in scans}) == len({scan.name for scan in scans}) == len(scans)
+    assert all(min(scan.shape) >= 128 for scan in scans)
+    assert {scan.family for scan in DEM} == {"dem"}
 
 
 def test_the_table_ends_with_the_mean() -> None:
