@@ -191,7 +191,8 @@ def _sweep(options: argparse.Namespace) -> None:
 def _record(model: str, quality: LevelName, rows: Sequence[Row]) -> None:
     """Write what was measured into the bundle: the mean of the level, and if that is the default the rows of scans."""
     bundle = load_bundle(model)
-    known, mean = bundle.info.accuracy, rows[-1]
+    known = bundle.info.accuracy
+    mean = next(row for row in rows if row["scan"] == "mean")
     f1 = {iou: float(mean[f"model_f1_at_{iou:g}"] or 0) for iou in IOU_LEVELS}
     scans = rows if quality == PredictParams().quality else rows_of_scans(known)
     record_accuracy(bundle, with_level([*scans, *rows_of_levels(known)], level_row(quality, LEVELS[quality], f1)))
