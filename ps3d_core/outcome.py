@@ -250,6 +250,7 @@ def _counts(done: Outcomes) -> dict[str, Any]:
         "dropped_as_too_small": found.dropped,
         "patches_evaluated": predicted.patches_evaluated,
         "patches_constant": predicted.patches_constant,
+        "patches_empty": predicted.patches_empty,
         "patches_unique": predicted.patches_unique,
         "intensity": {"offset": grey.offset, "scale": grey.scale},
         "size": table.model_dump(mode="json", include={"by_volume", "touching_border"}),

@@ -19,6 +19,7 @@ from ps3d_core.duration import duration_text
 from ps3d_core.engine.block_size import largest_block
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.boxes import Shape, shape_text
+from ps3d_core.geometry.patches import fitted_patch
 from ps3d_core.geometry.scale import Scale, particle_scale
 from ps3d_core.inference.plan import PredictionPlan, plan_prediction, walk_axis
 from ps3d_core.inference.sample import NetworkView
@@ -26,6 +27,7 @@ from ps3d_core.network import BUNDLED
 from ps3d_core.network.bundle import Bundle, load_bundle
 from ps3d_core.network.computation import Computation, as_good, computation_of
 from ps3d_core.network.measured import accuracy_text
+from ps3d_core.network.normalisation import PerScan
 from ps3d_core.params import GIB, PredictParams, Resources, SegmentParams
 from ps3d_core.quality import REFERENCE
 from ps3d_core.result import check_result
@@ -92,6 +94,14 @@ class SegmentPlan:
         return self, *(replace(self, computation=each) for each in others if each.identity != self.computation.identity)
 
     @property
+    def skips_empty(self) -> bool:
+        """Whether surely empty patches are not evaluated: grey values of surroundings have to be known for that."""
+        rule = self.bundle.info.normalisation
+        knows_surroundings = isinstance(rule, PerScan) and rule.method == "local-contrast"
+        given = self.job.params.predict.zscore is not None
+        return self.prediction.quality.adaptive and knows_surroundings and not given
+
+    @property
     def inputs(self) -> tuple[Location, ...]:
         """Places that are read, and never written."""
         return self.image, self.job.dataset.metadata, self.bundle.location
@@ -112,11 +122,12 @@ class SegmentPlan:
         return network * (1 + 4 + 4 + 4) + scan * 4 * 8 // 7
 
     def seconds(self, seconds_per_patch: float) -> tuple[float, float]:
-        """Return about how many seconds prediction and all other stages take, given the seconds of one patch."""
+        """Return about how many seconds prediction and all other stages take, given those of a patch of full depth."""
         network, scan = prod(self.scale.network_shape), prod(self.scale.scan_shape)
         later = network * memory_model.SECONDS_PER_NETWORK_VOXEL + scan * memory_model.SECONDS_PER_SCAN_VOXEL
         others = memory_model.SECONDS_PER_SCAN + later / self.job.resources.workers
-        return self.prediction.evaluated * seconds_per_patch, others
+        share = prod(self.prediction.patches.patch) / prod(self.bundle.info.patch_size)
+        return self.prediction.evaluated * seconds_per_patch * share, others
 
     @property
     def quality_text(self) -> str:
@@ -207,10 +218,11 @@ def _planned_prediction(
     job: SegmentJob, bundle: Bundle, array: zarr.Array[Any], network_shape: Shape
 ) -> PredictionPlan:
     """Plan prediction, and refuse now rather than after hours of it what later steps could not do."""
+    quality, patch = job.params.predict.level, bundle.info.patch_size
     prediction = plan_prediction(
         network_shape,
-        bundle.info.patch_size,
-        quality=job.params.predict.level,
+        fitted_patch(network_shape, patch, bundle.info.architecture.downsampling) if quality.adaptive else patch,
+        quality=quality,
         memory_bytes=job.resources.memory_bytes,
         workers=prediction_workers(job.resources),
         network_bytes=_network_bytes(bundle, job.params.predict, job.resources),

@@ -5,6 +5,8 @@ A level is where patches lie, how their voxels are weighed, and in which mirror 
     stride      distance between patches, as a share of a patch
     sigma       of the Gaussian that weighs the voxels of a patch, as a share of a patch
     mirrorings  of a patch, as the axes that are turned round; the mean of the answers counts
+    adaptive    patches are spread evenly, are no deeper than a thin scan needs, and are not evaluated where they are
+                surely empty
 
 To change a level, change its numbers in `LEVELS`. Results know the numbers, not the names.
 """
@@ -30,11 +32,12 @@ EVERY: Final[Mirrorings] = tuple(axes for count in range(4) for axes in combinat
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """Stride and sigma as shares of a patch, and mirrorings."""
+    """Stride and sigma as shares of a patch, mirrorings, and whether patches adapt to the scan."""
 
     stride: float
     sigma: float
     mirrorings: Mirrorings
+    adaptive: bool = True
 
     @property
     def passes(self) -> float:
@@ -52,7 +55,7 @@ class Quality:
         return z, y, x
 
 
-REFERENCE: Final = Quality(stride=1 / 2, sigma=1 / 8, mirrorings=EVERY)
+REFERENCE: Final = Quality(stride=1 / 2, sigma=1 / 8, mirrorings=EVERY, adaptive=False)
 """What ParticleSeg3D does. Not to be changed: results of earlier releases are known by it."""
 LEVELS: Final[dict[LevelName, Quality]] = {
     "fast": Quality(stride=3 / 4, sigma=1 / 4, mirrorings=PLAIN),

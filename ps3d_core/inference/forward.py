@@ -5,7 +5,7 @@ meet some hundred times per patch, and the sums inside a convolution would depen
 the bits do not depend on the number of cores.
 
 A patch of one single grey value (air, black corners, padding) gives the same answer wherever it lies: it is evaluated
-once per value and remembered.
+once per value and remembered. One that is surely empty is background, and never evaluated.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from itertools import islice
 
 import torch
 
+from ps3d_core.inference.empty import background, surely_empty
+from ps3d_core.network.architecture import CLASSES
 from ps3d_core.network.ensemble import Predictor
 
 GPU_BATCH = 8
@@ -28,12 +30,22 @@ CONSTANT_PATCHES_KEPT = 8
 class PatchEvaluator:
     """Evaluator of patches with a predictor; a context manager, since it holds threads.
 
-    `patches` counts those evaluated, `constant` those of them that were answered from memory; `forward_seconds` is
-    the time that the network took, averaged over threads.
+    `patches` counts those evaluated, `constant` those of them that were answered from memory, and `empty` those that
+    were background without a look; `forward_seconds` is the time that the network took, averaged over threads.
     """
 
-    def __init__(self, predictor: Predictor, *, batch_size: int | None = None, threads: int | None = None) -> None:
-        """Use `threads` cores of a CPU (default: those of torch); elsewhere one thread feeds the device."""
+    def __init__(
+        self,
+        predictor: Predictor,
+        *,
+        batch_size: int | None = None,
+        threads: int | None = None,
+        skip_empty: bool = False,
+    ) -> None:
+        """Use `threads` cores of a CPU (default: those of torch); elsewhere one thread feeds the device.
+
+        `skip_empty` takes patches for background that are surely empty, see `ps3d_core.inference.empty`.
+        """
         on_cpu = predictor.device.type == "cpu"
         self._predictor = predictor
         self._batch_size = batch_size or (1 if on_cpu else GPU_BATCH)
@@ -46,6 +58,8 @@ class PatchEvaluator:
         self._seconds = 0.0
         self.patches = 0
         self.constant = 0
+        self.empty = 0
+        self._skip_empty = skip_empty
 
     def __enter__(self) -> PatchEvaluator:
         return self
@@ -75,13 +89,16 @@ class PatchEvaluator:
 
     def _evaluate(self, batch: torch.Tensor) -> list[torch.Tensor]:
         low, high = torch.aminmax(batch.flatten(1), dim=1)
-        varied = low != high
+        empty = surely_empty(batch) if self._skip_empty else torch.zeros_like(low, dtype=torch.bool)
+        varied = (low != high) & ~empty
         answers = iter(self._forward(batch[varied]) if bool(varied.any()) else ())
         with self._count_lock:
             self.patches += len(batch)
+            self.empty += int(empty.sum())
+        facts = zip(batch, low.tolist(), varied.tolist(), empty.tolist(), strict=True)
         return [
-            next(answers) if is_varied else self._constant(patch, value)
-            for patch, value, is_varied in zip(batch, low.tolist(), varied.tolist(), strict=True)
+            next(answers) if is_varied else background(patch, CLASSES) if is_empty else self._constant(patch, value)
+            for patch, value, is_varied, is_empty in facts
         ]
 
     def _constant(self, patch: torch.Tensor, value: float) -> torch.Tensor:

@@ -117,7 +117,7 @@ def plan_prediction(
     box of the network grid holds at most, given the box's shape turned to `walk_axis`. Raise `InputError` when not
     even the smallest block fits.
     """
-    grid = PatchGrid(shape, patch, quality.strides(patch))
+    grid = PatchGrid(shape, patch, quality.strides(patch), even=quality.adaptive)
     shards = shards or border_core_shards(shape)
     budget = memory_bytes / workers
     best: PredictionPlan | None = None

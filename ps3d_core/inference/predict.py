@@ -64,6 +64,8 @@ class Prediction:
     fingerprint: str
     folds: tuple[int, ...] | None = None
     computation: Computation = field(default_factory=Computation)
+    skip_empty: bool = False
+    """Take patches for background that are surely empty."""
     batch_size: int | None = None
     threads: int | None = None
     """Patches at once in one worker, on a CPU; when absent, workers share the cores of their machine."""
@@ -92,6 +94,7 @@ class Predicted(BaseModel):
 
     patches_evaluated: int
     patches_constant: int = Field(description="of these, answered from memory, because all their voxels were equal")
+    patches_empty: int = Field(default=0, description="of these, background without a look, because surely empty")
     patches_unique: int = Field(description="patches of the scan; others were evaluated again at borders of blocks")
     forward_seconds: float = Field(description="time of the network's forward passes")
     computed_by: str = Field(default="PyTorch", description="engine with its version, precision, and kind of device")
@@ -123,6 +126,7 @@ def predict(prediction: Prediction, *, progress: Progress = SILENT) -> Predicted
     return Predicted(
         patches_evaluated=sum(record["patches"] for record in now),
         patches_constant=sum(record["constant"] for record in now),
+        patches_empty=sum(record.get("empty", 0) for record in now),
         patches_unique=len(plan.patches),
         forward_seconds=sum(record["forward_seconds"] for record in now),
         computed_by=", ".join(sorted({record.get("computed_by", "PyTorch") for record in records})),
@@ -187,13 +191,19 @@ class _Walk:
         return {
             "patches": evaluator.patches if evaluator else 0,
             "constant": evaluator.constant if evaluator else 0,
+            "empty": evaluator.empty if evaluator else 0,
             "forward_seconds": evaluator.forward_seconds if evaluator else 0.0,
             "computed_by": self._prediction.computation.text_here,
         }
 
     def _evaluator(self) -> PatchEvaluator:
         prediction = self._prediction
-        return PatchEvaluator(self._predictor, batch_size=prediction.batch_size, threads=prediction.patches_at_once)
+        return PatchEvaluator(
+            self._predictor,
+            batch_size=prediction.batch_size,
+            threads=prediction.patches_at_once,
+            skip_empty=prediction.skip_empty,
+        )
 
     def _unfinished_rows(self) -> list[tuple[int, int]]:
         """Rows of shards from the first unfinished one to the last, as padded slice ranges."""

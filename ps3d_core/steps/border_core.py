@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ps3d_core.engine.step import Context, Outcomes, Step
-from ps3d_core.inference import predict
+from ps3d_core.inference import empty, predict
 from ps3d_core.inference.predict import Predicted, Prediction
 from ps3d_core.plan import SegmentPlan
 from ps3d_core.quality import PLAIN, REFERENCE, Quality
@@ -31,8 +31,10 @@ class BorderCore(Step[Predicted]):
     @property
     def parameters(self) -> tuple[Any, ...]:
         """Folds of the network, how thoroughly it is applied, and what computes it."""
+        known = identity(self.plan.prediction.quality)
         folds = self.plan.job.params.predict.folds or self.plan.bundle.folds
-        return (folds, identity(self.plan.prediction.quality), *self.plan.computation.identity)
+        known = known | {"empty": empty.facts()} if self.plan.skips_empty else known
+        return (folds, known, *self.plan.computation.identity)
 
     @property
     def labels(self) -> Location:
@@ -64,6 +66,7 @@ class BorderCore(Step[Predicted]):
             fingerprint=self.fingerprint,
             folds=params.folds,
             computation=plan.computation,
+            skip_empty=plan.skips_empty,
             batch_size=params.batch_size,
             threads=resources.workers if resources.runner == "threads" else None,
             runner=context.runner.model_copy(update={"workers": plan.prediction.workers}),

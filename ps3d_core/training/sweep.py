@@ -122,7 +122,7 @@ def classes_by_quality(
     values = torch.from_numpy(view.read(Box.of(grid.padded_shape)))
     networks = plan.bundle.networks(torch.device("cpu"), plan.job.params.predict.folds)
     seen = tuple(axes for axes in EVERY if any(axes in quality.mirrorings for quality in qualities))
-    with PatchEvaluator(_EachMirroring(networks, seen)) as evaluate:
+    with PatchEvaluator(_EachMirroring(networks, seen), skip_empty=plan.skips_empty) as evaluate:
         return _Sums(grid, axis, qualities, seen).filled(values, evaluate)
 
 
@@ -164,6 +164,7 @@ class _Sums:
 
     def _add(self, origin: tuple[int, int, int], by_mirroring: torch.Tensor) -> None:
         mean: dict[Mirrorings, torch.Tensor] = {}
+        by_mirroring = by_mirroring.expand(len(self._seen), *[-1] * 4)  # what was not evaluated is the same for all
         for quality, sums in self._sums.items():
             if quality.mirrorings not in mean:
                 mean[quality.mirrorings] = self._mean(by_mirroring, quality.mirrorings).transpose(1, 1 + self._axis)

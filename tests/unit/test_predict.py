@@ -228,6 +228,17 @@ def test_constant_patches_are_evaluated_once(make):
     assert (result(prediction) == direct(image, prediction)).all()
 
 
+def test_surely_empty_patches_are_background_in_any_block(make):
+    _, whole = make((32, 32, 64), (32, 32, 64), constant=48, quality=ONCE, skip_empty=True)
+    record = predict(whole)
+    assert record.patches_empty == 5 * 9
+    assert not result(whole)[:, :, :40].any()
+    assert result(whole)[:, :, 48:].any()
+    _, cut = make((32, 32, 64), (32, 32, 64), (16, 32, 32), constant=48, quality=ONCE, skip_empty=True)
+    predict(cut)
+    assert result(cut).tobytes() == result(whole).tobytes()
+
+
 @pytest.mark.parametrize("threads", [1, 2, 3])
 @pytest.mark.parametrize("batch", [1, 4])
 @by_every_engine

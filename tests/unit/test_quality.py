@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import permutations
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ps3d_core.geometry.patches import PatchGrid
 from ps3d_core.network.measured import (
     accuracy_text,
     bundled_accuracy,
@@ -23,13 +25,14 @@ from ps3d_core.params import PredictParams, SegmentParams
 from ps3d_core.quality import EVERY, LEVELS, PAIRS, PLAIN, REFERENCE, Quality
 from ps3d_core.record import RunRecord
 from ps3d_core.steps.border_core import identity
+from tests.tiny_plan import planned
 
 SCAN = {"scan": "a", "model_f1_at_0.5": 0.9}
 
 
 def test_reference_is_what_it_always_was() -> None:
     axes = ((), (0,), (1,), (2,), (0, 1), (0, 2), (1, 2), (0, 1, 2))
-    assert LEVELS["reference"] == Quality(0.5, 0.125, axes) == REFERENCE
+    assert LEVELS["reference"] == Quality(0.5, 0.125, axes, adaptive=False) == REFERENCE
     assert REFERENCE.passes == 64
 
 
@@ -76,6 +79,7 @@ def test_results_know_numbers_and_not_names() -> None:
     changed = [replace(standard, stride=0.7), replace(standard, sigma=0.2), replace(standard, mirrorings=PLAIN)]
     known = [identity(level) for level in (standard, *changed, replace(REFERENCE, sigma=0.25))]
     assert all(known.count(each) == 1 for each in known)
+    assert identity(replace(REFERENCE, adaptive=True)) not in (True, False)
     assert identity(Quality(standard.stride, standard.sigma, standard.mirrorings)) == known[0]
 
 
@@ -88,6 +92,20 @@ def test_records_of_earlier_releases_are_of_the_reference(mirror: bool) -> None:
     assert RunRecord.model_validate(old.model_dump()) == old
     new = RunRecord.model_validate(about | {"parameters": SegmentParams().model_dump()})
     assert new.parameters.predict.quality == "standard"
+
+
+def test_only_the_reference_leaves_patches_as_they_are(tmp_path: Path) -> None:
+    standard = planned(tmp_path / "a", (9, 40, 24))
+    assert standard.prediction.patches == PatchGrid((9, 40, 24), (10, 16, 16), (7, 12, 12), even=True)
+    assert standard.skips_empty
+    assert standard.prediction.patches.origins == ((0,), (0, 12, 24), (0, 8))
+    reference = planned(tmp_path / "b", (9, 40, 24), PredictParams(quality="reference"))
+    assert reference.prediction.patches == PatchGrid((9, 40, 24), (16, 16, 16), (8, 8, 8))
+    assert not reference.skips_empty
+    # As many seconds per voxel that the network sees: 6 patches 10 deep in 4 mirrorings, 8 patches 16 deep.
+    assert standard.seconds(16)[0] == 6 * 10
+    assert reference.seconds(16)[0] == 8 * 16
+    assert not planned(tmp_path / "c", (9, 40, 24), PredictParams(zscore=(1, 2))).skips_empty
 
 
 def test_a_measured_level_is_quoted_as_long_as_its_numbers_hold() -> None:

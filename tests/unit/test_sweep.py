@@ -8,57 +8,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from ps3d_core.engine.once import Engine
 from ps3d_core.engine.step import Context
 from ps3d_core.geometry.boxes import Box, Shape
 from ps3d_core.inference.forward import PatchEvaluator
-from ps3d_core.network.architecture import Architecture
-from ps3d_core.network.bundle import ModelFacts, save_bundle
-from ps3d_core.network.normalisation import PerScan
-from ps3d_core.params import Resources
-from ps3d_core.phantom.params import PhantomParams
-from ps3d_core.phantom.write import write_phantom
-from ps3d_core.plan import SegmentJob, SegmentPlan, plan_segmentation
 from ps3d_core.quality import PAIRS, PLAIN, Quality
 from ps3d_core.steps.border_core import BorderCore
 from ps3d_core.steps.grey_values import GreyScale, GreyValues
 from ps3d_core.store.arrays import open_array, read_box
-from ps3d_core.store.layout import Dataset
-from ps3d_core.store.location import Location
 from ps3d_core.training.sweep import classes_by_quality, means, read_rows, sweep_scan
+from tests.tiny_plan import planned
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 QUALITIES = [Quality(0.75, sigma, mirrorings) for sigma in (0.125, 0.3) for mirrorings in (PLAIN, PAIRS)]
-
-
-def planned(folder: Path, shape: Shape) -> SegmentPlan:
-    torch.manual_seed(0)
-    architecture = Architecture(
-        n_stages=2,
-        features_per_stage=(4, 8),
-        kernel_sizes=((3, 3, 3),) * 2,
-        strides=((1, 1, 1), (2, 2, 2)),
-        n_conv_per_stage=(1, 1),
-        n_conv_per_stage_decoder=(1,),
-    )
-    facts = ModelFacts(
-        name="tiny",
-        architecture=architecture,
-        patch_size=(16, 16, 16),
-        target_particle_size=10,
-        normalisation=PerScan(),
-        border_thickness=1,
-    )
-    save_bundle(folder / "model", {0: architecture.build()}, facts)
-    dataset = Dataset(Location.parse(folder / "data"))
-    write_phantom(PhantomParams(shape=shape, particle_size_voxels=10, seed=3), dataset.root, "ore")
-    job = SegmentJob(
-        dataset, "ore", Location.parse(folder / "out"), str(folder / "model"), resources=Resources(workers=1)
-    )
-    return plan_segmentation(job)
 
 
 @pytest.mark.parametrize("shape", [(40, 30, 20), (9, 24, 40)])
