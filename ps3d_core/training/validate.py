@@ -195,7 +195,9 @@ def _record(model: str, quality: LevelName, rows: Sequence[Row]) -> None:
     mean = next(row for row in rows if row["scan"] == "mean")
     f1 = {iou: float(mean[f"model_f1_at_{iou:g}"] or 0) for iou in IOU_LEVELS}
     scans = rows if quality == PredictParams().quality else rows_of_scans(known)
-    record_accuracy(bundle, with_level([*scans, *rows_of_levels(known)], level_row(quality, LEVELS[quality], f1)))
+    accuracy = with_level([*scans, *rows_of_levels(known)], level_row(quality, LEVELS[quality], f1))
+    record_accuracy(bundle, accuracy)
+    print(table(rows_of_levels(accuracy)))
 
 
 def _scores(who: str, evaluation: Evaluation) -> Row:

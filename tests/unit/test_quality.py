@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ps3d_core.geometry.patches import PatchGrid
+from ps3d_core.network.bundle import load_bundle
 from ps3d_core.network.measured import (
     accuracy_text,
     bundled_accuracy,
@@ -22,9 +23,11 @@ from ps3d_core.network.measured import (
     with_level,
 )
 from ps3d_core.params import PredictParams, SegmentParams
+from ps3d_core.plan import plan_segmentation
 from ps3d_core.quality import EVERY, LEVELS, PAIRS, PLAIN, REFERENCE, Quality
 from ps3d_core.record import RunRecord
 from ps3d_core.steps.border_core import identity
+from ps3d_core.training.validate import _record
 from tests.tiny_plan import planned
 
 SCAN = {"scan": "a", "model_f1_at_0.5": 0.9}
@@ -126,6 +129,25 @@ def test_a_level_has_one_row_and_scans_keep_theirs() -> None:
     assert rows_of_levels(accuracy) == [second]
     assert rows_of_scans(accuracy) == [SCAN]
     assert second["passes"] == pytest.approx(LEVELS["fast"].passes, abs=0.005)
+
+
+def test_validation_records_a_level_and_scans_of_the_default(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = planned(tmp_path, (16, 16, 16))
+    place = plan.job.model
+    first = [SCAN | {"model_f1_at_0.75": 0.8}, {"scan": "mean", "model_f1_at_0.5": 0.9, "model_f1_at_0.75": 0.8}]
+    _record(place, "standard", first)
+    second = [{"scan": "mean", "model_f1_at_0.5": 0.95, "model_f1_at_0.75": 0.85}]
+    _record(place, "reference", second)
+    info = load_bundle(place).info
+    assert info.digest == plan.bundle.info.digest
+    assert rows_of_scans(info.accuracy) == first
+    assert accuracy_text(info.accuracy, LEVELS["standard"]) == "F1 0.900 at IoU 0.5, 0.800 at IoU 0.75"
+    assert accuracy_text(info.accuracy, LEVELS["reference"]) == "F1 0.950 at IoU 0.5, 0.850 at IoU 0.75"
+    assert "| reference | 0.5 | 0.125 | 8 | 64.0 | 0.95 | 0.85 |" in capsys.readouterr().out
+    assert "F1 0.900 at IoU 0.5" in plan_segmentation(plan.job).quality_text
+    assert "F1" not in plan.quality_text
 
 
 def test_the_bundled_model_has_a_record() -> None:
