@@ -22,7 +22,7 @@ from tests.orchestration.stack_process import ROOT, STORE, Up, free_port, gone, 
 pytestmark = pytest.mark.soak
 
 # Every voxel becomes 27, so that the work on it takes a while.
-SLOW = {"settings": {"mirror": False, "target_particle_size": 3 * DIAMETER}}
+SLOW = {"settings": {"quality": "reference", "mirror": False, "target_particle_size": 3 * DIAMETER}}
 STOPS_WITHIN_SECONDS = 30.0
 LOOKS_SECONDS = 40.0
 """In which the watcher has looked twice."""

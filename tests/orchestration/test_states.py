@@ -27,7 +27,10 @@ from tests.orchestration.stack_process import ROOT, Up, gone, status_of, variabl
 pytestmark = pytest.mark.soak
 
 SCAN = "ore"
-SLOW = {"params": {"predict": {"device": "cpu", "mirror": False}}, "resources": {"workers": 1, "memory_gib": 4}}
+SLOW = {
+    "params": {"predict": {"device": "cpu", "quality": "reference", "mirror": False}},
+    "resources": {"workers": 1, "memory_gib": 4},
+}
 
 
 @pytest.fixture
