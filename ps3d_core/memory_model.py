@@ -16,6 +16,8 @@ TORCH_BYTES: Final = 200 * _MIB
 """Of torch in every process that imports it, 160 MiB, and more just after an installation: see `WORKER_BYTES`."""
 TORCH_CUDA_BYTES: Final = 600 * _MIB
 """Of torch that is built for CUDA, 510 MiB: it loads its libraries on any machine."""
+OPENVINO_BYTES: Final = 80 * _MIB
+"""Of OpenVINO in a process that computes with it: 33 MiB of libraries, 45 of networks compiled and released again."""
 LEADER_BYTES: Final = 540 * _MIB
 """Of the process that leads worker processes, beside torch: libraries, and the network that it has timed."""
 WORKER_BYTES: Final = 760 * _MIB
@@ -30,7 +32,10 @@ BLOCK_WORKER_BYTES: Final = 400 * _MIB
 # Prediction.
 
 ACTIVATION_BYTES: Final = 4 * 5
-"""Peak of a forward pass with float32, per voxel of a patch and feature map of the finest stage."""
+"""Peak of a forward pass with float32, per voxel of a patch and feature map of the finest stage.
+
+PyTorch gives it back after each patch. OpenVINO, which takes no more, keeps it for every network of an ensemble.
+"""
 
 # Blocks: peak bytes per voxel of a block with its halo.
 

@@ -21,6 +21,7 @@ from ps3d_core.errors import InputError
 from ps3d_core.geometry.boxes import Shape, shape_text
 from ps3d_core.geometry.patches import fitted_patch
 from ps3d_core.geometry.scale import Scale, particle_scale
+from ps3d_core.inference.estimate import Pace
 from ps3d_core.inference.plan import PredictionPlan, plan_prediction, walk_axis
 from ps3d_core.inference.sample import NetworkView
 from ps3d_core.network import BUNDLED
@@ -28,7 +29,7 @@ from ps3d_core.network.bundle import Bundle, load_bundle
 from ps3d_core.network.computation import Computation, as_good, computation_of
 from ps3d_core.network.measured import accuracy_text
 from ps3d_core.network.normalisation import PerScan
-from ps3d_core.params import GIB, PredictParams, Resources, SegmentParams
+from ps3d_core.params import GIB, Resources, SegmentParams
 from ps3d_core.quality import REFERENCE
 from ps3d_core.result import check_result
 from ps3d_core.scan.contrast import require_contrast
@@ -109,7 +110,7 @@ class SegmentPlan:
     @property
     def later_memory_bytes(self) -> int:
         """Budget in bytes of the stages after prediction; threads work beside the libraries that prediction loaded."""
-        return _later_memory_bytes(self.job.resources)
+        return _later_memory_bytes(self.job.resources, self.computation.engine)
 
     @property
     def disk_bytes(self) -> int:
@@ -121,13 +122,14 @@ class SegmentPlan:
         network, scan = prod(self.scale.network_shape), prod(self.scale.scan_shape)
         return network * (1 + 4 + 4 + 4) + scan * 4 * 8 // 7
 
-    def seconds(self, seconds_per_patch: float) -> tuple[float, float]:
-        """Return about how many seconds prediction and all other stages take, given those of a patch of full depth."""
+    def seconds(self, pace: Pace) -> tuple[float, float]:
+        """Return about how many seconds prediction and all other stages take at this pace of patches of full depth."""
         network, scan = prod(self.scale.network_shape), prod(self.scale.scan_shape)
         later = network * memory_model.SECONDS_PER_NETWORK_VOXEL + scan * memory_model.SECONDS_PER_SCAN_VOXEL
         others = memory_model.SECONDS_PER_SCAN + later / self.job.resources.workers
         share = prod(self.prediction.patches.patch) / prod(self.bundle.info.patch_size)
-        return self.prediction.evaluated * seconds_per_patch * share, others
+        rows = share * sum(count * pace.seconds(patches) for count, patches in self.prediction.rows)
+        return pace.start + rows / min(self.prediction.workers, len(self.prediction.blocks)), others
 
     @property
     def quality_text(self) -> str:
@@ -141,8 +143,8 @@ class SegmentPlan:
             f"{f'; {accuracy} on held-out phantoms' if accuracy else ''}"
         )
 
-    def describe(self, seconds_per_patch: float | None = None) -> list[str]:
-        """Return the plan in lines for a person; with the time of one patch, how long it takes too."""
+    def describe(self, pace: Pace | None = None) -> list[str]:
+        """Return the plan in lines for a person; with the pace of prediction, how long it takes too."""
         patches = self.prediction
         lines = [
             f"scan       {self.job.scan}: {shape_text(self.scale.scan_shape)} voxels, {self.dtype}, "
@@ -158,8 +160,8 @@ class SegmentPlan:
             f"memory     about {patches.memory_bytes * patches.workers / GIB:.1f} GiB for prediction, budget "
             f"{self.job.resources.memory_gib:.1f} GiB; up to {self.disk_bytes / GIB:.1f} GiB on the store",
         ]
-        if seconds_per_patch is not None:
-            predict, others = self.seconds(seconds_per_patch)
+        if pace is not None:
+            predict, others = self.seconds(pace)
             about, rest = duration_text(predict), duration_text(others)
             lines.append(f"time       about {about} for prediction and {rest} for all the rest here")
             if predict + others > LONG_SECONDS:
@@ -186,6 +188,7 @@ def plan_segmentation(job: SegmentJob) -> SegmentPlan:
     bundle = load_bundle(job.model)
     target = job.params.predict.target_particle_size or bundle.info.target_particle_size
     _check_folds(job, bundle)
+    computation = _computation(job)
     z, y, x = array.shape
     scale = particle_scale(
         (z, y, x),
@@ -203,9 +206,9 @@ def plan_segmentation(job: SegmentJob) -> SegmentPlan:
         bundle=bundle,
         target_particle_size=target,
         scale=scale,
-        prediction=_planned_prediction(job, bundle, array, scale.network_shape),
+        prediction=_planned_prediction(job, bundle, array, scale.network_shape, computation.engine),
         input_identity=content_identity(image),
-        computation=_computation(job),
+        computation=computation,
         notes=() if is_ours(array) else absences(array),
     )
     check_result(job.result, job.result.parts, plan.inputs)
@@ -215,7 +218,7 @@ def plan_segmentation(job: SegmentJob) -> SegmentPlan:
 
 
 def _planned_prediction(
-    job: SegmentJob, bundle: Bundle, array: zarr.Array[Any], network_shape: Shape
+    job: SegmentJob, bundle: Bundle, array: zarr.Array[Any], network_shape: Shape, engine: str
 ) -> PredictionPlan:
     """Plan prediction, and refuse now rather than after hours of it what later steps could not do."""
     quality, patch = job.params.predict.level, bundle.info.patch_size
@@ -225,13 +228,13 @@ def _planned_prediction(
         quality=quality,
         memory_bytes=job.resources.memory_bytes,
         workers=prediction_workers(job.resources),
-        network_bytes=_network_bytes(bundle, job.params.predict, job.resources),
+        network_bytes=_network_bytes(bundle, job, engine),
         read_bytes=NetworkView(array, network_shape, walk_axis(network_shape)).read_bytes,
     )
     largest_block(
         network_shape,
         bytes_per_voxel=memory_model.INSTANCES_BYTES,
-        memory_bytes=_later_memory_bytes(job.resources),
+        memory_bytes=_later_memory_bytes(job.resources, engine),
         workers=job.resources.workers,
         halo=HALO,
     )
@@ -265,15 +268,21 @@ def _check_folds(job: SegmentJob, bundle: Bundle) -> None:
         )
 
 
-def _network_bytes(bundle: Bundle, params: PredictParams, resources: Resources) -> int:
+def _network_bytes(bundle: Bundle, job: SegmentJob, engine: str) -> int:
     """Peak of one prediction worker aside from its block: libraries, weights, activations of the patches at once."""
-    at_once = patches_at_once(resources)
+    params = job.params.predict
+    at_once, of_each = patches_at_once(job.resources), params.batch_size or 1
+    if engine == "openvino":  # one patch after the other
+        of_each = len(params.folds or bundle.folds)
     features = bundle.info.architecture.features_per_stage[0]
-    activations = (
-        at_once * (params.batch_size or 1) * prod(bundle.info.patch_size) * features * memory_model.ACTIVATION_BYTES
-    )
-    return memory_model.WORKER_BYTES + memory_model.torch_bytes() + int(activations)
+    activations = at_once * of_each * prod(bundle.info.patch_size) * features * memory_model.ACTIVATION_BYTES
+    return memory_model.WORKER_BYTES + _engine_bytes(engine) + int(activations)
 
 
-def _later_memory_bytes(resources: Resources) -> int:
-    return resources.memory_bytes - (memory_model.torch_bytes() if resources.runner == "threads" else 0)
+def _engine_bytes(engine: str) -> int:
+    """Memory of the libraries that compute the network, in every process that does."""
+    return memory_model.torch_bytes() + (memory_model.OPENVINO_BYTES if engine == "openvino" else 0)
+
+
+def _later_memory_bytes(resources: Resources, engine: str) -> int:
+    return resources.memory_bytes - (_engine_bytes(engine) if resources.runner == "threads" else 0)

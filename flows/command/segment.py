@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ps3d_app.flows.failures import Failures
+    from ps3d_core.inference.estimate import Pace
     from ps3d_core.plan import SegmentJob, SegmentPlan
     from ps3d_core.progress import Progress
     from ps3d_core.record import RunRecord
@@ -146,28 +147,29 @@ def print_results(plan: SegmentPlan, record: RunRecord) -> None:
 
 def _announce(plans: Sequence[SegmentPlan], progress: Progress) -> None:
     """Print the plans before anything is done."""
-    from ps3d_core.inference.estimate import seconds_per_patch
+    from ps3d_core.inference.estimate import measured_pace
     from ps3d_core.plan import patches_at_once, prediction_workers
 
     if not plans:
         return
     predict, resources = plans[0].job.params.predict, plans[0].job.resources
-    seconds = seconds_per_patch(
+    pace = measured_pace(
         plans[0].bundle,
         plans[0].computation,
         folds=predict.folds,
         mirrorings=predict.level.mirrorings,
-        patches_at_once=patches_at_once(resources) * prediction_workers(resources),
+        at_once=patches_at_once(resources),
+        workers=prediction_workers(resources),
     )
-    for line in plan_lines(plans, seconds):
+    for line in plan_lines(plans, pace):
         progress.note(line)
 
 
-def plan_lines(plans: Sequence[SegmentPlan], seconds_per_patch: float) -> list[str]:
+def plan_lines(plans: Sequence[SegmentPlan], pace: Pace) -> list[str]:
     """Return the plans as text for a person, in one line each where there are many; at last what they take together."""
     from ps3d_core.duration import duration_text
 
-    described = [plan.describe(seconds_per_patch) for plan in plans]
+    described = [plan.describe(pace) for plan in plans]
     if len(plans) > PLANS_IN_FULL:
         described = [
             [f"{first}; {plan.prediction.evaluated} patches; {last}"]
@@ -175,7 +177,7 @@ def plan_lines(plans: Sequence[SegmentPlan], seconds_per_patch: float) -> list[s
         ]
     lines = [line for lines in described for line in lines]
     if len(plans) > 1:
-        seconds = sum(sum(plan.seconds(seconds_per_patch)) for plan in plans)
+        seconds = sum(sum(plan.seconds(pace)) for plan in plans)
         lines.append(f"together   {len(plans)} scans, about {duration_text(seconds)} here")
     return lines
 

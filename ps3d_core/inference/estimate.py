@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 
 from ps3d_core.inference.forward import GPU_BATCH, PatchEvaluator
+from ps3d_core.network import openvino
 from ps3d_core.network.bundle import Bundle
 from ps3d_core.network.computation import Computation
 from ps3d_core.network.device import choose_device
@@ -16,26 +18,61 @@ from ps3d_core.network.ensemble import Predictor
 from ps3d_core.quality import PLAIN, Mirrorings
 
 
-def seconds_per_patch(
+@dataclass(frozen=True)
+class Pace:
+    """How fast a worker evaluates patches while all others do: seconds, mirrorings and folds included.
+
+    Attributes:
+        alone: of one patch, when nothing else is evaluated.
+        together: of `at_once` patches side by side.
+        at_once: patches that a worker evaluates side by side.
+        start: of compiling the network, once.
+
+    """
+
+    alone: float
+    together: float
+    at_once: int = 1
+    start: float = 0.0
+
+    def seconds(self, patches: int) -> float:
+        """Return the seconds of so many patches, from the first one's begin until the last one is done."""
+        full, rest = divmod(patches, self.at_once)
+        # Fewer than fit have more of the machine each, but none takes less than one that has it all.
+        last = max(self.alone, self.together * rest / self.at_once) if rest else 0.0
+        return full * self.together + last
+
+
+def measured_pace(
     bundle: Bundle,
     computation: Computation,
     *,
     folds: Sequence[int] | None,
     mirrorings: Mirrorings,
-    patches_at_once: int,
-) -> float:
-    """Return the seconds of the whole machine per patch, mirrorings and folds included, found with patches of noise.
+    at_once: int,
+    workers: int = 1,
+) -> Pace:
+    """Return the pace of each of `workers`, found with patches of noise on all of the machine.
 
-    `patches_at_once` is how many a CPU will evaluate side by side; other devices take batches.
+    `at_once` is how many patches a worker evaluates side by side on a CPU; other devices take batches.
     """
-    place = choose_device(computation.device)
-    predictor = Predictor(bundle.networks(place, folds), PLAIN, computation=computation, threads=patches_at_once)
-    noise = [torch.randn(bundle.info.patch_size) for _ in range(patches_at_once if place.type == "cpu" else GPU_BATCH)]
-    with PatchEvaluator(predictor, threads=patches_at_once) as evaluate:
-        deque(evaluate(noise), maxlen=0)  # the first pass also chooses algorithms and allocates
-        started = time.perf_counter()
-        deque(evaluate(noise), maxlen=0)
-        if place.type == "cuda":
-            torch.cuda.synchronize(place)
-        seconds = time.perf_counter() - started
-    return seconds / len(noise) * len(mirrorings)
+    device = choose_device(computation.device)
+    threads = at_once * workers if device.type == "cpu" else 1
+    side_by_side = at_once if device.type == "cpu" else GPU_BATCH
+    networks = bundle.networks(device, folds)
+    predictor = Predictor(networks, PLAIN, computation=computation, threads=threads)
+    noise = [torch.randn(bundle.info.patch_size) for _ in range(side_by_side * workers)]
+    with PatchEvaluator(predictor, threads=threads) as evaluate:
+        first = _timed(evaluate, noise)  # also chooses algorithms, compiles and allocates
+        alone, together = _timed(evaluate, noise[:1]), _timed(evaluate, noise * 2) / 2
+    openvino.release()
+    images = len(mirrorings)
+    return Pace(alone * images, together * images, side_by_side, max(0.0, first - together))
+
+
+def _timed(evaluate: PatchEvaluator, patches: Sequence[torch.Tensor]) -> float:
+    started = time.perf_counter()
+    deque(evaluate(patches), maxlen=0)
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - started

@@ -62,11 +62,20 @@ class PredictionPlan:
         """Patches evaluated / unique patches; 1.00 with a single block."""
         return self.evaluated / len(self.patches)
 
+    @property
+    def rows(self) -> list[tuple[int, int]]:
+        """Rows that each block evaluates, and patches in each: none is begun before the one below it is done."""
+        return [self._rows_of(block.core) for block in self.blocks]
+
     def patches_of(self, core: Box) -> int:
         """Return how many patches touch a core given on the network grid."""
+        return prod(self._rows_of(core))
+
+    def _rows_of(self, core: Box) -> tuple[int, int]:
         padded = self.patches.to_padded(core)
         ranges = zip(range(3), padded.start, padded.stop, strict=True)
-        return prod(len(self.patches.touching(axis, start, stop)) for axis, start, stop in ranges)
+        counts = [len(self.patches.touching(axis, start, stop)) for axis, start, stop in ranges]
+        return counts.pop(self.walk_axis), prod(counts)
 
     def _evaluated_along(self, axis: int) -> int:
         n, side, padding = self.blocks.shape[axis], self.blocks.block_shape[axis], self.patches.padding_before(axis)

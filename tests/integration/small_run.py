@@ -54,7 +54,7 @@ def cut_small() -> None:
 
     plan.CHUNK, plan.SHARD_DEPTH, plan.SHARD_SIDE = 16, 32, 32
     # The budget is for small blocks, not for the network.
-    memory_model.WORKER_BYTES, memory_model.torch_bytes = 0, lambda: 0
+    memory_model.WORKER_BYTES, memory_model.OPENVINO_BYTES, memory_model.torch_bytes = 0, 0, lambda: 0
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from ps3d_core.errors import InputError
 from ps3d_core.evaluation.evaluate import evaluate
 from ps3d_core.geometry.blocks import BlockGrid
 from ps3d_core.geometry.boxes import Box
+from ps3d_core.inference.estimate import Pace, measured_pace
 from ps3d_core.outcome import finished_run
 from ps3d_core.params import InstancesParams, PredictParams, Resources, SegmentParams
 from ps3d_core.phantom.params import PhantomParams
@@ -34,6 +35,9 @@ from ps3d_core.store.ome import image_spacing, open_image
 
 SCAN = "ore"
 SHAPE = (80, 72, 88)
+
+
+PACE = Pace(alone=0.5, together=0.5)
 
 
 def job_in(place, **changes):
@@ -270,21 +274,30 @@ def test_contradicting_spacings_are_refused(copied):
 
 def test_many_plans_are_short_and_say_what_they_take_together(finished):
     plan = plan_segmentation(job_in(finished[0]))
-    assert plan_lines([plan], 0.5) == plan.describe(0.5)
-    assert len(plan_lines([plan] * 2, 0.5)) == 2 * len(plan.describe(0.5)) + 1
-    lines = plan_lines([plan] * 40, 0.5)
+    assert plan_lines([plan], PACE) == plan.describe(PACE)
+    assert len(plan_lines([plan] * 2, PACE)) == 2 * len(plan.describe(PACE)) + 1
+    lines = plan_lines([plan] * 40, PACE)
     assert len(lines) == 41
-    together = 40 * sum(plan.seconds(0.5))
+    together = 40 * sum(plan.seconds(PACE))
     assert lines[-1] == f"together   40 scans, about {together / 60:.0f} min here"
 
 
 def test_plan_describes_itself(finished):
     place, _ = finished
     plan = plan_segmentation(job_in(place))
-    text = "\n".join(plan.describe(seconds_per_patch=0.5))
-    predict, others = plan.seconds(seconds_per_patch=0.5)
+    text = "\n".join(plan.describe(PACE))
+    predict, others = plan.seconds(PACE)
     assert predict == 0.5 * len(plan.prediction.patches)
     assert 3 < others < 4
     assert "80 x 72 x 88 voxels" in text
     assert "1.00 per patch" in text
     assert f"about {predict:.0f} s for prediction and 3 s for all the rest" in text
+
+
+def test_the_plan_tells_how_long_prediction_takes(finished):
+    """On a quiet machine within 30 %; other work on this one comes and goes between the measurement and the run."""
+    place, record = finished
+    plan = plan_segmentation(job_in(place))
+    pace = measured_pace(plan.bundle, plan.computation, folds=None, mirror=False, at_once=1)
+    predict, _ = plan.seconds(pace)
+    assert 1 / 4 < predict / record.seconds["predict"] < 4
