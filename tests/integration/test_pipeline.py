@@ -25,6 +25,7 @@ from ps3d_core.phantom.params import PhantomParams
 from ps3d_core.phantom.write import write_phantom
 from ps3d_core.pipeline import segment
 from ps3d_core.plan import SegmentJob, plan_segmentation
+from ps3d_core.quality import PLAIN
 from ps3d_core.steps.report import Reported, ReportPage
 from ps3d_core.store.arrays import read_box
 from ps3d_core.store.layout import Dataset
@@ -298,6 +299,6 @@ def test_the_plan_tells_how_long_prediction_takes(finished):
     """On a quiet machine within 30 %; other work on this one comes and goes between the measurement and the run."""
     place, record = finished
     plan = plan_segmentation(job_in(place))
-    pace = measured_pace(plan.bundle, plan.computation, folds=None, mirror=False, at_once=1)
+    pace = measured_pace(plan.bundle, plan.computation, folds=None, mirrorings=PLAIN, at_once=1)
     predict, _ = plan.seconds(pace)
     assert 1 / 4 < predict / record.seconds["predict"] < 4
