@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from ps3d_core.network.intensity import Intensity, per_scan_intensity
 from ps3d_core.network.normalisation import PerScan, ZScore
+from ps3d_core.phantom.params import PhantomParams
+from ps3d_core.phantom.render import render
 
 Blocks = npt.NDArray[np.float32]
 
@@ -149,3 +151,20 @@ def test_mean_and_deviation_of_a_scan_ignore_what_was_filled_up() -> None:
     assert measured.intensity(blocks) == Intensity(15.0, 5.0)
     assert measured.intensity(np.full((2, 4, 4, 4), 7, np.uint8)) == Intensity(7.0, 1.0)
     assert measured.intensity(np.full((1, 4, 4, 4), np.nan)) == Intensity(0.0, 1.0)
+
+
+@pytest.mark.parametrize("size", [10.0, 20.0, 36.0])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_crop_of_dense_material_alone_is_measured_as_well(size: float, seed: int) -> None:
+    """No air, no wall, no background region: all there is of a step lies between grains that touch."""
+    params = PhantomParams(
+        shape=(50, 50, 50), particle_size_voxels=size, seed=seed, dtype="float32", fill_fraction=0.62, contact=0.0,
+        relaxation_steps=120, gap_fraction=0.0, noise=0.08, noise_correlated=0.8, noise_correlation_voxels=1.2,
+    )  # fmt: skip
+    grey, labels = render(params)
+    starts = np.random.default_rng(seed).integers(0, 50 - 16 + 1, (384, 3))
+    blocks = np.stack([grey[z : z + 16, y : y + 16, x : x + 16] for z, y, x in starts])
+    low, high = float(grey[labels == 0].mean()), float(grey[labels > 0].mean())
+    offset, scale, _, _ = per_scan_intensity(blocks)
+    assert 0.35 < (offset - low) / (high - low) < 0.7
+    assert 1.3 < (high - low) / scale < 2.4
