@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ps3d_core.engine.step import Context, Outcomes, Step
+from ps3d_core.geometry.boxes import Shape
 from ps3d_core.inference import empty, predict
 from ps3d_core.inference.predict import Predicted, Prediction
 from ps3d_core.plan import SegmentPlan
@@ -31,7 +32,8 @@ class BorderCore(Step[Predicted]):
     @property
     def parameters(self) -> tuple[Any, ...]:
         """Folds of the network, how thoroughly it is applied, and what computes it."""
-        known = identity(self.plan.prediction.quality)
+        prediction = self.plan.prediction
+        known = identity(prediction.quality, prediction.patches.patch)
         folds = self.plan.job.params.predict.folds or self.plan.bundle.folds
         known = known | {"empty": empty.facts()} if self.plan.skips_empty else known
         return (folds, known, *self.plan.computation.identity)
@@ -74,10 +76,10 @@ class BorderCore(Step[Predicted]):
         return predict.predict(prediction, progress=context.progress)
 
 
-def identity(quality: Quality) -> Any:
+def identity(quality: Quality, patch: Shape) -> Any:
     """Return what results are known by: all numbers, or whether patches are mirrored where these are the reference's.
 
     Earlier releases had no other numbers, and their results stay valid.
     """
     mirrored = {REFERENCE: True, replace(REFERENCE, mirrorings=PLAIN): False}
-    return mirrored.get(quality, quality.facts)
+    return mirrored.get(quality, quality.facts | {"patch": patch})

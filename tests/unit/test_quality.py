@@ -27,10 +27,11 @@ from ps3d_core.plan import plan_segmentation
 from ps3d_core.quality import EVERY, LEVELS, PAIRS, PLAIN, REFERENCE, Quality
 from ps3d_core.record import RunRecord
 from ps3d_core.steps.border_core import identity
-from ps3d_core.training.validate import _record
+from ps3d_core.training.validate import Row, _record
 from tests.tiny_plan import planned
 
-SCAN = {"scan": "a", "model_f1_at_0.5": 0.9}
+PATCH = (64, 64, 64)
+SCAN: Row = {"scan": "a", "model_f1_at_0.5": 0.9}
 
 
 def test_reference_is_what_it_always_was() -> None:
@@ -73,17 +74,18 @@ def test_mirroring_can_be_chosen_apart() -> None:
 
 
 def test_results_of_earlier_releases_are_those_of_the_reference() -> None:
-    assert identity(PredictParams(quality="reference").level) is True
-    assert identity(PredictParams(quality="reference", mirror=False).level) is False
+    assert identity(PredictParams(quality="reference").level, PATCH) is True
+    assert identity(PredictParams(quality="reference", mirror=False).level, PATCH) is False
 
 
 def test_results_know_numbers_and_not_names() -> None:
     standard = LEVELS["standard"]
     changed = [replace(standard, stride=0.7), replace(standard, sigma=0.2), replace(standard, mirrorings=PLAIN)]
-    known = [identity(level) for level in (standard, *changed, replace(REFERENCE, sigma=0.25))]
+    known = [identity(level, PATCH) for level in (standard, *changed, replace(REFERENCE, sigma=0.25))]
     assert all(known.count(each) == 1 for each in known)
-    assert identity(replace(REFERENCE, adaptive=True)) not in (True, False)
-    assert identity(Quality(standard.stride, standard.sigma, standard.mirrorings)) == known[0]
+    assert identity(replace(REFERENCE, adaptive=True), PATCH) not in (True, False)
+    assert identity(Quality(standard.stride, standard.sigma, standard.mirrorings), PATCH) == known[0]
+    assert identity(standard, (32, 64, 64)) != known[0]
 
 
 @pytest.mark.parametrize("mirror", [True, False])
@@ -136,9 +138,12 @@ def test_validation_records_a_level_and_scans_of_the_default(
 ) -> None:
     plan = planned(tmp_path, (16, 16, 16))
     place = plan.job.model
-    first = [SCAN | {"model_f1_at_0.75": 0.8}, {"scan": "mean", "model_f1_at_0.5": 0.9, "model_f1_at_0.75": 0.8}]
+    first: list[Row] = [
+        SCAN | {"model_f1_at_0.75": 0.8},
+        {"scan": "mean", "model_f1_at_0.5": 0.9, "model_f1_at_0.75": 0.8},
+    ]
     _record(place, "standard", first)
-    second = [{"scan": "mean", "model_f1_at_0.5": 0.95, "model_f1_at_0.75": 0.85}]
+    second: list[Row] = [{"scan": "mean", "model_f1_at_0.5": 0.95, "model_f1_at_0.75": 0.85}]
     _record(place, "reference", second)
     info = load_bundle(place).info
     assert info.digest == plan.bundle.info.digest
