@@ -29,9 +29,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_field(parser, PhantomParams, "dtype")
     parser.add_argument(
         "--family",
-        choices=("training", "held-out"),
-        help="draw shapes, minerals, noise and artefacts from the seed too, from the ranges that the bundled model was "
-        "trained or validated on",
+        choices=("training", "held-out", "wide", "dem"),
+        help="draw shapes, minerals, noise and artefacts from the seed too, from ranges for training (training; wide: "
+        "thick and tilted walls, close packings, plates, needles, streaks and motion, too) or for validation "
+        "(held-out; dem: close packings alone)",
     )
 
 
