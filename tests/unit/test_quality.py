@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ps3d_core.geometry.patches import PatchGrid
+from ps3d_core.inference.estimate import Pace
 from ps3d_core.network.bundle import load_bundle
 from ps3d_core.network.measured import (
     accuracy_text,
@@ -108,8 +109,9 @@ def test_only_the_reference_leaves_patches_as_they_are(tmp_path: Path) -> None:
     assert reference.prediction.patches == PatchGrid((9, 40, 24), (16, 16, 16), (8, 8, 8))
     assert not reference.skips_empty
     # As many seconds per voxel that the network sees: 6 patches 10 deep in 4 mirrorings, 8 patches 16 deep.
-    assert standard.seconds(16)[0] == 6 * 10
-    assert reference.seconds(16)[0] == 8 * 16
+    pace = Pace(alone=16, together=16)
+    assert standard.seconds(pace)[0] == 6 * 10
+    assert reference.seconds(pace)[0] == 8 * 16
     assert not planned(tmp_path / "c", (9, 40, 24), PredictParams(zscore=(1, 2))).skips_empty
 
 
