@@ -23,7 +23,8 @@ from skimage.segmentation import watershed
 _BLUR: Final = 0.03
 _LEAST_BLUR: Final = 0.6  # voxels
 _DARK_WINDOW: Final = 2.0
-_MARKER_HEIGHT: Final = 0.04
+_DEPTH_BLUR: Final = 0.05
+_MARKER_HEIGHT: Final = 0.02
 _WALL_SHARE: Final = 0.9  # of a line along z is solid: a wall
 
 Floats = npt.NDArray[np.float32]
@@ -37,7 +38,7 @@ def watershed_particles(
     solid = _solid(scan, particle_size_voxels)
     if not solid.any():
         return np.zeros(scan.shape, np.uint32)
-    blur = max(_LEAST_BLUR, _BLUR * particle_size_voxels)
+    blur = max(_LEAST_BLUR, _DEPTH_BLUR * particle_size_voxels)
     depth = ndimage.gaussian_filter(ndimage.distance_transform_edt(solid).astype(np.float32), blur)
     peaks = h_maxima(depth, _MARKER_HEIGHT * particle_size_voxels)  # type: ignore[no-untyped-call]
     markers, _ = ndimage.label(peaks & solid, np.ones((3, 3, 3)))
