@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from io import FileIO
 from stat import S_ISDIR, S_ISREG
 from typing import Any, Final
 
@@ -64,10 +65,28 @@ class NothingImplied(Reading):
         """Return what lies at `key`; raise `MissingDataError` for an absent chunk, `CorruptDataError` when empty."""
         value = await super().get(key, prototype, byte_range)
         if value is None and key.startswith("c/"):
-            raise MissingDataError(f"{self.name}/{key}: this chunk is missing; {self._remedy}")
+            raise self._missing(key)
         if value is not None and not len(value) and key.startswith("c/"):
-            raise CorruptDataError(f"{self.name}/{key}: this chunk is empty; {REMAKE}")
+            raise self._empty(key)
         return value
+
+    def open_file(self, key: str) -> FileIO:
+        """Return the opened file at `key` of a store on a folder; errors are those of `get`."""
+        self._require_file(key)
+        try:
+            file = FileIO(self._store.root / key)
+        except FileNotFoundError as error:
+            raise self._missing(key) from error
+        if not os.fstat(file.fileno()).st_size:
+            file.close()
+            raise self._empty(key)
+        return file
+
+    def _missing(self, key: str) -> MissingDataError:
+        return MissingDataError(f"{self.name}/{key}: this chunk is missing; {self._remedy}")
+
+    def _empty(self, key: str) -> CorruptDataError:
+        return CorruptDataError(f"{self.name}/{key}: this chunk is empty; {REMAKE}")
 
 
 class SomethingThere(Reading):
