@@ -114,16 +114,40 @@ def _vote(
                 if alike[i] and alike[j] and label == row_a[j]:
                     elected[z, y, x] = label
                     continue
+                ids = (label, row_a[j], row_b[i], row_b[j], row_c[i], row_c[j], row_d[i], row_d[j])
                 near, far = weight_x[x, 0], weight_x[x, 1]
-                n = _cast(candidates, votes, 0, label, weight_a * near)
-                n = _cast(candidates, votes, n, row_a[j], weight_a * far)
-                n = _cast(candidates, votes, n, row_b[i], weight_b * near)
-                n = _cast(candidates, votes, n, row_b[j], weight_b * far)
-                n = _cast(candidates, votes, n, row_c[i], weight_c * near)
-                n = _cast(candidates, votes, n, row_c[j], weight_c * far)
-                n = _cast(candidates, votes, n, row_d[i], weight_d * near)
-                n = _cast(candidates, votes, n, row_d[j], weight_d * far)
-                elected[z, y, x] = _winner(candidates, votes, n, higher)
+                rows = (weight_a, weight_b, weight_c, weight_d)
+                elected[z, y, x] = _elect(ids, rows, near, far, higher, candidates, votes)
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _elect(
+    ids: tuple[np.uint32, ...],
+    rows: tuple[int, ...],
+    near: int,
+    far: int,
+    higher: bool,
+    candidates: Labels,
+    votes: Integers,
+) -> np.uint32:
+    """The winner among the ids of 8 neighbours, whose weights are those of 4 rows times `near` and `far` in turn."""
+    first = other = ids[0]
+    for k in range(1, 8):
+        other = other if ids[k] == first else ids[k]
+    only_two, for_first, for_other = True, 0, 0
+    for k in range(8):
+        weight = rows[k >> 1] * (far if k & 1 else near)
+        for_first += weight if ids[k] == first else 0
+        for_other += weight if ids[k] == other else 0
+        only_two &= (ids[k] == first) | (ids[k] == other)
+    if only_two:
+        if for_first == for_other:
+            return max(first, other) if higher else min(first, other)
+        return first if for_first > for_other else other
+    n = 0
+    for k in range(8):
+        n = _cast(candidates, votes, n, ids[k], rows[k >> 1] * (far if k & 1 else near))
+    return _winner(candidates, votes, n, higher)
 
 
 @njit(nogil=True, cache=True)

@@ -38,6 +38,8 @@ TOTAL_WINDOWS = 9
 SQUARE_WINDOWS = 18
 MAX_VALUES = 2**30
 
+_EXACT_BYTES = 2
+"""Integers of so many bytes have exact sums in 64 bits, and so have their squares: a block has fewer than 2^30."""
 _TOTAL_UNIT = -149
 _SQUARE_UNIT = -298
 
@@ -53,9 +55,15 @@ class GreySums(NamedTuple):
 
 def add_grey(labels: Labels, image: npt.NDArray[Any], index: LabelIndex, sums: GreySums) -> None:
     """Add the grey values of a block (z, y, x), any real dtype, to the `sums` of the labels in `index`, in place."""
-    with np.errstate(over="ignore"):  # beyond float32 is infinite, which the kernel marks
-        values = np.ascontiguousarray(image, np.float32)
-    _add(labels, values, values.view(np.uint32), index, sums)
+    if image.dtype.kind in "iu" and image.dtype.itemsize <= _EXACT_BYTES:
+        total, squares = np.zeros((2, len(sums.low)), np.int64)
+        _add_integers(labels, image, index, sums, total, squares)
+        _add_shifted(sums.total, total, -_TOTAL_UNIT)
+        _add_shifted(sums.squares, squares, -_SQUARE_UNIT)
+    else:
+        with np.errstate(over="ignore"):  # beyond float32 is infinite, which the kernel marks
+            values = np.ascontiguousarray(image, np.float32)
+        _add(labels, values, values.view(np.uint32), index, sums)
     sums.total[:] = normalised(sums.total)
     sums.squares[:] = normalised(sums.squares)
 
@@ -86,6 +94,43 @@ def as_float(windows: Integers, unit: int) -> Floats:
     for k, column in reversed(list(enumerate(normalised(windows).T))):
         value += np.ldexp(column.astype(np.float64), 32 * k + unit)
     return value
+
+
+def _add_shifted(windows: Integers, sums: Integers, bits: int) -> None:
+    """Add `sums` (n,), shifted to the left by `bits`, to `windows`, in place."""
+    window, shift = divmod(bits, 32)
+    low = (sums & 0xFFFFFFFF) << shift
+    windows[:, window] += low & 0xFFFFFFFF
+    windows[:, window + 1] += (low >> 32) + (sums >> 32 << shift)
+
+
+@njit(nogil=True, cache=True)
+def _add_integers(
+    labels: Labels, image: npt.NDArray[Any], index: LabelIndex, sums: GreySums, total: Integers, squares: Integers
+) -> None:
+    """Add whole numbers, run by run of equal labels: they need no windows within a block."""
+    nz, ny, nx = labels.shape
+    for z in range(nz):
+        for y in range(ny):
+            x = 0
+            while x < nx:
+                label, start = labels[z, y, x], x
+                while x < nx and labels[z, y, x] == label:
+                    x += 1
+                if label == 0:
+                    continue
+                added = squared = np.int64(0)
+                low = high = np.int64(image[z, y, start])
+                for i in range(start, x):
+                    value = np.int64(image[z, y, i])
+                    added += value
+                    squared += value * value
+                    low, high = min(low, value), max(high, value)
+                row = row_of(label, index)
+                total[row] += added
+                squares[row] += squared
+                sums.low[row] = min(sums.low[row], np.float32(low))
+                sums.high[row] = max(sums.high[row], np.float32(high))
 
 
 @njit(nogil=True, cache=True)

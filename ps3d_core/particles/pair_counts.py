@@ -17,6 +17,7 @@ from ps3d_core.particles.label_index import Labels
 
 Pairs = npt.NDArray[np.uint64]
 Crossings = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.uint8]
 
 _DIRECTIONS = 13
 
@@ -98,14 +99,16 @@ def _count(padded: Labels, first: int, used: int, pairs: Pairs, crossings: Cross
     height, width = padded.shape[1] - 2, padded.shape[2] - 2
     rows = (padded.shape[0] - 2) * height
     row = first
+    beside = np.zeros(width + 2, np.uint8)
     while row < rows and 4 * (used + 13 * width) <= 3 * pairs.size:
         z, y = row // height + 1, row % height + 1
         here, behind = padded[z, y], padded[z, y + 1]
         before_above, above, behind_above = padded[z + 1, y - 1], padded[z + 1, y], padded[z + 1, y + 1]
+        _look_beside(here, behind, before_above, above, behind_above, beside)
         for x in range(1, width + 1):
-            label = here[x]
-            if label == 0:
+            if not beside[x]:
                 continue
+            label = here[x]
             used += _cross(label, here[x + 1], 0, pairs, crossings)
             used += _cross(label, behind[x], 0, pairs, crossings)
             used += _cross(label, above[x], 0, pairs, crossings)
@@ -121,6 +124,25 @@ def _count(padded: Labels, first: int, used: int, pairs: Pairs, crossings: Cross
             used += _cross(label, behind_above[x + 1], 2, pairs, crossings)
         row += 1
     return row, used
+
+
+@njit(nogil=True, cache=True)
+def _look_beside(
+    here: Labels, behind: Labels, before_above: Labels, above: Labels, behind_above: Labels, beside: Flags
+) -> None:
+    """Say for every voxel of a row whether a particle and another one after it touch; without branches."""
+    for x in range(1, here.size - 1):
+        c = here[x]
+        found = _other(c, here[x + 1])
+        for step in range(3):
+            found |= _other(c, behind[x + step - 1]) | _other(c, above[x + step - 1])
+            found |= _other(c, before_above[x + step - 1]) | _other(c, behind_above[x + step - 1])
+        beside[x] = found
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _other(label: np.uint32, other: np.uint32) -> np.uint8:
+    return np.uint8((label != 0) & (other != 0) & (label != other))
 
 
 @njit(nogil=True, cache=True)

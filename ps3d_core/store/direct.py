@@ -162,8 +162,8 @@ def _cut(box: Box, shape: Shape) -> Iterator[tuple[Shape, Box]]:
     """The parts of `box` in the cells of `shape` that it touches, in C order, each with the position of its cell."""
     if box.is_empty:
         return
-    ranges = (range(a // n, ceil(b / n)) for a, b, n in zip(box.start, box.stop, shape, strict=True))
-    for position in product(*ranges):
+    z, y, x = (range(a // n, ceil(b / n)) for a, b, n in zip(box.start, box.stop, shape, strict=True))
+    for position in product(z, y, x):
         yield position, box.intersect(_corner(position, shape, shape))
 
 

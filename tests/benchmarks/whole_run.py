@@ -5,11 +5,12 @@
 
 A phantom is ingested from TIFF slices and segmented with the steps of the pipeline, only that the border-core labels
 are those of the true particles: the scan is read, resampled and normalised as the network would see it, and the labels
-are written as prediction writes them. With 20.6 voxels per particle the network grid is 3 % coarser than the scan per axis,
-so that nothing is spared because both grids are the same.
+are written as prediction writes them. With 20.6 voxels per particle the network grid is 3 % coarser than the scan along
+every axis, so that nothing is spared because both grids are the same.
 
 Prints seconds, nanoseconds per voxel of the scan, and multiples of one labelling of the same volume with cc3d (6
-neighbours, one core), measured in the same run. The limit to hold is 25 labellings for the whole run. The last line is
+neighbours, one core), measured in the same run; all of it by the clock on the wall, and of processors, which other work
+on the machine disturbs less. The limit to hold is 25 labellings by the clock for the whole run on two cores. The last line is
 a digest of what was made, to be compared between releases, workers and runners.
 """
 
