@@ -27,6 +27,7 @@ from ps3d_core.inference.sample import NetworkView
 from ps3d_core.network import BUNDLED
 from ps3d_core.network.bundle import Bundle, load_bundle
 from ps3d_core.network.computation import Computation, as_good, computation_of
+from ps3d_core.network.device import gpu_count
 from ps3d_core.network.measured import accuracy_text
 from ps3d_core.network.normalisation import PerScan
 from ps3d_core.params import GIB, Resources, SegmentParams
@@ -197,6 +198,7 @@ def plan_segmentation(job: SegmentJob) -> SegmentPlan:
         target_particle_size=target,
         allow_absurd=job.params.predict.allow_absurd,
     )
+    computation = _computation(job)
     plan = SegmentPlan(
         job=job,
         image=image,
@@ -206,7 +208,7 @@ def plan_segmentation(job: SegmentJob) -> SegmentPlan:
         bundle=bundle,
         target_particle_size=target,
         scale=scale,
-        prediction=_planned_prediction(job, bundle, array, scale.network_shape, computation.engine),
+        prediction=_planned_prediction(job, bundle, computation, array, scale.network_shape),
         input_identity=content_identity(image),
         computation=computation,
         notes=() if is_ours(array) else absences(array),
@@ -218,7 +220,7 @@ def plan_segmentation(job: SegmentJob) -> SegmentPlan:
 
 
 def _planned_prediction(
-    job: SegmentJob, bundle: Bundle, array: zarr.Array[Any], network_shape: Shape, engine: str
+    job: SegmentJob, bundle: Bundle, computation: Computation, array: zarr.Array[Any], network_shape: Shape
 ) -> PredictionPlan:
     """Plan prediction, and refuse now rather than after hours of it what later steps could not do."""
     quality, patch = job.params.predict.level, bundle.info.patch_size
@@ -227,26 +229,28 @@ def _planned_prediction(
         fitted_patch(network_shape, patch, bundle.info.architecture.downsampling) if quality.adaptive else patch,
         quality=quality,
         memory_bytes=job.resources.memory_bytes,
-        workers=prediction_workers(job.resources),
-        network_bytes=_network_bytes(bundle, job, engine),
+        workers=prediction_workers(job.resources, computation.device),
+        network_bytes=_network_bytes(bundle, job, computation.engine),
         read_bytes=NetworkView(array, network_shape, walk_axis(network_shape)).read_bytes,
     )
     largest_block(
         network_shape,
         bytes_per_voxel=memory_model.INSTANCES_BYTES,
-        memory_bytes=_later_memory_bytes(job.resources, engine),
+        memory_bytes=_later_memory_bytes(job.resources, computation.engine),
         workers=job.resources.workers,
         halo=HALO,
     )
     return prediction
 
 
-def prediction_workers(resources: Resources) -> int:
-    """Return how many blocks are predicted at once.
+def prediction_workers(resources: Resources, device: str) -> int:
+    """Return how many blocks are predicted at once on a kind of device.
 
-    Threads share one network, which keeps all cores or the GPU busy by itself.
+    Threads share one network, which keeps all cores or a GPU busy by itself; of several GPUs each has its worker.
     """
-    return 1 if resources.runner == "threads" else resources.workers
+    if resources.dask_scheduler is not None:
+        return resources.workers
+    return max(gpu_count(device), 1 if resources.runner == "threads" else resources.workers)
 
 
 def patches_at_once(resources: Resources) -> int:

@@ -159,7 +159,7 @@ def _announce(plans: Sequence[SegmentPlan], progress: Progress) -> None:
         folds=predict.folds,
         mirrorings=predict.level.mirrorings,
         at_once=patches_at_once(resources),
-        workers=prediction_workers(resources),
+        workers=prediction_workers(resources, plans[0].computation.device),
     )
     for line in plan_lines(plans, pace):
         progress.note(line)

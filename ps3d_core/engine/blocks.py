@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed, wait
 from contextlib import contextmanager
+from multiprocessing.queues import SimpleQueue
 from typing import Any, Final, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -76,6 +77,7 @@ class _Workers(NamedTuple):
 
 _workers: dict[Runner, _Workers] = {}
 _starting = threading.Lock()
+_number = 0
 
 
 @atexit.register
@@ -84,6 +86,11 @@ def stop_workers(runner: Runner | None = None) -> None:
     for key in list(_workers) if runner is None else [runner]:
         if (workers := _workers.pop(key, None)) is not None:
             workers.stop()
+
+
+def worker_number() -> int:
+    """Return the number of this process among the workers of its runner, from 0; 0 in a process that is no worker."""
+    return _number
 
 
 def run_blocks(
@@ -148,8 +155,18 @@ def _evaluate(work: Work, block: Block, ledger: Ledger) -> Record:
 def _start_processes(runner: Runner) -> _Workers:
     # Spawned, not forked: torch and s3fs do not survive a fork.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(runner.workers, context, initializer=_serve_one_core)
+    numbers = context.SimpleQueue()
+    for number in range(runner.workers):
+        numbers.put(number)
+    pool = ProcessPoolExecutor(runner.workers, context, initializer=_serve_as, initargs=(numbers,))
     return _Workers(pool, pool.shutdown)
+
+
+def _serve_as(numbers: SimpleQueue[int]) -> None:
+    """Prepare a worker process, which takes the next of the `numbers`."""
+    global _number  # noqa: PLW0603 - of this process, once
+    _number = numbers.get()
+    _serve_one_core()
 
 
 def _serve_one_core() -> None:
@@ -170,7 +187,13 @@ def _start_dask(runner: Runner) -> _Workers:
     client.cluster.loop.add_callback(client.cluster.scheduler.http_server.stop)
     client.register_worker_callbacks(_shut_pages)
     client.register_worker_callbacks(_serve_one_core)
+    client.register_worker_callbacks(_take_number)
     return _Workers(client.get_executor(pure=False), client.close)
+
+
+def _take_number(dask_worker: Any) -> None:
+    global _number  # noqa: PLW0603 - of this process, once
+    _number = int(dask_worker.name)  # those of a cluster on this machine are numbered
 
 
 def _shut_pages(dask_worker: Any) -> None:

@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 
 import torch
 
@@ -13,7 +14,7 @@ from ps3d_core.inference.forward import GPU_BATCH, PatchEvaluator
 from ps3d_core.network import openvino
 from ps3d_core.network.bundle import Bundle
 from ps3d_core.network.computation import Computation
-from ps3d_core.network.device import choose_device
+from ps3d_core.network.device import choose_device, gpu_count
 from ps3d_core.network.ensemble import Predictor
 from ps3d_core.quality import PLAIN, Mirrorings
 
@@ -61,7 +62,8 @@ def measured_pace(
     side_by_side = at_once if device.type == "cpu" else GPU_BATCH
     networks = bundle.networks(device, folds)
     predictor = Predictor(networks, PLAIN, computation=computation, threads=threads)
-    noise = [torch.randn(bundle.info.patch_size) for _ in range(side_by_side * workers)]
+    sharing = workers if device.type == "cpu" else ceil(workers / gpu_count(device.type))
+    noise = [torch.randn(bundle.info.patch_size) for _ in range(side_by_side * sharing)]
     with PatchEvaluator(predictor, threads=threads) as evaluate:
         first = _timed(evaluate, noise)  # also chooses algorithms, compiles and allocates
         alone, together = _timed(evaluate, noise[:1]), _timed(evaluate, noise * 2) / 2

@@ -22,6 +22,7 @@ import torch
 from ps3d_core.inference.empty import background, surely_empty
 from ps3d_core.network.architecture import CLASSES
 from ps3d_core.network.ensemble import Predictor
+from ps3d_core.timeline import activity
 
 GPU_BATCH = 8
 CONSTANT_PATCHES_KEPT = 8
@@ -113,7 +114,8 @@ class PatchEvaluator:
 
     def _forward(self, batch: torch.Tensor) -> torch.Tensor:
         started = time.perf_counter()
-        probabilities = self._predictor(batch[:, None])
+        with activity("network"):
+            probabilities = self._predictor(batch[:, None])
         with self._count_lock:
             self._seconds += time.perf_counter() - started
         return probabilities

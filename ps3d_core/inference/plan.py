@@ -138,7 +138,7 @@ def plan_prediction(
         if memory > budget or (len(blocks) < workers and _can_split(shape, shards, workers)):
             continue
         plan = PredictionPlan(grid, blocks, workers, int(memory), quality)
-        if best is None or (len(blocks), plan.evaluated) < (len(best.blocks), best.evaluated):
+        if best is None or _cost(plan) < _cost(best):
             best = plan
     if best is None:
         raise InputError(
@@ -148,6 +148,20 @@ def plan_prediction(
             "lower <workers>",
         )
     return best
+
+
+def _cost(plan: PredictionPlan) -> tuple[int, int, int]:
+    """Patches until the last worker has done its blocks, then blocks and patches in all: the less the better."""
+    blocks = len(plan.blocks)
+    longest = plan.patches_of(plan.blocks[_middle(plan.blocks)].core) if plan.workers > 1 else 0
+    return ceil(blocks / plan.workers) * longest, blocks, plan.evaluated
+
+
+def _middle(blocks: BlockGrid) -> int:
+    """Index of a block in the middle, which has as many patches as any."""
+    _, ny, nx = blocks.counts
+    z, y, x = ((n - 1) // 2 for n in blocks.counts)
+    return (z * ny + y) * nx + x
 
 
 def _candidates(shape: Shape, shards: Shape) -> list[Shape]:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import pairwise, product
+from math import prod
 from typing import Final
 
 import numpy as np
@@ -22,7 +23,7 @@ import numpy.typing as npt
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
-from ps3d_core.engine.blocks import Runner, run_blocks, stop_workers
+from ps3d_core.engine.blocks import Runner, run_blocks, stop_workers, worker_number
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.blocks import Block
 from ps3d_core.geometry.boxes import Box, Shape
@@ -32,10 +33,11 @@ from ps3d_core.inference.plan import PredictionPlan, border_core_chunks, border_
 from ps3d_core.inference.sample import NetworkView, PaddedView
 from ps3d_core.inference.weights import gaussian_weights
 from ps3d_core.memory import release_memory
+from ps3d_core.memory_model import ACTIVATION_BYTES
 from ps3d_core.network import openvino
-from ps3d_core.network.bundle import load_bundle
+from ps3d_core.network.bundle import Bundle, BundleInfo, load_bundle
 from ps3d_core.network.computation import Computation
-from ps3d_core.network.device import choose_device
+from ps3d_core.network.device import free_batch, held_device
 from ps3d_core.network.ensemble import Predictor
 from ps3d_core.network.intensity import Intensity
 from ps3d_core.progress import SILENT, Progress
@@ -45,6 +47,7 @@ from ps3d_core.store.ledger import Ledger, Record
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import open_image
 from ps3d_core.store.written import note_written, noting_writes
+from ps3d_core.timeline import activity
 
 VERSION: Final = 2
 """Raise when a change of the code changes border-core labels: finished work of older code is then redone."""
@@ -141,7 +144,8 @@ class _BlockWalk:
     report: Callable[[int], None] | None = None
 
     def __call__(self, block: Block) -> Record:
-        record = _Walk(self.prediction, block).run(self.report or _ignore)
+        with held_device(self.prediction.computation.device, worker_number()) as device:
+            record = _Walk(self.prediction, block, device).run(self.report or _ignore)
         note_written(self.prediction.row_ledger(block).written())
         return record
 
@@ -149,7 +153,7 @@ class _BlockWalk:
 class _Walk:
     """One block from its first unfinished row of shards to its last one."""
 
-    def __init__(self, prediction: Prediction, block: Block) -> None:
+    def __init__(self, prediction: Prediction, block: Block, device: torch.device) -> None:
         self._prediction = prediction
         self._block = block
         self._rows = prediction.row_ledger(block)
@@ -158,8 +162,9 @@ class _Walk:
         self._box = block.core.turned(self._axis)
         self._core = self._grid.to_padded(self._box)
         self._output = open_array(prediction.output, writable=True)
-        self._predictor = _predictor(prediction)
-        self._device = self._predictor.device
+        self._bundle = _unchanged_bundle(prediction)
+        self._predictor = _predictor(prediction, self._bundle, device)
+        self._device = device
         weights = gaussian_weights(self._grid.patch, prediction.plan.quality.sigma)
         self._weights = torch.from_numpy(weights).to(self._device)
 
@@ -182,7 +187,8 @@ class _Walk:
                     for (y, x), probabilities in zip(corners, evaluate(patches), strict=True):
                         accumulator.add((z, y, x), probabilities.transpose(1, 1 + self._axis))
                         report(1)
-                    writer.put(z, accumulator.advance(next_z))
+                    with activity("finish"):
+                        writer.put(z, accumulator.advance(next_z))
                     release_memory()
             return self._record(evaluate)
         return self._record(None)
@@ -197,12 +203,16 @@ class _Walk:
         }
 
     def _evaluator(self) -> PatchEvaluator:
-        prediction = self._prediction
+        batch = self._prediction.batch_size
+        if batch is None and self._device.type == "cuda":
+            torch.cuda.empty_cache()  # what earlier blocks left counts as free
+            free, _ = torch.cuda.mem_get_info(self._device)
+            batch = free_batch(free, patch_bytes(self._bundle.info))
         return PatchEvaluator(
             self._predictor,
-            batch_size=prediction.batch_size,
-            threads=prediction.patches_at_once,
-            skip_empty=prediction.skip_empty,
+            batch_size=batch,
+            threads=self._prediction.patches_at_once,
+            skip_empty=self._prediction.skip_empty,
         )
 
     def _unfinished_rows(self) -> list[tuple[int, int]]:
@@ -240,7 +250,7 @@ class _Walk:
 
             def read(piece: tuple[int, int]) -> Future[npt.NDArray[np.float32]]:
                 bottom, top = piece
-                return pool.submit(view.read, Box((bottom, y0, x0), (top, y1, x1)))
+                return pool.submit(_read, view, Box((bottom, y0, x0), (top, y1, x1)))
 
             ahead = read(pieces[0])
             filled = zs[0]
@@ -258,7 +268,7 @@ class _Walk:
         z = start - padding
         (_, y0, x0), (_, y1, x1) = self._box.start, self._box.stop
         box = Box((z, y0, x0), (z + labels.shape[0], y1, x1))
-        with noting_writes() as written:
+        with activity("write"), noting_writes() as written:
             write_box(self._output, box.turned(self._axis), labels.swapaxes(0, self._axis))
         self._rows.record((z - self._box.start[0]) // self._row_depth, {}, written)
 
@@ -296,17 +306,30 @@ class _RowWriter:
             self._writing = self._pool.submit(self._write, start, row)
 
 
-def _predictor(prediction: Prediction) -> Predictor:
-    device = choose_device(prediction.computation.device)
+def patch_bytes(info: BundleInfo) -> int:
+    """Return the peak of memory that a forward pass of one patch takes."""
+    return int(prod(info.patch_size) * info.architecture.features_per_stage[0] * ACTIVATION_BYTES)
+
+
+def _unchanged_bundle(prediction: Prediction) -> Bundle:
     bundle = load_bundle(prediction.model)
     if bundle.info.digest != prediction.model_digest:
         raise InputError(f"model {prediction.model}: it changed since the run was planned; start the run again")
+    return bundle
+
+
+def _predictor(prediction: Prediction, bundle: Bundle, device: torch.device) -> Predictor:
     return Predictor(
         bundle.networks(device, prediction.folds),
         prediction.plan.quality.mirrorings,
         computation=prediction.computation,
         threads=prediction.patches_at_once,
     )
+
+
+def _read(view: PaddedView, box: Box) -> npt.NDArray[np.float32]:
+    with activity("read"):
+        return view.read(box)
 
 
 def _cut(slab: torch.Tensor, y: int, x: int, patch: Shape) -> torch.Tensor:

@@ -9,8 +9,8 @@ are written as prediction writes them. With 20.6 voxels per particle the network
 every axis, so that nothing is spared because both grids are the same.
 
 Prints seconds, nanoseconds per voxel of the scan, and multiples of one labelling of the same volume with cc3d (6
-neighbours, one core), measured in the same run; all of it by the clock on the wall, and of processors, which other work
-on the machine disturbs less. The limit to hold is 25 labellings by the clock for the whole run on two cores. The last line is
+neighbours, one core), measured in the same run: by the clock on the wall, and of processors, which other work on the
+machine disturbs less. The limit to hold is 25 labellings by the clock for the whole run on two cores. The last line is
 a digest of what was made, to be compared between releases, workers and runners.
 """
 
