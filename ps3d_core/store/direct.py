@@ -90,10 +90,9 @@ class DirectArray:
     def write(self, box: Box, voxels: Voxels) -> None:
         """Write `voxels` over `box`, which covers whole files or ends at the faces of the array."""
         for position, part in _cut(box, self._file_shape):
-            whole = np.zeros(self._file_shape, self.array.dtype)  # what lies beyond the array is 0
-            corner = _corner(position, self._file_shape)
-            whole[part.relative_to(corner).slices] = voxels[part.relative_to(box).slices]
-            buffer = default_buffer_prototype().buffer.from_bytes(self._encode(whole))
+            inside = part.relative_to(_corner(position, self._file_shape))
+            content = self._encode(voxels[part.relative_to(box).slices], inside.stop)
+            buffer = default_buffer_prototype().buffer.from_bytes(content)
             sync((self.array.store_path / self._key(position)).set(buffer))
 
     def _key(self, position: Shape) -> str:
@@ -121,14 +120,19 @@ class DirectArray:
             raise ValueError(f"it says that it unpacks to {size} bytes{more}, where its voxels take {into.nbytes}")
         Zstd(self.level).decode(packed, out=into)
 
-    def _encode(self, voxels: Voxels) -> bytes:
+    def _encode(self, voxels: Voxels, shape: Shape) -> bytes:
+        """Bytes of the file with `voxels`, which have the `shape` of the file or end at the faces of the array."""
         codec, parts, start = Zstd(self.level), list[bytes](), 0
-        index = np.empty((*self._inside, 2), "<u8")
-        for at in morton_order_iter(self._inside):
-            z, y, x = at
-            chunk = np.ascontiguousarray(voxels[Box.of(self.chunk).shift(_corner((z, y, x), self.chunk).start).slices])
+        index = np.full((*self._inside, 2), _ABSENT, "<u8")  # as chunks beyond the array stay
+        chunks = dict(_cut(Box.of(shape), self.chunk))
+        for z, y, x in morton_order_iter(self._inside):
+            if (box := chunks.get((z, y, x))) is None:
+                continue
+            chunk = np.ascontiguousarray(voxels[box.slices], dtype=self.array.dtype)
+            if box.shape != self.chunk:
+                chunk = np.pad(chunk, [(0, side - n) for side, n in zip(self.chunk, box.shape, strict=True)])
             parts.append(_with_sum(codec.encode(chunk)))
-            index[at] = start, len(parts[-1])
+            index[z, y, x] = start, len(parts[-1])
             start += len(parts[-1])
         return b"".join((*parts, _with_sum(index.tobytes()))) if self.shard else parts[0]
 
