@@ -18,4 +18,4 @@ def test_rehearsal_on_the_cpu():
     assert facts["labels"]["differing_voxels"] == 0
     assert facts["resume"]["killed"]
     assert facts["resume"]["same_bytes"]
-    assert facts["predict nnunet"]["patches"] == 8
+    assert facts["predict nnunet"]["patches"] == 27
