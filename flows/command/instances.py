@@ -63,8 +63,7 @@ def run(args: argparse.Namespace) -> None:
             output,
             work,
             context=Context(Runner.of(resources), resources.memory_bytes, progress),
-            min_rel_particle_size=params.min_rel_particle_size,
-            smallest_core=params.smallest_core,
+            params=params,
         )
         require_unchanged(before)
         note_content(output)

@@ -46,8 +46,7 @@ def instances(
             place / "particles.zarr",
             work,
             context=Context(Runner.of(resources), resources.memory_bytes, progress),
-            min_rel_particle_size=params.min_rel_particle_size,
-            smallest_core=params.smallest_core,
+            params=params,
         )
         particles = open_array(place / "particles.zarr")
         remove_with(particles, place)

@@ -149,7 +149,7 @@ class NumberCores(TablePart[Cores]):
             pieces = merge_pieces(site.grid, counts, site.file, diagonal=False, sums=sums)
             cores = pieces.components()
             voxels, near, deep = (pieces.sums[name][cores] for name in sums)
-            smallest = self.plan.smallest_core
+            smallest = self.plan.params.smallest_core
             small = is_small(voxels, near, deep) if smallest is None else voxels < smallest
             found = Cores(cores=int(np.count_nonzero(~small)), small=int(np.count_nonzero(small)))
             self.table.write_arrays(

@@ -17,6 +17,7 @@ from ps3d_core.engine.blocks import Runner
 from ps3d_core.engine.once import Engine
 from ps3d_core.engine.step import Context, Outcomes, Step
 from ps3d_core.geometry.boxes import Shape
+from ps3d_core.params import InstancesParams
 from ps3d_core.progress import SILENT, Progress
 from ps3d_core.store.location import Location
 
@@ -41,8 +42,7 @@ def border_core_to_instances(
     work: Location,
     *,
     context: Context,
-    min_rel_particle_size: float = 0.005,
-    smallest_core: int | None = None,
+    params: InstancesParams | None = None,
     block_shape: Shape | None = None,
     input_fingerprint: str | None = None,
 ) -> InstanceSummary:
@@ -57,8 +57,7 @@ def border_core_to_instances(
             that no earlier run made is refused.
         work: folder for intermediates and ledger; may be removed afterwards.
         context: where blocks are worked on, the memory of all workers together, and who hears of it.
-        min_rel_particle_size: particles with fewer voxels than this share of the mean are dropped.
-        smallest_core: cores with fewer voxels become border; by ParticleSeg3D's rule, which goes by depth, when absent.
+        params: what is too small for a core and for a particle; the usual when absent.
         block_shape: voxels per block; the largest that fits the budget when absent.
         input_fingerprint: identity of the input; sizes and dates of its objects when absent.
 
@@ -71,8 +70,7 @@ def border_core_to_instances(
         output,
         work,
         context=context,
-        min_rel_particle_size=min_rel_particle_size,
-        smallest_core=smallest_core,
+        params=params,
         block_shape=block_shape,
         input_fingerprint=input_fingerprint,
     )
@@ -109,7 +107,7 @@ class Particles(Step[InstanceSummary]):
         return (
             plan.input_fingerprint,
             plan.shape,
-            plan.min_rel_particle_size,
+            plan.params.min_rel_particle_size,
             plan.output.seen_from(plan.work),
             *plan.core_rule,
         )

@@ -27,7 +27,7 @@ from ps3d_core.errors import InputError
 from ps3d_core.geometry.blocks import BlockGrid
 from ps3d_core.geometry.boxes import Shape, shape_text
 from ps3d_core.memory_model import BLOCK_WORKER_BYTES, INSTANCES_BYTES
-from ps3d_core.params import GIB
+from ps3d_core.params import GIB, InstancesParams
 from ps3d_core.store.arrays import SHARD, ensure_array
 from ps3d_core.store.chunking import require_chunk_fits
 from ps3d_core.store.identity import content_identity
@@ -56,8 +56,7 @@ class InstancesPlan:
         shape: voxels of the volume.
         block_shape: voxels that one unit of work writes.
         halo: steps of growth per round; a block reads this many voxels around it.
-        min_rel_particle_size: particles with fewer voxels than this share of the mean are dropped.
-        smallest_core: cores with fewer voxels become border; None for ParticleSeg3D's rule.
+        params: what is too small for a core and for a particle.
         input_fingerprint: what the border-core labels are made from.
         memory_bytes: modelled peak of one worker.
 
@@ -69,8 +68,7 @@ class InstancesPlan:
     shape: Shape
     block_shape: Shape
     halo: int
-    min_rel_particle_size: float
-    smallest_core: int | None
+    params: InstancesParams
     input_fingerprint: str
     memory_bytes: int
 
@@ -94,7 +92,8 @@ class InstancesPlan:
     @property
     def core_rule(self) -> tuple[int, ...]:
         """What a fingerprint has to say of small cores; nothing for the rule that earlier releases had alone."""
-        return () if self.smallest_core is None else (self.smallest_core,)
+        smallest = self.params.smallest_core
+        return () if smallest is None else (smallest,)
 
     def describe(self) -> str:
         """Return the plan in one line for a person."""
@@ -110,8 +109,7 @@ def plan_instances(
     work: Location,
     *,
     context: Context,
-    min_rel_particle_size: float = 0.005,
-    smallest_core: int | None = None,
+    params: InstancesParams | None = None,
     block_shape: Shape | None = None,
     halo: int = HALO,
     input_fingerprint: str | None = None,
@@ -123,8 +121,7 @@ def plan_instances(
         output: where the ids go; nothing, or what an earlier run made, may be there.
         work: folder for intermediates, on any store.
         context: the runner, whose workers may work on blocks at once, and the memory of all of them together.
-        min_rel_particle_size: 0 to 1.
-        smallest_core: voxels from which a core becomes a particle, at least 1; by ParticleSeg3D's rule when absent.
+        params: what is too small for a core and for a particle; the usual when absent.
         block_shape: voxels per block; the largest that fits the budget when absent. A side above 128 voxels that does
             not cover the volume must be a multiple of 16.
         halo: steps of growth per round, at least 1; cut to the smallest block side.
@@ -134,10 +131,6 @@ def plan_instances(
         InputError: for a parameter, shape or budget that cannot be used, or an output of another origin.
 
     """
-    if not 0 <= min_rel_particle_size <= 1:
-        raise InputError(
-            f"min_rel_particle_size {min_rel_particle_size}: must be 0 to 1, a share of the mean; give 0.005"
-        )
     border_core = image_levels(border_core)[0]
     array = open_image(border_core)
     require_chunk_fits(array, context.memory_bytes)
@@ -162,8 +155,7 @@ def plan_instances(
         shape=shape,
         block_shape=block_shape,
         halo=max(1, min([halo, *cut])),
-        min_rel_particle_size=min_rel_particle_size,
-        smallest_core=smallest_core,
+        params=params or InstancesParams(),
         input_fingerprint=input_fingerprint or content_identity(border_core),
         memory_bytes=int(BLOCK_WORKER_BYTES + INSTANCES_BYTES * prod(side + 2 * halo for side in block_shape)),
     )

@@ -81,7 +81,7 @@ class NumberParticles(TablePart[Numbered]):
     @property
     def parameters(self) -> tuple[Any, ...]:
         """Smallest share of the mean number of voxels with which a particle is kept."""
-        return (self.plan.min_rel_particle_size,)
+        return (self.plan.params.min_rel_particle_size,)
 
     def make(self, done: Outcomes, context: Context) -> Numbered:
         """Count the voxels of every particle over all blocks, and write the table of ids."""
@@ -92,7 +92,7 @@ class NumberParticles(TablePart[Numbered]):
             counts = self.growth.voxels_of(grown, index).read_arrays()
             of_cores[counts["ids"]] += counts["voxels"]
         voxels = np.concatenate((of_cores[1:], coreless.voxels))
-        ids = dense_ids(voxels, self.plan.min_rel_particle_size)
+        ids = dense_ids(voxels, self.plan.params.min_rel_particle_size)
         none, kept = np.zeros(1, np.uint32), voxels[ids > 0]
         self.table.write_arrays(
             cores=np.concatenate((none, ids[:cores])),

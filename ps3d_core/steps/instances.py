@@ -10,6 +10,7 @@ from ps3d_core.border_core import plan as instances_plan
 from ps3d_core.border_core.labels import InstanceSummary
 from ps3d_core.border_core.output import ensure_output
 from ps3d_core.engine.step import Context, Outcomes, Step
+from ps3d_core.params import InstancesParams
 from ps3d_core.plan import SegmentPlan
 from ps3d_core.steps.border_core import BorderCore
 from ps3d_core.store.location import Location
@@ -32,9 +33,7 @@ class Instances(Step[InstanceSummary]):
     @property
     def parameters(self) -> tuple[Any, ...]:
         """Parameters that say what is too small for a particle."""
-        smallest = self._smallest_core
-        rule = {} if smallest is None else {"smallest_core": smallest}
-        return (self.plan.job.params.instances.model_dump(exclude={"smallest_core"}) | rule,)
+        return (self._params.model_dump(exclude_none=True),)
 
     @property
     def labels(self) -> Location:
@@ -47,10 +46,12 @@ class Instances(Step[InstanceSummary]):
         return {"instances": self.labels}
 
     @property
-    def _smallest_core(self) -> int | None:
-        """What the user says, or else the model."""
-        chosen = self.plan.job.params.instances.smallest_core
-        return self.plan.bundle.info.smallest_core if chosen is None else chosen
+    def _params(self) -> InstancesParams:
+        """What the user says; the model speaks of cores where the user does not."""
+        params = self.plan.job.params.instances
+        if params.smallest_core is not None:
+            return params
+        return params.model_copy(update={"smallest_core": self.plan.bundle.info.smallest_core})
 
     def make(self, done: Outcomes, context: Context) -> InstanceSummary:
         """Label cores, join them across blocks, grow them, number what is left."""
@@ -60,8 +61,7 @@ class Instances(Step[InstanceSummary]):
             self.border_core.labels,
             self.labels,
             plan.work,
-            min_rel_particle_size=plan.job.params.instances.min_rel_particle_size,
-            smallest_core=self._smallest_core,
+            params=self._params,
             context=context,
             input_fingerprint=self.border_core.fingerprint,
         )

@@ -9,9 +9,12 @@ from ps3d_core.border_core.plan import plan_instances
 from ps3d_core.engine.blocks import Runner
 from ps3d_core.engine.step import Context
 from ps3d_core.geometry.boxes import Box
+from ps3d_core.invalid import made
+from ps3d_core.params import InstancesParams
 from ps3d_core.store.arrays import create_array, open_array, read_box, write_box
 
 MEMORY = 8 * 2**30
+_SIZES = ("min_rel_particle_size", "smallest_core")
 
 
 def stored(place, border_core, name="border_core"):
@@ -23,7 +26,8 @@ def stored(place, border_core, name="border_core"):
 
 def planned(place, source, **options):
     """A plan that keeps everything below `place`; nothing is pruned unless asked for."""
-    options = {"min_rel_particle_size": 0.0, "input_fingerprint": "test"} | options
+    sizes = {"min_rel_particle_size": 0.0} | {key: options.pop(key) for key in _SIZES if key in options}
+    options = {"input_fingerprint": "test", "params": made(InstancesParams, **sizes)} | options
     context = Context(Runner(workers=options.pop("workers", 1)), options.pop("memory_bytes", MEMORY))
     return plan_instances(source, place / "labels", place / "work", context=context, **options)
 

@@ -315,8 +315,8 @@ def test_unusable_parameters(tmp_path):
     place = Location.parse(tmp_path)
     source = stored(place, np.zeros((300, 4, 4), np.uint8))
     for options, message in (
-        ({"min_rel_particle_size": 1.5}, "0 to 1"),
-        ({"min_rel_particle_size": float("nan")}, "0 to 1"),
+        ({"min_rel_particle_size": 1.5}, "at most 1"),
+        ({"min_rel_particle_size": float("nan")}, "min_rel_particle_size nan"),
         ({"block_shape": (0, 4, 4)}, "sides are 1 to 128"),
         ({"block_shape": (150, 4, 4)}, "multiples of 16"),
         ({"memory_bytes": BLOCK_WORKER_BYTES}, "raise memory"),
