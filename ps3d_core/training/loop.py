@@ -90,9 +90,14 @@ class Training:
     def save(self, file: Location) -> None:
         """Write a checkpoint, whole or not at all."""
         buffer = io.BytesIO()
-        modules = {"network": self.network, "mean": self.mean, "optimizer": self.optimizer}
-        states = {name: module.state_dict() for name, module in modules.items()}
-        torch.save(states | {"step": self.step, "seconds": self.seconds}, buffer)
+        states = {
+            "network": self.network.state_dict(),
+            "mean": self.mean.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "seconds": self.seconds,
+        }
+        torch.save(states, buffer)
         file.write_bytes(buffer.getvalue())
 
     def load(self, file: Location) -> bool:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -169,7 +169,7 @@ def mean_row(rows: Sequence[Row], name: str = "mean") -> Row:
     return mean
 
 
-def table(rows: Sequence[Row]) -> str:
+def table(rows: Sequence[Mapping[str, Fact]]) -> str:
     """Return the rows as a Markdown table."""
     head = list(rows[0])
     lines = [" | ".join(key.replace("_", " ") for key in head), " | ".join("---" for _ in head)]
