@@ -280,13 +280,9 @@ def _network_bytes(bundle: Bundle, job: SegmentJob, engine: str) -> int:
         of_each = len(params.folds or bundle.folds)
     features = bundle.info.architecture.features_per_stage[0]
     activations = at_once * of_each * prod(bundle.info.patch_size) * features * memory_model.ACTIVATION_BYTES
-    return memory_model.WORKER_BYTES + _engine_bytes(engine) + int(activations)
-
-
-def _engine_bytes(engine: str) -> int:
-    """Memory of the libraries that compute the network, in every process that does."""
-    return memory_model.torch_bytes() + (memory_model.OPENVINO_BYTES if engine == "openvino" else 0)
+    return memory_model.WORKER_BYTES + memory_model.torch_bytes() + int(activations)
 
 
 def _later_memory_bytes(resources: Resources, engine: str) -> int:
-    return resources.memory_bytes - (_engine_bytes(engine) if resources.runner == "threads" else 0)
+    kept = memory_model.torch_bytes() + (memory_model.OPENVINO_BYTES if engine == "openvino" else 0)
+    return resources.memory_bytes - (kept if resources.runner == "threads" else 0)

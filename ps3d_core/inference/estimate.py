@@ -10,8 +10,11 @@ from math import ceil
 
 import torch
 
+from ps3d_core.geometry.boxes import Box, Shape
+from ps3d_core.inference.aggregate import RollingAccumulator
 from ps3d_core.inference.forward import GPU_BATCH, PatchEvaluator
 from ps3d_core.network import openvino
+from ps3d_core.network.architecture import CLASSES
 from ps3d_core.network.bundle import Bundle
 from ps3d_core.network.computation import Computation
 from ps3d_core.network.device import choose_device, gpu_count
@@ -67,9 +70,12 @@ def measured_pace(
     with PatchEvaluator(predictor, threads=threads) as evaluate:
         first = _timed(evaluate, noise)  # also chooses algorithms, compiles and allocates
         alone, together = _timed(evaluate, noise[:1]), _timed(evaluate, noise * 2) / 2
+    adding = _timed_adding(bundle.info.patch_size, device)
     openvino.release()
     images = len(mirrorings)
-    return Pace(alone * images, together * images, side_by_side, max(0.0, first - together))
+    return Pace(
+        alone * images + adding, together * images + adding * side_by_side, side_by_side, max(0.0, first - together)
+    )
 
 
 def _timed(evaluate: PatchEvaluator, patches: Sequence[torch.Tensor]) -> float:
@@ -78,3 +84,16 @@ def _timed(evaluate: PatchEvaluator, patches: Sequence[torch.Tensor]) -> float:
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return time.perf_counter() - started
+
+
+def _timed_adding(patch: Shape, device: torch.device) -> float:
+    """Seconds in which one answer is added to the sums, which one thread does for all."""
+    accumulator = RollingAccumulator(Box.of(patch), torch.ones(patch, device=device), z=0)
+    answer = torch.ones((CLASSES, *patch), device=device)
+    accumulator.add((0, 0, 0), answer)
+    started = time.perf_counter()
+    for _ in range(4):
+        accumulator.add((0, 0, 0), answer)
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return (time.perf_counter() - started) / 4

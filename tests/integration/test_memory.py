@@ -58,11 +58,11 @@ def test_segmentation(shape, particle_size, tmp_path):
     assert planned < 1.6 * GIB
     peaks = []
     # How much of reading and predicting falls together depends on how busy the machine is: the highest of a few runs.
-    while not peaks or (max(peaks) <= 0.7 * planned and len(peaks) < 3):
+    while not peaks or (max(peaks) <= 0.6 * planned and len(peaks) < 3):
         output = tmp_path / f"out-{len(peaks)}"
         run = ("segment", dataset, output, "--direct", "--no-tta", "--workers", 2, "--memory", 2)
         peaks.append(peak_of(*run))
-    assert 0.7 * planned < max(peaks) <= planned
+    assert 0.6 * planned < max(peaks) <= planned  # OpenVINO takes less than PyTorch, for which there has to be room
 
 
 def test_worker_processes_together_with_the_one_that_leads_them(tmp_path):
