@@ -58,7 +58,7 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def job_in(place: Path, engine: str = "auto") -> SegmentJob:
-    predict = PredictParams.model_validate({"mirror": False, "device": "cpu", "engine": engine})
+    predict = PredictParams.model_validate({"quality": "reference", "mirror": False, "device": "cpu", "engine": engine})
     return SegmentJob(
         Dataset(Location.parse(place / "dataset")),
         "ore",
