@@ -190,7 +190,7 @@ def save_bundle(
         weights[fold] = hashlib.sha256(data).hexdigest()
         (place / _weights_name(fold)).write_bytes(data)
     info = _described(fields, weights)
-    (place / INFO_NAME).write_json(info.model_dump(mode="json"))
+    (place / INFO_NAME).write_json(_plain(info.model_dump(mode="json")))
     return Bundle(info=info, location=place)
 
 
@@ -267,7 +267,7 @@ def record_training(bundle: Bundle, training: Mapping[str, Any]) -> Bundle:
 
 def _recorded(bundle: Bundle, **fields: Any) -> Bundle:
     info = BundleInfo.model_validate(bundle.info.model_dump(mode="json") | fields)
-    (bundle.location / INFO_NAME).write_json(info.model_dump(mode="json"))
+    (bundle.location / INFO_NAME).write_json(_plain(info.model_dump(mode="json")))
     return Bundle(info=info, location=bundle.location)
 
 
@@ -279,10 +279,14 @@ def _weights_name(fold: int) -> str:
     return f"fold_{fold}.safetensors"
 
 
+def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields as earlier releases know them, where they say the same."""
+    return {key: value for key, value in fields.items() if (key, value) != ("smallest_core", None)}
+
+
 def _digest(fields: Mapping[str, Any]) -> str:
-    deciding = {key: value for key, value in fields.items() if key not in ("name", "training", "accuracy", "digest")}
-    if deciding.get("smallest_core") is None:  # bundles of earlier releases do not know it
-        deciding.pop("smallest_core", None)
+    free = ("name", "training", "accuracy", "digest")
+    deciding = {key: value for key, value in _plain(fields).items() if key not in free}
     return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
 
 

@@ -36,14 +36,15 @@ NAME: Final = "ps3d bundled phantom model, second edition"
 ARCHITECTURE: Final = Architecture(
     network="PlainConvUNet",
     n_stages=5,
-    features_per_stage=(8, 32, 64, 128, 128),
+    features_per_stage=(16, 32, 64, 128, 128),
     kernel_sizes=((3, 3, 3),) * 5,
     strides=((1, 1, 1), *((2, 2, 2),) * 4),
-    n_conv_per_stage=(1, 2, 2, 2, 2),
+    n_conv_per_stage=(2,) * 5,
     n_conv_per_stage_decoder=(2,) * 4,
 )
 
-TARGET_PARTICLE_SIZE: Final = 24.0
+TARGET_PARTICLE_SIZE: Final = 22.0
+SMALLEST_CORE: Final = 8
 VOLUMES: Final[dict[Family, VolumeParams]] = {
     "training": VolumeParams(target_particle_size=TARGET_PARTICLE_SIZE, family="training"),
     "wide": VolumeParams(target_particle_size=TARGET_PARTICLE_SIZE, family="wide"),
@@ -69,8 +70,8 @@ class Phase(BaseModel):
 
 
 PHASES: Final = (
-    Phase(from_step=1, volumes={"training": 160}, edge=48),
-    Phase(from_step=401, volumes={"training": 160, "wide": 120}, edge=48),
+    Phase(from_step=1, volumes={"training": 100, "wide": 60}, edge=48),
+    Phase(from_step=301, volumes={"training": 160, "wide": 160}, edge=48),
     Phase(from_step=2501, volumes={"training": 160, "wide": 320}, edge=64),
 )
 
@@ -155,6 +156,7 @@ def _facts(record: dict[str, Any]) -> ModelFacts:
         target_particle_size=TARGET_PARTICLE_SIZE,
         normalisation=PerScan(),
         border_thickness=PATCH.border_thickness,
+        smallest_core=SMALLEST_CORE,
         training=record,
     )
 

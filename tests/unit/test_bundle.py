@@ -235,3 +235,13 @@ def test_architectures_out_of_bounds_are_refused(changes: dict[str, Any]) -> Non
 def test_saving_what_would_not_load_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="patch_size"):
         save(tmp_path, patch_size=(8, 8, 7))
+
+
+def test_a_bundle_without_a_smallest_core_is_what_earlier_releases_wrote(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = TINY.build()
+    without = save(tmp_path / "without", {0: network})
+    assert "smallest_core" not in (tmp_path / "without" / "bundle.json").read_text()
+    of_eight = save(tmp_path / "of_eight", {0: network}, smallest_core=8)
+    assert load_bundle(str(tmp_path / "of_eight")).info.smallest_core == 8
+    assert without.info.digest != of_eight.info.digest
