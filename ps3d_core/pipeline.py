@@ -30,10 +30,10 @@ def run_of(plan: SegmentPlan) -> SegmentRun:
     Where what computes was left open, a run that was begun goes on with what began it, and what has finished is
     finished, whatever computed it: see `outcome.begun`.
     """
-    return outcome.begun([_steps_of(each) for each in plan.as_good])
+    return outcome.begun([steps_of(each) for each in plan.as_good])
 
 
-def _steps_of(plan: SegmentPlan) -> SegmentRun:
+def steps_of(plan: SegmentPlan) -> SegmentRun:
     """Return the steps of a segmentation, each built on those before it."""
     grey_values = GreyValues(plan)
     border_core = BorderCore(plan, grey_values)

@@ -19,7 +19,7 @@ from ps3d_core.errors import (
     NoSpaceError,
     StoreError,
 )
-from ps3d_core.pipeline import run_of
+from ps3d_core.pipeline import steps_of
 from ps3d_core.store.faults import is_transient
 
 PASSING = [
@@ -73,7 +73,7 @@ def test_prefect_asks(error: Exception, calls: int) -> None:
 def test_every_task_retries_alike_and_caches_nothing() -> None:
     modules = (segment, prepare_training, prune, train, zscore)
     tasks = [value for module in modules for value in vars(module).values() if isinstance(value, Task)]
-    tasks += [segment.task_of(step) for step in run_of(None).steps]  # titles do without a plan
+    tasks += [segment.task_of(step) for step in steps_of(None).steps]  # titles do without a plan
     assert len(tasks) == 24
     for stage in tasks:
         assert stage.retries == RETRIES == len(RETRY_DELAYS_SECONDS)
