@@ -11,6 +11,7 @@ from ps3d_core.outcome import SegmentRun, make_record
 from ps3d_core.params import SegmentParams
 from ps3d_core.plan import SegmentPlan
 from ps3d_core.printable import printable, without_keys
+from ps3d_core.quality import REFERENCE
 from ps3d_core.store.layout import Result
 from ps3d_core.store.location import Location
 
@@ -51,9 +52,9 @@ def test_records_hold_no_keys() -> None:
         info=SimpleNamespace(spacing=0.01, particle_size=0.1),
         bundle=SimpleNamespace(info=SimpleNamespace(name="model", digest="0")),
         target_particle_size=10.0,
-        prediction=SimpleNamespace(patches=SimpleNamespace(patch=(8, 8, 8))),
+        prediction=SimpleNamespace(patches=SimpleNamespace(patch=(8, 8, 8), stride=(4, 4, 4)), quality=REFERENCE),
     )
     record: Any = make_record(SegmentRun(cast(SegmentPlan, plan), ()), {}, {}, {}, {})
     assert record.model["source"] == "https://***@host.org/model?***"
-    assert "pass" not in record.model_dump_json()
+    assert "user:pass" not in record.model_dump_json()
     assert "0a1b2c" not in record.model_dump_json()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import uuid
 from collections import Counter
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from ps3d_core.scan import scan_grey
 from ps3d_core.scan import zscore as module
 from ps3d_core.scan.scan_grey import ScanMoments
 from ps3d_core.scan.zscore import estimate_zscore, read_zscore
+from ps3d_core.store import direct
 from ps3d_core.store.layout import Dataset
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import create_image
@@ -71,7 +74,15 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> Counter[tuple[str, object]]:
         counted[f"{self.root}/{key}", byte_range] += 1
         return await get(self, key, prototype, byte_range)
 
+    read = direct._read
+
+    def counting_directly(file: FileIO, start: int, length: int) -> bytes:
+        is_index = start > 0 and start + length == os.fstat(file.fileno()).st_size
+        counted[str(file.name), f"Suffix of {length}" if is_index else (start, length)] += 1
+        return read(file, start, length)
+
     monkeypatch.setattr(LocalStore, "get", counting)
+    monkeypatch.setattr(direct, "_read", counting_directly)
     return counted
 
 
