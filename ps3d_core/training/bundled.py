@@ -20,13 +20,15 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import nn
 
-from ps3d_core.errors import CorruptDataError, MissingDataError
+from ps3d_core.errors import CorruptDataError, InputError, MissingDataError
+from ps3d_core.invalid import made
 from ps3d_core.network.architecture import Architecture
 from ps3d_core.network.bundle import ModelFacts, load_bundle, save_bundle
 from ps3d_core.network.device import DEVICES, choose_device
 from ps3d_core.network.normalisation import PerScan
-from ps3d_core.phantom.variety import Family
+from ps3d_core.phantom.params import Family
 from ps3d_core.store.location import Location
+from ps3d_core.training.as_command import as_command
 from ps3d_core.training.loop import LoopParams, Training, train
 from ps3d_core.training.patches import Batch, PatchParams, PatchSampler
 from ps3d_core.training.volumes import Volume, VolumeParams, training_volume
@@ -85,7 +87,9 @@ def main(arguments: list[str] | None = None) -> None:
         return
     torch.set_num_threads(1)  # the training loop spreads patches over threads, not convolutions
     device = choose_device(options.device)
-    loop = LoopParams(
+    loop = made(
+        LoopParams,
+        called=lambda field: f"--{field.replace('_', '-')}",
         steps=options.steps,
         cool_down=options.cool_down,
         bfloat16=_has_bfloat16(device) if options.bfloat16 is None else options.bfloat16,
@@ -126,7 +130,7 @@ class _Files:
         if training.load(cooling) or training.load(self._checkpoint(loop, cooling=False)):
             _say(f"going on after step {training.step}")
         if training.step > loop.steps and not cooling.exists():
-            raise SystemExit(f"--steps {loop.steps}: already at step {training.step}; give at least as many")
+            raise InputError(f"--steps {loop.steps}: already at step {training.step}; give at least as many")
 
     def keep(self, loop: LoopParams, training: Training) -> None:
         """Write what is due after a step."""
@@ -245,4 +249,4 @@ def _say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(as_command(main))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +26,8 @@ from ps3d_core.network import BUNDLED
 from ps3d_core.network.bundle import Fact, load_bundle, record_accuracy
 from ps3d_core.network.measured import IOU_LEVELS, level_row, rows_of_levels, rows_of_scans, with_level
 from ps3d_core.params import PredictParams, Resources, SegmentParams
-from ps3d_core.phantom.variety import Family, random_params
+from ps3d_core.phantom.params import Family
+from ps3d_core.phantom.variety import random_params
 from ps3d_core.phantom.write import write_phantom
 from ps3d_core.pipeline import segment
 from ps3d_core.plan import SegmentJob, plan_segmentation
@@ -34,6 +36,7 @@ from ps3d_core.store.arrays import read_box
 from ps3d_core.store.layout import Dataset
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import open_image
+from ps3d_core.training.as_command import as_command
 from ps3d_core.training.watershed import watershed_particles
 
 SPACING: Final = 0.01  # mm; any value will do, phantoms are made in voxels
@@ -224,4 +227,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(as_command(main))

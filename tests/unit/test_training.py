@@ -11,10 +11,10 @@ import torch
 from torch.nn import functional
 
 from ps3d_core.errors import InputError
-from ps3d_core.network.architecture import Architecture
 from ps3d_core.network.bundle import BundleInfo, load_bundle
 from ps3d_core.store.location import Location
 from ps3d_core.training import bundled
+from ps3d_core.training.as_command import as_command
 from ps3d_core.training.loop import LoopParams, Training, dice_and_cross_entropy, train
 from ps3d_core.training.patches import PatchParams, PatchSampler, vary_grey, voxel_weights
 from ps3d_core.training.targets import BACKGROUND, BORDER, CORE, border_core
@@ -22,18 +22,11 @@ from ps3d_core.training.validate import DEM, HELD_OUT, mean_row, table
 from ps3d_core.training.volumes import Volume, VolumeParams, nearest_labels, training_volume
 from ps3d_core.training.walls import with_wall
 from ps3d_core.training.watershed import watershed_particles
+from tests.tiny_network import TINY
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 SMALL = VolumeParams(edge=32, largest_scan_edge=40, particle_size=(11.0, 16.0))
-TINY = Architecture(
-    n_stages=2,
-    features_per_stage=(4, 8),
-    kernel_sizes=((3, 3, 3),) * 2,
-    strides=((1, 1, 1), (2, 2, 2)),
-    n_conv_per_stage=(1, 1),
-    n_conv_per_stage_decoder=(1,),
-)
 
 
 def balls(edge: int = 40) -> Volume:
@@ -255,10 +248,28 @@ def test_the_documented_command_stops_and_goes_on(
     assert command("in-two", 4).digest == straight.digest
     assert "going on after step 2" in capsys.readouterr().out
     assert command("in-two", 4).digest == straight.digest  # nothing left to do
-    with pytest.raises(SystemExit, match="already at step 4; give at least as many"):
+    with pytest.raises(InputError, match="already at step 4; give at least as many"):
         command("in-two", 3)
     begun = command("from-another", 2, "--start-from", str(tmp_path / "straight" / "bundle"))
     assert begun.training["begun_with"].startswith("44 of 44 tensors of")
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (["--steps", "0"], "error: --steps 0: must be at least 1; give more"),
+        (["--cool-down", "-1"], "error: --cool-down -1: must be at least 0; give more"),
+        (["--start-from", "nowhere"], "nothing there; give a bundle's folder"),
+    ],
+)
+def test_what_cannot_be_trained_is_told_in_a_line(
+    tmp_path: Path, options: list[str], line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert as_command(lambda: bundled.main(["--out", str(tmp_path / "out"), "--device", "cpu", *options])) == 2
+    told = capsys.readouterr().err
+    assert line in told
+    assert told.count("\n") == 1
+    assert not (tmp_path / "out").exists()
 
 
 def test_watershed_separates_two_touching_balls() -> None:
