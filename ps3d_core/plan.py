@@ -23,6 +23,7 @@ from ps3d_core.geometry.patches import fitted_patch
 from ps3d_core.geometry.scale import Scale, particle_scale
 from ps3d_core.inference.estimate import Pace
 from ps3d_core.inference.plan import PredictionPlan, plan_prediction, walk_axis
+from ps3d_core.inference.predict import patch_bytes
 from ps3d_core.inference.sample import NetworkView
 from ps3d_core.network import BUNDLED
 from ps3d_core.network.bundle import Bundle, load_bundle
@@ -278,9 +279,7 @@ def _network_bytes(bundle: Bundle, job: SegmentJob, engine: str) -> int:
     at_once, of_each = patches_at_once(job.resources), params.batch_size or 1
     if engine == "openvino":  # one patch after the other
         of_each = len(params.folds or bundle.folds)
-    features = bundle.info.architecture.features_per_stage[0]
-    activations = at_once * of_each * prod(bundle.info.patch_size) * features * memory_model.ACTIVATION_BYTES
-    return memory_model.WORKER_BYTES + memory_model.torch_bytes() + int(activations)
+    return memory_model.WORKER_BYTES + memory_model.torch_bytes() + at_once * of_each * patch_bytes(bundle.info)
 
 
 def _later_memory_bytes(resources: Resources, engine: str) -> int:

@@ -7,7 +7,6 @@ from pathlib import Path
 import torch
 
 from ps3d_core.geometry.boxes import Shape
-from ps3d_core.network.architecture import Architecture
 from ps3d_core.network.bundle import ModelFacts, save_bundle
 from ps3d_core.network.normalisation import PerScan
 from ps3d_core.params import PredictParams, Resources, SegmentParams
@@ -16,28 +15,21 @@ from ps3d_core.phantom.write import write_phantom
 from ps3d_core.plan import SegmentJob, SegmentPlan, plan_segmentation
 from ps3d_core.store.layout import Dataset
 from ps3d_core.store.location import Location
+from tests.tiny_network import TINY
 
 
 def planned(folder: Path, shape: Shape, params: PredictParams | None = None) -> SegmentPlan:
     """Return the plan of a phantom of `shape`, particles of 10 voxels, and a random network with patches of 16."""
     torch.manual_seed(0)
-    architecture = Architecture(
-        n_stages=2,
-        features_per_stage=(4, 8),
-        kernel_sizes=((3, 3, 3),) * 2,
-        strides=((1, 1, 1), (2, 2, 2)),
-        n_conv_per_stage=(1, 1),
-        n_conv_per_stage_decoder=(1,),
-    )
     facts = ModelFacts(
         name="tiny",
-        architecture=architecture,
+        architecture=TINY,
         patch_size=(16, 16, 16),
         target_particle_size=10,
         normalisation=PerScan(),
         border_thickness=1,
     )
-    save_bundle(str(folder / "model"), {0: architecture.build()}, facts)
+    save_bundle(str(folder / "model"), {0: TINY.build()}, facts)
     dataset = Dataset(Location.parse(folder / "data"))
     write_phantom(PhantomParams(shape=shape, particle_size_voxels=10, seed=3), dataset.root, "ore")
     return plan_segmentation(

@@ -17,7 +17,7 @@ Equal arguments give equal bytes. Any size will do: the scan is rendered block b
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    from ps3d_core.phantom.params import PhantomParams
+    from ps3d_core.phantom.params import FAMILIES, PhantomParams
 
     parser.add_argument("dataset", metavar="DATASET", help="folder or URL of the dataset; made when it is not there")
     parser.add_argument("--name", required=True, metavar="NAME", help="name of the scan in the dataset")
@@ -29,7 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_field(parser, PhantomParams, "dtype")
     parser.add_argument(
         "--family",
-        choices=("training", "held-out", "wide", "dem"),
+        choices=FAMILIES,
         help="draw shapes, minerals, noise and artefacts from the seed too, from ranges for training (training; wide: "
         "thick and tilted walls, close packings, plates, needles, streaks and motion, too) or for validation "
         "(held-out; dem: close packings alone)",

@@ -27,7 +27,7 @@ IOU_LEVELS: Final = (0.5, 0.75)
 def level_row(name: LevelName, quality: Quality, f1_by_iou: Mapping[float, float]) -> dict[str, Any]:
     """Return the row of a level, given the mean F1 over scans at each of `IOU_LEVELS`."""
     f1 = {_f1_at(iou): round(f1_by_iou[iou], 3) for iou in IOU_LEVELS}
-    return {"quality": name, **_numbers(quality), "passes": round(quality.passes, 2), **f1}
+    return {"quality": name, **level_numbers(quality), "passes": round(quality.passes, 2), **f1}
 
 
 def rows_of_scans(accuracy: Iterable[Row]) -> list[Row]:
@@ -47,7 +47,7 @@ def with_level(accuracy: Sequence[Row], row: Row) -> list[Row]:
 
 def accuracy_text(accuracy: Iterable[Row], quality: Quality) -> str | None:
     """Return what was measured with these numbers, as words; None when nothing was."""
-    wanted = _numbers(quality)
+    wanted = level_numbers(quality)
     for row in rows_of_levels(accuracy):
         figures = [row.get(_f1_at(iou)) for iou in IOU_LEVELS]
         if {key: row.get(key) for key in wanted} == wanted and all(isinstance(each, float) for each in figures):
@@ -71,7 +71,8 @@ def bundled_accuracy() -> list[Row]:
     return list(record["accuracy"])
 
 
-def _numbers(quality: Quality) -> dict[str, float]:
+def level_numbers(quality: Quality) -> dict[str, float]:
+    """Return the numbers of a quality that its measured accuracy is known by."""
     return {"stride": quality.stride, "sigma": quality.sigma, "mirrorings": len(quality.mirrorings)}
 
 

@@ -158,9 +158,11 @@ def _translated(network: nn.Module, shape: Shape) -> Any:
         inputs = fx.map_arg(node.args, values.__getitem__)
         if node.op == "output":
             return _openvino().Model([inputs[0]], [entry])
-        what: Any = layers[node.target] if node.op == "call_module" else node.target
-        translate = _FUNCTIONS[what] if node.op == "call_function" else _LAYERS[type(what)].__get__(what)
-        values[node] = translate(*inputs)
+        if node.op == "call_module":
+            layer = layers[cast("str", node.target)]
+            values[node] = _LAYERS[type(layer)](layer, *inputs)
+        else:
+            values[node] = _FUNCTIONS[node.target](*inputs)
     raise ValueError("a network without output")
 
 

@@ -7,13 +7,16 @@ Lengths are voxels unless a field says otherwise.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ps3d_core.geometry.boxes import Shape
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Family = Literal["training", "held-out", "wide", "dem"]
+"""Which ranges a random phantom is drawn from, see `variety`."""
+FAMILIES: Final[tuple[Family, ...]] = get_args(Family)
 Dtype = Literal["uint8", "uint16", "float32"]
 
 _DEFAULT_RANGE: dict[str, tuple[float, float]] = {

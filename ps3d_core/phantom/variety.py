@@ -9,18 +9,15 @@ it lacks (`wide`); the DEM family is a second one to validate on, of close packi
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final, Literal, get_args
+from typing import Any
 
 import numpy as np
 
 from ps3d_core.geometry.boxes import Shape
 from ps3d_core.phantom.dem import dem_params
 from ps3d_core.phantom.draws import Range, log_uniform, sometimes
-from ps3d_core.phantom.params import Mineral, PhantomParams, Tube
+from ps3d_core.phantom.params import FAMILIES, Family, Mineral, PhantomParams, Tube
 from ps3d_core.phantom.wide import widen
-
-Family = Literal["training", "held-out", "wide", "dem"]
-FAMILIES: Final[tuple[Family, ...]] = get_args(Family)
 
 
 @dataclass(frozen=True)

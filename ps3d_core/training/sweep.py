@@ -30,9 +30,10 @@ from ps3d_core.inference.plan import walk_axis
 from ps3d_core.inference.predict import Predicted
 from ps3d_core.inference.sample import NetworkView, PaddedView
 from ps3d_core.inference.weights import gaussian_weights
+from ps3d_core.network.computation import Computation
 from ps3d_core.network.ensemble import Predictor
 from ps3d_core.network.intensity import Intensity
-from ps3d_core.network.measured import IOU_LEVELS
+from ps3d_core.network.measured import IOU_LEVELS, level_numbers
 from ps3d_core.plan import SegmentPlan
 from ps3d_core.quality import EVERY, PAIRS, PLAIN, Mirrorings, Quality
 from ps3d_core.steps.border_core import BorderCore
@@ -120,21 +121,22 @@ def classes_by_quality(
     grid = replace(patches, stride=replace(qualities[0], stride=stride).strides(patches.patch)).turned(axis)
     view = PaddedView(NetworkView(open_image(plan.image), plan.scale.network_shape, axis), grid, intensity)
     values = torch.from_numpy(view.read(Box.of(grid.padded_shape)))
-    networks = plan.bundle.networks(torch.device("cpu"), plan.job.params.predict.folds)
+    networks = plan.bundle.networks(torch.device(plan.computation.device), plan.job.params.predict.folds)
     seen = tuple(axes for axes in EVERY if any(axes in quality.mirrorings for quality in qualities))
-    with PatchEvaluator(_EachMirroring(networks, seen), skip_empty=plan.skips_empty) as evaluate:
+    with PatchEvaluator(_EachMirroring(networks, seen, plan.computation), skip_empty=plan.skips_empty) as evaluate:
         return _Sums(grid, axis, qualities, seen).filled(values, evaluate)
 
 
 class _EachMirroring(Predictor):
     """Answers of every mirroring by itself, (B, M, 3, z, y, x)."""
 
-    def __init__(self, networks: Sequence[torch.nn.Module], mirrorings: Mirrorings) -> None:
-        super().__init__(networks)
-        self._single = [Predictor(networks, (axes,)) for axes in mirrorings]
+    def __init__(self, networks: Sequence[torch.nn.Module], mirrorings: Mirrorings, computation: Computation) -> None:
+        threads = torch.get_num_threads()
+        super().__init__(networks, computation=computation, threads=threads)
+        self._single = [Predictor(networks, (axes,), computation=computation, threads=threads) for axes in mirrorings]
 
     def __call__(self, patches: torch.Tensor) -> torch.Tensor:
-        return torch.stack([predictor(patches) for predictor in self._single], dim=1)
+        return torch.stack([predictor(patches).cpu() for predictor in self._single], dim=1)
 
 
 class _Sums:
@@ -205,12 +207,7 @@ def _particles(plan: SegmentPlan, quality: Quality, classes: Classes) -> npt.NDA
 
 
 def _numbers(quality: Quality) -> Row:
-    return {
-        "stride": quality.stride,
-        "sigma": quality.sigma,
-        "mirrorings": len(quality.mirrorings),
-        "passes": round(quality.passes, 2),
-    }
+    return {**level_numbers(quality), "passes": round(quality.passes, 2)}
 
 
 def _scores(evaluation: Evaluation) -> Row:

@@ -17,8 +17,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from ps3d_core.geometry.boxes import Box, Shape
 from ps3d_core.geometry.resample import resample_image
 from ps3d_core.network.normalisation import PerScan
+from ps3d_core.phantom.draws import log_uniform
+from ps3d_core.phantom.params import Family
 from ps3d_core.phantom.render import Phantom
-from ps3d_core.phantom.variety import Family, random_params
+from ps3d_core.phantom.variety import random_params
 from ps3d_core.quantities import TargetParticleSize
 
 FloatVolume = npt.NDArray[np.float32]
@@ -64,8 +66,8 @@ class Volume:
 def training_volume(seed: int, params: VolumeParams) -> Volume:
     """Return the training volume of a seed; equal seeds give equal volumes."""
     rng = np.random.default_rng([seed, 20])
-    diameter = _log_uniform(rng, params.particle_size)
-    zoom = params.target_particle_size / (diameter * _log_uniform(rng, params.claimed_size_error))
+    diameter = log_uniform(rng, params.particle_size)
+    zoom = params.target_particle_size / (diameter * log_uniform(rng, params.claimed_size_error))
     edge = min(params.largest_scan_edge, round(params.edge / zoom))
     scan_shape = (edge, edge, edge)
     phantom = Phantom(random_params(seed, scan_shape, diameter, family=params.family))
@@ -100,8 +102,3 @@ def _sampled_blocks(image: FloatVolume, rng: np.random.Generator) -> FloatVolume
     starts = [rng.integers(0, n - _SAMPLE_SIDE + 1, _SAMPLED_BLOCKS) for n in image.shape]
     side = _SAMPLE_SIDE
     return np.stack([image[z : z + side, y : y + side, x : x + side] for z, y, x in zip(*starts, strict=True)])
-
-
-def _log_uniform(rng: np.random.Generator, limits: tuple[float, float]) -> float:
-    low, high = np.log(limits)
-    return float(np.exp(rng.uniform(low, high)))

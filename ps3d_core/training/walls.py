@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from ps3d_core.phantom.draws import log_uniform
+
 _RADIUS: Final = (40.0, 2000.0)  # of the inner surface, voxels; the largest are all but flat in a patch
 _TILT: Final = 0.35  # largest shift of the axis per slice
 _TILTED: Final = 0.5
@@ -33,7 +35,7 @@ def with_wall(
     Particles are cut off at its inner surface.
     """
     grey = image.astype(np.float32)
-    thickness = _log_uniform(rng, _THICKNESS)
+    thickness = log_uniform(rng, _THICKNESS)
     beyond = _distance_beyond(image.shape, thickness if rng.random() < _OUTER_FACE else 0.0, rng)
     softness = rng.uniform(*_SOFTNESS)
     replaced = _step(beyond, softness)
@@ -47,7 +49,7 @@ def with_wall(
 
 def _distance_beyond(shape: tuple[int, ...], nearer: float, rng: np.random.Generator) -> npt.NDArray[np.float64]:
     """Distance of each (z, y, x) beyond the inner face; `nearer` voxels further out it passes near the middle."""
-    radius = _log_uniform(rng, _RADIUS)
+    radius = log_uniform(rng, _RADIUS)
     angle = rng.uniform(0, 2 * np.pi)
     shift = rng.uniform(-0.6, 0.5) * max(shape) - radius - nearer
     tilt_y, tilt_x = rng.uniform(-_TILT, _TILT, 2) * (rng.random() < _TILTED)
@@ -67,8 +69,3 @@ def _noise_like(grey: npt.NDArray[np.float32], rng: np.random.Generator) -> npt.
     noise = ndimage.gaussian_filter(rng.standard_normal(grey.shape, dtype=np.float32), rng.uniform(0.0, _COARSEST))
     wanted, given = (np.median(np.abs(np.diff(volume, axis=2))) for volume in (grey, noise))
     return np.asarray(noise * (wanted / given * rng.uniform(0.8, 1.6)), dtype=np.float32)
-
-
-def _log_uniform(rng: np.random.Generator, limits: tuple[float, float]) -> float:
-    low, high = np.log(limits)
-    return float(np.exp(rng.uniform(low, high)))

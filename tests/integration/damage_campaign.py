@@ -239,29 +239,21 @@ def make_inputs(job: SegmentJob) -> None:
     """A phantom, and a network that was never trained: it finds particles of any shape, which is all that counts."""
     import torch
 
-    from ps3d_core.network.architecture import Architecture
     from ps3d_core.network.bundle import ModelFacts, save_bundle
     from ps3d_core.network.normalisation import PerScan
     from ps3d_core.phantom.params import PhantomParams
     from ps3d_core.phantom.write import write_phantom
     from ps3d_core.store.location import Location
+    from tests.tiny_network import TINY
 
     torch.manual_seed(3)
     torch.set_num_threads(1)
-    architecture = Architecture(
-        n_stages=2,
-        features_per_stage=(4, 8),
-        kernel_sizes=((3, 3, 3),) * 2,
-        strides=((1, 1, 1), (2, 2, 2)),
-        n_conv_per_stage=(1, 1),
-        n_conv_per_stage_decoder=(1,),
-    )
     save_bundle(
         Location.parse(job.model),
-        {0: architecture.build()},
+        {0: TINY.build()},
         ModelFacts(
             name="untrained",
-            architecture=architecture,
+            architecture=TINY,
             patch_size=(16, 16, 16),
             target_particle_size=12,
             normalisation=PerScan(),

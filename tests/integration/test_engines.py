@@ -12,7 +12,6 @@ import torch
 from ps3d_core.errors import InputError
 from ps3d_core.inference.forward import PatchEvaluator
 from ps3d_core.network import openvino
-from ps3d_core.network.architecture import Architecture
 from ps3d_core.network.bundle import ModelFacts, save_bundle
 from ps3d_core.network.computation import Computation
 from ps3d_core.network.normalisation import PerScan
@@ -23,6 +22,7 @@ from ps3d_core.pipeline import run_of, segment
 from ps3d_core.plan import SegmentJob, plan_segmentation
 from ps3d_core.store.layout import Dataset
 from ps3d_core.store.location import Location
+from tests.tiny_network import TINY
 from tests.unit.test_openvino import needs_openvino
 
 pytestmark = needs_openvino
@@ -38,16 +38,8 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     params = PhantomParams(shape=(24, 40, 24), particle_size_voxels=12, seed=5, dtype="uint16")
     write_phantom(params, Location.parse(first / "dataset"), "ore", spacing=0.02)
     torch.manual_seed(0)
-    architecture = Architecture(
-        n_stages=2,
-        features_per_stage=(4, 8),
-        kernel_sizes=((3, 3, 3),) * 2,
-        strides=((1, 1, 1), (2, 2, 2)),
-        n_conv_per_stage=(1, 1),
-        n_conv_per_stage_decoder=(1,),
-    )
-    facts = ModelFacts("tiny", architecture, (16, 16, 16), 12, PerScan(), 1)
-    save_bundle(first / "model", {0: architecture.build()}, facts)
+    facts = ModelFacts("tiny", TINY, (16, 16, 16), 12, PerScan(), 1)
+    save_bundle(first / "model", {0: TINY.build()}, facts)
     places = {}
     for engine in ENGINES:
         places[engine] = first / engine

@@ -20,18 +20,11 @@ from ps3d_core.network.architecture import Architecture
 from ps3d_core.network.bundle import Bundle, ModelFacts, load_bundle, save_bundle
 from ps3d_core.network.bundle import _digest as digest_of
 from ps3d_core.network.normalisation import PerScan, ZScore
+from tests.tiny_network import TINY
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 CPU = torch.device("cpu")
-TINY = Architecture(
-    n_stages=2,
-    features_per_stage=(4, 8),
-    kernel_sizes=((3, 3, 3),) * 2,
-    strides=((1, 1, 1), (2, 2, 2)),
-    n_conv_per_stage=(1, 1),
-    n_conv_per_stage_decoder=(1,),
-)
 
 
 def save(folder: Path, networks: dict[int, nn.Module] | None = None, **changes: Any) -> Bundle:

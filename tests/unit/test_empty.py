@@ -8,9 +8,10 @@ import torch
 
 from ps3d_core.inference.empty import background, surely_empty
 from ps3d_core.inference.forward import PatchEvaluator
-from ps3d_core.network.architecture import CLASSES, Architecture
+from ps3d_core.network.architecture import CLASSES
 from ps3d_core.network.ensemble import Predictor
 from ps3d_core.quality import PLAIN
+from tests.tiny_network import TINY
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
@@ -68,14 +69,7 @@ def test_it_follows_from_each_patch_alone() -> None:
 
 def test_an_empty_patch_is_background_and_costs_no_look() -> None:
     torch.manual_seed(0)
-    network = Architecture(
-        n_stages=2,
-        features_per_stage=(4, 8),
-        kernel_sizes=((3, 3, 3),) * 2,
-        strides=((1, 1, 1), (2, 2, 2)),
-        n_conv_per_stage=(1, 1),
-        n_conv_per_stage_decoder=(1,),
-    ).build()
+    network = TINY.build()
     predictor = Predictor([network.eval()], PLAIN)
     patches = [noise(-1, 0.1), noise(1, 0.1), torch.full((SIDE,) * 3, -1.0), torch.full((SIDE,) * 3, 1.0)]
     with PatchEvaluator(predictor, threads=1) as every:

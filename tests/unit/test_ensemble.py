@@ -7,22 +7,13 @@ import torch
 from torch import nn
 
 from ps3d_core.errors import InputError
-from ps3d_core.network.architecture import Architecture
 from ps3d_core.network.computation import Computation
 from ps3d_core.network.device import choose_device
 from ps3d_core.network.ensemble import Predictor
 from ps3d_core.quality import EVERY, PAIRS, PLAIN
+from tests.tiny_network import TINY
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
-
-TINY = Architecture(
-    n_stages=2,
-    features_per_stage=(4, 8),
-    kernel_sizes=((3, 3, 3),) * 2,
-    strides=((1, 1, 1), (2, 2, 2)),
-    n_conv_per_stage=(1, 1),
-    n_conv_per_stage_decoder=(1,),
-)
 
 
 def network(seed: int) -> nn.Module:

@@ -5,10 +5,10 @@ from pydantic import ValidationError
 from ps3d_core.errors import InputError
 from ps3d_core.phantom.ellipsoids import ellipsoid_gap
 from ps3d_core.phantom.packing import pack
-from ps3d_core.phantom.params import PhantomParams, Tube, Wall
+from ps3d_core.phantom.params import FAMILIES, PhantomParams, Tube, Wall
 from ps3d_core.phantom.render import Phantom, render
 from ps3d_core.phantom.shapes import make_bank
-from ps3d_core.phantom.variety import FAMILIES, random_params
+from ps3d_core.phantom.variety import random_params
 
 
 def test_the_arithmetic_mean_of_the_diameters_is_the_particle_size():

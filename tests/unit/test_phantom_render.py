@@ -5,9 +5,9 @@ from hypothesis import strategies as st
 
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.boxes import Box
-from ps3d_core.phantom.params import Mineral, PhantomParams, Tube, Wall
+from ps3d_core.phantom.params import FAMILIES, Mineral, PhantomParams, Tube, Wall
 from ps3d_core.phantom.render import Phantom, render
-from ps3d_core.phantom.variety import FAMILIES, random_params
+from ps3d_core.phantom.variety import random_params
 
 SHAPE = (31, 45, 38)
 

@@ -23,7 +23,6 @@ from ps3d_core.inference.plan import plan_prediction, walk_axis
 from ps3d_core.inference.predict import Prediction, predict
 from ps3d_core.inference.sample import NetworkView, sample_blocks
 from ps3d_core.inference.weights import gaussian_weights
-from ps3d_core.network.architecture import Architecture
 from ps3d_core.network.bundle import ModelFacts, load_bundle, save_bundle
 from ps3d_core.network.computation import Computation
 from ps3d_core.network.ensemble import Predictor
@@ -34,6 +33,7 @@ from ps3d_core.store import lease
 from ps3d_core.store.arrays import create_array, open_array, read_box, write_box
 from ps3d_core.store.lease import LeaseLostError, sole_run
 from ps3d_core.store.location import Location
+from tests.tiny_network import TINY
 from tests.unit.test_lease import held_by, until
 from tests.unit.test_openvino import needs_openvino
 
@@ -58,20 +58,12 @@ def row_records(prediction):
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory):
     torch.manual_seed(0)
-    architecture = Architecture(
-        n_stages=2,
-        features_per_stage=(4, 8),
-        kernel_sizes=((3, 3, 3),) * 2,
-        strides=((1, 1, 1), (2, 2, 2)),
-        n_conv_per_stage=(1, 1),
-        n_conv_per_stage_decoder=(1,),
-    )
     return save_bundle(
         Location.parse(tmp_path_factory.mktemp("model")),
-        {0: architecture.build(), 1: architecture.build()},
+        {0: TINY.build(), 1: TINY.build()},
         ModelFacts(
             name="tiny",
-            architecture=architecture,
+            architecture=TINY,
             patch_size=PATCH,
             target_particle_size=10,
             normalisation=PerScan(),
