@@ -21,10 +21,10 @@ from ps3d_core.errors import InputError
 from ps3d_core.geometry.boxes import Shape, shape_text
 from ps3d_core.geometry.patches import fitted_patch
 from ps3d_core.geometry.scale import Scale, particle_scale
-from ps3d_core.inference.estimate import Pace
+from ps3d_core.inference.estimate import Pace, empty_share
 from ps3d_core.inference.plan import PredictionPlan, plan_prediction, walk_axis
 from ps3d_core.inference.predict import patch_bytes
-from ps3d_core.inference.sample import NetworkView
+from ps3d_core.inference.sample import NetworkView, PaddedView, scan_intensity
 from ps3d_core.network import BUNDLED
 from ps3d_core.network.bundle import Bundle, load_bundle
 from ps3d_core.network.computation import Computation, as_good, computation_of
@@ -124,12 +124,23 @@ class SegmentPlan:
         network, scan = prod(self.scale.network_shape), prod(self.scale.scan_shape)
         return network * (1 + 4 + 4 + 4) + scan * 4 * 8 // 7
 
-    def seconds(self, pace: Pace) -> tuple[float, float]:
-        """Return about how many seconds prediction and all other stages take at this pace of patches of full depth."""
+    def empty_share(self) -> float:
+        """Return about which share of the patches will be skipped as surely empty; some of the scan is read."""
+        if not self.skips_empty:
+            return 0.0
+        view = NetworkView(open_image(self.image), self.scale.network_shape)
+        intensity = scan_intensity(view, self.bundle.info.normalisation)
+        return empty_share(PaddedView(view, self.prediction.patches, intensity))
+
+    def seconds(self, pace: Pace, empty: float = 0.0) -> tuple[float, float]:
+        """Return about how many seconds prediction and all other stages take.
+
+        `pace` is that of patches of full depth, `empty` the share of patches that are skipped.
+        """
         network, scan = prod(self.scale.network_shape), prod(self.scale.scan_shape)
         later = network * memory_model.SECONDS_PER_NETWORK_VOXEL + scan * memory_model.SECONDS_PER_SCAN_VOXEL
         others = memory_model.SECONDS_PER_SCAN + later / self.job.resources.workers
-        share = prod(self.prediction.patches.patch) / prod(self.bundle.info.patch_size)
+        share = (1 - empty) * prod(self.prediction.patches.patch) / prod(self.bundle.info.patch_size)
         rows = share * sum(count * pace.seconds(patches) for count, patches in self.prediction.rows)
         return pace.start + rows / min(self.prediction.workers, len(self.prediction.blocks)), others
 
@@ -145,8 +156,11 @@ class SegmentPlan:
             f"{f'; {accuracy} on held-out phantoms' if accuracy else ''}"
         )
 
-    def describe(self, pace: Pace | None = None) -> list[str]:
-        """Return the plan in lines for a person; with the pace of prediction, how long it takes too."""
+    def describe(self, pace: Pace | None = None, empty: float = 0.0) -> list[str]:
+        """Return the plan in lines for a person.
+
+        With the pace of prediction they say how long it takes, with the share of empty patches what is spared.
+        """
         patches = self.prediction
         lines = [
             f"scan       {self.job.scan}: {shape_text(self.scale.scan_shape)} voxels, {self.dtype}, "
@@ -162,8 +176,10 @@ class SegmentPlan:
             f"memory     about {patches.memory_bytes * patches.workers / GIB:.1f} GiB for prediction, budget "
             f"{self.job.resources.memory_gib:.1f} GiB; up to {self.disk_bytes / GIB:.1f} GiB on the store",
         ]
+        if empty:
+            lines.append(f"air        about {empty:.0%} of the patches are surely empty and not evaluated")
         if pace is not None:
-            predict, others = self.seconds(pace)
+            predict, others = self.seconds(pace, empty)
             about, rest = duration_text(predict), duration_text(others)
             lines.append(f"time       about {about} for prediction and {rest} for all the rest here")
             if predict + others > LONG_SECONDS:

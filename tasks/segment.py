@@ -27,7 +27,7 @@ from ps3d_core.record import RunRecord
 def plan_segmentation(job: SegmentJob) -> SegmentPlan:
     """Check the job, work out its sizes and show them; return the plan."""
     plan = planning.plan_segmentation(job)
-    artifacts.show_plan(job.scan, plan.describe())
+    artifacts.show_plan(job.scan, plan.describe(empty=plan.empty_share()))
     return plan
 
 

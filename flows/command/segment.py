@@ -161,15 +161,18 @@ def _announce(plans: Sequence[SegmentPlan], progress: Progress) -> None:
         at_once=patches_at_once(resources),
         workers=prediction_workers(resources, plans[0].computation.device),
     )
-    for line in plan_lines(plans, pace):
+    for line in plan_lines(plans, pace, [plan.empty_share() for plan in plans]):
         progress.note(line)
 
 
-def plan_lines(plans: Sequence[SegmentPlan], pace: Pace) -> list[str]:
-    """Return the plans as text for a person, in one line each where there are many; at last what they take together."""
+def plan_lines(plans: Sequence[SegmentPlan], pace: Pace, empty: Sequence[float]) -> list[str]:
+    """Return the plans as text for a person, in one line each where there are many; at last what they take together.
+
+    `empty` is, of each plan, the share of patches that are skipped.
+    """
     from ps3d_core.duration import duration_text
 
-    described = [plan.describe(pace) for plan in plans]
+    described = [plan.describe(pace, share) for plan, share in zip(plans, empty, strict=True)]
     if len(plans) > PLANS_IN_FULL:
         described = [
             [f"{first}; {plan.prediction.evaluated} patches; {last}"]
@@ -177,7 +180,7 @@ def plan_lines(plans: Sequence[SegmentPlan], pace: Pace) -> list[str]:
         ]
     lines = [line for lines in described for line in lines]
     if len(plans) > 1:
-        seconds = sum(sum(plan.seconds(pace)) for plan in plans)
+        seconds = sum(sum(plan.seconds(pace, share)) for plan, share in zip(plans, empty, strict=True))
         lines.append(f"together   {len(plans)} scans, about {duration_text(seconds)} here")
     return lines
 

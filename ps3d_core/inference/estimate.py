@@ -1,4 +1,7 @@
-"""How long prediction will take here: some patches, timed as the run will evaluate them."""
+"""How long prediction will take here: some patches, timed as the run will evaluate them.
+
+And how many it will not evaluate, from a look at some of the scan's.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,18 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from math import ceil
+from statistics import fmean
+from typing import Final
 
 import torch
 
 from ps3d_core.geometry.boxes import Box, Shape
 from ps3d_core.inference.aggregate import RollingAccumulator
+from ps3d_core.inference.empty import surely_empty
 from ps3d_core.inference.forward import GPU_BATCH, PatchEvaluator
+from ps3d_core.inference.sample import PaddedView
 from ps3d_core.network import openvino
 from ps3d_core.network.architecture import CLASSES
 from ps3d_core.network.bundle import Bundle
@@ -20,6 +28,8 @@ from ps3d_core.network.computation import Computation
 from ps3d_core.network.device import choose_device, gpu_count
 from ps3d_core.network.ensemble import Predictor
 from ps3d_core.quality import PLAIN, Mirrorings
+
+LOOKED_AT: Final = 64
 
 
 @dataclass(frozen=True)
@@ -76,6 +86,15 @@ def measured_pace(
     return Pace(
         alone * images + adding, together * images + adding * side_by_side, side_by_side, max(0.0, first - together)
     )
+
+
+def empty_share(view: PaddedView, patches: int = LOOKED_AT) -> float:
+    """Return about which share of the patches of a scan is surely empty, from so many spread evenly over its grid."""
+    grid = view.grid
+    corners = list(product(*grid.origins))
+    some = corners[:: ceil(len(corners) / patches)]
+    looked_at = (view.read(Box.of(grid.patch).shift(corner)) for corner in some)
+    return fmean(float(surely_empty(torch.from_numpy(values)[None])) for values in looked_at)
 
 
 def _timed(evaluate: PatchEvaluator, patches: Sequence[torch.Tensor]) -> float:

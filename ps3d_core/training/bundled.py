@@ -27,6 +27,7 @@ from ps3d_core.network.bundle import ModelFacts, load_bundle, save_bundle
 from ps3d_core.network.device import DEVICES, choose_device
 from ps3d_core.network.normalisation import PerScan
 from ps3d_core.phantom.params import Family
+from ps3d_core.store.ledger import fingerprint
 from ps3d_core.store.location import Location
 from ps3d_core.training.as_command import as_command
 from ps3d_core.training.loop import LoopParams, Training, train
@@ -45,7 +46,7 @@ ARCHITECTURE: Final = Architecture(
     n_conv_per_stage_decoder=(2,) * 4,
 )
 
-TARGET_PARTICLE_SIZE: Final = 22.0
+TARGET_PARTICLE_SIZE: Final = 20.0
 SMALLEST_CORE: Final = 8
 VOLUMES: Final[dict[Family, VolumeParams]] = {
     "training": VolumeParams(target_particle_size=TARGET_PARTICLE_SIZE, family="training"),
@@ -130,7 +131,7 @@ class _Files:
         if training.load(cooling) or training.load(self._checkpoint(loop, cooling=False)):
             _say(f"going on after step {training.step}")
         if training.step > loop.steps and not cooling.exists():
-            raise InputError(f"--steps {loop.steps}: already at step {training.step}; give at least as many")
+            raise InputError(f"{loop.steps} steps: already at step {training.step}; give at least as many")
 
     def keep(self, loop: LoopParams, training: Training) -> None:
         """Write what is due after a step."""
@@ -195,12 +196,13 @@ def training_volumes(folder: Path, phase: Phase, seed: int, threads: int) -> lis
 
 
 def _kept_volume(folder: Path, family: Family, seed: int) -> Volume:
-    file = Location.parse(folder / f"{family}-{seed}.npz")
+    params = VOLUMES[family]
+    file = Location.parse(folder / f"{family}-{seed}-{fingerprint(params.model_dump(mode='json'))[:8]}.npz")
     try:
         arrays = file.read_arrays()
         return Volume(arrays["image"], arrays["labels"])
     except (MissingDataError, CorruptDataError):
-        volume = training_volume(seed, VOLUMES[family])
+        volume = training_volume(seed, params)
         file.write_arrays(image=volume.image, labels=volume.labels)
         return volume
 

@@ -275,11 +275,11 @@ def test_contradicting_spacings_are_refused(copied):
 
 def test_many_plans_are_short_and_say_what_they_take_together(finished):
     plan = plan_segmentation(job_in(finished[0]))
-    assert plan_lines([plan], PACE) == plan.describe(PACE)
-    assert len(plan_lines([plan] * 2, PACE)) == 2 * len(plan.describe(PACE)) + 1
-    lines = plan_lines([plan] * 40, PACE)
+    assert plan_lines([plan], PACE, [0.2]) == plan.describe(PACE, 0.2)
+    assert len(plan_lines([plan] * 2, PACE, [0.0, 0.2])) == len(plan.describe(PACE)) + len(plan.describe(PACE, 0.2)) + 1
+    lines = plan_lines([plan] * 40, PACE, [0.2] * 40)
     assert len(lines) == 41
-    together = 40 * sum(plan.seconds(PACE))
+    together = 40 * sum(plan.seconds(PACE, 0.2))
     assert lines[-1] == f"together   40 scans, about {together / 60:.0f} min here"
 
 

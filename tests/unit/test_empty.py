@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+import zarr
 
+from ps3d_core.geometry.patches import PatchGrid
 from ps3d_core.inference.empty import background, surely_empty
+from ps3d_core.inference.estimate import empty_share
 from ps3d_core.inference.forward import PatchEvaluator
+from ps3d_core.inference.sample import NetworkView, PaddedView
 from ps3d_core.network.architecture import CLASSES
 from ps3d_core.network.ensemble import Predictor
+from ps3d_core.network.intensity import Intensity
 from ps3d_core.quality import PLAIN
 from tests.tiny_network import TINY
 
@@ -82,3 +89,12 @@ def test_an_empty_patch_is_background_and_costs_no_look() -> None:
     assert torch.equal(fourth, expected[3])
     assert (evaluate.patches, evaluate.empty, every.empty) == (4, 2, 0)
     assert torch.equal(first.sum(0), torch.ones(SIDE, SIDE, SIDE))
+
+
+def test_the_share_of_empty_patches_is_known_before(tmp_path: Path) -> None:
+    slices = [noise(-1, 0.1, seed) if seed else with_particle(noise(-1, 0.1), 8, 1) for seed in range(4)]
+    array = zarr.create_array(str(tmp_path / "scan"), data=torch.cat(slices).numpy())
+    grid = PatchGrid((4 * SIDE, SIDE, SIDE), (SIDE, SIDE, SIDE), (SIDE, SIDE, SIDE))
+    view = PaddedView(NetworkView(array, grid.shape), grid, Intensity(0.0, 1.0, None, None))
+    assert empty_share(view) == 3 / 4
+    assert empty_share(view, patches=2) == 1 / 2  # the first and the third
