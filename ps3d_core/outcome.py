@@ -248,6 +248,7 @@ def _counts(done: Outcomes) -> dict[str, Any]:
         "small_cores": found.small_cores,
         "coreless": found.coreless,
         "dropped_as_too_small": found.dropped,
+        "dropped_as_unsure": found.unsure,
         "patches_evaluated": predicted.patches_evaluated,
         "patches_constant": predicted.patches_constant,
         "patches_empty": predicted.patches_empty,

@@ -16,6 +16,7 @@ from ps3d_core.quality import EVERY, LEVELS, PLAIN, LevelName, Quality
 from ps3d_core.quantities import (
     BatchSize,
     BorderThickness,
+    Certainty,
     Device,
     Engine,
     Folds,
@@ -133,6 +134,11 @@ class InstancesParams(_Params):
         default=None,
         description="make border of cores with fewer voxels of the network grid; when left out, as the model says, or "
         "by ParticleSeg3D's rule of depth",
+    )
+    least_certainty: Certainty | None = Field(
+        default=None,
+        description="drop particles of whose voxels the network is less sure, on average: 0 keeps all; when left out, "
+        "as the model says",
     )
 
 

@@ -118,11 +118,11 @@ class SegmentPlan:
     def disk_bytes(self) -> int:
         """Peak in bytes of what is written, compression and tables left out.
 
-        On the network grid border-core labels, cores, grown cores and particles, on the scan grid the label image and
-        its coarser levels, which together have a seventh of its voxels.
+        On the network grid border-core labels and their certainty, cores, grown cores and particles, on the scan grid
+        the label image and its coarser levels, which together have a seventh of its voxels.
         """
         network, scan = prod(self.scale.network_shape), prod(self.scale.scan_shape)
-        return network * (1 + 4 + 4 + 4) + scan * 4 * 8 // 7
+        return network * (1 + 1 + 4 + 4 + 4) + scan * 4 * 8 // 7
 
     def empty_share(self) -> float:
         """Return about which share of the patches will be skipped as surely empty; some of the scan is read."""

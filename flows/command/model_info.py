@@ -51,6 +51,8 @@ def _description(bundle: Bundle) -> Iterator[str]:
     yield f"  border                {info.border_thickness:g} voxels"
     if info.smallest_core is not None:
         yield f"  smallest core         {info.smallest_core} voxels"
+    if info.least_certainty is not None:
+        yield f"  least certainty       {info.least_certainty:g} of a particle's voxels, on average"
     yield f"  grey values           {_line(info.normalisation.model_dump())}"
     network = info.architecture
     yield f"  network               {network.network}, {' '.join(map(str, network.features_per_stage))} features"

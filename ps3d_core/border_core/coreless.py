@@ -29,11 +29,13 @@ class CorelessNumbers(NamedTuple):
     offsets: (bz, by, bx) int64, serials before each block.
     numbers: (pieces + 1,) uint32; by serial, 1..n in C order of the first voxel.
     voxels: (n,) int64, of each component.
+    certainty: (n,) int64, sum over the voxels of each component, 255 for each that is certain.
     """
 
     offsets: npt.NDArray[np.int64]
     numbers: Labels
     voxels: npt.NDArray[np.int64]
+    certainty: npt.NDArray[np.int64]
 
 
 class Coreless(BaseModel):
@@ -61,13 +63,13 @@ class MergeCoreless(TablePart[Coreless]):
                 grown.pending,
                 lambda index: self.growth.pieces_of(grown, index),
                 diagonal=True,
-                sums=("voxels",),
+                sums=("voxels", "certainty"),
             )
             components = pieces.in_scan_order(pieces.components())
             self.table.write_arrays(
                 offsets=pieces.offsets[:-1].reshape(grid.counts),
                 numbers=pieces.numbers(components),
-                voxels=pieces.sums["voxels"][components],
+                **{name: sums[components] for name, sums in pieces.sums.items()},
             )
             stage.advance()
         return Coreless(coreless=len(components))

@@ -33,6 +33,7 @@ class InstanceSummary(BaseModel):
     small_cores: int = Field(description="those that became border")
     coreless: int = Field(description="foreground components without a core, each a particle before pruning")
     dropped: int = Field(description="particles that were too small")
+    unsure: int = Field(default=0, description="particles that were dropped as too uncertain")
     rounds: int = Field(description="of growth")
 
 
@@ -42,6 +43,7 @@ def border_core_to_instances(
     work: Location,
     *,
     context: Context,
+    certainty: Location | None = None,
     params: InstancesParams | None = None,
     block_shape: Shape | None = None,
     input_fingerprint: str | None = None,
@@ -57,7 +59,8 @@ def border_core_to_instances(
             that no earlier run made is refused.
         work: folder for intermediates and ledger; may be removed afterwards.
         context: where blocks are worked on, the memory of all workers together, and who hears of it.
-        params: what is too small for a core and for a particle; the usual when absent.
+        certainty: Zarr array of how probable each class is, uint8, 255 for certain, if that is known.
+        params: what is too small for a core and for a particle, or too uncertain; the usual when absent.
         block_shape: voxels per block; the largest that fits the budget when absent.
         input_fingerprint: identity of the input; sizes and dates of its objects when absent.
 
@@ -70,6 +73,7 @@ def border_core_to_instances(
         output,
         work,
         context=context,
+        certainty=certainty,
         params=params,
         block_shape=block_shape,
         input_fingerprint=input_fingerprint,
@@ -102,7 +106,7 @@ class Particles(Step[InstanceSummary]):
 
     @property
     def parameters(self) -> tuple[Any, ...]:
-        """Identity of the border-core labels, what is too small, and where the output is; no block or halo."""
+        """Identity of the border-core labels, what is dropped, and where the output is; no block or halo."""
         plan = self.plan
         return (
             plan.input_fingerprint,
@@ -110,6 +114,7 @@ class Particles(Step[InstanceSummary]):
             plan.params.min_rel_particle_size,
             plan.output.seen_from(plan.work),
             *plan.core_rule,
+            *plan.certainty_rule,
         )
 
     @property
@@ -128,6 +133,7 @@ class Particles(Step[InstanceSummary]):
             small_cores=cores.small,
             coreless=found.of(MergeCoreless).coreless,
             dropped=numbered.dropped,
+            unsure=numbered.unsure,
             rounds=found.of(GrowCores).rounds,
         )
 

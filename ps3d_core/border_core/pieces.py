@@ -66,16 +66,21 @@ class Pieces:
         return numbers[self.root]
 
 
-def measure_pieces(pieces: Components, core: Box, shape: Shape) -> dict[str, Integers]:
-    """Return by label where the pieces of one block begin and how large they are.
+def measure_pieces(
+    pieces: Components, core: Box, shape: Shape, certainty: npt.NDArray[np.uint8] | None = None
+) -> dict[str, Integers]:
+    """Return by label where the pieces of one block begin, how large they are, and how certain.
 
-    "first" is the C-order index in the volume of a piece's first voxel, "voxels" the number of its voxels. The block is
-    the box `core` in a volume of `shape`.
+    "first" is the C-order index in the volume of a piece's first voxel, "voxels" the number of its voxels, "certainty"
+    the sum over these in `certainty` (z, y, x), uint8, or 0 without it. The block is the box `core` in a volume of
+    `shape`.
     """
     first = np.full(pieces.total, -1, np.int64)
-    voxels = np.zeros(pieces.total, np.int64)
+    voxels, certain = np.zeros((2, pieces.total), np.int64)
     _measure(pieces, core.start, shape, first, voxels)
-    return {"first": first, "voxels": voxels}
+    if certainty is not None:
+        _add_certainty(pieces, certainty, certain)
+    return {"first": first, "voxels": voxels, "certainty": certain}
 
 
 def merge_pieces(
@@ -175,6 +180,17 @@ def _measure(pieces: Components, start: Shape, shape: Shape, first: Integers, vo
                 voxels[piece] += pieces.end[run] - pieces.begin[run]
                 if first[piece] < 0:
                     first[piece] = before + pieces.begin[run]
+
+
+@njit(nogil=True, cache=True)
+def _add_certainty(pieces: Components, certainty: npt.NDArray[np.uint8], sums: Integers) -> None:
+    depth, height, _ = pieces.shape
+    for z in range(depth):
+        for y in range(height):
+            row = z * height + y
+            for run in range(pieces.first[row], pieces.first[row + 1]):
+                for x in range(pieces.begin[run], pieces.end[run]):
+                    sums[pieces.label[run] - 1] += certainty[z, y, x]
 
 
 @njit(nogil=True, cache=True)

@@ -51,18 +51,20 @@ class InstancesPlan:
 
     Attributes:
         border_core: array of classes (z, y, x).
+        certainty: array of how probable each class is, uint8, 255 for certain, same shape; None where nobody knows.
         output: array of particle ids, uint32, same shape.
         work: folder of intermediates and ledger.
         shape: voxels of the volume.
         block_shape: voxels that one unit of work writes.
         halo: steps of growth per round; a block reads this many voxels around it.
-        params: what is too small for a core and for a particle.
+        params: what is too small for a core and for a particle, or too uncertain.
         input_fingerprint: what the border-core labels are made from.
         memory_bytes: modelled peak of one worker.
 
     """
 
     border_core: Location
+    certainty: Location | None
     output: Location
     work: Location
     shape: Shape
@@ -95,6 +97,12 @@ class InstancesPlan:
         smallest = self.params.smallest_core
         return () if smallest is None else (smallest,)
 
+    @property
+    def certainty_rule(self) -> tuple[float, ...]:
+        """What a fingerprint has to say of uncertain particles; nothing where all are kept."""
+        least = self.params.least_certainty
+        return () if least is None else (least,)
+
     def describe(self) -> str:
         """Return the plan in one line for a person."""
         return (
@@ -109,6 +117,7 @@ def plan_instances(
     work: Location,
     *,
     context: Context,
+    certainty: Location | None = None,
     params: InstancesParams | None = None,
     block_shape: Shape | None = None,
     halo: int = HALO,
@@ -121,7 +130,8 @@ def plan_instances(
         output: where the ids go; nothing, or what an earlier run made, may be there.
         work: folder for intermediates, on any store.
         context: the runner, whose workers may work on blocks at once, and the memory of all of them together.
-        params: what is too small for a core and for a particle; the usual when absent.
+        certainty: Zarr array of how probable each class is, uint8, 255 for certain, if that is known.
+        params: what is too small for a core and for a particle, or too uncertain; the usual when absent.
         block_shape: voxels per block; the largest that fits the budget when absent. A side above 128 voxels that does
             not cover the volume must be a multiple of 16.
         halo: steps of growth per round, at least 1; cut to the smallest block side.
@@ -148,14 +158,18 @@ def plan_instances(
         )
     block_shape = _checked_block(shape, block_shape)
     cut = [side for side, n in zip(block_shape, shape, strict=True) if side < n]
+    params = params or InstancesParams()
+    if params.least_certainty is not None and certainty is None:
+        raise InputError(f"least certainty {params.least_certainty:g}: nobody knows how certain these labels are")
     return InstancesPlan(
         border_core=border_core,
+        certainty=certainty,
         output=output,
         work=work,
         shape=shape,
         block_shape=block_shape,
         halo=max(1, min([halo, *cut])),
-        params=params or InstancesParams(),
+        params=params,
         input_fingerprint=input_fingerprint or content_identity(border_core),
         memory_bytes=int(BLOCK_WORKER_BYTES + INSTANCES_BYTES * prod(side + 2 * halo for side in block_shape)),
     )

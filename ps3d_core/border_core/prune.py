@@ -1,8 +1,10 @@
-"""Last step: drop specks, give the rest ids without gaps, write the label image.
+"""Last step: drop specks and what is uncertain, give the rest ids without gaps, write the label image.
 
 Ids are 1..N in the order of the cores, then of the coreless components. Particles with fewer voxels than a share of
-the mean over all particles are dropped. Both come down to one table from component to id, so the image is written
-once, in blocks of its own shards, and does not show how the work before was cut.
+the mean over all particles are dropped, and where a model says how certain a particle has to be, those that are less:
+noise that a network takes for particles is small, and the network is not sure of it. All of it comes down to one table
+from component to id, so the image is written once, in blocks of its own shards, and does not show how the work before
+was cut.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +26,7 @@ from ps3d_core.border_core.part import BlockPart, TablePart
 from ps3d_core.border_core.pieces import check_ids, number_labels
 from ps3d_core.border_core.rounds import GrowCores, GrownLabels
 from ps3d_core.border_core.seams import Labels
+from ps3d_core.border_core.voxel_counts import VoxelCounts
 from ps3d_core.engine.block_step import Site
 from ps3d_core.engine.step import Context, Nothing, Outcomes
 from ps3d_core.geometry.blocks import Block, BlockGrid
@@ -33,6 +36,10 @@ from ps3d_core.store.ledger import Ledger, Record
 from ps3d_core.store.location import Location
 
 Integers = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+
+CERTAIN: Final = 255
+"""Certainty of a voxel whose class has a probability of 1."""
 
 
 class Ids(NamedTuple):
@@ -42,19 +49,25 @@ class Ids(NamedTuple):
     coreless: Labels
 
 
-def dense_ids(voxels: Integers, min_rel_particle_size: float) -> Labels:
-    """Return ids 1..N of the particles that are large enough, in their order, uint32, and 0 for the others.
+def is_large(voxels: Integers, min_rel_particle_size: float) -> Mask:
+    """Return which particles of (n,) `voxels` have at least this share of the mean number of voxels."""
+    return np.asarray(voxels >= min_rel_particle_size * (voxels.sum() / max(1, len(voxels))))
 
-    Args:
-        voxels: (n,) of every particle, none of them empty.
-        min_rel_particle_size: smallest share of the mean number of voxels that is kept.
 
-    Raises:
-        InputError: when there are more particles than 32-bit ids.
+def is_sure(voxels: Integers, certainty: Integers, least: float | None) -> Mask:
+    """Return which particles have voxels whose class is on average as probable as `least`; all where that is None.
 
+    `certainty` is the sum over a particle's `voxels`, 255 for each that is certain.
     """
-    check_ids(len(voxels))
-    kept = voxels >= min_rel_particle_size * (voxels.sum() / max(1, len(voxels)))
+    return np.asarray(certainty >= CERTAIN * (least or 0.0) * voxels)
+
+
+def dense_ids(kept: Mask) -> Labels:
+    """Return ids 1..N of the particles that are kept, in their order, uint32, and 0 for the others.
+
+    Raise `InputError` when there are more particles than 32-bit ids.
+    """
+    check_ids(len(kept))
     return np.where(kept, np.cumsum(kept), 0).astype(np.uint32)
 
 
@@ -65,12 +78,13 @@ class Numbered(BaseModel):
 
     particles: int
     dropped: int = Field(description="particles that were too small")
+    unsure: int = Field(description="particles that were large enough, and too uncertain")
     voxels: int = Field(description="of all particles together")
 
 
 @dataclass(frozen=True)
 class NumberParticles(TablePart[Numbered]):
-    """Step that drops particles that are too small, and gives the others ids."""
+    """Step that drops particles that are too small or too uncertain, and gives the others ids."""
 
     numbers: NumberCores
     growth: GrowCores
@@ -80,25 +94,32 @@ class NumberParticles(TablePart[Numbered]):
 
     @property
     def parameters(self) -> tuple[Any, ...]:
-        """Smallest share of the mean number of voxels with which a particle is kept."""
-        return (self.plan.params.min_rel_particle_size,)
+        """Smallest share of the mean number of voxels, and least certainty, with which a particle is kept."""
+        return (self.plan.params.min_rel_particle_size, *self.plan.certainty_rule)
 
     def make(self, done: Outcomes, context: Context) -> Numbered:
         """Count the voxels of every particle over all blocks, and write the table of ids."""
+        params = self.plan.params
         grown, cores = done.of(GrowCores), done.of(NumberCores).cores
         coreless = coreless_numbers(self.coreless.table)
-        of_cores = np.zeros(cores + 1, np.int64)
+        of_cores = np.zeros((2, cores + 1), np.int64)
         for index in range(len(self.plan.blocks())):
-            counts = self.growth.voxels_of(grown, index).read_arrays()
-            of_cores[counts["ids"]] += counts["voxels"]
-        voxels = np.concatenate((of_cores[1:], coreless.voxels))
-        ids = dense_ids(voxels, self.plan.params.min_rel_particle_size)
-        none, kept = np.zeros(1, np.uint32), voxels[ids > 0]
+            counts = VoxelCounts(**self.growth.voxels_of(grown, index).read_arrays())
+            of_cores[:, counts.ids] += (counts.voxels, counts.certainty)
+        voxels, certainty = np.concatenate((of_cores[:, 1:], (coreless.voxels, coreless.certainty)), axis=1)
+        large = is_large(voxels, params.min_rel_particle_size)
+        kept = large & is_sure(voxels, certainty, params.least_certainty)
+        ids, none = dense_ids(kept), np.zeros(1, np.uint32)
         self.table.write_arrays(
             cores=np.concatenate((none, ids[:cores])),
             coreless=np.concatenate((none, ids[cores:]))[coreless.numbers],
         )
-        return Numbered(particles=len(kept), dropped=len(voxels) - len(kept), voxels=int(kept.sum()))
+        return Numbered(
+            particles=int(kept.sum()),
+            dropped=int((~large).sum()),
+            unsure=int((large & ~kept).sum()),
+            voxels=int(voxels[kept].sum()),
+        )
 
 
 @dataclass(frozen=True)

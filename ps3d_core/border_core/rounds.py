@@ -32,7 +32,7 @@ from ps3d_core.border_core.part import BlockPart, Part
 from ps3d_core.border_core.pieces import check_ids, measure_pieces, number_labels
 from ps3d_core.border_core.plan import InstancesPlan, ensure_labels
 from ps3d_core.border_core.seams import block_faces
-from ps3d_core.border_core.voxel_counts import count_voxels
+from ps3d_core.border_core.voxel_counts import Certainty, count_voxels
 from ps3d_core.engine.block_step import Site
 from ps3d_core.engine.step import Context, Outcomes
 from ps3d_core.geometry.blocks import Block, BlockGrid
@@ -92,8 +92,8 @@ class GrowCores(Part[Grown]):
 
     @property
     def parameters(self) -> tuple[Any, ...]:
-        """Number of growth steps per round."""
-        return (self.plan.halo,)
+        """Number of growth steps per round, and whether it is known how certain voxels are: their sums are kept."""
+        return (self.plan.halo,) if self.plan.certainty is None else (self.plan.halo, "certainty")
 
     def make(self, done: Outcomes, context: Context) -> Grown:
         """Grow round by round until nothing changes; return the state of growth."""
@@ -120,7 +120,7 @@ class GrowCores(Part[Grown]):
         return self.left_by(grown.round_of(block)).file(block)
 
     def voxels_of(self, grown: Grown, block: int) -> Location:
-        """Return the file with a block's voxels per core number: "ids", "voxels"."""
+        """Return the file with what a block has of each core number, see `VoxelCounts`."""
         return _voxels(self.left_by(grown.round_of(block)), block)
 
 
@@ -158,10 +158,10 @@ class GrowRound(BlockPart[Round]):
         grow(labels, states, plan.steps)
         core = block.core.relative_to(block.outer)
         labels, states = crop_in_place(labels, core.shift((1, 1, 1))), crop_in_place(states, core)
-        ids, voxels = count_voxels(labels)
-        _voxels(site, block.index).write_arrays(ids=ids, voxels=voxels)
+        certainty = None if plan.certainty is None else read_box(open_array(plan.certainty), block.core)
+        _voxels(site, block.index).write_arrays(**count_voxels(labels, certainty)._asdict())
         pending, front = count_states(states)
-        pieces = _label_pending(plan, block, states, cores, labels, site.file(block.index)) if pending else 0
+        pieces = _label_pending(plan, block, states, cores, labels, certainty, site.file(block.index)) if pending else 0
         write_box(open_array(_labels(site), writable=True), block.core, labels)
         return {"pieces": pieces, "front": front}
 
@@ -214,12 +214,19 @@ def _still_growing(grid: BlockGrid, pending: Iterable[int], front: set[int]) -> 
 
 
 def _label_pending(
-    plan: InstancesPlan, block: Block, states: States, cores: int, labels: Labels, file: Location
+    plan: InstancesPlan,
+    block: Block,
+    states: States,
+    cores: int,
+    labels: Labels,
+    certainty: Certainty | None,
+    file: Location,
 ) -> int:
     """Label what is pending in a block above the cores and store its measures; returns the number of pieces."""
     pieces = find_components(states, PENDING, 26)
     check_ids(cores + pieces.total)
-    file.write_arrays(**measure_pieces(pieces, block.core, plan.shape), **block_faces(pieces, block, plan.blocks()))
+    measures = measure_pieces(pieces, block.core, plan.shape, certainty)
+    file.write_arrays(**measures, **block_faces(pieces, block, plan.blocks()))
     write_labels(pieces, labels, above=cores)
     return pieces.total
 

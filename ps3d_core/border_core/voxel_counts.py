@@ -1,6 +1,8 @@
-"""Voxels per label of one block, whatever numbers its labels carry."""
+"""Voxels per label of one block, whatever numbers its labels carry, and how certain they are together."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -9,14 +11,30 @@ from numba import njit
 from ps3d_core.particles.label_index import LabelIndex, index_labels, row_of
 
 Labels = npt.NDArray[np.uint32]
+Certainty = npt.NDArray[np.uint8]
 
 
-def count_voxels(labels: Labels) -> tuple[Labels, npt.NDArray[np.int64]]:
-    """Return the labels above 0 in a (z, y, x) block, in rising order, and the voxels of each, int64."""
+class VoxelCounts(NamedTuple):
+    """Sums over the voxels of each label, in rising order of labels.
+
+    ids: (n,) uint32, above 0.
+    voxels: (n,) int64.
+    certainty: (n,) int64, sum of the voxels' certainty, 255 for each that is certain; 0 where none was given.
+    """
+
+    ids: Labels
+    voxels: npt.NDArray[np.int64]
+    certainty: npt.NDArray[np.int64]
+
+
+def count_voxels(labels: Labels, certainty: Certainty | None = None) -> VoxelCounts:
+    """Return the voxels of every label above 0 in a (z, y, x) block, and the sum of their certainty, uint8."""
     index = index_labels(labels)
-    voxels = np.zeros(len(index.labels), np.int64)
+    voxels, certain = np.zeros((2, len(index.labels)), np.int64)
     _count(labels, index, voxels)
-    return index.labels, voxels
+    if certainty is not None:
+        _add_certainty(labels, certainty, index, certain)
+    return VoxelCounts(index.labels, voxels, certain)
 
 
 @njit(nogil=True, cache=True)
@@ -29,3 +47,16 @@ def _count(labels: Labels, index: LabelIndex, voxels: npt.NDArray[np.int64]) -> 
                     if labels[z, y, start] != 0:
                         voxels[row_of(labels[z, y, start], index)] += x - start
                     start = x
+
+
+@njit(nogil=True, cache=True)
+def _add_certainty(labels: Labels, certainty: Certainty, index: LabelIndex, sums: npt.NDArray[np.int64]) -> None:
+    for z in range(labels.shape[0]):
+        for y in range(labels.shape[1]):
+            of_run = 0
+            for x in range(labels.shape[2]):
+                of_run += certainty[z, y, x]
+                if x + 1 == labels.shape[2] or labels[z, y, x + 1] != labels[z, y, x]:
+                    if labels[z, y, x] != 0:
+                        sums[row_of(labels[z, y, x], index)] += of_run
+                    of_run = 0

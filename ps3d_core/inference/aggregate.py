@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -9,6 +11,9 @@ import torch
 from ps3d_core.errors import Ps3dError
 from ps3d_core.geometry.boxes import Box, Shape
 from ps3d_core.inference.plan import CLASSES
+
+CERTAIN: Final = 255
+"""Certainty of a voxel whose class has a probability of 1."""
 
 
 class RollingAccumulator:
@@ -42,20 +47,25 @@ class RollingAccumulator:
         )
 
     def advance(self, z: int) -> npt.NDArray[np.uint8]:
-        """Move the window up to slice `z`; return the labels of the slices it leaves, (dz, y, x) uint8."""
+        """Move the window up to slice `z`; return what is known of the slices it leaves, (2, dz, y, x) uint8.
+
+        The first is the most probable class of every voxel, the second how probable that is, 255 for certain.
+        """
         depth = self._sums.shape[1]
         leaving = z - self.z
         if not 0 < leaving <= depth:
             raise ValueError(f"cannot move the window from slice {self.z} to {z}: patches of depth {depth} leave gaps")
-        labels = torch.empty((leaving, *self._sums.shape[2:]), dtype=torch.uint8, device=self._sums.device)
+        known = torch.empty((2, leaving, *self._sums.shape[2:]), dtype=torch.uint8, device=self._sums.device)
         for i in range(leaving):
             sums = self._sums[:, i]
             # Also false for NaN: a network that overflows must not pass as background.
-            if not bool((sums.sum(dim=0) > 0).all()):
+            total = sums.sum(dim=0)
+            if not bool((total > 0).all()):
                 raise Ps3dError(f"slice {self.z + i}: a voxel has no finite probability; the model is not usable")
-            labels[i] = sums.argmax(dim=0)
+            known[0, i] = sums.argmax(dim=0)
+            known[1, i] = (sums.amax(dim=0) * CERTAIN / total).round_()
         for i in range(depth - leaving):
             self._sums[:, i] = self._sums[:, i + leaving]
         self._sums[:, depth - leaving :] = 0
         self.z = z
-        return labels.cpu().numpy()
+        return known.cpu().numpy()

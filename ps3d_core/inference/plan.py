@@ -191,5 +191,5 @@ def _walk_bytes(grid: PatchGrid, blocks: BlockGrid, shards: Shape, read_bytes: C
     fresh = (grid.stride[0], seen_y, seen_x)
     ahead = max(read_bytes(fresh), prod(fresh) * 10.0)
     accumulator = CLASSES * depth * core * 4.0
-    finished = (row + depth) * core * 1.0
+    finished = (row + depth) * core * 2.0  # class and certainty
     return image + ahead + accumulator + finished

@@ -59,6 +59,8 @@ class Prediction:
 
     image: Location
     output: Location
+    certainty: Location
+    """How probable the class of every voxel is, uint8 on the network grid, 255 for certain."""
     work: Location
     model: str
     model_digest: str
@@ -104,12 +106,13 @@ class Predicted(BaseModel):
 
 
 def predict(prediction: Prediction, *, progress: Progress = SILENT) -> Predicted:
-    """Write the border-core labels (uint8, network grid) at `prediction.output`; return what prediction cost."""
+    """Write the border-core labels (uint8, network grid) at `prediction.output`, and beside them how certain they are.
+
+    Return what prediction cost.
+    """
     plan = prediction.plan
-    shape = plan.patches.shape
-    if ensure_array(
-        prediction.output, shape, "uint8", chunks=border_core_chunks(shape), shards=border_core_shards(shape)
-    ):
+    made = [_ensure_array(array, plan.patches.shape) for array in (prediction.output, prediction.certainty)]
+    if any(made):
         for block in plan.blocks:
             prediction.row_ledger(block).clear()
         prediction.ledger.clear()
@@ -161,7 +164,7 @@ class _Walk:
         self._grid = prediction.plan.patches.turned(self._axis)
         self._box = block.core.turned(self._axis)
         self._core = self._grid.to_padded(self._box)
-        self._output = open_array(prediction.output, writable=True)
+        self._outputs = [open_array(each, writable=True) for each in (prediction.output, prediction.certainty)]
         self._bundle = _unchanged_bundle(prediction)
         self._predictor = _predictor(prediction, self._bundle, device)
         self._device = device
@@ -228,7 +231,7 @@ class _Walk:
     @property
     def _row_depth(self) -> int:
         """Slices of a row of shards."""
-        return object_shape(self._output)[self._axis]
+        return object_shape(self._outputs[0])[self._axis]
 
     def _skipped(self, zs: tuple[int, ...], ys: tuple[int, ...], xs: tuple[int, ...]) -> int:
         return self._prediction.plan.patches_of(self._block.core) - len(zs) * len(ys) * len(xs)
@@ -262,14 +265,15 @@ class _Walk:
                         ahead = read(pieces[0])
                 yield slab
 
-    def _write_row(self, start: int, labels: npt.NDArray[np.uint8]) -> None:
-        """Put one row of shards on the store and in the ledger; `start` in padded coordinates."""
+    def _write_row(self, start: int, known: npt.NDArray[np.uint8]) -> None:
+        """Put one row of shards of both arrays on the store and in the ledger; `start` in padded coordinates."""
         padding = self._grid.padding_before(0)
         z = start - padding
         (_, y0, x0), (_, y1, x1) = self._box.start, self._box.stop
-        box = Box((z, y0, x0), (z + labels.shape[0], y1, x1))
+        box = Box((z, y0, x0), (z + known.shape[1], y1, x1))
         with activity("write"), noting_writes() as written:
-            write_box(self._output, box.turned(self._axis), labels.swapaxes(0, self._axis))
+            for output, values in zip(self._outputs, known, strict=True):
+                write_box(output, box.turned(self._axis), values.swapaxes(0, self._axis))
         self._rows.record((z - self._box.start[0]) // self._row_depth, {}, written)
 
 
@@ -293,14 +297,15 @@ class _RowWriter:
         finally:
             self._pool.shutdown()
 
-    def put(self, z: int, labels: npt.NDArray[np.uint8]) -> None:
-        """Take finished slices that begin at `z`; they follow the ones taken before."""
-        self._waiting.append((z, labels))
-        top = z + len(labels)
+    def put(self, z: int, known: npt.NDArray[np.uint8]) -> None:
+        """Take what is known of finished slices that begin at `z`, (2, dz, y, x); they follow the ones before."""
+        self._waiting.append((z, known))
+        top = z + known.shape[1]
         while self._rows and self._rows[0][1] <= top:
             start, stop = self._rows.pop(0)
-            row = np.concatenate([part[max(0, start - a) : stop - a] for a, part in self._waiting if a < stop])
-            self._waiting = [(a, part) for a, part in self._waiting if a + len(part) > stop]
+            parts = [part[:, max(0, start - a) : stop - a] for a, part in self._waiting if a < stop]
+            row = np.concatenate(parts, axis=1)
+            self._waiting = [(a, part) for a, part in self._waiting if a + part.shape[1] > stop]
             if self._writing is not None:
                 self._writing.result()
             self._writing = self._pool.submit(self._write, start, row)
@@ -309,6 +314,11 @@ class _RowWriter:
 def patch_bytes(info: BundleInfo) -> int:
     """Return the peak of memory that a forward pass of one patch takes."""
     return int(prod(info.patch_size) * info.architecture.features_per_stage[0] * ACTIVATION_BYTES)
+
+
+def _ensure_array(place: Location, shape: Shape) -> bool:
+    """Make an array on the network grid, unless it is there; return whether it was made."""
+    return ensure_array(place, shape, "uint8", chunks=border_core_chunks(shape), shards=border_core_shards(shape))
 
 
 def _unchanged_bundle(prediction: Prediction) -> Bundle:

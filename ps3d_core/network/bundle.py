@@ -31,7 +31,7 @@ from ps3d_core.invalid import first_problem
 from ps3d_core.network import BUNDLED
 from ps3d_core.network.architecture import Architecture
 from ps3d_core.network.normalisation import Normalisation
-from ps3d_core.quantities import BorderThickness, Fold, ModelName, SmallestCore, TargetParticleSize
+from ps3d_core.quantities import BorderThickness, Certainty, Fold, ModelName, SmallestCore, TargetParticleSize
 from ps3d_core.store.location import Location
 from ps3d_core.store.ownership import is_link, is_own, strangers
 
@@ -64,6 +64,8 @@ class BundleInfo(BaseModel):
     """Thickness of the border class in voxels."""
     smallest_core: SmallestCore | None = None
     """Number of voxels from which a core becomes a particle; None for ParticleSeg3D's rule, which goes by depth."""
+    least_certainty: Certainty | None = None
+    """How probable the classes of a particle's voxels have to be, on average, for it to be kept; None keeps all."""
     training: dict[str, Any] = Field(default_factory=dict)
     """How the model was made: command, seeds, data, time. For people."""
     accuracy: tuple[dict[str, Fact], ...] = ()
@@ -97,6 +99,7 @@ class ModelFacts:
     normalisation: Normalisation
     border_thickness: float
     smallest_core: int | None = None
+    least_certainty: float | None = None
     training: Mapping[str, Any] = field(default_factory=dict)
     accuracy: Sequence[Mapping[str, Fact]] = ()
 
@@ -180,6 +183,7 @@ def save_bundle(
         "normalisation": facts.normalisation.model_dump(mode="json"),
         "border_thickness": float(facts.border_thickness),
         "smallest_core": facts.smallest_core,
+        "least_certainty": facts.least_certainty,
         "training": dict(facts.training),
         "accuracy": [dict(row) for row in facts.accuracy],
     }
@@ -281,7 +285,8 @@ def _weights_name(fold: int) -> str:
 
 def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Fields as earlier releases know them, where they say the same."""
-    return {key: value for key, value in fields.items() if (key, value) != ("smallest_core", None)}
+    since = ("smallest_core", "least_certainty")
+    return {key: value for key, value in fields.items() if key not in since or value is not None}
 
 
 def _digest(fields: Mapping[str, Any]) -> str:

@@ -17,7 +17,7 @@ from ps3d_core.store.location import Location
 
 @dataclass(frozen=True)
 class BorderCore(Step[Predicted]):
-    """Step that gives three classes per voxel, uint8: 0 background, 1 core, 2 border."""
+    """Step that gives three classes per voxel, uint8: 0 background, 1 core, 2 border, and how certain each is."""
 
     plan: SegmentPlan
     grey_values: GreyValues
@@ -44,14 +44,19 @@ class BorderCore(Step[Predicted]):
         return self.plan.work / f"border-core-{self.fingerprint[:12]}.zarr"
 
     @property
+    def certainty(self) -> Location:
+        """Array of how probable the class of each voxel is, uint8 on the network grid, 255 for certain."""
+        return self.plan.work / f"certainty-{self.fingerprint[:12]}.zarr"
+
+    @property
     def is_begun(self) -> bool:
         """Whether there is some of the labels."""
         return self.labels.exists()
 
     @property
     def outputs(self) -> dict[str, Location]:
-        """Array of the border-core labels, by its name in run.json."""
-        return {"border_core": self.labels}
+        """Arrays of the border-core labels and of their certainty, by their names in run.json."""
+        return {"border_core": self.labels, "certainty": self.certainty}
 
     def make(self, done: Outcomes, context: Context) -> Predicted:
         """Evaluate the network on every patch, in blocks that resume inside."""
@@ -60,6 +65,7 @@ class BorderCore(Step[Predicted]):
         prediction = Prediction(
             image=plan.image,
             output=self.labels,
+            certainty=self.certainty,
             work=plan.work,
             model=plan.job.model,
             model_digest=plan.bundle.info.digest,

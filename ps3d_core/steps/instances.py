@@ -32,7 +32,7 @@ class Instances(Step[InstanceSummary]):
 
     @property
     def parameters(self) -> tuple[Any, ...]:
-        """Parameters that say what is too small for a particle."""
+        """Parameters that say what is too small for a particle, or too uncertain."""
         return (self._params.model_dump(exclude_none=True),)
 
     @property
@@ -47,11 +47,10 @@ class Instances(Step[InstanceSummary]):
 
     @property
     def _params(self) -> InstancesParams:
-        """What the user says; the model speaks of cores where the user does not."""
-        params = self.plan.job.params.instances
-        if params.smallest_core is not None:
-            return params
-        return params.model_copy(update={"smallest_core": self.plan.bundle.info.smallest_core})
+        """What the user says; the model speaks of cores and certainty where the user does not."""
+        said, model = self.plan.job.params.instances, self.plan.bundle.info
+        of_model = {"smallest_core": model.smallest_core, "least_certainty": model.least_certainty}
+        return said.model_copy(update={name: by for name, by in of_model.items() if getattr(said, name) is None})
 
     def make(self, done: Outcomes, context: Context) -> InstanceSummary:
         """Label cores, join them across blocks, grow them, number what is left."""
@@ -61,6 +60,7 @@ class Instances(Step[InstanceSummary]):
             self.border_core.labels,
             self.labels,
             plan.work,
+            certainty=self.border_core.certainty,
             params=self._params,
             context=context,
             input_fingerprint=self.border_core.fingerprint,

@@ -49,7 +49,8 @@ MIRRORINGS: Final[tuple[Mirrorings, ...]] = (PLAIN, ((), (0, 1, 2)), PAIRS, EVER
 
 COMBINATIONS: Final = tuple(Quality(*numbers) for numbers in product(STRIDES, SIGMAS, MIRRORINGS))
 
-Classes = npt.NDArray[np.uint8]
+Known = npt.NDArray[np.uint8]
+"""Class of every voxel, and how probable it is, 255 for certain: (2, z, y, x)."""
 Row = dict[str, Any]
 
 
@@ -103,15 +104,13 @@ def evaluations(plan: SegmentPlan, qualities: Sequence[Quality]) -> Iterator[tup
     truth = read_box(open_image(dataset.truth(scan)), Box.of(plan.scale.scan_shape))
     steps = [GreyValues(plan)]
     done = Engine(plan.work, steps).run_all(Context())
-    found = classes_by_quality(plan, done.of(GreyValues).intensity, qualities)
-    for quality, classes in found.items():
-        yield quality, evaluate_arrays(_particles(plan, quality, classes), truth)
+    found = known_by_quality(plan, done.of(GreyValues).intensity, qualities)
+    for quality, known in found.items():
+        yield quality, evaluate_arrays(_particles(plan, quality, known), truth)
 
 
-def classes_by_quality(
-    plan: SegmentPlan, intensity: Intensity, qualities: Sequence[Quality]
-) -> Mapping[Quality, Classes]:
-    """Return the border-core labels, uint8 on the network grid, of each of `qualities`, which have one stride.
+def known_by_quality(plan: SegmentPlan, intensity: Intensity, qualities: Sequence[Quality]) -> Mapping[Quality, Known]:
+    """Return the border-core labels and their certainty on the network grid of each of `qualities`, of one stride.
 
     Bits are those of prediction with one network; of ensembles they may differ in near ties.
     """
@@ -148,11 +147,11 @@ class _Sums:
         weights = {each.sigma: torch.from_numpy(gaussian_weights(grid.patch, each.sigma)) for each in qualities}
         self._sums = {each: RollingAccumulator(self._core, weights[each.sigma], 0) for each in qualities}
 
-    def filled(self, values: torch.Tensor, evaluate: PatchEvaluator) -> dict[Quality, Classes]:
-        """Evaluate all patches of the padded volume and return the labels."""
+    def filled(self, values: torch.Tensor, evaluate: PatchEvaluator) -> dict[Quality, Known]:
+        """Evaluate all patches of the padded volume and return what is known of its voxels."""
         zs, ys, xs = self._grid.origins
         depth, height, width = self._grid.patch
-        labels: dict[Quality, list[Classes]] = {quality: [] for quality in self._sums}
+        known: dict[Quality, list[Known]] = {quality: [] for quality in self._sums}
         for z, next_z in pairwise((*zs, self._core.stop[0])):
             corners = list(product(ys, xs))
             cuts = (values[z : z + depth, y : y + height, x : x + width] for y, x in corners)
@@ -160,9 +159,10 @@ class _Sums:
             for (y, x), by_mirroring in zip(corners, answers, strict=True):
                 self._add((z, y, x), by_mirroring)
             for quality, sums in self._sums.items():
-                labels[quality].append(sums.advance(next_z))
+                known[quality].append(sums.advance(next_z))
         first = self._core.start[0]
-        return {each: np.concatenate(parts)[first:].swapaxes(0, self._axis) for each, parts in labels.items()}
+        whole = {quality: np.concatenate(parts, axis=1)[:, first:] for quality, parts in known.items()}
+        return {quality: values.swapaxes(1, 1 + self._axis) for quality, values in whole.items()}
 
     def _add(self, origin: tuple[int, int, int], by_mirroring: torch.Tensor) -> None:
         mean: dict[Mirrorings, torch.Tensor] = {}
@@ -184,22 +184,19 @@ class _Sums:
 class _Known(BorderCore):
     """The step of prediction, with labels that are known."""
 
-    classes: Classes
+    known: Known
 
     def make(self, done: Outcomes, context: Context) -> Predicted:
-        write_box(
-            create_array(self.labels, self.classes.shape, "uint8", overwrite=True),
-            Box.of(self.plan.scale.network_shape),
-            self.classes,
-        )
+        for output, values in zip((self.labels, self.certainty), self.known, strict=True):
+            write_box(create_array(output, values.shape, "uint8", overwrite=True), Box.of(values.shape), values)
         return Predicted(patches_evaluated=0, patches_constant=0, patches_unique=0, forward_seconds=0)
 
 
-def _particles(plan: SegmentPlan, quality: Quality, classes: Classes) -> npt.NDArray[Any]:
+def _particles(plan: SegmentPlan, quality: Quality, values: Known) -> npt.NDArray[Any]:
     """Labels on the scan grid."""
     plan = replace(plan, prediction=replace(plan.prediction, quality=quality))
     grey_values = GreyValues(plan)
-    known = _Known(plan, grey_values, classes)
+    known = _Known(plan, grey_values, values)
     instances = Instances(plan, known)
     steps = (grey_values, known, instances, LabelImage(plan, instances))
     Engine(plan.work, steps).run_all(Context())

@@ -136,6 +136,7 @@ def prediction_of(bundle: Bundle, image: Location, place: Location, device: str)
     return Prediction(
         image=image,
         output=place / "border-core.zarr",
+        certainty=place / "certainty.zarr",
         work=place / "work",
         model=str(bundle.location),
         model_digest=bundle.info.digest,

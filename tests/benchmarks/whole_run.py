@@ -33,6 +33,7 @@ import psutil
 import tifffile
 
 from ps3d_core import outcome
+from ps3d_core.border_core.classes import CORE
 from ps3d_core.border_core.vote import vote_labels
 from ps3d_core.engine.step import Context, Outcomes, Step
 from ps3d_core.geometry.boxes import Box
@@ -101,11 +102,13 @@ class TrueBorderCore(BorderCore):
                 view.read(slab)
         chunks, shards = border_core_chunks(patches.shape), border_core_shards(patches.shape)
         output = create_array(self.labels, patches.shape, np.uint8, chunks=chunks, shards=shards)
+        certainty = create_array(self.certainty, patches.shape, np.uint8, chunks=chunks, shards=shards)
         truth = open_array(self.truth)
         rows = [(slab, read_box(truth, slab)) for slab in Box.of(patches.shape).slabs(object_shape(output)[0])]
         with context.progress.stage("write border-core", 1, "scans"):
             for slab, classes in rows:
                 write_box(output, slab, classes)
+                write_box(certainty, slab, np.where(classes == CORE, 255, 128 + classes).astype(np.uint8))
         return Predicted(patches_evaluated=0, patches_constant=0, patches_unique=len(patches), forward_seconds=0)
 
 

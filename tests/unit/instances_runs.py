@@ -14,7 +14,7 @@ from ps3d_core.params import InstancesParams
 from ps3d_core.store.arrays import create_array, open_array, read_box, write_box
 
 MEMORY = 8 * 2**30
-_SIZES = ("min_rel_particle_size", "smallest_core")
+_PARAMS = ("min_rel_particle_size", "smallest_core", "least_certainty")
 
 
 def stored(place, border_core, name="border_core"):
@@ -26,8 +26,8 @@ def stored(place, border_core, name="border_core"):
 
 def planned(place, source, **options):
     """A plan that keeps everything below `place`; nothing is pruned unless asked for."""
-    sizes = {"min_rel_particle_size": 0.0} | {key: options.pop(key) for key in _SIZES if key in options}
-    options = {"input_fingerprint": "test", "params": made(InstancesParams, **sizes)} | options
+    params = {"min_rel_particle_size": 0.0} | {key: options.pop(key) for key in _PARAMS if key in options}
+    options = {"input_fingerprint": "test", "params": made(InstancesParams, **params)} | options
     context = Context(Runner(workers=options.pop("workers", 1)), options.pop("memory_bytes", MEMORY))
     return plan_instances(source, place / "labels", place / "work", context=context, **options)
 

@@ -230,11 +230,12 @@ def test_saving_what_would_not_load_is_refused(tmp_path: Path) -> None:
         save(tmp_path, patch_size=(8, 8, 7))
 
 
-def test_a_bundle_without_a_smallest_core_is_what_earlier_releases_wrote(tmp_path: Path) -> None:
+@pytest.mark.parametrize("fact", [{"smallest_core": 8}, {"least_certainty": 0.75}])
+def test_a_bundle_without_newer_facts_is_what_earlier_releases_wrote(tmp_path: Path, fact: dict[str, float]) -> None:
     torch.manual_seed(0)
-    network = TINY.build()
+    network, (name,) = TINY.build(), fact
     without = save(tmp_path / "without", {0: network})
-    assert "smallest_core" not in (tmp_path / "without" / "bundle.json").read_text()
-    of_eight = save(tmp_path / "of_eight", {0: network}, smallest_core=8)
-    assert load_bundle(str(tmp_path / "of_eight")).info.smallest_core == 8
-    assert without.info.digest != of_eight.info.digest
+    assert name not in (tmp_path / "without" / "bundle.json").read_text()
+    given = save(tmp_path / "given", {0: network}, **fact)
+    assert getattr(load_bundle(str(tmp_path / "given")).info, name) == fact[name]
+    assert without.info.digest != given.info.digest

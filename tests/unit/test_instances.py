@@ -210,6 +210,49 @@ def test_cores_below_a_number_of_voxels_become_border(block):
     assert remaining_cores(border_core).max() == 0
 
 
+def kept_of(labels, certainty, share, least):
+    """The definition: particles that are large enough and certain enough, with dense ids."""
+    ids = np.arange(1, labels.max() + 1)
+    voxels = np.array([(labels == n).sum() for n in ids])
+    certain = np.array([certainty[labels == n].mean() for n in ids]) / 255
+    kept = (voxels >= share * voxels.mean()) & (certain >= least) if len(ids) else np.empty(0, bool)
+    return np.concatenate([[0], np.where(kept, np.cumsum(kept), 0)])[labels]
+
+
+@given(case=cut_volumes(), share=st.sampled_from([0.0, 0.4]), least=st.sampled_from([0.0, 0.45, 0.501, 1.0]))
+@settings(max_examples=25)
+def test_uncertain_particles_are_dropped(case, share, least):
+    border_core, block = case
+    certainty = np.random.default_rng(border_core.size).integers(0, 256, border_core.shape, np.uint8)
+    certainty[border_core.shape[0] // 2 :] = 255
+    with tempfile.TemporaryDirectory() as folder:
+        place = Location.parse(Path(folder))
+        known = stored(place, certainty, "certainty")
+        options = {"certainty": known, "min_rel_particle_size": share, "least_certainty": least, "halo": 2}
+        labels = labels_of(planned(place, stored(place, border_core), block_shape=block, **options))
+    np.testing.assert_array_equal(labels, kept_of(naive_instances(border_core), certainty, share, least))
+
+
+def test_how_many_were_uncertain_is_said(tmp_path):
+    border_core = np.zeros((6, 6, 20), np.uint8)
+    border_core[1:5, 1:5, 1:5] = border_core[1:5, 1:5, 8:12] = 1
+    border_core[1:3, 1:3, 15:17] = 1
+    place = Location.parse(tmp_path)
+    known = stored(
+        place, np.where(np.arange(20) < 6, 100, 200).astype(np.uint8) * np.ones((6, 6, 1), np.uint8), "known"
+    )
+    options = {"certainty": known, "min_rel_particle_size": 0.5, "least_certainty": 0.5, "smallest_core": 1}
+    plan = planned(place, stored(place, border_core), **options)
+    summary = run_instances(plan)
+    assert (summary.particles, summary.dropped, summary.unsure, summary.voxels) == (1, 1, 1, 64)
+
+
+def test_what_nobody_knows_is_not_asked_for(tmp_path):
+    place = Location.parse(tmp_path)
+    with pytest.raises(InputError, match="nobody knows how certain"):
+        planned(place, stored(place, np.ones((4, 4, 4), np.uint8)), least_certainty=0.5)
+
+
 def test_another_smallest_core_is_another_result(tmp_path):
     border_core = blobs(np.random.default_rng(3), (20, 20, 20), 8)
     source = stored(Location.parse(tmp_path), border_core)

@@ -91,6 +91,7 @@ def make(bundle, tmp_path):
         prediction = Prediction(
             image=place / "image.zarr",
             output=place / f"bc-{name}.zarr",
+            certainty=place / f"certainty-{name}.zarr",
             work=place / f"work-{name}",
             model=str(bundle.location),
             model_digest=bundle.info.digest,
@@ -113,7 +114,7 @@ def small_shards(monkeypatch):
 
 
 def direct(image, prediction, computation=TORCH):
-    """The definition: every patch once, weighted sum over the whole volume, arg-max.
+    """The definition: every patch once, weighted sum over the whole volume, arg-max, and its share of the sum.
 
     Sums of single-precision numbers depend on their order, so resampling and adding follow the walk.
     """
@@ -135,13 +136,15 @@ def direct(image, prediction, computation=TORCH):
         where = np.s_[z : z + patch[0], y : y + patch[1], x : x + patch[2]]
         answer = predictor(torch.from_numpy(values[where].copy())[None, None])[0].numpy()
         sums[(slice(None), *where)] += answer * weights
-    labels = sums.argmax(axis=0).astype(np.uint8)
-    return labels[tuple(slice(b, b + n) for b, n in zip(before, shape, strict=True))]
+    certainty = (sums.max(axis=0) * np.float32(255) / sums.sum(axis=0)).round()
+    known = np.stack([sums.argmax(axis=0), certainty]).astype(np.uint8)
+    return known[(slice(None), *(slice(b, b + n) for b, n in zip(before, shape, strict=True)))]
 
 
 def result(prediction):
-    array = open_array(prediction.output)
-    return read_box(array, Box.of(array.shape))
+    """Labels and their certainty, (2, z, y, x)."""
+    arrays = map(open_array, (prediction.output, prediction.certainty))
+    return np.stack([read_box(array, Box.of(array.shape)) for array in arrays])
 
 
 @pytest.mark.parametrize(
@@ -158,7 +161,10 @@ def result(prediction):
 def test_equals_the_definition(make, scan_shape, network_shape, quality):
     image, prediction = make(scan_shape, network_shape, quality=quality)
     record = predict(prediction)
-    assert len(np.unique(result(prediction))) > 1
+    labels, certainty = result(prediction)
+    assert len(np.unique(labels)) > 1
+    assert certainty.min() >= 255 // 3
+    assert len(np.unique(certainty)) > 10
     assert (result(prediction) == direct(image, prediction)).all()
     assert record.patches_evaluated == record.patches_unique == len(prediction.plan.patches)
 
@@ -224,8 +230,10 @@ def test_surely_empty_patches_are_background_in_any_block(make):
     _, whole = make((32, 32, 64), (32, 32, 64), constant=48, quality=ONCE, skip_empty=True)
     record = predict(whole)
     assert record.patches_empty == 5 * 9
-    assert not result(whole)[:, :, :40].any()
-    assert result(whole)[:, :, 48:].any()
+    labels, certainty = result(whole)
+    assert not labels[:, :, :40].any()
+    assert (certainty[:, :, :40] == 255).all()
+    assert labels[:, :, 48:].any()
     _, cut = make((32, 32, 64), (32, 32, 64), (16, 32, 32), constant=48, quality=ONCE, skip_empty=True)
     predict(cut)
     assert result(cut).tobytes() == result(whole).tobytes()

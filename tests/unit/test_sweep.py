@@ -17,7 +17,7 @@ from ps3d_core.quality import PAIRS, PLAIN, Quality
 from ps3d_core.steps.border_core import BorderCore
 from ps3d_core.steps.grey_values import GreyScale, GreyValues
 from ps3d_core.store.arrays import open_array, read_box
-from ps3d_core.training.sweep import classes_by_quality, means, read_rows, sweep_scan
+from ps3d_core.training.sweep import known_by_quality, means, read_rows, sweep_scan
 from tests.tiny_plan import planned
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
@@ -26,19 +26,20 @@ QUALITIES = [Quality(0.75, sigma, mirrorings) for sigma in (0.125, 0.3) for mirr
 
 
 @pytest.mark.parametrize("shape", [(40, 30, 20), (9, 24, 40)])
-def test_classes_are_those_of_prediction(tmp_path: Path, shape: Shape) -> None:
+def test_classes_and_certainty_are_those_of_prediction(tmp_path: Path, shape: Shape) -> None:
     plan = planned(tmp_path, shape)
     grey = Engine(plan.work, [GreyValues(plan)]).run_all(Context()).of(GreyValues)
     assert isinstance(grey, GreyScale)
-    found = classes_by_quality(plan, grey.intensity, QUALITIES)
-    assert len({classes.tobytes() for classes in found.values()}) == len(QUALITIES)
-    for quality, classes in found.items():
+    found = known_by_quality(plan, grey.intensity, QUALITIES)
+    assert len({known.tobytes() for known in found.values()}) == len(QUALITIES)
+    for quality, known in found.items():
         patches = replace(plan.prediction.patches, stride=quality.strides((16, 16, 16)))
         alone = replace(plan, prediction=replace(plan.prediction, quality=quality, patches=patches))
         grey_values = GreyValues(alone)
         step = BorderCore(alone, grey_values)
         Engine(plan.work, [grey_values, step]).run_all(Context())
-        assert np.array_equal(read_box(open_array(step.labels), Box.of(shape)), classes)
+        for output, values in zip((step.labels, step.certainty), known, strict=True):
+            assert np.array_equal(read_box(open_array(output), Box.of(shape)), values)
 
 
 def test_it_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
