@@ -65,6 +65,25 @@ def test_tiles_change_no_bit_and_ask_for_every_voxel_once(case, tile):
     assert (asked == expected).all()
 
 
+@pytest.mark.parametrize("threads", [1, 2, 7])
+def test_threads_change_no_bit(threads):
+    source, target = (9, 20, 61), (7, 24, 50)
+    image = np.random.default_rng(3).integers(0, 2**16, source).astype(np.uint16)
+    at_once = resample_image(image, target)
+    with mock.patch.multiple("ps3d_core.geometry.resample", AT_ONCE=0, THREADS=threads):
+        assert Resampler(source, target, (8, 5))(of(image), Box.of(target)).tobytes() == at_once.tobytes()
+
+
+def test_what_a_thread_cannot_read_reaches_the_caller():
+    def read(box):
+        if box.start[2] >= 10:
+            raise OSError("gone")
+        return np.zeros(box.shape, np.uint16)
+
+    with mock.patch("ps3d_core.geometry.resample.AT_ONCE", 0), pytest.raises(OSError, match="gone"):
+        Resampler((4, 4, 40), (8, 8, 30), (4, 5))(read, Box.of((8, 8, 30)))
+
+
 @pytest.mark.parametrize("zoom", [(1 / 3, 1 / 3, 1 / 3), (1, 1, 1), (1, 0.5, 2), (2, 2, 2), (0.1, 1, 0.3)])
 def test_no_more_memory_than_said(zoom):
     target = (32, 160, 192)
