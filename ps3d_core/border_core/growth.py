@@ -40,10 +40,9 @@ def mark_pending(foreground: States, labels: Labels) -> States:
     return foreground
 
 
-def count_states(states: States) -> tuple[int, int]:
-    """Return how many voxels are `PENDING` and how many are `FRONT`."""
-    pending, front = _count(states)
-    return int(pending), int(front)
+def count_pending(states: States) -> int:
+    """Return how many voxels are `PENDING`."""
+    return int(_pending_per_row(states).sum())
 
 
 def grow(labels: Labels, states: States, steps: int) -> None:
@@ -86,17 +85,6 @@ def _pending_per_row(states: States) -> Rows:
                 count += row[x] == PENDING
             waiting[z, y] = count
     return waiting
-
-
-@njit(nogil=True, cache=True)
-def _count(states: States) -> tuple[int, int]:
-    pending = front = 0
-    for z in range(states.shape[0]):
-        for y in range(states.shape[1]):
-            for x in range(states.shape[2]):
-                pending += states[z, y, x] == PENDING
-                front += states[z, y, x] == FRONT
-    return pending, front
 
 
 @njit(nogil=True, cache=True)

@@ -1,9 +1,10 @@
 """Growth over blocks: rounds of as many steps as the halo is wide.
 
-After round r every voxel within r * h steps of a core has its final label, and no other voxel has one; that is the
-same statement for every cut into blocks. Round 1 runs on all blocks and starts from the cores. A later round runs
-on a block that has voxels pending and, in itself or a neighbour, a front: voxels labelled in the very last step.
-When there is no such block, growth has ended everywhere.
+After round r every voxel within r * h steps of a core has its final label; that is the same statement for every cut
+into blocks. No other voxel has one, but in pockets that a block could fill without its neighbours (see `pockets`).
+Round 1 runs on all blocks and starts from the cores. A later round runs on a block that has voxels pending and, in
+itself or a neighbour, a front: voxels labelled in the very last step, with pending ones beside them. When there is no
+such block, growth has ended everywhere.
 
 Every round writes arrays of its own, and reads the rounds before it, which nobody changes any more: a block's
 labels are in the last round that it took part in. So the order of blocks does not matter, and a round that was
@@ -27,10 +28,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from ps3d_core.border_core.classes import read_classes
 from ps3d_core.border_core.components import find_components, write_labels
 from ps3d_core.border_core.cores import LabelCores, NumberCores, core_numbers
-from ps3d_core.border_core.growth import PENDING, Labels, States, count_states, grow, mark_pending
+from ps3d_core.border_core.growth import PENDING, Labels, States, count_pending, grow, mark_pending
 from ps3d_core.border_core.part import BlockPart, Part
 from ps3d_core.border_core.pieces import check_ids, measure_pieces, number_labels
 from ps3d_core.border_core.plan import InstancesPlan, ensure_labels
+from ps3d_core.border_core.pockets import fill_pockets, goes_on
 from ps3d_core.border_core.seams import block_faces
 from ps3d_core.border_core.voxel_counts import Certainty, count_voxels
 from ps3d_core.engine.block_step import Site
@@ -53,7 +55,7 @@ class Round(BaseModel):
 
     blocks: tuple[int, ...]
     pieces: tuple[int, ...] = Field(description="pieces left pending")
-    front: tuple[bool, ...] = Field(description="whether voxels were labelled in the very last step")
+    front: tuple[bool, ...] = Field(description="whether growth goes on from voxels labelled in the very last step")
 
 
 class Grown(BaseModel):
@@ -157,10 +159,13 @@ class GrowRound(BlockPart[Round]):
         states = mark_pending(read_classes(open_image(plan.border_core), block.outer), labels)
         grow(labels, states, plan.steps)
         core = block.core.relative_to(block.outer)
+        if goes_on(states, core):
+            fill_pockets(labels, states, core)
+        front = goes_on(states, core)
         labels, states = crop_in_place(labels, core.shift((1, 1, 1))), crop_in_place(states, core)
         certainty = None if plan.certainty is None else read_box(open_array(plan.certainty), block.core)
         _voxels(site, block.index).write_arrays(**count_voxels(labels, certainty)._asdict())
-        pending, front = count_states(states)
+        pending = count_pending(states)
         pieces = _label_pending(plan, block, states, cores, labels, certainty, site.file(block.index)) if pending else 0
         write_box(open_array(_labels(site), writable=True), block.core, labels)
         return {"pieces": pieces, "front": front}

@@ -165,6 +165,20 @@ def test_a_corridor_of_many_rounds():
     assert summary.rounds > 10
 
 
+def test_a_pocket_inside_a_block_takes_no_round_of_its_own():
+    """A corridor longer than many halos, which ends before the block does, or goes on beyond it."""
+    line = np.zeros((1, 1, 48), np.uint8)
+    line[..., 2:7], line[..., 7:30] = 1, 2
+    for length, rounds in ((23, lambda n: n == 1), (32, lambda n: n > 5)):
+        line[..., 7 : 7 + length] = 2
+        with tempfile.TemporaryDirectory() as folder:
+            place = Location.parse(Path(folder))
+            plan = planned(place, stored(place, line), block_shape=(1, 1, 32), halo=3)
+            summary = run_instances(plan)
+            np.testing.assert_array_equal(labels_of(plan), naive_instances(line))
+        assert rounds(summary.rounds)
+
+
 def test_coreless_components_join_across_edges_and_corners():
     border = np.zeros((8, 8, 8), np.uint8)
     for i in range(8):

@@ -99,7 +99,7 @@ def test_crashes_inside_blocks_cost_the_block(tmp_path, particles, expected):
     plan = plan_for(Location.parse(tmp_path), particles)
     for step, labels in intermediates(plan, rounds=2):
         with pytest.raises(Crash):
-            run_instances(plan, progress=Progress(CrashAfter(5, step.title)))
+            run_instances(plan, progress=Progress(CrashAfter(3, step.title)))
         entry = min(Path(step.ledger(plan.blocks()).location.url).iterdir())
         z, y, x = plan.blocks()[int(entry.stem)].position
         entry.unlink()
