@@ -18,14 +18,16 @@ HALO: Final = 1
 def read_padded(array: zarr.Array[Any], block: Block, name: str) -> Labels:
     """Return labels (z + 2, y + 2, x + 2), uint32, of a block and one voxel around it; 0 beyond the faces of the scan.
 
-    The block has a halo of 1. Raise `InputError`, which names the array as `name`, when its values are no labels.
+    The block has a halo of 1. Its plane below is left 0: kernels look from a voxel to those that follow it, and for
+    one plane whole chunks would be decoded. Raise `InputError`, which names the array as `name`, when its values are no
+    labels.
     """
-    labels = as_labels(read_box(array, block.outer), name)
-    z, y, x = block.core.shape
-    frame = Box((0, 0, 0), (z + 2, y + 2, x + 2))
-    if labels.shape == frame.shape:
-        return np.ascontiguousarray(labels)
-    padded = np.zeros(frame.shape, np.uint32)
-    start = block.core.start
-    padded[block.outer.shift((HALO - start[0], HALO - start[1], HALO - start[2])).slices] = labels
+    start, (z, y, x) = block.core.start, block.core.shape
+    seen = Box((start[0], *block.outer.start[1:]), block.outer.stop)
+    padded = np.zeros((z + 2, y + 2, x + 2), np.uint32)
+    inside = padded[seen.shift((HALO - start[0], HALO - start[1], HALO - start[2])).slices]
+    if array.dtype == np.uint32:
+        read_box(array, seen, inside)
+    else:
+        inside[...] = as_labels(read_box(array, seen), name)
     return padded
