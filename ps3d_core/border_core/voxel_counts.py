@@ -31,9 +31,10 @@ def count_voxels(labels: Labels, certainty: Certainty | None = None) -> VoxelCou
     """Return the voxels of every label above 0 in a (z, y, x) block, and the sum of their certainty, uint8."""
     index = index_labels(labels)
     voxels, certain = np.zeros((2, len(index.labels)), np.int64)
-    _count(labels, index, voxels)
-    if certainty is not None:
-        _add_certainty(labels, certainty, index, certain)
+    if certainty is None:
+        _count(labels, index, voxels)
+    else:
+        _count_certain(labels, certainty, index, voxels, certain)
     return VoxelCounts(index.labels, voxels, certain)
 
 
@@ -50,13 +51,23 @@ def _count(labels: Labels, index: LabelIndex, voxels: npt.NDArray[np.int64]) -> 
 
 
 @njit(nogil=True, cache=True)
-def _add_certainty(labels: Labels, certainty: Certainty, index: LabelIndex, sums: npt.NDArray[np.int64]) -> None:
+def _count_certain(
+    labels: Labels,
+    certainty: Certainty,
+    index: LabelIndex,
+    voxels: npt.NDArray[np.int64],
+    sums: npt.NDArray[np.int64],
+) -> None:
     for z in range(labels.shape[0]):
         for y in range(labels.shape[1]):
-            of_run = 0
-            for x in range(labels.shape[2]):
-                of_run += certainty[z, y, x]
-                if x + 1 == labels.shape[2] or labels[z, y, x + 1] != labels[z, y, x]:
-                    if labels[z, y, x] != 0:
-                        sums[row_of(labels[z, y, x], index)] += of_run
-                    of_run = 0
+            start = 0
+            for x in range(1, labels.shape[2] + 1):
+                if x == labels.shape[2] or labels[z, y, x] != labels[z, y, start]:
+                    if labels[z, y, start] != 0:
+                        row = row_of(labels[z, y, start], index)
+                        voxels[row] += x - start
+                        of_run = 0
+                        for i in range(start, x):
+                            of_run += certainty[z, y, i]
+                        sums[row] += of_run
+                    start = x

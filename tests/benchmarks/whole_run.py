@@ -104,12 +104,19 @@ class TrueBorderCore(BorderCore):
         output = create_array(self.labels, patches.shape, np.uint8, chunks=chunks, shards=shards)
         certainty = create_array(self.certainty, patches.shape, np.uint8, chunks=chunks, shards=shards)
         truth = open_array(self.truth)
-        rows = [(slab, read_box(truth, slab)) for slab in Box.of(patches.shape).slabs(object_shape(output)[0])]
+        slabs = [*Box.of(patches.shape).slabs(object_shape(output)[0])]
+        rows = [(slab, classes, certainty_of(classes)) for slab in slabs for classes in [read_box(truth, slab)]]
         with context.progress.stage("write border-core", 1, "scans"):
-            for slab, classes in rows:
+            for slab, classes, certain in rows:
                 write_box(output, slab, classes)
-                write_box(certainty, slab, np.where(classes == CORE, 255, 128 + classes).astype(np.uint8))
+                write_box(certainty, slab, certain)
         return Predicted(patches_evaluated=0, patches_constant=0, patches_unique=len(patches), forward_seconds=0)
+
+
+def certainty_of(classes: np.ndarray) -> np.ndarray:
+    """Certainty that varies from voxel to voxel, more so where there is a border."""
+    spread = np.where(classes == CORE, 16, 96)
+    return (255 - np.random.default_rng(0).integers(0, spread, dtype=np.uint8)).astype(np.uint8)
 
 
 def make_scan(place: Location, side: int, particle_size: float) -> None:

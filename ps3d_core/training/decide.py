@@ -1,0 +1,136 @@
+"""What a trained network takes for a particle: `python -m ps3d_core.training.decide --model DIR --out DIR`.
+
+A network gives probabilities; which of them make particles is decided here, on phantoms of the families it was trained
+on, and never on held-out ones:
+
+    weight of cores     cores count less than the other classes, since a fused pair costs two particles and a small core
+                        none; it goes into the bias of the network's last layer
+    least certainty     particles are dropped of whose voxels the network is less sure: noise taken for particles
+
+Every combination segments every phantom; the best mean of F1 at both levels of IoU is written as another bundle, with
+the weights of the first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from math import log
+from pathlib import Path
+from statistics import fmean
+from typing import Any, Final, cast
+
+import torch
+from torch import nn
+
+from ps3d_core.evaluation.metrics import evaluate_arrays
+from ps3d_core.geometry.boxes import Box
+from ps3d_core.network import BUNDLED
+from ps3d_core.network.architecture import CLASSES
+from ps3d_core.network.bundle import Bundle, ModelFacts, load_bundle, save_bundle
+from ps3d_core.network.measured import IOU_LEVELS
+from ps3d_core.params import InstancesParams
+from ps3d_core.pipeline import segment
+from ps3d_core.store.arrays import read_box
+from ps3d_core.store.location import Location
+from ps3d_core.store.ome import open_image
+from ps3d_core.training.as_command import as_command
+from ps3d_core.training.validate import HeldOutScan, held_out_job
+
+CORE: Final = 1
+CORE_WEIGHTS: Final = (1.0, 0.7, 0.5, 0.35)
+CERTAINTIES: Final = (0.0, 0.65, 0.7, 0.73, 0.76, 0.8)
+SMALLEST_CORE: Final = 8
+
+SCANS: Final = tuple(
+    HeldOutScan(7001 + n, (side,) * 3, size, "training" if n < 5 else "wide")
+    for n, (side, size) in enumerate(
+        [(112, 16), (128, 20), (144, 26), (112, 14), (128, 18), (112, 16), (128, 20), (112, 14), (144, 26), (128, 18)]
+    )
+)
+
+Decision = tuple[float, float]
+"""Weight of cores, and least certainty."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Try all decisions, print the mean of each, and write the bundle with the best."""
+    options = _parser().parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    bundle = load_bundle(options.model)
+    with tempfile.TemporaryDirectory() as folder:
+        scores = dict(_scores(bundle, Location.parse(folder), options))
+    best = max(scores, key=lambda decision: fmean(scores[decision]))
+    write_decided(bundle, Location.parse(options.out), best, {"scores": [[*d, *s] for d, s in scores.items()]})
+    print(f"weight of cores {best[0]:g}, least certainty {best[1]:g}: {options.out}")
+
+
+def write_decided(bundle: Bundle, out: Location, decision: Decision, record: dict[str, Any] | None = None) -> Bundle:
+    """Write a bundle with the network of `bundle`, and this decision, to `out`; return it.
+
+    `record` joins what is told of the training.
+    """
+    (network,) = bundle.networks(torch.device("cpu"))
+    info, (weight, certainty) = bundle.info, decision
+    facts = ModelFacts(
+        name=info.name,
+        architecture=info.architecture,
+        patch_size=info.patch_size,
+        target_particle_size=info.target_particle_size,
+        normalisation=info.normalisation,
+        border_thickness=info.border_thickness,
+        smallest_core=info.smallest_core or SMALLEST_CORE,
+        least_certainty=certainty,
+        training=info.training | {"decided": {"core_weight": weight, **(record or {}), "began_with": info.digest}},
+    )
+    return save_bundle(str(out), {0: weighing_cores(network, weight)}, facts, half_precision=True)
+
+
+def weighing_cores(network: nn.Module, weight: float) -> nn.Module:
+    """Return a copy of a network in whose odds the class core counts `weight` times as much as before."""
+    weighing = copy.deepcopy(network)
+    last = [layer for layer in weighing.modules() if isinstance(layer, nn.Conv3d) and layer.out_channels == CLASSES][-1]
+    with torch.no_grad():
+        cast(torch.Tensor, last.bias)[CORE] += log(weight)
+    return weighing
+
+
+def _scores(bundle: Bundle, place: Location, options: argparse.Namespace) -> Iterator[tuple[Decision, list[float]]]:
+    """Yield mean F1 at both levels of IoU of every decision."""
+    for weight in CORE_WEIGHTS:
+        variant = write_decided(bundle, place / f"model-{weight:g}", (weight, 0.0))
+        rows = [_of_scan(scan, place, str(variant.location), options.threads) for scan in SCANS[: options.scans]]
+        for certainty, of_scans in zip(CERTAINTIES, zip(*rows, strict=True), strict=True):
+            means = [round(fmean(levels), 4) for levels in zip(*of_scans, strict=True)]
+            print(f"weight of cores {weight:g}, least certainty {certainty:g}: F1 {means}", flush=True)
+            yield (weight, certainty), means
+
+
+def _of_scan(scan: HeldOutScan, place: Location, model: str, threads: int) -> list[list[float]]:
+    """F1 at both levels of IoU for every least certainty: the network is evaluated once."""
+    job = held_out_job(scan, place, model=model, threads=threads)
+    whole, found = Box.of(scan.shape), []
+    truth = read_box(open_image(job.dataset.truth(scan.name)), whole)
+    for certainty in CERTAINTIES:
+        params = job.params.model_copy(update={"instances": InstancesParams(least_certainty=certainty)})
+        segment(replace(job, params=params, keep_work=True))
+        evaluation = evaluate_arrays(read_box(open_image(job.result.labels), whole), truth)
+        found.append([evaluation.f1_by_threshold[f"{iou:.2f}"] for iou in IOU_LEVELS])
+    return found
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m ps3d_core.training.decide", description=__doc__)
+    parser.add_argument("--model", default=BUNDLED, help="a bundle's folder, or `bundled`")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the bundle to write")
+    parser.add_argument("--scans", type=int, default=len(SCANS), help="how many phantoms")
+    parser.add_argument("--threads", type=int, default=2)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(as_command(main))

@@ -1,0 +1,55 @@
+"""What a trained network takes for a particle is decided on phantoms of its training families."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from ps3d_core.network.bundle import load_bundle
+from ps3d_core.store.location import Location
+from ps3d_core.training import decide
+from ps3d_core.training.validate import DEM, HELD_OUT
+from tests.tiny_network import TINY
+
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
+
+
+def test_odds_of_cores_are_weighed() -> None:
+    torch.manual_seed(0)
+    network = TINY.build().eval()
+    patch = torch.randn(1, 1, 16, 16, 16)
+    with torch.no_grad():
+        before, after = (each(patch).softmax(1) for each in (network, decide.weighing_cores(network, 0.5)))
+    weighed = before * torch.tensor([1, 0.5, 1]).reshape(1, 3, 1, 1, 1)
+    torch.testing.assert_close(after, weighed / weighed.sum(1, keepdim=True))
+
+
+def test_a_decision_is_told_and_keeps_the_rest(tmp_path: Path) -> None:
+    bundled = load_bundle()
+    decided = decide.write_decided(bundled, Location.parse(tmp_path), (0.5, 0.7), {"scores": []})
+    assert decided.info.least_certainty == 0.7
+    assert decided.info.smallest_core == bundled.info.smallest_core
+    assert decided.info.architecture == bundled.info.architecture
+    assert decided.info.training["decided"] == {"core_weight": 0.5, "scores": [], "began_with": bundled.info.digest}
+    assert load_bundle(str(tmp_path)).info.digest != bundled.info.digest
+
+
+def test_the_best_decision_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scan = replace(decide.SCANS[3], shape=(40, 40, 40), particle_size=12.0)
+    monkeypatch.setattr(decide, "SCANS", (scan,))
+    monkeypatch.setattr(decide, "CORE_WEIGHTS", (1.0, 0.02))
+    monkeypatch.setattr(decide, "CERTAINTIES", (0.5, 0.999))
+    decide.main(["--out", str(tmp_path / "model"), "--threads", "1"])
+    told = load_bundle(str(tmp_path / "model")).info.training["decided"]
+    best = max(told["scores"], key=lambda row: row[2] + row[3])
+    assert (told["core_weight"], load_bundle(str(tmp_path / "model")).info.least_certainty) == tuple(best[:2])
+    assert len(told["scores"]) == 4
+    assert best[2] > 0.5
+
+
+def test_held_out_phantoms_have_no_say() -> None:
+    assert {scan.seed for scan in decide.SCANS}.isdisjoint(scan.seed for scan in (*HELD_OUT, *DEM))
+    assert {scan.family for scan in decide.SCANS} == {"training", "wide"}
