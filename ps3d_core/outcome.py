@@ -249,6 +249,7 @@ def _counts(done: Outcomes) -> dict[str, Any]:
         "coreless": found.coreless,
         "dropped_as_too_small": found.dropped,
         "dropped_as_unsure": found.unsure,
+        "dropped_as_too_long": found.long,
         "patches_evaluated": predicted.patches_evaluated,
         "patches_constant": predicted.patches_constant,
         "patches_empty": predicted.patches_empty,

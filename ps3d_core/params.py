@@ -20,6 +20,7 @@ from ps3d_core.quantities import (
     Device,
     Engine,
     Folds,
+    GreatestLength,
     MeanAndStd,
     ModelName,
     ParticleSize,
@@ -139,6 +140,11 @@ class InstancesParams(_Params):
         default=None,
         description="drop particles of whose voxels the network is less sure, on average: 0 keeps all; when left out, "
         "as the model says",
+    )
+    greatest_length: GreatestLength | None = Field(
+        default=None,
+        description="drop particles that are longer than so many of their equivalent diameters, as pieces of a tube's "
+        "wall are: 0 keeps all; when left out, as the model says",
     )
 
 

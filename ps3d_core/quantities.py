@@ -35,6 +35,8 @@ SmallestCore = Annotated[int, Field(ge=1, le=100_000), Unit("voxels")]
 """Number of voxels of the network grid from which a core becomes a particle."""
 Certainty = Annotated[float, Field(ge=0, le=1)]
 """How probable the classes of a particle's voxels are, on average."""
+GreatestLength = Annotated[float, Field(ge=0, le=1000)]
+"""Diagonal of a particle's bounding box, in equivalent diameters."""
 MeanAndStd = tuple[
     Annotated[float, Field(allow_inf_nan=False, ge=-MAX_GREY, le=MAX_GREY)],
     Annotated[float, Field(allow_inf_nan=False, gt=0, le=MAX_GREY)],

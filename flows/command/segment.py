@@ -31,6 +31,11 @@ when the same command is given again; a finished one is not repeated. Unless --d
 the Prefect API in PREFECT_API_URL or, without one, by a server that ps3d starts on this machine (see ps3d up)."""
 
 PLANS_IN_FULL = 3
+LEFT_OUT = {
+    "dropped_as_too_small": "as too small",
+    "dropped_as_unsure": "as uncertain",
+    "dropped_as_too_long": "as too long, like pieces of a wall",
+}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -139,7 +144,10 @@ def print_results(plan: SegmentPlan, record: RunRecord) -> None:
     """Print what was found in a scan and where it lies."""
     result, size = plan.job.result, record.counts["size"]["by_volume"]
     sizes = f", D10 {size['d10']:.3g}, D50 {size['d50']:.3g}, D90 {size['d90']:.3g} mm by volume" if size else ""
+    left_out = [f"{n} {why}" for key, why in LEFT_OUT.items() if (n := record.counts.get(key))]
     print(f"{plan.job.scan}: {record.particles} particles{sizes}")
+    if left_out:
+        print(f"  left out {', '.join(left_out)}")
     print(f"  labels  {result.labels}")
     print(f"  table   {result.table_csv} (and .parquet)")
     print(f"  report  {result.report}")

@@ -30,12 +30,14 @@ class CorelessNumbers(NamedTuple):
     numbers: (pieces + 1,) uint32; by serial, 1..n in C order of the first voxel.
     voxels: (n,) int64, of each component.
     certainty: (n,) int64, sum over the voxels of each component, 255 for each that is certain.
+    reach: (6, n) int64, of each component, see `no_reach`.
     """
 
     offsets: npt.NDArray[np.int64]
     numbers: Labels
     voxels: npt.NDArray[np.int64]
     certainty: npt.NDArray[np.int64]
+    reach: npt.NDArray[np.int64]
 
 
 class Coreless(BaseModel):
@@ -64,12 +66,14 @@ class MergeCoreless(TablePart[Coreless]):
                 lambda index: self.growth.pieces_of(grown, index),
                 diagonal=True,
                 sums=("voxels", "certainty"),
+                reach=True,
             )
             components = pieces.in_scan_order(pieces.components())
             self.table.write_arrays(
                 offsets=pieces.offsets[:-1].reshape(grid.counts),
                 numbers=pieces.numbers(components),
                 **{name: sums[components] for name, sums in pieces.sums.items()},
+                reach=pieces.reach[:, components],
             )
             stage.advance()
         return Coreless(coreless=len(components))

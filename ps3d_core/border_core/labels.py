@@ -34,6 +34,7 @@ class InstanceSummary(BaseModel):
     coreless: int = Field(description="foreground components without a core, each a particle before pruning")
     dropped: int = Field(description="particles that were too small")
     unsure: int = Field(default=0, description="particles that were dropped as too uncertain")
+    long: int = Field(default=0, description="particles that were dropped as too long")
     rounds: int = Field(description="of growth")
 
 
@@ -60,7 +61,7 @@ def border_core_to_instances(
         work: folder for intermediates and ledger; may be removed afterwards.
         context: where blocks are worked on, the memory of all workers together, and who hears of it.
         certainty: Zarr array of how probable each class is, uint8, 255 for certain, if that is known.
-        params: what is too small for a core and for a particle, or too uncertain; the usual when absent.
+        params: what is too small for a core and for a particle, too uncertain or long; the usual when absent.
         block_shape: voxels per block; the largest that fits the budget when absent.
         input_fingerprint: identity of the input; sizes and dates of its objects when absent.
 
@@ -114,7 +115,7 @@ class Particles(Step[InstanceSummary]):
             plan.params.min_rel_particle_size,
             plan.output.seen_from(plan.work),
             *plan.core_rule,
-            *plan.certainty_rule,
+            *plan.particle_rule,
         )
 
     @property
@@ -134,6 +135,7 @@ class Particles(Step[InstanceSummary]):
             coreless=found.of(MergeCoreless).coreless,
             dropped=numbered.dropped,
             unsure=numbered.unsure,
+            long=numbered.long,
             rounds=found.of(GrowCores).rounds,
         )
 

@@ -22,6 +22,7 @@ from numba import njit
 from ps3d_core.border_core.components import Components
 from ps3d_core.border_core.seams import Faces, Labels, SeamSweep
 from ps3d_core.border_core.unionfind import flatten, least_into_roots, sum_into_roots
+from ps3d_core.border_core.voxel_counts import Certainty, extend_reach, no_reach
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.blocks import BlockGrid
 from ps3d_core.geometry.boxes import Box, Shape
@@ -40,12 +41,14 @@ class Pieces:
     root: (serials + 1,) root of every piece.
     first: (serials + 1,) at a root, C-order index in the volume of the component's first voxel.
     sums: named (serials + 1,) arrays; at a root, the sum over the component.
+    reach: (6, serials + 1), see `no_reach`; at a root, that of the component. (6, 0) when it was not wanted.
     """
 
     offsets: Integers
     root: Integers
     first: Integers
     sums: dict[str, Integers]
+    reach: Integers
 
     def components(self) -> Integers:
         """Return the roots of all components."""
@@ -66,25 +69,38 @@ class Pieces:
         return numbers[self.root]
 
 
-def measure_pieces(
-    pieces: Components, core: Box, shape: Shape, certainty: npt.NDArray[np.uint8] | None = None
-) -> dict[str, Integers]:
-    """Return by label where the pieces of one block begin, how large they are, and how certain.
+def measure_pieces(pieces: Components, core: Box, shape: Shape) -> dict[str, Integers]:
+    """Return by label where the pieces of one block begin and how large they are.
 
-    "first" is the C-order index in the volume of a piece's first voxel, "voxels" the number of its voxels, "certainty"
-    the sum over these in `certainty` (z, y, x), uint8, or 0 without it. The block is the box `core` in a volume of
-    `shape`.
+    "first" is the C-order index in the volume of a piece's first voxel, "voxels" the number of its voxels. The block is
+    the box `core` in a volume of `shape`.
     """
     first = np.full(pieces.total, -1, np.int64)
-    voxels, certain = np.zeros((2, pieces.total), np.int64)
+    voxels = np.zeros(pieces.total, np.int64)
     _measure(pieces, core.start, shape, first, voxels)
-    if certainty is not None:
-        _add_certainty(pieces, certainty, certain)
-    return {"first": first, "voxels": voxels, "certainty": certain}
+    return {"first": first, "voxels": voxels}
+
+
+def measure_extents(pieces: Components, core: Box, certainty: Certainty | None) -> dict[str, Integers]:
+    """Return by label how far the pieces of one block reach, and how certain they are.
+
+    "reach" is that of `no_reach`, "certainty" the sum over a piece's voxels in `certainty` (z, y, x), uint8, or 0 where
+    nobody knows. The block is the box `core` in the volume.
+    """
+    reach, sums = no_reach(pieces.total), np.zeros(pieces.total, np.int64)
+    known = np.zeros((0, 0, 0), np.uint8) if certainty is None else certainty
+    _measure_extents(pieces, core.start, known, reach, sums)
+    return {"reach": reach, "certainty": sums}
 
 
 def merge_pieces(
-    grid: BlockGrid, counts: Mapping[int, int], file: Callable[[int], Location], *, diagonal: bool, sums: Sequence[str]
+    grid: BlockGrid,
+    counts: Mapping[int, int],
+    file: Callable[[int], Location],
+    *,
+    diagonal: bool,
+    sums: Sequence[str],
+    reach: bool = False,
 ) -> Pieces:
     """Join the pieces of all blocks.
 
@@ -94,6 +110,7 @@ def merge_pieces(
         file: where a block's arrays are: "first" and sums by label, and `block_faces`.
         diagonal: pieces that share an edge or a corner are joined too (26-connected), else only by faces (6).
         sums: names of the measures to add up.
+        reach: how far components reach is wanted, and in the files.
 
     Raises:
         InputError: when there are more pieces than 32-bit numbers.
@@ -104,6 +121,7 @@ def merge_pieces(
     parent = np.arange(serials, dtype=np.int64)
     first = np.zeros(serials, np.int64)
     totals = {name: np.zeros(serials, np.int64) for name in sums}
+    reached = no_reach(serials if reach else 0)
     sweep = SeamSweep(grid, parent, diagonal=diagonal)
     for block in grid:
         stored: Faces = {}
@@ -114,12 +132,16 @@ def merge_pieces(
             first[mine] = stored["first"]
             for name, values in totals.items():
                 values[mine] = stored[name]
+            if reach:
+                reached[:, mine] = stored["reach"]
         sweep.visit(block, stored, offset)
     flatten(parent)
     least_into_roots(parent, first)
     for values in totals.values():
         sum_into_roots(parent, values)
-    return Pieces(offsets, parent, first, totals)
+    for row in reached if reach else ():
+        least_into_roots(parent, row)
+    return Pieces(offsets, parent, first, totals, reached)
 
 
 def serial_offsets(blocks: int, counts: Mapping[int, int]) -> Integers:
@@ -183,14 +205,17 @@ def _measure(pieces: Components, start: Shape, shape: Shape, first: Integers, vo
 
 
 @njit(nogil=True, cache=True)
-def _add_certainty(pieces: Components, certainty: npt.NDArray[np.uint8], sums: Integers) -> None:
+def _measure_extents(pieces: Components, start: Shape, certainty: Certainty, reach: Integers, sums: Integers) -> None:
     depth, height, _ = pieces.shape
     for z in range(depth):
         for y in range(height):
             row = z * height + y
             for run in range(pieces.first[row], pieces.first[row + 1]):
-                for x in range(pieces.begin[run], pieces.end[run]):
-                    sums[pieces.label[run] - 1] += certainty[z, y, x]
+                piece, begin, end = pieces.label[run] - 1, pieces.begin[run], pieces.end[run]
+                extend_reach(reach, piece, start[0] + z, start[1] + y, start[2] + begin, start[2] + end)
+                if certainty.size > 0:
+                    for x in range(begin, end):
+                        sums[piece] += certainty[z, y, x]
 
 
 @njit(nogil=True, cache=True)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import gcd, prod
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import numpy as np
 
@@ -57,7 +57,7 @@ class InstancesPlan:
         shape: voxels of the volume.
         block_shape: voxels that one unit of work writes.
         halo: steps of growth per round; a block reads this many voxels around it.
-        params: what is too small for a core and for a particle, or too uncertain.
+        params: what is too small for a core and for a particle, too uncertain or too long.
         input_fingerprint: what the border-core labels are made from.
         memory_bytes: modelled peak of one worker.
 
@@ -98,10 +98,10 @@ class InstancesPlan:
         return () if smallest is None else (smallest,)
 
     @property
-    def certainty_rule(self) -> tuple[float, ...]:
-        """What a fingerprint has to say of uncertain particles; nothing where all are kept."""
-        least = self.params.least_certainty
-        return () if least is None else (least,)
+    def particle_rule(self) -> tuple[Any, ...]:
+        """What a fingerprint has to say of uncertain and of long particles; nothing where all are kept."""
+        rule = self.params.least_certainty, self.params.greatest_length
+        return () if rule == (None, None) else rule
 
     def describe(self) -> str:
         """Return the plan in one line for a person."""
@@ -131,7 +131,7 @@ def plan_instances(
         work: folder for intermediates, on any store.
         context: the runner, whose workers may work on blocks at once, and the memory of all of them together.
         certainty: Zarr array of how probable each class is, uint8, 255 for certain, if that is known.
-        params: what is too small for a core and for a particle, or too uncertain; the usual when absent.
+        params: what is too small for a core and for a particle, too uncertain or long; the usual when absent.
         block_shape: voxels per block; the largest that fits the budget when absent. A side above 128 voxels that does
             not cover the volume must be a multiple of 16.
         halo: steps of growth per round, at least 1; cut to the smallest block side.

@@ -1,10 +1,14 @@
 """Last step: drop specks and what is uncertain, give the rest ids without gaps, write the label image.
 
 Ids are 1..N in the order of the cores, then of the coreless components. Particles with fewer voxels than a share of
-the mean over all particles are dropped, and where a model says how certain a particle has to be, those that are less:
-noise that a network takes for particles is small, and the network is not sure of it. All of it comes down to one table
-from component to id, so the image is written once, in blocks of its own shards, and does not show how the work before
-was cut.
+the mean over all particles are dropped, and where a model says what a particle has to be, two other kinds:
+
+    uncertain   noise that a network takes for particles is small, and the network is not sure of it
+    long        the wall of a tube is as bright as particles, and what a network takes for some is a thin sheet of it,
+                many times as long as a particle of its size
+
+All of it comes down to one table from component to id, so the image is written once, in blocks of its own shards, and
+does not show how the work before was cut.
 """
 
 from __future__ import annotations
@@ -26,7 +30,7 @@ from ps3d_core.border_core.part import BlockPart, TablePart
 from ps3d_core.border_core.pieces import check_ids, number_labels
 from ps3d_core.border_core.rounds import GrowCores, GrownLabels
 from ps3d_core.border_core.seams import Labels
-from ps3d_core.border_core.voxel_counts import VoxelCounts
+from ps3d_core.border_core.voxel_counts import LabelMeasures, no_reach, relative_lengths
 from ps3d_core.engine.block_step import Site
 from ps3d_core.engine.step import Context, Nothing, Outcomes
 from ps3d_core.geometry.blocks import Block, BlockGrid
@@ -62,6 +66,14 @@ def is_sure(voxels: Integers, certainty: Integers, least: float | None) -> Mask:
     return np.asarray(certainty >= CERTAIN * (least or 0.0) * voxels)
 
 
+def is_compact(voxels: Integers, reach: Integers, most: float | None) -> Mask:
+    """Return which particles are at most `most` diameters long; all where that is None or 0.
+
+    Diameters are those of `relative_lengths`, `reach` (6, n) is that of `no_reach`.
+    """
+    return np.asarray(relative_lengths(voxels, reach) <= (most or np.inf))
+
+
 def dense_ids(kept: Mask) -> Labels:
     """Return ids 1..N of the particles that are kept, in their order, uint32, and 0 for the others.
 
@@ -79,12 +91,13 @@ class Numbered(BaseModel):
     particles: int
     dropped: int = Field(description="particles that were too small")
     unsure: int = Field(description="particles that were large enough, and too uncertain")
+    long: int = Field(description="particles that were large and certain enough, and too long")
     voxels: int = Field(description="of all particles together")
 
 
 @dataclass(frozen=True)
 class NumberParticles(TablePart[Numbered]):
-    """Step that drops particles that are too small or too uncertain, and gives the others ids."""
+    """Step that drops particles that are too small, too uncertain or too long, and gives the others ids."""
 
     numbers: NumberCores
     growth: GrowCores
@@ -94,21 +107,24 @@ class NumberParticles(TablePart[Numbered]):
 
     @property
     def parameters(self) -> tuple[Any, ...]:
-        """Smallest share of the mean number of voxels, and least certainty, with which a particle is kept."""
-        return (self.plan.params.min_rel_particle_size, *self.plan.certainty_rule)
+        """Smallest share of the mean number of voxels with which a particle is kept, and what else it has to be."""
+        return (self.plan.params.min_rel_particle_size, *self.plan.particle_rule)
 
     def make(self, done: Outcomes, context: Context) -> Numbered:
         """Count the voxels of every particle over all blocks, and write the table of ids."""
         params = self.plan.params
         grown, cores = done.of(GrowCores), done.of(NumberCores).cores
         coreless = coreless_numbers(self.coreless.table)
-        of_cores = np.zeros((2, cores + 1), np.int64)
+        of_cores, reach = np.zeros((2, cores + 1), np.int64), no_reach(cores + 1)
         for index in range(len(self.plan.blocks())):
-            counts = VoxelCounts(**self.growth.voxels_of(grown, index).read_arrays())
-            of_cores[:, counts.ids] += (counts.voxels, counts.certainty)
+            block = LabelMeasures(**self.growth.voxels_of(grown, index).read_arrays())
+            of_cores[:, block.ids] += (block.voxels, block.certainty)
+            reach[:, block.ids] = np.minimum(reach[:, block.ids], block.reach)
         voxels, certainty = np.concatenate((of_cores[:, 1:], (coreless.voxels, coreless.certainty)), axis=1)
+        reach = np.concatenate((reach[:, 1:], coreless.reach), axis=1)
         large = is_large(voxels, params.min_rel_particle_size)
-        kept = large & is_sure(voxels, certainty, params.least_certainty)
+        sure = large & is_sure(voxels, certainty, params.least_certainty)
+        kept = sure & is_compact(voxels, reach, params.greatest_length)
         ids, none = dense_ids(kept), np.zeros(1, np.uint32)
         self.table.write_arrays(
             cores=np.concatenate((none, ids[:cores])),
@@ -117,7 +133,8 @@ class NumberParticles(TablePart[Numbered]):
         return Numbered(
             particles=int(kept.sum()),
             dropped=int((~large).sum()),
-            unsure=int((large & ~kept).sum()),
+            unsure=int((large & ~sure).sum()),
+            long=int((sure & ~kept).sum()),
             voxels=int(voxels[kept].sum()),
         )
 

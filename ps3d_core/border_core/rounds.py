@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -30,11 +30,11 @@ from ps3d_core.border_core.components import find_components, write_labels
 from ps3d_core.border_core.cores import LabelCores, NumberCores, core_numbers
 from ps3d_core.border_core.growth import PENDING, Labels, States, count_pending, grow, mark_pending
 from ps3d_core.border_core.part import BlockPart, Part
-from ps3d_core.border_core.pieces import check_ids, measure_pieces, number_labels
+from ps3d_core.border_core.pieces import check_ids, measure_extents, measure_pieces, number_labels
 from ps3d_core.border_core.plan import InstancesPlan, ensure_labels
 from ps3d_core.border_core.pockets import fill_pockets, goes_on
 from ps3d_core.border_core.seams import block_faces
-from ps3d_core.border_core.voxel_counts import Certainty, count_voxels
+from ps3d_core.border_core.voxel_counts import Certainty, measure_labels
 from ps3d_core.engine.block_step import Site
 from ps3d_core.engine.step import Context, Outcomes
 from ps3d_core.geometry.blocks import Block, BlockGrid
@@ -44,6 +44,9 @@ from ps3d_core.store.arrays import open_array, read_box, write_box
 from ps3d_core.store.ledger import Ledger, Record
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import open_image
+
+MEASURES: Final = 2
+"""Raise when blocks leave other measures of their labels."""
 
 _INNER = (slice(1, -1),) * 3
 
@@ -94,8 +97,8 @@ class GrowCores(Part[Grown]):
 
     @property
     def parameters(self) -> tuple[Any, ...]:
-        """Number of growth steps per round, and whether it is known how certain voxels are: their sums are kept."""
-        return (self.plan.halo,) if self.plan.certainty is None else (self.plan.halo, "certainty")
+        """Number of growth steps per round, what is measured, and whether it is known how certain voxels are."""
+        return (self.plan.halo, MEASURES, self.plan.certainty is not None)
 
     def make(self, done: Outcomes, context: Context) -> Grown:
         """Grow round by round until nothing changes; return the state of growth."""
@@ -122,7 +125,7 @@ class GrowCores(Part[Grown]):
         return self.left_by(grown.round_of(block)).file(block)
 
     def voxels_of(self, grown: Grown, block: int) -> Location:
-        """Return the file with what a block has of each core number, see `VoxelCounts`."""
+        """Return the file with what a block has of each core number, see `LabelMeasures`."""
         return _voxels(self.left_by(grown.round_of(block)), block)
 
 
@@ -164,7 +167,8 @@ class GrowRound(BlockPart[Round]):
         front = goes_on(states, core)
         labels, states = crop_in_place(labels, core.shift((1, 1, 1))), crop_in_place(states, core)
         certainty = None if plan.certainty is None else read_box(open_array(plan.certainty), block.core)
-        _voxels(site, block.index).write_arrays(**count_voxels(labels, certainty)._asdict())
+        measures = measure_labels(labels, block.core.start, certainty)
+        _voxels(site, block.index).write_arrays(**measures._asdict())
         pending = count_pending(states)
         pieces = _label_pending(plan, block, states, cores, labels, certainty, site.file(block.index)) if pending else 0
         write_box(open_array(_labels(site), writable=True), block.core, labels)
@@ -230,7 +234,7 @@ def _label_pending(
     """Label what is pending in a block above the cores and store its measures; returns the number of pieces."""
     pieces = find_components(states, PENDING, 26)
     check_ids(cores + pieces.total)
-    measures = measure_pieces(pieces, block.core, plan.shape, certainty)
+    measures = measure_pieces(pieces, block.core, plan.shape) | measure_extents(pieces, block.core, certainty)
     file.write_arrays(**measures, **block_faces(pieces, block, plan.blocks()))
     write_labels(pieces, labels, above=cores)
     return pieces.total

@@ -215,8 +215,8 @@ class CountVotes(_ResampleStep[Counted]):
     def work(self, block: Block, site: Site) -> Record:
         """Write the elected ids of one block, and leave the voxels of each."""
         labels = elected(self.plan, block)
-        counts = count_voxels(labels)
-        site.file(block.index).write_arrays(ids=counts.ids, voxels=counts.voxels)
+        ids, voxels = count_voxels(labels)
+        site.file(block.index).write_arrays(ids=ids, voxels=voxels)
         write_box(open_array(self.plan.target, writable=True), block.core, labels)
         return {}
 

@@ -51,6 +51,7 @@ class ScanSettings(_Strict):
     min_rel_particle_size: float | None = None
     smallest_core: int | None = None
     least_certainty: float | None = None
+    greatest_length: float | None = None
 
     def applied_to(self, params: SegmentParams) -> SegmentParams:
         """Return `params` with these settings in the place of its own.

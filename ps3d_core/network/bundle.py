@@ -31,7 +31,15 @@ from ps3d_core.invalid import first_problem
 from ps3d_core.network import BUNDLED
 from ps3d_core.network.architecture import Architecture
 from ps3d_core.network.normalisation import Normalisation
-from ps3d_core.quantities import BorderThickness, Certainty, Fold, ModelName, SmallestCore, TargetParticleSize
+from ps3d_core.quantities import (
+    BorderThickness,
+    Certainty,
+    Fold,
+    GreatestLength,
+    ModelName,
+    SmallestCore,
+    TargetParticleSize,
+)
 from ps3d_core.store.location import Location
 from ps3d_core.store.ownership import is_link, is_own, strangers
 
@@ -66,6 +74,8 @@ class BundleInfo(BaseModel):
     """Number of voxels from which a core becomes a particle; None for ParticleSeg3D's rule, which goes by depth."""
     least_certainty: Certainty | None = None
     """How probable the classes of a particle's voxels have to be, on average, for it to be kept; None keeps all."""
+    greatest_length: GreatestLength | None = None
+    """How long a particle may be, in equivalent diameters; None keeps all."""
     training: dict[str, Any] = Field(default_factory=dict)
     """How the model was made: command, seeds, data, time. For people."""
     accuracy: tuple[dict[str, Fact], ...] = ()
@@ -100,6 +110,7 @@ class ModelFacts:
     border_thickness: float
     smallest_core: int | None = None
     least_certainty: float | None = None
+    greatest_length: float | None = None
     training: Mapping[str, Any] = field(default_factory=dict)
     accuracy: Sequence[Mapping[str, Fact]] = ()
 
@@ -184,6 +195,7 @@ def save_bundle(
         "border_thickness": float(facts.border_thickness),
         "smallest_core": facts.smallest_core,
         "least_certainty": facts.least_certainty,
+        "greatest_length": facts.greatest_length,
         "training": dict(facts.training),
         "accuracy": [dict(row) for row in facts.accuracy],
     }
@@ -285,7 +297,7 @@ def _weights_name(fold: int) -> str:
 
 def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Fields as earlier releases know them, where they say the same."""
-    since = ("smallest_core", "least_certainty")
+    since = ("smallest_core", "least_certainty", "greatest_length")
     return {key: value for key, value in fields.items() if key not in since or value is not None}
 
 

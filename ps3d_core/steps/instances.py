@@ -32,7 +32,7 @@ class Instances(Step[InstanceSummary]):
 
     @property
     def parameters(self) -> tuple[Any, ...]:
-        """Parameters that say what is too small for a particle, or too uncertain."""
+        """Parameters that say what is too small for a particle, too uncertain or too long."""
         return (self._params.model_dump(exclude_none=True),)
 
     @property
@@ -47,10 +47,10 @@ class Instances(Step[InstanceSummary]):
 
     @property
     def _params(self) -> InstancesParams:
-        """What the user says; the model speaks of cores and certainty where the user does not."""
+        """What the user says; the model speaks where the user does not."""
         said, model = self.plan.job.params.instances, self.plan.bundle.info
-        of_model = {"smallest_core": model.smallest_core, "least_certainty": model.least_certainty}
-        return said.model_copy(update={name: by for name, by in of_model.items() if getattr(said, name) is None})
+        left = (name for name in ("smallest_core", "least_certainty", "greatest_length") if getattr(said, name) is None)
+        return said.model_copy(update={name: getattr(model, name) for name in left})
 
     def make(self, done: Outcomes, context: Context) -> InstanceSummary:
         """Label cores, join them across blocks, grow them, number what is left."""

@@ -11,6 +11,7 @@ from ps3d_core.engine.step import Context, Outcomes, Step
 from ps3d_core.geometry.boxes import shape_text
 from ps3d_core.particles import report
 from ps3d_core.plan import SegmentPlan
+from ps3d_core.steps.instances import Instances
 from ps3d_core.steps.table import ParticleTable
 from ps3d_core.store.location import Location
 from ps3d_core.version import __version__
@@ -50,7 +51,7 @@ class ReportPage(Step[Reported]):
 
     def make(self, done: Outcomes, context: Context) -> Reported:
         """Draw and write the report."""
-        plan, result = self.plan, self.plan.job.result
+        plan, result, found = self.plan, self.plan.job.result, done.of(Instances)
         with context.progress.stage("report", 1, "pages") as stage:
             report.write_report(
                 result.report,
@@ -66,6 +67,7 @@ class ReportPage(Step[Reported]):
                     "Network grid, voxels (z, y, x)": shape_text(plan.scale.network_shape),
                     "Zoom": f"{plan.scale.zoom:.3f}",
                     "Stated particle size, mm": plan.info.particle_size,
+                    "Left out": {"too small": found.dropped, "uncertain": found.unsure, "too long": found.long},
                     "Parameters": plan.job.params.model_dump(mode="json", exclude_none=True),
                 },
             )

@@ -7,6 +7,10 @@ on, and never on held-out ones:
                         none; it goes into the bias of the network's last layer
     least certainty     particles are dropped of whose voxels the network is less sure: noise taken for particles
 
+Two more numbers go with them, which no phantom has to find: cores are particles from 8 voxels on, and what is longer
+than 4.5 equivalent diameters is none. True particles of the phantoms reach 3.7, and pieces that a network takes out of
+the wall of a real tube begin at 5.7.
+
 Every combination segments every phantom; the best mean of F1 at both levels of IoU is written as another bundle, with
 the weights of the first.
 """
@@ -45,6 +49,7 @@ CORE: Final = 1
 CORE_WEIGHTS: Final = (1.0, 0.7, 0.5, 0.35)
 CERTAINTIES: Final = (0.0, 0.65, 0.7, 0.73, 0.76, 0.8)
 SMALLEST_CORE: Final = 8
+GREATEST_LENGTH: Final = 4.5
 
 SCANS: Final = tuple(
     HeldOutScan(7001 + n, (side,) * 3, size, "training" if n < 5 else "wide")
@@ -85,6 +90,7 @@ def write_decided(bundle: Bundle, out: Location, decision: Decision, record: dic
         border_thickness=info.border_thickness,
         smallest_core=info.smallest_core or SMALLEST_CORE,
         least_certainty=certainty,
+        greatest_length=info.greatest_length or GREATEST_LENGTH,
         training=info.training | {"decided": {"core_weight": weight, **(record or {}), "began_with": info.digest}},
     )
     return save_bundle(str(out), {0: weighing_cores(network, weight)}, facts, half_precision=True)

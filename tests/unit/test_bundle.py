@@ -230,7 +230,7 @@ def test_saving_what_would_not_load_is_refused(tmp_path: Path) -> None:
         save(tmp_path, patch_size=(8, 8, 7))
 
 
-@pytest.mark.parametrize("fact", [{"smallest_core": 8}, {"least_certainty": 0.75}])
+@pytest.mark.parametrize("fact", [{"smallest_core": 8}, {"least_certainty": 0.75}, {"greatest_length": 5.0}])
 def test_a_bundle_without_newer_facts_is_what_earlier_releases_wrote(tmp_path: Path, fact: dict[str, float]) -> None:
     torch.manual_seed(0)
     network, (name,) = TINY.build(), fact

@@ -16,6 +16,7 @@ from hypothesis.extra.numpy import arrays
 from ps3d_core.border_core import classes
 from ps3d_core.border_core.labels import border_core_to_instances, run_instances
 from ps3d_core.border_core.output import claim_output
+from ps3d_core.border_core.voxel_counts import measure_labels, relative_lengths
 from ps3d_core.engine.blocks import Runner
 from ps3d_core.engine.step import Context
 from ps3d_core.errors import InputError, MissingDataError
@@ -245,6 +246,42 @@ def test_uncertain_particles_are_dropped(case, share, least):
         options = {"certainty": known, "min_rel_particle_size": share, "least_certainty": least, "halo": 2}
         labels = labels_of(planned(place, stored(place, border_core), block_shape=block, **options))
     np.testing.assert_array_equal(labels, kept_of(naive_instances(border_core), certainty, share, least))
+
+
+@given(case=cut_volumes(), most=st.sampled_from([1.5, 1.9, 2.4]))
+@settings(max_examples=25)
+def test_long_particles_are_dropped(case, most):
+    border_core, block = case
+    everything = naive_instances(border_core)
+    lengths = [0.0]
+    for n in range(1, everything.max() + 1):
+        where = np.argwhere(everything == n)
+        sides = np.ptp(where, axis=0) + 1
+        ball, disc = (6 / np.pi * len(where)) ** (1 / 3), (4 / np.pi * len(where) / sides.min()) ** 0.5
+        lengths.append(np.sqrt((sides**2).sum()) / max(ball, disc))
+    kept = np.array(lengths) <= most
+    expected = np.where(kept, np.cumsum(kept) - 1, 0)[everything]
+    labels = run_once(border_core, block_shape=block, halo=2, greatest_length=most)
+    np.testing.assert_array_equal(labels, expected)
+
+
+def test_how_long_particles_are_for_their_size():
+    """A ball, a rod of 16:1, a disc in a single slice, and a crescent of a tube's wall in ten slices."""
+    grid = np.indices((60, 60, 60))
+    ball = ((grid - 29.5) ** 2).sum(0) < 20**2
+    rod = (((grid[:2] - 29.5) ** 2).sum(0) < 1.8**2) & (abs(grid[2] - 29.5) < 28)
+    disc = (((grid[1:] - 29.5) ** 2).sum(0) < 25**2) & (grid[0] == 5)
+    _, y, x = np.indices((10, 200, 200))
+    radius = np.sqrt((y - 100) ** 2 + (x - 260) ** 2)
+    crescent = (radius > 172) & (radius < 175)
+    lengths = []
+    for thing in (ball, rod, disc, crescent):
+        measures = measure_labels(thing.astype(np.uint32), (7, 0, 3), None)
+        lengths.append(relative_lengths(measures.voxels, measures.reach)[0])
+    assert lengths[0] == pytest.approx(3**0.5, rel=0.02)
+    assert lengths[1] == pytest.approx(4, rel=0.1)
+    assert lengths[2] == pytest.approx(2**0.5, rel=0.02)
+    assert lengths[3] > 5
 
 
 def test_how_many_were_uncertain_is_said(tmp_path):
