@@ -14,7 +14,7 @@ written over by another run's values, and a changed parameter leaves everything 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import gcd, prod
 from typing import Any, Final, cast
 
@@ -78,6 +78,11 @@ class InstancesPlan:
         """Return the blocks of all stages but the last, with `halo` voxels around each."""
         return BlockGrid(self.shape, self.block_shape, halo)
 
+    def with_halo(self, halo: int) -> InstancesPlan:
+        """Return the plan with `halo` steps of growth per round, at least 1; cut to the smallest side of a block."""
+        cut = [side for side, n in zip(self.block_shape, self.shape, strict=True) if side < n]
+        return replace(self, halo=max(1, min([halo, *cut])))
+
     @property
     def steps(self) -> int:
         """Number of growth steps per round.
@@ -120,7 +125,6 @@ def plan_instances(
     certainty: Location | None = None,
     params: InstancesParams | None = None,
     block_shape: Shape | None = None,
-    halo: int = HALO,
     input_fingerprint: str | None = None,
 ) -> InstancesPlan:
     """Plan the way from border-core labels to particles; read metadata only.
@@ -134,7 +138,6 @@ def plan_instances(
         params: what is too small for a core and for a particle, too uncertain or long; the usual when absent.
         block_shape: voxels per block; the largest that fits the budget when absent. A side above 128 voxels that does
             not cover the volume must be a multiple of 16.
-        halo: steps of growth per round, at least 1; cut to the smallest block side.
         input_fingerprint: identity of the input; sizes and dates of its objects when absent.
 
     Raises:
@@ -154,25 +157,27 @@ def plan_instances(
             bytes_per_voxel=INSTANCES_BYTES,
             memory_bytes=context.memory_bytes,
             workers=context.runner.workers,
-            halo=halo,
+            halo=HALO,
         )
     block_shape = _checked_block(shape, block_shape)
-    cut = [side for side, n in zip(block_shape, shape, strict=True) if side < n]
     params = params or InstancesParams()
     if params.least_certainty is not None and certainty is None:
-        raise InputError(f"least certainty {params.least_certainty:g}: nobody knows how certain these labels are")
-    return InstancesPlan(
+        raise InputError(
+            f"least certainty {params.least_certainty:g}: nobody knows how certain these labels are; leave it out"
+        )
+    plan = InstancesPlan(
         border_core=border_core,
         certainty=certainty,
         output=output,
         work=work,
         shape=shape,
         block_shape=block_shape,
-        halo=max(1, min([halo, *cut])),
+        halo=HALO,
         params=params,
         input_fingerprint=input_fingerprint or content_identity(border_core),
-        memory_bytes=int(BLOCK_WORKER_BYTES + INSTANCES_BYTES * prod(side + 2 * halo for side in block_shape)),
+        memory_bytes=int(BLOCK_WORKER_BYTES + INSTANCES_BYTES * prod(side + 2 * HALO for side in block_shape)),
     )
+    return plan.with_halo(HALO)
 
 
 def ensure_labels(plan: InstancesPlan, location: Location, ledger: Ledger) -> None:
