@@ -247,7 +247,10 @@ def test_a_bare_array_of_one_grey_value_with_one_other_voxel_is_a_scan(job):
 
 @pytest.mark.parametrize(
     ("store", "damages"),
-    [("folder", 200), pytest.param("s3", 200, marks=[pytest.mark.soak, pytest.mark.timeout(3600)])],
+    [
+        ("folder", 100),
+        *(pytest.param(store, 200, marks=[pytest.mark.soak, pytest.mark.timeout(3600)]) for store in ("folder", "s3")),
+    ],
 )
 def test_no_damage_leads_to_another_result(store, damages):
     campaign = ["-m", "tests.integration.damage_campaign", "--damages", str(damages), "--seed", "7", "--store", store]

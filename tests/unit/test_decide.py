@@ -38,7 +38,7 @@ def test_a_decision_is_told_and_keeps_the_rest(tmp_path: Path) -> None:
 
 
 def test_the_best_decision_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    scan = replace(decide.SCANS[3], shape=(40, 40, 40), particle_size=12.0)
+    scan = replace(decide.SCANS[3], shape=(28, 28, 28), particle_size=12.0)
     monkeypatch.setattr(decide, "SCANS", (scan,))
     monkeypatch.setattr(decide, "CORE_WEIGHTS", (1.0, 0.02))
     monkeypatch.setattr(decide, "CERTAINTIES", (0.5, 0.999))
