@@ -42,8 +42,8 @@ PyTorch gives it back after each patch. OpenVINO, which takes no more, keeps it 
 
 # Blocks: peak bytes per voxel of a block with its halo.
 
-INSTANCES_BYTES: Final = 11.0
-"""Growth: labels, states, and the runs of what is pending, a checkerboard at worst (4 + 1 + 6).
+INSTANCES_BYTES: Final = 12.0
+"""Growth: labels, states, certainty, and the runs of what is pending, a checkerboard at worst (4 + 1 + 1 + 6).
 
 Labelling takes no more: classes twice and runs (1 + 1 + 6), then runs and a slab of labels.
 """

@@ -17,7 +17,7 @@ from ps3d_core import memory_model
 from ps3d_core.border_core.plan import HALO
 from ps3d_core.duration import duration_text
 from ps3d_core.engine.block_size import largest_block
-from ps3d_core.errors import InputError
+from ps3d_core.errors import InputError, Ps3dError
 from ps3d_core.geometry.boxes import Shape, shape_text
 from ps3d_core.geometry.patches import fitted_patch
 from ps3d_core.geometry.scale import Scale, particle_scale
@@ -125,12 +125,18 @@ class SegmentPlan:
         return network * (1 + 1 + 4 + 4 + 4) + scan * 4 * 8 // 7
 
     def empty_share(self) -> float:
-        """Return about which share of the patches will be skipped as surely empty; some of the scan is read."""
+        """Return about which share of the patches will be skipped as surely empty; some of the scan is read.
+
+        It is 0 where a scan cannot be read: its run says so, and a plan of many scans goes on.
+        """
         if not self.skips_empty:
             return 0.0
-        view = NetworkView(open_image(self.image), self.scale.network_shape)
-        intensity = scan_intensity(view, self.bundle.info.normalisation)
-        return empty_share(PaddedView(view, self.prediction.patches, intensity))
+        try:
+            view = NetworkView(open_image(self.image), self.scale.network_shape)
+            intensity = scan_intensity(view, self.bundle.info.normalisation)
+            return empty_share(PaddedView(view, self.prediction.patches, intensity))
+        except Ps3dError:
+            return 0.0
 
     def seconds(self, pace: Pace, empty: float = 0.0) -> tuple[float, float]:
         """Return about how many seconds prediction and all other stages take.

@@ -70,5 +70,6 @@ def run(args: argparse.Namespace) -> None:
     print(
         f"{summary.particles} particles from {summary.cores} cores ({summary.small_cores} small ones became border), "
         f"{summary.coreless} without a core, {summary.dropped} dropped as too small"
+        f"{f', {summary.long} as too long' if summary.long else ''}"
     )
     print(f"  labels  {output}")

@@ -169,7 +169,9 @@ def _announce(plans: Sequence[SegmentPlan], progress: Progress) -> None:
         at_once=patches_at_once(resources),
         workers=prediction_workers(resources, plans[0].computation.device),
     )
-    for line in plan_lines(plans, pace, [plan.empty_share() for plan in plans]):
+    # A look at the air of every scan would be a long wait before anything begins.
+    empty = [plan.empty_share() if len(plans) <= PLANS_IN_FULL else 0.0 for plan in plans]
+    for line in plan_lines(plans, pace, empty):
         progress.note(line)
 
 

@@ -22,6 +22,9 @@ BACKGROUND: Final = 0
 CORE: Final = 1
 BORDER: Final = 2
 
+CERTAIN: Final = 255
+"""Certainty of a voxel whose class has a probability of 1; others have their share of it, rounded, uint8."""
+
 Classes = npt.NDArray[np.uint8]
 
 SLAB: Final = 32

@@ -16,13 +16,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 from pydantic import BaseModel, ConfigDict, Field
 
+from ps3d_core.border_core.classes import CERTAIN
 from ps3d_core.border_core.coreless import MergeCoreless, coreless_numbers
 from ps3d_core.border_core.cores import NumberCores
 from ps3d_core.border_core.output import claim_output, output_blocks
@@ -41,9 +42,6 @@ from ps3d_core.store.location import Location
 
 Integers = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
-
-CERTAIN: Final = 255
-"""Certainty of a voxel whose class has a probability of 1."""
 
 
 class Ids(NamedTuple):

@@ -45,7 +45,7 @@ from ps3d_core.store.ledger import Ledger, Record
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import open_image
 
-MEASURES: Final = 2
+VERSION: Final = 2
 """Raise when blocks leave other measures of their labels."""
 
 _INNER = (slice(1, -1),) * 3
@@ -96,9 +96,14 @@ class GrowCores(Part[Grown]):
     name, title, found, kept = "growth", "grow particles", Grown, False
 
     @property
+    def versions(self) -> tuple[int, ...]:
+        """Version of what blocks leave of their labels."""
+        return (VERSION,)
+
+    @property
     def parameters(self) -> tuple[Any, ...]:
-        """Number of growth steps per round, what is measured, and whether it is known how certain voxels are."""
-        return (self.plan.halo, MEASURES, self.plan.certainty is not None)
+        """Number of growth steps per round, and whether it is known how certain voxels are."""
+        return (self.plan.halo, self.plan.certainty is not None)
 
     def make(self, done: Outcomes, context: Context) -> Grown:
         """Grow round by round until nothing changes; return the state of growth."""

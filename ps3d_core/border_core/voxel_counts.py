@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,9 @@ from ps3d_core.particles.label_index import LabelIndex, index_labels, row_of
 Labels = npt.NDArray[np.uint32]
 Certainty = npt.NDArray[np.uint8]
 Integers = npt.NDArray[np.int64]
+
+
+_UNKNOWN: Final = np.zeros((0, 0, 0), np.uint8)
 
 
 class LabelMeasures(NamedTuple):
@@ -34,12 +37,12 @@ class LabelMeasures(NamedTuple):
 def count_voxels(labels: Labels) -> tuple[Labels, Integers]:
     """Return the labels above 0 in a (z, y, x) block, in rising order, and the voxels of each, int64."""
     index = index_labels(labels)
-    voxels = np.zeros(len(index.labels), np.int64)
-    _count(labels, index, voxels)
+    voxels, certain = np.zeros((2, len(index.labels)), np.int64)
+    _add_runs(labels, (0, 0, 0), _UNKNOWN, index, LabelMeasures(index.labels, voxels, certain, no_reach(0)))
     return index.labels, voxels
 
 
-def measure_labels(labels: Labels, start: Shape, certainty: Certainty | None) -> LabelMeasures:
+def measure_labels(labels: Labels, start: Shape, certainty: Certainty | None = None) -> LabelMeasures:
     """Measure every label above 0 in a (z, y, x) block that begins at `start` of the volume.
 
     `certainty` is of the same shape, uint8, 255 for certain; None where nobody knows.
@@ -48,8 +51,7 @@ def measure_labels(labels: Labels, start: Shape, certainty: Certainty | None) ->
     n = len(index.labels)
     voxels, certain = np.zeros((2, n), np.int64)
     measures = LabelMeasures(index.labels, voxels, certain, no_reach(n))
-    known = np.zeros((0, 0, 0), np.uint8) if certainty is None else certainty
-    _measure(labels, start, known, index, measures)
+    _add_runs(labels, start, _UNKNOWN if certainty is None else certainty, index, measures)
     return measures
 
 
@@ -86,19 +88,8 @@ def extend_reach(reach: Integers, row: int, z: int, y: int, start: int, stop: in
 
 
 @njit(nogil=True, cache=True)
-def _count(labels: Labels, index: LabelIndex, voxels: Integers) -> None:
-    for z in range(labels.shape[0]):
-        for y in range(labels.shape[1]):
-            start = 0
-            for x in range(1, labels.shape[2] + 1):
-                if x == labels.shape[2] or labels[z, y, x] != labels[z, y, start]:
-                    if labels[z, y, start] != 0:
-                        voxels[row_of(labels[z, y, start], index)] += x - start
-                    start = x
-
-
-@njit(nogil=True, cache=True)
-def _measure(labels: Labels, origin: Shape, certainty: Certainty, index: LabelIndex, measures: LabelMeasures) -> None:
+def _add_runs(labels: Labels, origin: Shape, certainty: Certainty, index: LabelIndex, measures: LabelMeasures) -> None:
+    """Add every run of a label to its measures; certainty or reach without an element is left alone."""
     for z in range(labels.shape[0]):
         for y in range(labels.shape[1]):
             start = 0
@@ -107,9 +98,10 @@ def _measure(labels: Labels, origin: Shape, certainty: Certainty, index: LabelIn
                     if labels[z, y, start] != 0:
                         row = row_of(labels[z, y, start], index)
                         measures.voxels[row] += x - start
-                        extend_reach(
-                            measures.reach, row, origin[0] + z, origin[1] + y, origin[2] + start, origin[2] + x
-                        )
+                        if measures.reach.size > 0:
+                            extend_reach(
+                                measures.reach, row, origin[0] + z, origin[1] + y, origin[2] + start, origin[2] + x
+                            )
                         if certainty.size > 0:
                             of_run = 0
                             for i in range(start, x):

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from ps3d_core.border_core.classes import CERTAIN
 from ps3d_core.errors import Ps3dError
 from ps3d_core.geometry.boxes import Box, Shape
 from ps3d_core.inference.plan import CLASSES
-
-CERTAIN: Final = 255
-"""Certainty of a voxel whose class has a probability of 1."""
 
 
 class RollingAccumulator:

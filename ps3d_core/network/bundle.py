@@ -297,8 +297,8 @@ def _weights_name(fold: int) -> str:
 
 def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Fields as earlier releases know them, where they say the same."""
-    since = ("smallest_core", "least_certainty", "greatest_length")
-    return {key: value for key, value in fields.items() if key not in since or value is not None}
+    newer = ("smallest_core", "least_certainty", "greatest_length")
+    return {key: value for key, value in fields.items() if key not in newer or value is not None}
 
 
 def _digest(fields: Mapping[str, Any]) -> str:

@@ -29,7 +29,7 @@ from ps3d_core.network.normalisation import PerScan
 from ps3d_core.phantom.params import Family
 from ps3d_core.store.ledger import fingerprint
 from ps3d_core.store.location import Location
-from ps3d_core.training.as_command import as_command
+from ps3d_core.training.as_command import as_command, at_least_one
 from ps3d_core.training.loop import LoopParams, Training, train
 from ps3d_core.training.patches import Batch, PatchParams, PatchSampler
 from ps3d_core.training.volumes import Volume, VolumeParams, training_volume
@@ -210,6 +210,8 @@ def _kept_volume(folder: Path, family: Family, seed: int) -> Volume:
 def _begin_with(network: nn.Module, start: str) -> str:
     """Give `network` those weights of another bundle that fit by name and shape; say which."""
     bundle = load_bundle(start)
+    if len(bundle.folds) > 1:
+        raise InputError(f"model {start}: {len(bundle.folds)} networks, training begins with one; give another model")
     [other] = bundle.networks(torch.device("cpu"))
     own, weights = network.state_dict(), other.state_dict()
     fitting = {
@@ -232,7 +234,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--volumes-only", action="store_true", help="render the phantoms of all phases, then stop")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--device", choices=DEVICES, default="auto")
-    parser.add_argument("--threads", type=int, default=2, help="CPU threads that render phantoms")
+    parser.add_argument("--threads", type=at_least_one, default=2, help="CPU threads that render phantoms")
     parser.add_argument(
         "--bfloat16",
         action=argparse.BooleanOptionalAction,

@@ -33,7 +33,6 @@ from torch import nn
 
 from ps3d_core.evaluation.metrics import evaluate_arrays
 from ps3d_core.geometry.boxes import Box
-from ps3d_core.network import BUNDLED
 from ps3d_core.network.architecture import CLASSES
 from ps3d_core.network.bundle import Bundle, ModelFacts, load_bundle, save_bundle
 from ps3d_core.network.measured import IOU_LEVELS
@@ -42,8 +41,8 @@ from ps3d_core.pipeline import segment
 from ps3d_core.store.arrays import read_box
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import open_image
-from ps3d_core.training.as_command import as_command
-from ps3d_core.training.validate import HeldOutScan, held_out_job
+from ps3d_core.training.as_command import as_command, at_least_one
+from ps3d_core.training.validate import PhantomScan, phantom_job
 
 CORE: Final = 1
 CORE_WEIGHTS: Final = (1.0, 0.7, 0.5, 0.35)
@@ -52,7 +51,7 @@ SMALLEST_CORE: Final = 8
 GREATEST_LENGTH: Final = 4.5
 
 SCANS: Final = tuple(
-    HeldOutScan(7001 + n, (side,) * 3, size, "training" if n < 5 else "wide")
+    PhantomScan(7001 + n, (side,) * 3, size, "training" if n < 5 else "wide")
     for n, (side, size) in enumerate(
         [(112, 16), (128, 20), (144, 26), (112, 14), (128, 18), (112, 16), (128, 20), (112, 14), (144, 26), (128, 18)]
     )
@@ -75,12 +74,12 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def write_decided(bundle: Bundle, out: Location, decision: Decision, record: dict[str, Any] | None = None) -> Bundle:
-    """Write a bundle with the network of `bundle`, and this decision, to `out`; return it.
+    """Write a bundle with the networks of `bundle`, and this decision, to `out`; return it.
 
     `record` joins what is told of the training.
     """
-    (network,) = bundle.networks(torch.device("cpu"))
     info, (weight, certainty) = bundle.info, decision
+    networks = zip(bundle.folds, bundle.networks(torch.device("cpu")), strict=True)
     facts = ModelFacts(
         name=info.name,
         architecture=info.architecture,
@@ -93,7 +92,8 @@ def write_decided(bundle: Bundle, out: Location, decision: Decision, record: dic
         greatest_length=info.greatest_length or GREATEST_LENGTH,
         training=info.training | {"decided": {"core_weight": weight, **(record or {}), "began_with": info.digest}},
     )
-    return save_bundle(str(out), {0: weighing_cores(network, weight)}, facts, half_precision=True)
+    weighing = {fold: weighing_cores(network, weight) for fold, network in networks}
+    return save_bundle(str(out), weighing, facts, half_precision=True)
 
 
 def weighing_cores(network: nn.Module, weight: float) -> nn.Module:
@@ -116,9 +116,9 @@ def _scores(bundle: Bundle, place: Location, options: argparse.Namespace) -> Ite
             yield (weight, certainty), means
 
 
-def _of_scan(scan: HeldOutScan, place: Location, model: str, threads: int) -> list[list[float]]:
+def _of_scan(scan: PhantomScan, place: Location, model: str, threads: int) -> list[list[float]]:
     """F1 at both levels of IoU for every least certainty: the network is evaluated once."""
-    job = held_out_job(scan, place, model=model, threads=threads)
+    job = phantom_job(scan, place, model=model, threads=threads)
     whole, found = Box.of(scan.shape), []
     truth = read_box(open_image(job.dataset.truth(scan.name)), whole)
     for certainty in CERTAINTIES:
@@ -131,10 +131,10 @@ def _of_scan(scan: HeldOutScan, place: Location, model: str, threads: int) -> li
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m ps3d_core.training.decide", description=__doc__)
-    parser.add_argument("--model", default=BUNDLED, help="a bundle's folder, or `bundled`")
+    parser.add_argument("--model", required=True, help="a bundle's folder, or `bundled`")
     parser.add_argument("--out", type=Path, required=True, help="folder of the bundle to write")
-    parser.add_argument("--scans", type=int, default=len(SCANS), help="how many phantoms")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--scans", type=at_least_one, default=len(SCANS), help="how many phantoms")
+    parser.add_argument("--threads", type=at_least_one, default=2)
     return parser
 
 

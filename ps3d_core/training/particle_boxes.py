@@ -11,10 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from ps3d_core.border_core.voxel_counts import Labels, measure_labels
 from ps3d_core.geometry.boxes import Shape
-from ps3d_core.particles.label_index import LabelIndex, Labels, index_labels, row_of
 
 Corners = npt.NDArray[np.int64]
 
@@ -39,12 +38,8 @@ class ParticleBoxes(NamedTuple):
 
 def block_boxes(labels: Labels, start: Shape) -> ParticleBoxes:
     """Return the boxes of the labels above 0 of a block (z, y, x) that begins at voxel `start` of the volume."""
-    index = index_labels(labels)
-    low = np.full((len(index.labels), 3), np.iinfo(np.int64).max)
-    high = np.full((len(index.labels), 3), -1, np.int64)
-    _extend(labels, index, low, high)
-    offset = np.array(start, np.int64)
-    return ParticleBoxes(index.labels, low + offset, high + offset + 1)
+    measures = measure_labels(labels, start)
+    return ParticleBoxes(measures.ids, measures.reach[:3].T, 1 - measures.reach[3:].T)
 
 
 def joined(parts: Iterable[ParticleBoxes]) -> ParticleBoxes:
@@ -57,18 +52,3 @@ def joined(parts: Iterable[ParticleBoxes]) -> ParticleBoxes:
     np.minimum.at(start, rows, np.concatenate([part.start for part in parts]))
     np.maximum.at(stop, rows, np.concatenate([part.stop for part in parts]))
     return ParticleBoxes(ids, start, stop)
-
-
-@njit(nogil=True, cache=True)
-def _extend(labels: Labels, index: LabelIndex, low: Corners, high: Corners) -> None:
-    for z in range(labels.shape[0]):
-        for y in range(labels.shape[1]):
-            start = 0
-            for x in range(1, labels.shape[2] + 1):
-                if x == labels.shape[2] or labels[z, y, x] != labels[z, y, start]:
-                    if labels[z, y, start] != 0:
-                        row = row_of(labels[z, y, start], index)
-                        low[row, 0], high[row, 0] = min(low[row, 0], z), max(high[row, 0], z)
-                        low[row, 1], high[row, 1] = min(low[row, 1], y), max(high[row, 1], y)
-                        low[row, 2], high[row, 2] = min(low[row, 2], start), max(high[row, 2], x - 1)
-                    start = x

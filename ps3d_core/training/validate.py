@@ -36,7 +36,7 @@ from ps3d_core.store.arrays import read_box
 from ps3d_core.store.layout import Dataset
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import open_image
-from ps3d_core.training.as_command import as_command
+from ps3d_core.training.as_command import as_command, at_least_one
 from ps3d_core.training.watershed import watershed_particles
 
 SPACING: Final = 0.01  # mm; any value will do, phantoms are made in voxels
@@ -45,7 +45,7 @@ Row = dict[str, Fact]
 
 
 @dataclass(frozen=True, slots=True)
-class HeldOutScan:
+class PhantomScan:
     """Phantom for validation; lengths in voxels."""
 
     seed: int
@@ -60,24 +60,24 @@ class HeldOutScan:
 
 
 HELD_OUT: Final = (
-    HeldOutScan(9001, (128, 128, 128), 16.0),
-    HeldOutScan(9002, (128, 128, 128), 17.0),
-    HeldOutScan(9003, (128, 128, 128), 18.0),
-    HeldOutScan(9004, (128, 128, 128), 19.0),
-    HeldOutScan(9005, (128, 160, 160), 20.0),
-    HeldOutScan(9006, (128, 160, 160), 22.0),
-    HeldOutScan(9007, (128, 192, 192), 24.0),
-    HeldOutScan(9008, (128, 192, 192), 26.0),
-    HeldOutScan(9009, (160, 192, 192), 28.0),
-    HeldOutScan(9010, (160, 192, 192), 30.0),
-    HeldOutScan(9011, (192, 192, 192), 34.0),
-    HeldOutScan(9012, (192, 224, 224), 38.0),
+    PhantomScan(9001, (128, 128, 128), 16.0),
+    PhantomScan(9002, (128, 128, 128), 17.0),
+    PhantomScan(9003, (128, 128, 128), 18.0),
+    PhantomScan(9004, (128, 128, 128), 19.0),
+    PhantomScan(9005, (128, 160, 160), 20.0),
+    PhantomScan(9006, (128, 160, 160), 22.0),
+    PhantomScan(9007, (128, 192, 192), 24.0),
+    PhantomScan(9008, (128, 192, 192), 26.0),
+    PhantomScan(9009, (160, 192, 192), 28.0),
+    PhantomScan(9010, (160, 192, 192), 30.0),
+    PhantomScan(9011, (192, 192, 192), 34.0),
+    PhantomScan(9012, (192, 224, 224), 38.0),
 )
 DEM: Final = (
-    HeldOutScan(9101, (128, 128, 128), 16.0, "dem"),
-    HeldOutScan(9103, (128, 144, 144), 20.0, "dem"),
-    HeldOutScan(9102, (160, 160, 160), 26.0, "dem"),
-    HeldOutScan(9104, (192, 192, 192), 34.0, "dem"),
+    PhantomScan(9101, (128, 128, 128), 16.0, "dem"),
+    PhantomScan(9103, (128, 144, 144), 20.0, "dem"),
+    PhantomScan(9102, (160, 160, 160), 26.0, "dem"),
+    PhantomScan(9104, (192, 192, 192), 34.0, "dem"),
 )
 
 
@@ -95,7 +95,7 @@ def main(arguments: list[str] | None = None) -> None:
         _record(options.model, options.quality, rows)
 
 
-def _family_rows(scans: Sequence[HeldOutScan], mean: str, options: argparse.Namespace) -> list[Row]:
+def _family_rows(scans: Sequence[PhantomScan], mean: str, options: argparse.Namespace) -> list[Row]:
     """The rows of one family, printed as they come, and their mean."""
     rows = []
     with tempfile.TemporaryDirectory() as folder:
@@ -114,13 +114,13 @@ def _family_rows(scans: Sequence[HeldOutScan], mean: str, options: argparse.Name
 
 
 def validate_scan(
-    scan: HeldOutScan, folder: Location, *, model: str, quality: LevelName, threads: int, claimed: float = 1.0
+    scan: PhantomScan, folder: Location, *, model: str, quality: LevelName, threads: int, claimed: float = 1.0
 ) -> Row:
     """Return the accuracy of the model and of the watershed on one held-out phantom.
 
     `claimed` is the particle size that the pipeline is told, relative to the true one.
     """
-    job = held_out_job(scan, folder, model=model, quality=quality, threads=threads, claimed=claimed)
+    job = phantom_job(scan, folder, model=model, quality=quality, threads=threads, claimed=claimed)
     segment(job)
 
     dataset, whole = job.dataset, Box.of(scan.shape)
@@ -138,8 +138,8 @@ def validate_scan(
     }
 
 
-def held_out_job(
-    scan: HeldOutScan,
+def phantom_job(
+    scan: PhantomScan,
     folder: Location,
     *,
     model: str,
@@ -147,7 +147,7 @@ def held_out_job(
     threads: int = 2,
     claimed: float = 1.0,
 ) -> SegmentJob:
-    """Render a held-out phantom into `folder`, unless it is there; return the job of segmenting it."""
+    """Render a phantom into `folder`, unless it is there; return the job of segmenting it."""
     params = random_params(scan.seed, scan.shape, scan.particle_size, scan.family)
     dataset = Dataset(folder / "dataset")
     write_phantom(params, dataset.root, scan.name, spacing=SPACING)
@@ -186,7 +186,7 @@ def _sweep(options: argparse.Namespace) -> None:
 
     folder = Location.parse(options.sweep)
     for scan in HELD_OUT[: options.scans]:
-        job = held_out_job(scan, folder, model=options.model, threads=options.threads, claimed=options.claimed)
+        job = phantom_job(scan, folder, model=options.model, threads=options.threads, claimed=options.claimed)
         sweep.sweep_scan(plan_segmentation(job), Path(options.sweep) / "sweep.jsonl")
         print(table(sweep.means(sweep.read_rows(Path(options.sweep) / "sweep.jsonl"))), flush=True)
 
@@ -217,11 +217,11 @@ def _f1(evaluation: Evaluation, level: float) -> float:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m ps3d_core.training.validate", description=__doc__)
     parser.add_argument("--model", default=BUNDLED, help="a bundle's folder, or `bundled`")
-    parser.add_argument("--scans", type=int, default=len(HELD_OUT), help="how many phantoms of each family")
+    parser.add_argument("--scans", type=at_least_one, default=len(HELD_OUT), help="how many phantoms of each family")
     parser.add_argument("--quality", choices=LEVELS, default="standard", help="how thoroughly the network is applied")
     parser.add_argument("--sweep", metavar="FOLDER", help="try many strides, weights and mirrorings; goes on in FOLDER")
     parser.add_argument("--claimed", type=float, default=1.0, help="given particle size / true one")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=at_least_one, default=2)
     parser.add_argument("--record", action="store_true", help="write the table into the bundle")
     return parser
 

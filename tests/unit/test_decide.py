@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from ps3d_core.network.bundle import load_bundle
+from ps3d_core.network.bundle import ModelFacts, load_bundle, save_bundle
 from ps3d_core.store.location import Location
-from ps3d_core.training import decide
+from ps3d_core.training import decide, validate
 from ps3d_core.training.validate import DEM, HELD_OUT
 from tests.tiny_network import TINY
 
@@ -37,12 +38,36 @@ def test_a_decision_is_told_and_keeps_the_rest(tmp_path: Path) -> None:
     assert load_bundle(str(tmp_path)).info.digest != bundled.info.digest
 
 
+def test_every_network_of_an_ensemble_is_weighed(tmp_path: Path) -> None:
+    bundled = load_bundle()
+    (network,) = bundled.networks(torch.device("cpu"))
+    names = ("name", "architecture", "patch_size", "target_particle_size", "normalisation", "border_thickness")
+    facts = ModelFacts(**{name: getattr(bundled.info, name) for name in names})
+    ensemble = save_bundle(str(tmp_path / "ensemble"), {0: network, 3: network}, facts, half_precision=True)
+    decided = decide.write_decided(ensemble, Location.parse(tmp_path / "decided"), (0.5, 0.7))
+    assert decided.folds == (0, 3)
+    assert set(decided.info.weights.values()).isdisjoint(ensemble.info.weights.values())
+
+
+@pytest.mark.parametrize("wrong", [["--scans", "0"], ["--threads", "-1"], ["--scans", "many"]])
+@pytest.mark.parametrize("main", [decide.main, validate.main])
+def test_wrong_numbers_are_one_line(
+    main: Callable[[list[str]], None], wrong: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    needed = ["--model", "bundled", "--out", "nowhere"] if main is decide.main else []
+    with pytest.raises(SystemExit) as ended:
+        main([*needed, *wrong])
+    assert ended.value.code == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert f"argument {wrong[0]}: {wrong[1]!r}: must be a whole number, at least 1" in last
+
+
 def test_the_best_decision_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scan = replace(decide.SCANS[3], shape=(28, 28, 28), particle_size=12.0)
     monkeypatch.setattr(decide, "SCANS", (scan,))
     monkeypatch.setattr(decide, "CORE_WEIGHTS", (1.0, 0.02))
     monkeypatch.setattr(decide, "CERTAINTIES", (0.5, 0.999))
-    decide.main(["--out", str(tmp_path / "model"), "--threads", "1"])
+    decide.main(["--model", "bundled", "--out", str(tmp_path / "model"), "--threads", "1"])
     told = load_bundle(str(tmp_path / "model")).info.training["decided"]
     best = max(told["scores"], key=lambda row: row[2] + row[3])
     assert (told["core_weight"], load_bundle(str(tmp_path / "model")).info.least_certainty) == tuple(best[:2])

@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ps3d_core.errors import StoreError
+from ps3d_core.geometry.boxes import Box
 from ps3d_core.geometry.patches import PatchGrid
 from ps3d_core.inference.estimate import Pace
 from ps3d_core.network.bundle import load_bundle
@@ -28,6 +31,8 @@ from ps3d_core.plan import plan_segmentation
 from ps3d_core.quality import EVERY, LEVELS, PAIRS, PLAIN, REFERENCE, Quality
 from ps3d_core.record import RunRecord
 from ps3d_core.steps.border_core import identity
+from ps3d_core.store.arrays import read_box
+from ps3d_core.store.ome import open_image
 from ps3d_core.training.validate import Row, _record
 from tests.tiny_plan import planned
 
@@ -113,6 +118,14 @@ def test_only_the_reference_leaves_patches_as_they_are(tmp_path: Path) -> None:
     assert standard.seconds(pace)[0] == 6 * 10
     assert reference.seconds(pace)[0] == 8 * 16
     assert not planned(tmp_path / "c", (9, 40, 24), PredictParams(zscore=(1, 2))).skips_empty
+
+
+def test_a_scan_that_cannot_be_read_is_no_matter_of_its_plan(tmp_path: Path) -> None:
+    plan = planned(tmp_path, (20, 20, 20))
+    rmtree(f"{plan.image}/0/c")
+    with pytest.raises(StoreError):
+        read_box(open_image(plan.image), Box.of((20, 20, 20)))
+    assert plan.empty_share() == 0
 
 
 def test_a_measured_level_is_quoted_as_long_as_its_numbers_hold() -> None:
