@@ -21,6 +21,7 @@ from ps3d_core.quantities import (
     Engine,
     Folds,
     GreatestLength,
+    GreatestNeck,
     MeanAndStd,
     ModelName,
     ParticleSize,
@@ -145,6 +146,11 @@ class InstancesParams(_Params):
         default=None,
         description="drop particles that are longer than so many of their equivalent diameters, as pieces of a tube's "
         "wall are: 0 keeps all; when left out, as the model says",
+    )
+    greatest_neck: GreatestNeck | None = Field(
+        default=None,
+        description="split cores at necks that are at most so many times as wide as the narrower part beside them: 0 "
+        "splits none; when left out, as the model says",
     )
 
 

@@ -36,6 +36,7 @@ SmallestCore = Annotated[int, Field(ge=1, le=100_000), Unit("voxels")]
 Certainty = Annotated[float, Field(ge=0, le=1)]
 """How probable the classes of a particle's voxels are, on average."""
 GreatestLength = Annotated[float, Field(ge=0, le=1000)]
+GreatestNeck = Annotated[float, Field(ge=0, lt=1)]
 """Diagonal of a particle's bounding box, in equivalent diameters."""
 MeanAndStd = tuple[
     Annotated[float, Field(allow_inf_nan=False, ge=-MAX_GREY, le=MAX_GREY)],

@@ -28,7 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="OUTPUT",
         help="Zarr array of particle ids to make, uint32; one that ps3d did not make is never replaced",
     )
-    add_fields(parser, InstancesParams, "min_rel_particle_size", "smallest_core", "greatest_length")
+    add_fields(parser, InstancesParams, "min_rel_particle_size", "smallest_core", "greatest_length", "greatest_neck")
     add_fields(parser, Resources, "workers", "memory_gib")
 
 

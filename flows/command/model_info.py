@@ -55,6 +55,8 @@ def _description(bundle: Bundle) -> Iterator[str]:
         yield f"  least certainty       {info.least_certainty:g} of a particle's voxels, on average"
     if info.greatest_length is not None:
         yield f"  greatest length       {info.greatest_length:g} equivalent diameters"
+    if info.greatest_neck is not None:
+        yield f"  greatest neck         {info.greatest_neck:g} of the width of the narrower part"
     yield f"  grey values           {_line(info.normalisation.model_dump())}"
     network = info.architecture
     yield f"  network               {network.network}, {' '.join(map(str, network.features_per_stage))} features"

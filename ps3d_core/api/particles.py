@@ -27,17 +27,26 @@ def instances(
     *,
     min_rel_particle_size: float = 0.005,
     smallest_core: int | None = None,
+    greatest_length: float | None = None,
+    greatest_neck: float | None = None,
     resources: Resources | None = None,
     progress: Progress = SILENT,
 ) -> zarr.Array[Any]:
     """Turn border-core labels (z, y, x) of 0 background, 1 core, 2 border into particles.
 
     Every connected core becomes a particle and grows through the border voxels around it; particles with fewer voxels
-    than `min_rel_particle_size` of the mean are dropped. Cores of fewer voxels than `smallest_core` become border, by
-    ParticleSeg3D's rule of depth when it is left out. Return ids 1..N, uint32, in a temporary folder that goes with
-    the array; `array[...]` is all of it in memory. Raise `InputError` when there are other values, or no volume.
+    than `min_rel_particle_size` of the mean are dropped, and those longer than `greatest_length` equivalent diameters.
+    Cores of fewer voxels than `smallest_core` become border, by ParticleSeg3D's rule of depth when it is left out, and
+    are split at necks that are at most `greatest_neck` times as wide as the narrower part beside them. Return ids
+    1..N, uint32, in a temporary folder that goes with the array; `array[...]` is all of it in memory. Raise
+    `InputError` when there are other values, or no volume.
     """
-    params = InstancesParams(min_rel_particle_size=min_rel_particle_size, smallest_core=smallest_core)
+    params = InstancesParams(
+        min_rel_particle_size=min_rel_particle_size,
+        smallest_core=smallest_core,
+        greatest_length=greatest_length,
+        greatest_neck=greatest_neck,
+    )
     resources = resources or Resources()
     place = fresh_place(in_memory=False)
     with temporary() as work, volumes_in(work, progress, memory_bytes=resources.memory_bytes) as volumes:

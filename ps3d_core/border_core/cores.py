@@ -26,9 +26,10 @@ from ps3d_core.border_core import plan as planning
 from ps3d_core.border_core.classes import CORE, Classes, read_classes
 from ps3d_core.border_core.components import Components, find_components, write_labels
 from ps3d_core.border_core.part import BlockPart, TablePart
-from ps3d_core.border_core.pieces import measure_pieces, merge_pieces
+from ps3d_core.border_core.pieces import measure_extents, measure_pieces, merge_pieces
 from ps3d_core.border_core.plan import InstancesPlan, ensure_labels
 from ps3d_core.border_core.seams import Labels, block_faces
+from ps3d_core.border_core.voxel_counts import no_reach
 from ps3d_core.engine.block_step import Site
 from ps3d_core.engine.step import Context, Outcomes
 from ps3d_core.geometry.blocks import Block
@@ -38,7 +39,12 @@ from ps3d_core.store.ledger import Ledger, Record
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import open_image
 
+VERSION: Final = 2
+"""Raise when blocks leave other measures of their cores."""
+
 REACH: Final = 2
+SMALLEST_WITH_NECK: Final = 15
+"""Voxels: a neck of one voxel, and on both sides one that has core behind all its faces."""
 
 Integers = npt.NDArray[np.int64]
 
@@ -48,13 +54,14 @@ class CoreNumbers(NamedTuple):
 
     offsets: (bz, by, bx) int64, serials before each block.
     numbers: (pieces + 1,) uint32; by serial, 1..cores in C order of the first voxel, 0 for small cores.
-    cores, small: how many there are of each.
+    with_neck: (n,) uint32, the numbers of cores that may have a neck, in their order; none where none is split.
+    reach: (6, n) int64, how far those reach, see `no_reach`.
     """
 
     offsets: Integers
     numbers: Labels
-    cores: int
-    small: int
+    with_neck: Labels
+    reach: Integers
 
 
 class Pieces(BaseModel):
@@ -82,8 +89,8 @@ class LabelCores(BlockPart[Pieces]):
 
     @property
     def versions(self) -> tuple[int, ...]:
-        """Version of the way from border-core labels to particles."""
-        return (planning.VERSION,)
+        """Versions of the way from border-core labels to particles, and of what blocks leave of their cores."""
+        return (planning.VERSION, VERSION)
 
     @property
     def parameters(self) -> tuple[Any, ...]:
@@ -108,6 +115,7 @@ class LabelCores(BlockPart[Pieces]):
         del inside
         if cores.total:
             measures = measure_pieces(cores, core, shape) | _measure_depth(classes, cores)
+            measures["reach"] = measure_extents(cores, core, None)["reach"]
             site.file(block.index).write_arrays(**measures, **block_faces(cores, block, site.grid))
         del classes
         self._write(cores, core)
@@ -137,8 +145,8 @@ class NumberCores(TablePart[Cores]):
 
     @property
     def parameters(self) -> tuple[Any, ...]:
-        """Number of voxels below which a core is small, where ParticleSeg3D's rule does not decide."""
-        return self.plan.core_rule
+        """Number of voxels below which a core is small, where it is not the rule of depth; whether cores are split."""
+        return (*self.plan.core_rule, *(("split",) if self.plan.neck_rule else ()))
 
     def make(self, done: Outcomes, context: Context) -> Cores:
         """Join cores in memory: one number per core."""
@@ -146,16 +154,21 @@ class NumberCores(TablePart[Cores]):
         with context.progress.stage(self.title, 1, "tables") as stage:
             counts = {index: count for index, count in enumerate(done.of(LabelCores).counts) if count}
             sums = ("voxels", "near", "deep")
-            pieces = merge_pieces(site.grid, counts, site.file, diagonal=False, sums=sums)
+            splits = bool(self.plan.neck_rule)
+            pieces = merge_pieces(site.grid, counts, site.file, diagonal=False, sums=sums, reach=splits)
             cores = pieces.components()
             voxels, near, deep = (pieces.sums[name][cores] for name in sums)
             smallest = self.plan.params.smallest_core
             small = is_small(voxels, near, deep) if smallest is None else voxels < smallest
             found = Cores(cores=int(np.count_nonzero(~small)), small=int(np.count_nonzero(small)))
+            ordered = pieces.in_scan_order(cores[~small])
+            large = ordered[pieces.sums["voxels"][ordered] >= SMALLEST_WITH_NECK] if splits else ordered[:0]
+            numbers = pieces.numbers(ordered)
             self.table.write_arrays(
                 offsets=pieces.offsets[:-1].reshape(site.grid.counts),
-                numbers=pieces.numbers(pieces.in_scan_order(cores[~small])),
-                **{name: np.array(count) for name, count in found.model_dump().items()},
+                numbers=numbers,
+                with_neck=numbers[large],
+                reach=pieces.reach[:, large] if splits else no_reach(0),
             )
             stage.advance()
         return found
@@ -164,8 +177,7 @@ class NumberCores(TablePart[Cores]):
 @lru_cache(maxsize=1)
 def core_numbers(location: Location) -> CoreNumbers:
     """Return the table of `NumberCores`. Kept between blocks: its location has a fingerprint of the content."""
-    arrays = location.read_arrays()
-    return CoreNumbers(arrays["offsets"], arrays["numbers"], int(arrays["cores"]), int(arrays["small"]))
+    return CoreNumbers(**location.read_arrays())
 
 
 def is_small(voxels: Integers, near: Integers, deep: Integers) -> npt.NDArray[np.bool_]:

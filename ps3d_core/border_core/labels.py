@@ -13,6 +13,7 @@ from ps3d_core.border_core.cores import LabelCores, NumberCores
 from ps3d_core.border_core.plan import InstancesPlan, plan_instances
 from ps3d_core.border_core.prune import NumberParticles, WriteLabels
 from ps3d_core.border_core.rounds import GrowCores
+from ps3d_core.border_core.split import SplitCores
 from ps3d_core.engine.blocks import Runner
 from ps3d_core.engine.once import Engine
 from ps3d_core.engine.step import Context, Outcomes, Step
@@ -29,8 +30,9 @@ class InstanceSummary(BaseModel):
 
     particles: int = Field(description="ids in the output, 1..particles")
     voxels: int = Field(description="of all particles together")
-    cores: int = Field(description="components of class 1 that became particles, before pruning")
+    cores: int = Field(description="cores that became particles, before pruning")
     small_cores: int = Field(description="those that became border")
+    split: int = Field(default=0, description="components of class 1 that were split into several cores at necks")
     coreless: int = Field(description="foreground components without a core, each a particle before pruning")
     dropped: int = Field(description="particles that were too small")
     unsure: int = Field(default=0, description="particles that were dropped as too uncertain")
@@ -116,6 +118,7 @@ class Particles(Step[InstanceSummary]):
             plan.output.seen_from(plan.work),
             *plan.core_rule,
             *plan.particle_rule,
+            *(("necks", *plan.neck_rule) if plan.neck_rule else ()),
         )
 
     @property
@@ -127,10 +130,12 @@ class Particles(Step[InstanceSummary]):
         """Do the steps of `steps_of` in order and return the summary."""
         found = Engine(self.plan.work, steps_of(self.plan)).run_all(context)
         cores, numbered = found.of(NumberCores), found.of(NumberParticles)
+        split = found.of(SplitCores) if self.plan.neck_rule else None
         return InstanceSummary(
             particles=numbered.particles,
             voxels=numbered.voxels,
-            cores=cores.cores,
+            cores=split.cores if split else cores.cores,
+            split=split.split if split else 0,
             small_cores=cores.small,
             coreless=found.of(MergeCoreless).coreless,
             dropped=numbered.dropped,
@@ -144,7 +149,9 @@ def steps_of(plan: InstancesPlan) -> tuple[Step[Any], ...]:
     """Return the steps from border-core labels to particles, each built on those before it."""
     cores = LabelCores(plan)
     numbers = NumberCores(plan, cores)
-    growth = GrowCores(plan, cores, numbers)
+    split = SplitCores(plan, cores, numbers) if plan.neck_rule else None
+    growth = GrowCores(plan, cores, numbers, split)
     coreless = MergeCoreless(plan, growth)
     ids = NumberParticles(plan, numbers, growth, coreless)
-    return cores, numbers, growth, coreless, ids, WriteLabels(plan, growth, coreless, ids)
+    rest = (growth, coreless, ids, WriteLabels(plan, growth, coreless, ids))
+    return (cores, numbers, split, *rest) if split else (cores, numbers, *rest)

@@ -3,6 +3,7 @@
     step            reads                        writes, below work/instances
     label cores     border-core, halo 2          cores/F: labels, and measures and faces of each block's cores
     number cores    what blocks found            core-numbers-F.npz
+    split cores     cores with necks             split-cores/F: voxels of split cores, by block, and numbers of parts
     grow cores      border-core, labels, halo h  grow-0001/F, grow-0002/F, ... until nothing changes
     merge coreless  what is still pending        coreless-F.npz
     number          counts of all rounds         ids-F.npz
@@ -101,6 +102,11 @@ class InstancesPlan:
         """What a fingerprint has to say of small cores; nothing for the rule that earlier releases had alone."""
         smallest = self.params.smallest_core
         return () if smallest is None else (smallest,)
+
+    @property
+    def neck_rule(self) -> tuple[float, ...]:
+        """How wide a neck is at most where a core is split; nothing where none is."""
+        return (self.params.greatest_neck,) if self.params.greatest_neck else ()
 
     @property
     def particle_rule(self) -> tuple[Any, ...]:

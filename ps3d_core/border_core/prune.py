@@ -111,7 +111,7 @@ class NumberParticles(TablePart[Numbered]):
     def make(self, done: Outcomes, context: Context) -> Numbered:
         """Count the voxels of every particle over all blocks, and write the table of ids."""
         params = self.plan.params
-        grown, cores = done.of(GrowCores), done.of(NumberCores).cores
+        grown, cores = done.of(GrowCores), self.growth.count_cores(done)
         coreless = coreless_numbers(self.coreless.table)
         of_cores, reach = np.zeros((2, cores + 1), np.int64), no_reach(cores + 1)
         for index in range(len(self.plan.blocks())):

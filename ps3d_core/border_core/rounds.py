@@ -34,6 +34,7 @@ from ps3d_core.border_core.pieces import check_ids, measure_extents, measure_pie
 from ps3d_core.border_core.plan import InstancesPlan, ensure_labels
 from ps3d_core.border_core.pockets import fill_pockets, goes_on
 from ps3d_core.border_core.seams import block_faces
+from ps3d_core.border_core.split import SplitCores
 from ps3d_core.border_core.voxel_counts import Certainty, measure_labels
 from ps3d_core.engine.block_step import Site
 from ps3d_core.engine.step import Context, Outcomes
@@ -92,6 +93,7 @@ class GrowCores(Part[Grown]):
 
     cores: LabelCores
     numbers: NumberCores
+    split: SplitCores | None = None
 
     name, title, found, kept = "growth", "grow particles", Grown, False
 
@@ -124,6 +126,10 @@ class GrowCores(Part[Grown]):
     def left_by(self, number: int) -> Site:
         """Return the site at which the blocks of a round have left arrays of labels and of pieces."""
         return self.round(number).site(self.plan.blocks())
+
+    def count_cores(self, done: Outcomes) -> int:
+        """Return how many numbers cores have."""
+        return done.of(NumberCores).cores if self.split is None else done.of(SplitCores).cores
 
     def pieces_of(self, grown: Grown, block: int) -> Location:
         """Return the file with measures and faces of the pieces that a block has left pending."""
@@ -160,10 +166,10 @@ class GrowRound(BlockPart[Round]):
 
     def work(self, block: Block, site: Site) -> Record:
         """Grow one block; leave its labels, how many voxels each has, and the pieces that are still pending."""
-        plan, cores = self.plan, core_numbers(self.growth.numbers.table).cores
+        plan, cores = self.plan, self.growth.count_cores(site.done)
         z, y, x = (side + 2 for side in block.outer.shape)
         labels = np.zeros((z, y, x), np.uint32)
-        self._read(block.outer, cores, labels[_INNER])
+        self._read(block.outer, site.done, labels[_INNER])
         states = mark_pending(read_classes(open_image(plan.border_core), block.outer), labels)
         grow(labels, states, plan.steps)
         core = block.core.relative_to(block.outer)
@@ -187,14 +193,16 @@ class GrowRound(BlockPart[Round]):
             front=tuple(bool(record["front"]) for record in records),
         )
 
-    def _read(self, box: Box, cores: int, into: Labels) -> None:
+    def _read(self, box: Box, done: Outcomes, into: Labels) -> None:
         if self.before.rounds == 0:
             table = core_numbers(self.growth.numbers.table)
             read_box(open_array(self.growth.cores.labels), box, into)
             number_labels(into, box, self.plan.blocks(), table.offsets, table.numbers, into)
+            if self.growth.split is not None:
+                self.growth.split.renumber(into, box, done.of(SplitCores).boxes)
         else:
             GrownLabels(self.growth, self.before).read(box, into)
-            into[into > cores] = 0
+            into[into > self.growth.count_cores(done)] = 0
 
 
 class GrownLabels:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from ps3d_core.geometry.boxes import Shape
+from ps3d_core.geometry.boxes import Box, Shape
 from ps3d_core.particles.label_index import LabelIndex, index_labels, row_of
 
 Labels = npt.NDArray[np.uint32]
@@ -61,6 +61,12 @@ def no_reach(n: int) -> Integers:
     It is the least of (z, y, x, -z, -y, -x) over the voxels of each: the reach of two that become one is the smaller.
     """
     return np.full((6, n), np.iinfo(np.int64).max, np.int64)
+
+
+def box_of_reach(reach: Integers) -> Box:
+    """Return the bounding box of one thing that has the reach (6,), see `no_reach`."""
+    z, y, x, last_z, last_y, last_x = reach.tolist()
+    return Box((z, y, x), (1 - last_z, 1 - last_y, 1 - last_x))
 
 
 def relative_lengths(voxels: Integers, reach: Integers) -> npt.NDArray[np.float64]:

@@ -73,6 +73,11 @@ class Box:
             return Box((0, 0, 0), (0, 0, 0))
         return Box(_shape(start), _shape(stop))
 
+    def around(self, other: Box) -> Box:
+        """Return the smallest box that holds both boxes, of which none is empty."""
+        start, stop = map(min, self.start, other.start), map(max, self.stop, other.stop)
+        return Box(_shape(tuple(start)), _shape(tuple(stop)))
+
     def shift(self, by: Shape) -> Box:
         """Return this box moved by `by` voxels."""
         start = tuple(s + d for s, d in zip(self.start, by, strict=True))

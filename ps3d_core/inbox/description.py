@@ -52,6 +52,7 @@ class ScanSettings(_Strict):
     smallest_core: int | None = None
     least_certainty: float | None = None
     greatest_length: float | None = None
+    greatest_neck: float | None = None
 
     def applied_to(self, params: SegmentParams) -> SegmentParams:
         """Return `params` with these settings in the place of its own.

@@ -36,6 +36,7 @@ from ps3d_core.quantities import (
     Certainty,
     Fold,
     GreatestLength,
+    GreatestNeck,
     ModelName,
     SmallestCore,
     TargetParticleSize,
@@ -76,6 +77,8 @@ class BundleInfo(BaseModel):
     """How probable the classes of a particle's voxels have to be, on average, for it to be kept; None keeps all."""
     greatest_length: GreatestLength | None = None
     """How long a particle may be, in equivalent diameters; None keeps all."""
+    greatest_neck: GreatestNeck | None = None
+    """How wide a neck is at most at which a core is split, as a share of the narrower part; None splits none."""
     training: dict[str, Any] = Field(default_factory=dict)
     """How the model was made: command, seeds, data, time. For people."""
     accuracy: tuple[dict[str, Fact], ...] = ()
@@ -111,6 +114,7 @@ class ModelFacts:
     smallest_core: int | None = None
     least_certainty: float | None = None
     greatest_length: float | None = None
+    greatest_neck: float | None = None
     training: Mapping[str, Any] = field(default_factory=dict)
     accuracy: Sequence[Mapping[str, Fact]] = ()
 
@@ -196,6 +200,7 @@ def save_bundle(
         "smallest_core": facts.smallest_core,
         "least_certainty": facts.least_certainty,
         "greatest_length": facts.greatest_length,
+        "greatest_neck": facts.greatest_neck,
         "training": dict(facts.training),
         "accuracy": [dict(row) for row in facts.accuracy],
     }
@@ -297,7 +302,7 @@ def _weights_name(fold: int) -> str:
 
 def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Fields as earlier releases know them, where they say the same."""
-    newer = ("smallest_core", "least_certainty", "greatest_length")
+    newer = ("smallest_core", "least_certainty", "greatest_length", "greatest_neck")
     return {key: value for key, value in fields.items() if key not in newer or value is not None}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from ps3d_core.border_core import labels as instances
 from ps3d_core.border_core import plan as instances_plan
@@ -14,6 +14,8 @@ from ps3d_core.params import InstancesParams
 from ps3d_core.plan import SegmentPlan
 from ps3d_core.steps.border_core import BorderCore
 from ps3d_core.store.location import Location
+
+_OF_MODELS: Final = ("smallest_core", "least_certainty", "greatest_length", "greatest_neck")
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Instances(Step[InstanceSummary]):
     def _params(self) -> InstancesParams:
         """What the user says; the model speaks where the user does not."""
         said, model = self.plan.job.params.instances, self.plan.bundle.info
-        left = (name for name in ("smallest_core", "least_certainty", "greatest_length") if getattr(said, name) is None)
+        left = (name for name in _OF_MODELS if getattr(said, name) is None)
         return said.model_copy(update={name: getattr(model, name) for name in left})
 
     def make(self, done: Outcomes, context: Context) -> InstanceSummary:

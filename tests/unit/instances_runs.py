@@ -14,7 +14,7 @@ from ps3d_core.params import InstancesParams
 from ps3d_core.store.arrays import create_array, open_array, read_box, write_box
 
 MEMORY = 8 * 2**30
-_PARAMS = ("min_rel_particle_size", "smallest_core", "least_certainty", "greatest_length")
+_PARAMS = ("min_rel_particle_size", "smallest_core", "least_certainty", "greatest_length", "greatest_neck")
 
 
 def stored(place, border_core, name="border_core"):

@@ -1,18 +1,25 @@
-"""The definition of particles, word for word, on a whole volume in memory: slow, and independent of the library."""
+"""The definition of particles, word for word, on a whole volume in memory: slow, and independent of the library.
+
+Where a core has a neck is the library's own answer, which tests of its own hold.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 from scipy import ndimage
 
+from ps3d_core.border_core.necks import part_at_necks
+
 FACES = ndimage.generate_binary_structure(3, 1)
 ALL = ndimage.generate_binary_structure(3, 3)
 
 
-def naive_instances(border_core, min_rel_particle_size=0.0):
-    """Ids of the particles of a border-core volume."""
+def naive_instances(border_core, min_rel_particle_size=0.0, greatest_neck=0.0, cores=None):
+    """Ids of the particles of a border-core volume; `cores` are numbered ones where not those of the usual rule."""
     foreground = border_core > 0
-    labels = remaining_cores(border_core)
+    labels = remaining_cores(border_core) if cores is None else cores
+    if greatest_neck:
+        labels = split_cores(labels, greatest_neck)
     while True:
         # One step: the highest label among the 26 neighbours.
         reached = foreground & (labels == 0)
@@ -38,6 +45,16 @@ def remaining_cores(border_core):
         small = np.mean(distances <= 1) >= 0.95 and not (distances >= 3).any()
         numbers[number] = 0 if small else numbers.max() + 1
     return numbers[cores]
+
+
+def split_cores(cores, greatest_neck):
+    """Cores split at their necks: first parts keep the number of their core, the others follow after all cores."""
+    labels, last = cores.copy(), cores.max(initial=0)
+    for core in range(1, cores.max(initial=0) + 1):
+        parts, count = part_at_necks(cores == core, greatest_neck)
+        for part in range(2, count + 1):
+            labels[parts == part] = last = last + 1
+    return labels
 
 
 def prune(labels, min_rel_particle_size):

@@ -12,8 +12,9 @@ import zarr
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy import ndimage
 
-from ps3d_core.border_core import classes
+from ps3d_core.border_core import classes, split
 from ps3d_core.border_core.labels import border_core_to_instances, run_instances
 from ps3d_core.border_core.output import claim_output
 from ps3d_core.border_core.voxel_counts import measure_labels, relative_lengths
@@ -28,7 +29,7 @@ from ps3d_core.store.ledger import Ledger
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import create_image
 from tests.unit.instances_runs import MEMORY, blobs, labels_of, planned, stored
-from tests.unit.naive_instances import naive_instances, remaining_cores
+from tests.unit.naive_instances import FACES, naive_instances, remaining_cores
 
 sides = st.tuples(*[st.integers(1, 12)] * 3)
 
@@ -78,6 +79,53 @@ def test_any_cut_gives_the_definition(case, halo, share):
     border_core, block = case
     labels = run_once(border_core, block_shape=block, halo=halo, min_rel_particle_size=share)
     np.testing.assert_array_equal(labels, naive_instances(border_core, share))
+
+
+@given(case=cut_volumes(), halo=st.integers(1, 4), greatest=st.sampled_from([0.0, 0.5, 0.71, 0.9]))
+@settings(max_examples=25, deadline=None)
+def test_any_cut_splits_cores_at_the_same_necks(case, halo, greatest):
+    border_core, block = case
+    labels = run_once(border_core, block_shape=block, halo=halo, smallest_core=1, greatest_neck=greatest)
+    cores, _ = ndimage.label(border_core == 1, FACES)
+    expected = naive_instances(border_core, greatest_neck=greatest, cores=cores)
+    np.testing.assert_array_equal(labels, expected)
+
+
+@pytest.fixture(scope="module")
+def necks():
+    """Cores with necks: a chain that is larger than a block and its margin, and pairs of balls along all axes."""
+    border_core = np.zeros((40, 44, 120), np.uint8)
+    grid = np.stack(np.meshgrid(*map(np.arange, border_core.shape), indexing="ij"), -1)
+    balls = [((20, 20, 10 + 16 * link), 9) for link in range(7)]
+    for column in range(8):
+        first = np.array((5, 6, 8 + 14 * column)) + (0, 25 * (column % 2), 0)
+        step = np.roll((10, 0, 0), column)
+        balls += [(first, 5.2), (first + step, 5.2)]
+    for centre, radius in balls:
+        inside = radius**2 - ((grid - centre) ** 2).sum(-1)
+        border_core[(border_core == 0) & (inside > -2 * radius)] = 2
+        border_core[inside > 0] = 1
+    return border_core
+
+
+@pytest.mark.parametrize("block", [None, (16, 16, 16), (40, 7, 23), (19, 44, 40)])
+@pytest.mark.parametrize("runner", [Runner(), Runner(kind="processes", workers=2)], ids=lambda r: r.kind)
+def test_necks_do_not_depend_on_blocks_or_workers(tmp_path, necks, block, runner):
+    place = Location.parse(tmp_path)
+    plan = planned(place, stored(place, necks), block_shape=block, halo=4, greatest_neck=0.5)
+    np.testing.assert_array_equal(labels_of(plan, runner), naive_instances(necks, greatest_neck=0.5))
+    summary = run_instances(plan)
+    whole = run_instances(planned(place / "whole", plan.border_core, block_shape=block, halo=4))
+    assert summary.split > 5
+    assert summary.cores >= whole.cores + summary.split
+    assert whole.split == 0
+
+
+def test_a_core_in_too_large_a_box_stays_whole(tmp_path, necks, monkeypatch):
+    monkeypatch.setattr(split, "LARGEST", 19 * 19 * 60)
+    place = Location.parse(tmp_path)
+    labels = labels_of(planned(place, stored(place, necks), greatest_neck=0.5))
+    assert len({int(labels[20, 20, 10 + 16 * link]) for link in range(7)}) == 1
 
 
 @pytest.fixture(scope="module")
