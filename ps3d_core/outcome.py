@@ -248,6 +248,7 @@ def _counts(done: Outcomes) -> dict[str, Any]:
         "small_cores": found.small_cores,
         "coreless": found.coreless,
         "dropped_as_too_small": found.dropped,
+        "cores_split": found.split,
         "dropped_as_unsure": found.unsure,
         "dropped_as_too_long": found.long,
         "patches_evaluated": predicted.patches_evaluated,

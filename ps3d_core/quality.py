@@ -24,6 +24,8 @@ Mirrorings = tuple[tuple[int, ...], ...]
 
 PLAIN: Final[Mirrorings] = ((),)
 """The patch as it is."""
+OPPOSITE: Final[Mirrorings] = ((), (0, 1, 2))
+"""The patch as it is, and reflected in its centre."""
 PAIRS: Final[Mirrorings] = ((), (0, 1), (0, 2), (1, 2))
 """The patch as it is, and turned by half about each axis."""
 EVERY: Final[Mirrorings] = tuple(axes for count in range(4) for axes in combinations(range(3), count))
@@ -59,6 +61,6 @@ REFERENCE: Final = Quality(stride=1 / 2, sigma=1 / 8, mirrorings=EVERY, adaptive
 """What ParticleSeg3D does. Not to be changed: results of earlier releases are known by it."""
 LEVELS: Final[dict[LevelName, Quality]] = {
     "fast": Quality(stride=3 / 4, sigma=1 / 4, mirrorings=PLAIN),
-    "standard": Quality(stride=3 / 4, sigma=1 / 4, mirrorings=PAIRS),
+    "standard": Quality(stride=3 / 4, sigma=1 / 4, mirrorings=OPPOSITE),
     "reference": REFERENCE,
 }

@@ -20,7 +20,7 @@ PURPOSE = "find every particle of a scan: labels, table, report"
 NEEDS = ("torch",)
 EXAMPLES = """\
   ps3d segment data results                                  every scan of the dataset
-  ps3d segment data results --name ore --quality fast        one scan; a quarter of the time, less accurate
+  ps3d segment data results --name ore --quality fast        one scan; half of the time, less accurate
   ps3d segment data s3://bucket/results --device cuda --memory 32
   ps3d segment data results --direct                         without Prefect: no server, no history
 

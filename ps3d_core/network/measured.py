@@ -2,7 +2,7 @@
 
 A row of `accuracy` in bundle.json that names a quality is of a whole level, the others are of single scans:
 
-    {"quality": "standard", "stride": 0.75, "sigma": 0.25, "mirrorings": 4, "passes": 9.48,
+    {"quality": "standard", "stride": 0.75, "sigma": 0.25, "mirrorings": 2, "passes": 4.74,
      "mean_f1_at_0.5": 0.91, "mean_f1_at_0.75": 0.85}
 
 It counts as long as a level has these numbers: what was measured of other ones is not said of it. This module is light,

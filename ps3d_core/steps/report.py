@@ -67,6 +67,7 @@ class ReportPage(Step[Reported]):
                     "Network grid, voxels (z, y, x)": shape_text(plan.scale.network_shape),
                     "Zoom": f"{plan.scale.zoom:.3f}",
                     "Stated particle size, mm": plan.info.particle_size,
+                    "Split at necks": found.split,
                     "Left out": {"too small": found.dropped, "uncertain": found.unsure, "too long": found.long},
                     "Parameters": plan.job.params.model_dump(mode="json", exclude_none=True),
                 },

@@ -35,7 +35,7 @@ from ps3d_core.network.ensemble import Predictor
 from ps3d_core.network.intensity import Intensity
 from ps3d_core.network.measured import IOU_LEVELS, level_numbers
 from ps3d_core.plan import SegmentPlan
-from ps3d_core.quality import EVERY, PAIRS, PLAIN, Mirrorings, Quality
+from ps3d_core.quality import EVERY, OPPOSITE, PAIRS, PLAIN, Mirrorings, Quality
 from ps3d_core.steps.border_core import BorderCore
 from ps3d_core.steps.grey_values import GreyValues
 from ps3d_core.steps.instances import Instances
@@ -45,7 +45,7 @@ from ps3d_core.store.ome import open_image
 
 STRIDES: Final = (0.5, 0.625, 0.75, 0.9)
 SIGMAS: Final = (1 / 8, 3 / 16, 1 / 4, 0.3)
-MIRRORINGS: Final[tuple[Mirrorings, ...]] = (PLAIN, ((), (0, 1, 2)), PAIRS, EVERY)
+MIRRORINGS: Final[tuple[Mirrorings, ...]] = (PLAIN, OPPOSITE, PAIRS, EVERY)
 
 COMBINATIONS: Final = tuple(Quality(*numbers) for numbers in product(STRIDES, SIGMAS, MIRRORINGS))
 

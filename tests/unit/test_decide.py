@@ -12,6 +12,7 @@ import torch
 from ps3d_core.network.bundle import ModelFacts, load_bundle, save_bundle
 from ps3d_core.store.location import Location
 from ps3d_core.training import decide, validate
+from ps3d_core.training.decide import Decision
 from ps3d_core.training.validate import DEM, HELD_OUT
 from tests.tiny_network import TINY
 
@@ -30,8 +31,8 @@ def test_odds_of_cores_are_weighed() -> None:
 
 def test_a_decision_is_told_and_keeps_the_rest(tmp_path: Path) -> None:
     bundled = load_bundle()
-    decided = decide.write_decided(bundled, Location.parse(tmp_path), (0.5, 0.7), {"scores": []})
-    assert decided.info.least_certainty == 0.7
+    decided = decide.write_decided(bundled, Location.parse(tmp_path), Decision(0.5, 0.7, 0.4), {"scores": []})
+    assert (decided.info.least_certainty, decided.info.greatest_neck) == (0.7, 0.4)
     assert decided.info.smallest_core == bundled.info.smallest_core
     assert decided.info.architecture == bundled.info.architecture
     assert decided.info.training["decided"] == {"core_weight": 0.5, "scores": [], "began_with": bundled.info.digest}
@@ -44,7 +45,7 @@ def test_every_network_of_an_ensemble_is_weighed(tmp_path: Path) -> None:
     names = ("name", "architecture", "patch_size", "target_particle_size", "normalisation", "border_thickness")
     facts = ModelFacts(**{name: getattr(bundled.info, name) for name in names})
     ensemble = save_bundle(str(tmp_path / "ensemble"), {0: network, 3: network}, facts, half_precision=True)
-    decided = decide.write_decided(ensemble, Location.parse(tmp_path / "decided"), (0.5, 0.7))
+    decided = decide.write_decided(ensemble, Location.parse(tmp_path / "decided"), Decision(0.5, 0.7, 0.4))
     assert decided.folds == (0, 3)
     assert set(decided.info.weights.values()).isdisjoint(ensemble.info.weights.values())
 
@@ -67,12 +68,14 @@ def test_the_best_decision_is_written(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(decide, "SCANS", (scan,))
     monkeypatch.setattr(decide, "CORE_WEIGHTS", (1.0, 0.02))
     monkeypatch.setattr(decide, "CERTAINTIES", (0.5, 0.999))
+    monkeypatch.setattr(decide, "NECKS", (0.0, decide.FIRST_NECK))
     decide.main(["--model", "bundled", "--out", str(tmp_path / "model"), "--threads", "1"])
     told = load_bundle(str(tmp_path / "model")).info.training["decided"]
-    best = max(told["scores"], key=lambda row: row[2] + row[3])
-    assert (told["core_weight"], load_bundle(str(tmp_path / "model")).info.least_certainty) == tuple(best[:2])
-    assert len(told["scores"]) == 4
-    assert best[2] > 0.5
+    best = max(told["scores"], key=lambda row: row[3] + row[4])
+    info = load_bundle(str(tmp_path / "model")).info
+    assert [told["core_weight"], info.least_certainty, info.greatest_neck] == best[:3]
+    assert len(told["scores"]) == 2 * 2 + 1
+    assert best[3] > 0.5
 
 
 def test_held_out_phantoms_have_no_say() -> None:

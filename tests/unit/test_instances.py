@@ -98,7 +98,7 @@ def necks():
     grid = np.stack(np.meshgrid(*map(np.arange, border_core.shape), indexing="ij"), -1)
     balls = [((20, 20, 10 + 16 * link), 9) for link in range(7)]
     for column in range(8):
-        first = np.array((5, 6, 8 + 14 * column)) + (0, 25 * (column % 2), 0)
+        first = np.array((5, 6 + 25 * (column % 2), 8 + 14 * column))
         step = np.roll((10, 0, 0), column)
         balls += [(first, 5.2), (first + step, 5.2)]
     for centre, radius in balls:
