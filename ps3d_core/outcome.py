@@ -27,7 +27,6 @@ from ps3d_core.steps.border_core import BorderCore
 from ps3d_core.steps.grey_values import GreyValues
 from ps3d_core.steps.instances import Instances
 from ps3d_core.steps.label_image import LabelImage
-from ps3d_core.steps.report import ReportPage
 from ps3d_core.steps.table import ParticleTable
 from ps3d_core.store.aside import set_aside
 from ps3d_core.store.digest import Digest
@@ -283,6 +282,19 @@ def _is_known(run: SegmentRun, step: Step[Any], record: RunRecord) -> bool:
     """Return whether a record tells of this step with all that decides its outcome."""
     said = record.stages.get(step.name, {})
     if said and _FINGERPRINT not in said:
-        # One of the first release: its own fingerprint was that of the report, which all of its steps decide.
-        return any(each.name == ReportPage.name and each.fingerprint == record.fingerprint for each in run.steps)
+        labels = run.step(LabelImage)
+        return step in _up_to(labels) and record.fingerprint == _of_first_release(labels, run.plan.info.particle_size)
     return said.get(_FINGERPRINT) == step.fingerprint
+
+
+def _up_to(step: Step[Any]) -> list[Step[Any]]:
+    """The step and all that it builds on."""
+    return [step, *(before for given in step.inputs for before in _up_to(given))]
+
+
+def _of_first_release(labels: LabelImage, particle_size: float) -> str:
+    """Fingerprint that a record of the first release has: that of its report, of its table, of these labels.
+
+    Its records say nothing of single steps, and its measures, table and report had version 1.
+    """
+    return fingerprint(1, fingerprint(1, 1, labels.fingerprint), particle_size)

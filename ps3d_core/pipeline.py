@@ -16,6 +16,7 @@ from ps3d_core.progress import SILENT, Progress
 from ps3d_core.record import RunRecord
 from ps3d_core.result import result_claimed
 from ps3d_core.steps.border_core import BorderCore
+from ps3d_core.steps.certainty import ParticleCertainty
 from ps3d_core.steps.contacts import ContactAreas
 from ps3d_core.steps.grey_values import GreyValues
 from ps3d_core.steps.instances import Instances
@@ -39,10 +40,12 @@ def steps_of(plan: SegmentPlan) -> SegmentRun:
     border_core = BorderCore(plan, grey_values)
     instances = Instances(plan, border_core)
     label_image = LabelImage(plan, instances)
-    table = ParticleTable(plan, label_image)
-    report = ReportPage(plan, table)
+    certainty = ParticleCertainty(plan, instances, label_image) if plan.bundle.info.calibration else None
     contacts = ContactAreas(plan, label_image)
-    return SegmentRun(plan, (grey_values, border_core, instances, label_image, table, report, contacts))
+    table = ParticleTable(plan, label_image, contacts, certainty)
+    report = ReportPage(plan, table)
+    known = () if certainty is None else (certainty,)
+    return SegmentRun(plan, (grey_values, border_core, instances, label_image, *known, contacts, table, report))
 
 
 def segment(job: SegmentJob, progress: Progress = SILENT) -> RunRecord:

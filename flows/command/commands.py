@@ -19,6 +19,7 @@ from ps3d_app.flows.command import (
     ingest,
     instances,
     measure,
+    model_calibrate,
     model_import,
     model_info,
     phantom,
@@ -64,6 +65,7 @@ COMMANDS: Final[dict[str, Command]] = {
     "phantom": phantom,
     "model info": model_info,
     "model import": model_import,
+    "model calibrate": model_calibrate,
     "up": up,
     "status": status,
 }

@@ -37,6 +37,7 @@ def run(args: argparse.Namespace) -> None:
     from ps3d_app.flows.command.segment import print_results, segment_planned
     from ps3d_app.flows.command.terminal import duration, shown
     from ps3d_app.flows.failures import Failures
+    from ps3d_core.engine.step import Context
     from ps3d_core.evaluation.evaluate import evaluate
     from ps3d_core.plan import SegmentJob, plan_segmentation
     from ps3d_core.store.layout import Dataset
@@ -51,7 +52,12 @@ def run(args: argparse.Namespace) -> None:
         plan = plan_segmentation(SegmentJob(data, SCAN, place / "results"))
         records = segment_planned([plan], failures, progress, direct=args.direct)
         failures.raise_any()
-        evaluation = evaluate(plan.job.result.labels, truth.truth(SCAN), progress=progress)
+        evaluation = evaluate(
+            plan.job.result.labels,
+            truth.truth(SCAN),
+            table=plan.job.result.table_parquet,
+            context=Context(progress=progress),
+        )
     print()
     for planned, record in records:
         print_results(planned, record)

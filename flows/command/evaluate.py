@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ps3d_core.evaluation.metrics import Evaluation
+    from ps3d_core.evaluation.reliability import Reliability
 
 PURPOSE = "compare a label image with the truth"
 EXAMPLES = """\
   ps3d evaluate results/ore/ore.zarr data/instance_seg/ore.zarr
+  ps3d evaluate results/ore/ore.zarr truth.zarr --table results/ore/particles.parquet --diagram reliability.svg
   ps3d evaluate prediction.zarr truth.zarr --json > agreement.json
 
-Particles match when their intersection over union exceeds a threshold: 0.5 unless a figure says otherwise."""
+Particles match when their intersection over union exceeds a threshold: 0.5 unless a figure says otherwise. With the
+table of the prediction it is said whether its column `confidence` can be relied on."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -23,21 +26,34 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "prediction", metavar="PREDICTION", help="label image: OME-Zarr, Zarr array, TIFF or NIfTI (z, y, x)"
     )
     parser.add_argument("truth", metavar="TRUTH", help="true labels of the same shape")
+    parser.add_argument("--table", metavar="FILE", help="particles.parquet of the prediction: are confidences right?")
+    parser.add_argument("--diagram", metavar="FILE", help="write the reliability diagram as SVG; with --table")
     parser.add_argument("--json", action="store_true", help="all figures as JSON")
 
 
 def run(args: argparse.Namespace) -> None:
     """Evaluate one pair of label images."""
     from ps3d_app.flows.command.terminal import shown
+    from ps3d_core.engine.step import Context
+    from ps3d_core.errors import InputError
+    from ps3d_core.evaluation.diagram import reliability_diagram
     from ps3d_core.evaluation.evaluate import evaluate
     from ps3d_core.scan.given import volumes_in
     from ps3d_core.store.location import Location
+    from ps3d_core.store.publishing import publish_text
 
+    if args.diagram and not args.table:
+        raise InputError("--diagram without --table: there are no confidences; give the table of the prediction")
+    table = Location.parse(args.table) if args.table else None
     with shown() as progress, TemporaryDirectory(prefix="ps3d-evaluate-") as folder:
         work = Location.parse(folder)
         with volumes_in(work, progress) as volumes:
             prediction, truth = volumes.labels(args.prediction), volumes.labels(args.truth)
-            evaluation = evaluate(prediction, truth, work=work, progress=progress)
+            evaluation = evaluate(prediction, truth, table=table, work=work, context=Context(progress=progress))
+    if args.diagram:
+        if evaluation.reliability is None:
+            raise InputError(f"{args.table}: no particle has a confidence; calibrate its model, segment again")
+        publish_text(Location.parse(args.diagram), str(reliability_diagram(evaluation.reliability)))
     if args.json:
         print(evaluation.model_dump_json(indent=2))
     else:
@@ -55,6 +71,16 @@ def lines_of(evaluation: Evaluation) -> list[str]:
         f"panoptic quality     {e.panoptic_quality:.3f}   mean IoU of matches {e.mean_matched_iou:.3f}",
         f"errors               {e.missed} missed, {e.spurious} spurious, {e.splits} split, {e.merges} merged",
         f"D50 by volume        {_percent(e.d50_error)}",
+        *([] if e.reliability is None else _confidence_lines(e.reliability)),
+    ]
+
+
+def _confidence_lines(r: Reliability) -> list[str]:
+    auc = "all particles alike" if r.auc is None else f"AUC {r.auc:.3f}"
+    return [
+        f"confidence           {auc}, calibration error {r.calibration_error:.3f}",
+        f"  right particles    {100 * r.expected:.1f} % expected, {100 * r.right:.1f} % found, "
+        f"{100 * r.right_without_tenth:.1f} % without the tenth of lowest confidence",
     ]
 
 

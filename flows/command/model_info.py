@@ -57,6 +57,10 @@ def _description(bundle: Bundle) -> Iterator[str]:
         yield f"  greatest length       {info.greatest_length:g} equivalent diameters"
     if info.greatest_neck is not None:
         yield f"  greatest neck         {info.greatest_neck:g} of the width of the narrower part"
+    if (calibration := info.calibration) is not None:
+        yield f"  calibration           on {calibration.particles} particles, {calibration.right} of them right"
+    else:
+        yield "  calibration           none: how sure it is of a particle says nothing of how often it is right"
     yield f"  grey values           {_line(info.normalisation.model_dump())}"
     network = info.architecture
     yield f"  network               {network.network}, {' '.join(map(str, network.features_per_stage))} features"

@@ -110,4 +110,6 @@ def evaluate(labels: Source, truth: Source, *, progress: Progress = SILENT) -> E
     an image holds no labels.
     """
     with temporary() as work, volumes_in(work, progress) as volumes:
-        return evaluate_images(volumes.labels(labels), volumes.labels(truth), work=work, progress=progress)
+        return evaluate_images(
+            volumes.labels(labels), volumes.labels(truth), work=work, context=Context(progress=progress)
+        )

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from ps3d_core.border_core import plan as planning
 from ps3d_core.border_core.coreless import MergeCoreless
 from ps3d_core.border_core.cores import LabelCores, NumberCores
-from ps3d_core.border_core.plan import InstancesPlan, plan_instances
+from ps3d_core.border_core.plan import Certainties, InstancesPlan, plan_instances
 from ps3d_core.border_core.prune import NumberParticles, WriteLabels
 from ps3d_core.border_core.rounds import GrowCores
 from ps3d_core.border_core.split import SplitCores
@@ -46,7 +46,7 @@ def border_core_to_instances(
     work: Location,
     *,
     context: Context,
-    certainty: Location | None = None,
+    certainty: Certainties | None = None,
     params: InstancesParams | None = None,
     block_shape: Shape | None = None,
     input_fingerprint: str | None = None,
@@ -62,7 +62,7 @@ def border_core_to_instances(
             that no earlier run made is refused.
         work: folder for intermediates and ledger; may be removed afterwards.
         context: where blocks are worked on, the memory of all workers together, and who hears of it.
-        certainty: Zarr array of how probable each class is, uint8, 255 for certain, if that is known.
+        certainty: how probable the classes are, if that is known; what it comes to is written there.
         params: what is too small for a core and for a particle, too uncertain or long; the usual when absent.
         block_shape: voxels per block; the largest that fits the budget when absent.
         input_fingerprint: identity of the input; sizes and dates of its objects when absent.
@@ -123,8 +123,9 @@ class Particles(Step[InstanceSummary]):
 
     @property
     def outputs(self) -> dict[str, Location]:
-        """Array of the particle ids."""
-        return {"instances": self.plan.output}
+        """Array of the particle ids, and what is known of each."""
+        known = self.plan.certainty
+        return {"instances": self.plan.output} | ({} if known is None else {"certainties": known.particles})
 
     def make(self, done: Outcomes, context: Context) -> InstanceSummary:
         """Do the steps of `steps_of` in order and return the summary."""

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from math import gcd, prod
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 import numpy as np
 
@@ -46,13 +46,24 @@ HALO: Final = 16
 MAX_BLOCK_VOXELS: Final = 2**31 - 1
 
 
+class Certainties(NamedTuple):
+    """How certain a network was of border-core labels.
+
+    voxels: array of how probable each class is, uint8, 255 for certain, of the labels' shape.
+    particles: file for what that comes to, an .npz: "voxels" and "certainty", the sum over them, (n,) int64 by id.
+    """
+
+    voxels: Location
+    particles: Location
+
+
 @dataclass(frozen=True, slots=True)
 class InstancesPlan:
     """Checked job: places, blocks and parameters of every stage. Small and picklable.
 
     Attributes:
         border_core: array of classes (z, y, x).
-        certainty: array of how probable each class is, uint8, 255 for certain, same shape; None where nobody knows.
+        certainty: how probable the classes are; None where nobody knows.
         output: array of particle ids, uint32, same shape.
         work: folder of intermediates and ledger.
         shape: voxels of the volume.
@@ -65,7 +76,7 @@ class InstancesPlan:
     """
 
     border_core: Location
-    certainty: Location | None
+    certainty: Certainties | None
     output: Location
     work: Location
     shape: Shape
@@ -128,7 +139,7 @@ def plan_instances(
     work: Location,
     *,
     context: Context,
-    certainty: Location | None = None,
+    certainty: Certainties | None = None,
     params: InstancesParams | None = None,
     block_shape: Shape | None = None,
     input_fingerprint: str | None = None,
@@ -140,7 +151,7 @@ def plan_instances(
         output: where the ids go; nothing, or what an earlier run made, may be there.
         work: folder for intermediates, on any store.
         context: the runner, whose workers may work on blocks at once, and the memory of all of them together.
-        certainty: Zarr array of how probable each class is, uint8, 255 for certain, if that is known.
+        certainty: how probable the classes are, if that is known.
         params: what is too small for a core and for a particle, too uncertain or long; the usual when absent.
         block_shape: voxels per block; the largest that fits the budget when absent. A side above 128 voxels that does
             not cover the volume must be a multiple of 16.

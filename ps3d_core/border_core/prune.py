@@ -104,6 +104,12 @@ class NumberParticles(TablePart[Numbered]):
     name, title, found = "ids", "number particles", Numbered
 
     @property
+    def outputs(self) -> dict[str, Location]:
+        """File of the table, and of what is known of each particle."""
+        known = self.plan.certainty
+        return super().outputs | ({} if known is None else {"certainties": known.particles})
+
+    @property
     def parameters(self) -> tuple[Any, ...]:
         """Smallest share of the mean number of voxels with which a particle is kept, and what else it has to be."""
         return (self.plan.params.min_rel_particle_size, *self.plan.particle_rule)
@@ -128,6 +134,8 @@ class NumberParticles(TablePart[Numbered]):
             cores=np.concatenate((none, ids[:cores])),
             coreless=np.concatenate((none, ids[cores:]))[coreless.numbers],
         )
+        if self.plan.certainty is not None:
+            self.plan.certainty.particles.write_arrays(voxels=voxels[kept], certainty=certainty[kept])
         return Numbered(
             particles=int(kept.sum()),
             dropped=int((~large).sum()),

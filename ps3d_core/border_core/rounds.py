@@ -177,7 +177,7 @@ class GrowRound(BlockPart[Round]):
             fill_pockets(labels, states, core)
         front = goes_on(states, core)
         labels, states = crop_in_place(labels, core.shift((1, 1, 1))), crop_in_place(states, core)
-        certainty = None if plan.certainty is None else read_box(open_array(plan.certainty), block.core)
+        certainty = None if plan.certainty is None else read_box(open_array(plan.certainty.voxels), block.core)
         measures = measure_labels(labels, block.core.start, certainty)
         _voxels(site, block.index).write_arrays(**measures._asdict())
         pending = count_pending(states)

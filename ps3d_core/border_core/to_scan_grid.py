@@ -143,6 +143,23 @@ def resample_labels(plan: ResamplePlan, *, runner: Runner | None = None, progres
     )
 
 
+def ids_on_target(plan: ResamplePlan, progress: Progress = SILENT) -> Labels:
+    """Return the id on the target grid by id of the source, (n + 1,) uint32, 0 for those that vanished.
+
+    It is read where resampling has left it, and found once more where the work folder is gone.
+    """
+    if (table := CountVotes(plan).table).exists():
+        ids = read_ids(table)
+        return np.pad(ids, (0, plan.particles + 1 - len(ids)))
+    present = np.zeros(plan.particles + 1, np.bool_)
+    blocks = output_blocks(plan.target, plan.target_shape, plan.block_shape)
+    with progress.stage("count votes", len(blocks), "blocks") as stage:
+        for block in blocks:
+            present[count_voxels(elected(plan, block))[0]] = True
+            stage.advance()
+    return np.where(present, np.cumsum(present), 0).astype(np.uint32)
+
+
 class Counted(BaseModel):
     """Ids that have votes on the target grid, in figures."""
 

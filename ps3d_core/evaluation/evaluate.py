@@ -13,16 +13,16 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from ps3d_core.engine.block_step import BlockStep, Site
-from ps3d_core.engine.blocks import Runner
 from ps3d_core.engine.once import Engine
 from ps3d_core.engine.step import Context
 from ps3d_core.errors import InputError
 from ps3d_core.evaluation.contingency import Contingency, count_pairs, merge
 from ps3d_core.evaluation.metrics import Evaluation, evaluate_contingency
+from ps3d_core.evaluation.reliability import Reliability, reliability, right_particles
 from ps3d_core.geometry.blocks import Block, BlockGrid
 from ps3d_core.geometry.boxes import Shape
 from ps3d_core.memory_model import EVALUATION_BYTES
-from ps3d_core.progress import SILENT, Progress
+from ps3d_core.particles.table import read_columns
 from ps3d_core.scan.label_checks import FILLS, filling
 from ps3d_core.store.arrays import read_box
 from ps3d_core.store.chunking import require_chunk_fits
@@ -31,7 +31,7 @@ from ps3d_core.store.ledger import Record
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import open_image
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Raise when a change of the code changes a figure: finished work of older code is then redone."""
 
 
@@ -86,6 +86,16 @@ class Comparison(BlockStep[Compared]):
         """True label image."""
         return self.truth
 
+    @property
+    def particles(self) -> Location:
+        """File with the predicted labels, rising, and which of them are right, an .npz: "labels" and "right"."""
+        return self.place / f"particles-{self.fingerprint[:16]}.npz"
+
+    @property
+    def outputs(self) -> dict[str, Location]:
+        """File of the predicted particles."""
+        return {"particles": self.particles}
+
     def grid(self, context: Context) -> BlockGrid:
         """Return how both images are cut. Raise `InputError` when their shapes differ, or chunks exceed the memory."""
         arrays = open_image(self.prediction), open_image(self.truth)
@@ -108,6 +118,8 @@ class Comparison(BlockStep[Compared]):
     def merge(self, records: Sequence[Record], site: Site) -> Compared:
         """Add up what the blocks counted; return all figures, and doubts."""
         table = merge(_table(site.file(block.index)) for block in site.grid)
+        labels_found, right = right_particles(table)
+        self.particles.write_arrays(labels=labels_found, right=right)
         labels = {"prediction": table.prediction, "truth": table.truth}
         doubts = {name: _doubt_about(labels[name], table.voxels) for name in labels}
         return Compared(
@@ -120,26 +132,35 @@ def evaluate(
     prediction: Location,
     truth: Location,
     *,
+    table: Location | None = None,
     work: Location | None = None,
     block_shape: Shape | None = None,
-    runner: Runner | None = None,
-    memory_bytes: int = 2**31,
-    progress: Progress = SILENT,
+    context: Context | None = None,
 ) -> Evaluation:
     """Return the agreement of the particles of two label images (z, y, x) of one shape; 0 is background.
 
-    Blocks finished in `work` are not counted again; without it a temporary folder of this machine serves, which
-    workers on other machines cannot see. `block_shape` is chosen to fit `memory_bytes` of all workers together when
-    absent; no figure depends on it. What looks like a mask or a background is noted. Raise `InputError` when the
-    shapes differ or an image holds no labels.
+    With the particle `table` of the prediction, say how far the confidences in it can be relied on. Blocks finished in
+    `work` are not counted again; without it a temporary folder of this machine serves, which workers on other machines
+    cannot see. `block_shape` is chosen to fit the memory of the `context` when absent; no figure depends on it. What
+    looks like a mask or a background is noted. Raise `InputError` when the shapes differ or an image holds no labels.
     """
+    context = context or Context()
     identities = content_identity(prediction), content_identity(truth)
     with _folder(work) as folder:
         comparison = Comparison(prediction, truth, identities, folder, block_shape)
-        found = Engine(folder, [comparison]).run_all(Context(runner or Runner(), memory_bytes, progress)).of(Comparison)
+        found = Engine(folder, [comparison]).run_all(context).of(Comparison)
+        relied = None if table is None else _reliability(table, comparison.particles)
     for doubt in found.doubts:
-        progress.note(doubt)
-    return found.evaluation
+        context.progress.note(doubt)
+    return found.evaluation.model_copy(update={"reliability": relied})
+
+
+def _reliability(table: Location, particles: Location) -> Reliability | None:
+    """How far the confidences of a table can be relied on, where it is known which particles are right."""
+    known, columns = particles.read_arrays(), read_columns(table, ["label", "confidence"])
+    if not np.array_equal(known["labels"], columns["label"]):
+        raise InputError(f"{table}: has other labels than the prediction; give the table of this label image")
+    return reliability(columns["confidence"], known["right"])
 
 
 def _table(file: Location) -> Contingency:

@@ -24,6 +24,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, computed_field
 
 from ps3d_core.evaluation.contingency import Contingency, Integers, Labels, count_pairs
+from ps3d_core.evaluation.reliability import Reliability
 from ps3d_core.particles.distribution import size_distribution
 
 THRESHOLDS_PERCENT = tuple(range(50, 100, 5))
@@ -50,6 +51,7 @@ class Evaluation(BaseModel):
     d50_error: float | None = Field(
         description="relative error of the median diameter by volume; None when an image has no particles"
     )
+    reliability: Reliability | None = Field(default=None, description="of the confidences; None where none are known")
 
     @computed_field  # type: ignore[prop-decorator]
     @property

@@ -26,6 +26,7 @@ from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
 from torch import nn
 
+from ps3d_core.doubt.calibration import Calibration
 from ps3d_core.errors import InputError, MissingDataError, Ps3dError
 from ps3d_core.invalid import first_problem
 from ps3d_core.network import BUNDLED
@@ -79,6 +80,8 @@ class BundleInfo(BaseModel):
     """How long a particle may be, in equivalent diameters; None keeps all."""
     greatest_neck: GreatestNeck | None = None
     """How wide a neck is at most at which a core is split, as a share of the narrower part; None splits none."""
+    calibration: Calibration | None = None
+    """How often a particle is right of which the network is so certain; None where nobody has measured it."""
     training: dict[str, Any] = Field(default_factory=dict)
     """How the model was made: command, seeds, data, time. For people."""
     accuracy: tuple[dict[str, Fact], ...] = ()
@@ -115,6 +118,7 @@ class ModelFacts:
     least_certainty: float | None = None
     greatest_length: float | None = None
     greatest_neck: float | None = None
+    calibration: Calibration | None = None
     training: Mapping[str, Any] = field(default_factory=dict)
     accuracy: Sequence[Mapping[str, Fact]] = ()
 
@@ -201,6 +205,7 @@ def save_bundle(
         "least_certainty": facts.least_certainty,
         "greatest_length": facts.greatest_length,
         "greatest_neck": facts.greatest_neck,
+        "calibration": None if facts.calibration is None else facts.calibration.model_dump(mode="json"),
         "training": dict(facts.training),
         "accuracy": [dict(row) for row in facts.accuracy],
     }
@@ -286,6 +291,18 @@ def record_training(bundle: Bundle, training: Mapping[str, Any]) -> Bundle:
     return _recorded(bundle, training=dict(training))
 
 
+def record_calibration(bundle: Bundle, calibration: Calibration) -> Bundle:
+    """Write another calibration into the bundle where it lies; return the new bundle. Its digest stays."""
+    return _recorded(bundle, calibration=calibration.model_dump(mode="json"))
+
+
+def copy_bundle(bundle: Bundle, location: Location) -> Bundle:
+    """Copy a bundle to another place, which is made; return the copy."""
+    for name in (INFO_NAME, *map(_weights_name, bundle.folds)):
+        (location / name).write_bytes((bundle.location / name).read_bytes())
+    return load_bundle(str(location))
+
+
 def _recorded(bundle: Bundle, **fields: Any) -> Bundle:
     info = BundleInfo.model_validate(bundle.info.model_dump(mode="json") | fields)
     (bundle.location / INFO_NAME).write_json(_plain(info.model_dump(mode="json")))
@@ -302,12 +319,12 @@ def _weights_name(fold: int) -> str:
 
 def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Fields as earlier releases know them, where they say the same."""
-    newer = ("smallest_core", "least_certainty", "greatest_length", "greatest_neck")
+    newer = ("smallest_core", "least_certainty", "greatest_length", "greatest_neck", "calibration")
     return {key: value for key, value in fields.items() if key not in newer or value is not None}
 
 
 def _digest(fields: Mapping[str, Any]) -> str:
-    free = ("name", "training", "accuracy", "digest")
+    free = ("name", "calibration", "training", "accuracy", "digest")
     deciding = {key: value for key, value in _plain(fields).items() if key not in free}
     return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
 

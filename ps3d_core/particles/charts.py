@@ -5,7 +5,7 @@ Classes the page must style: `grid`, `axis`, `tick`, `bar`, `line` and `marker`;
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, floor, log10
 from typing import TYPE_CHECKING, Any, Final
@@ -74,19 +74,21 @@ def line_chart(
     def px(x: float) -> float:
         return frame.x(log10(x / low) / log10(high / low))
 
-    curves = [
-        {
-            "name": curve.name,
-            "points": " ".join(
-                f"{px(x):.1f},{frame.y(y):.1f}" for x, y in zip(curve.x.tolist(), curve.y.tolist(), strict=True)
-            ),
-            "marks": [(px(x), frame.y(y), text) for x, y, text in curve.marks],
-        }
-        for curve in series
-    ]
     x_axis = Axis(x_label, [(px(x), f"{x:g}") for x in log_ticks(low, high)])
-    y_axis = Axis(y_label, [(frame.y(k / 4), f"{25 * k} %") for k in range(5)])
-    return _chart(frame, x_axis, y_axis, alt, curves=curves, standalone=standalone)
+    curves = [_curve(curve, frame, px) for curve in series]
+    return _chart(frame, x_axis, _shares(y_label, frame), alt, curves=curves, standalone=standalone)
+
+
+def share_chart(
+    series: Sequence[Series], *, x_label: str, y_label: str, alt: str, frame: Frame = HALF, standalone: bool = False
+) -> Markup:
+    """Return a chart of curves of fractions over fractions (x and y from 0 to 1, shown in percent), as SVG.
+
+    `standalone` makes a file of its own, which brings its colours.
+    """
+    x_axis = Axis(x_label, [(frame.x(k / 4), f"{25 * k} %") for k in range(5)])
+    curves = [_curve(curve, frame, frame.x) for curve in series]
+    return _chart(frame, x_axis, _shares(y_label, frame), alt, curves=curves, standalone=standalone)
 
 
 def histogram(counts: npt.NDArray[np.int64], edges: Floats, *, x_label: str, alt: str, frame: Frame = HALF) -> Markup:
@@ -121,6 +123,19 @@ def nice_ceiling(value: int) -> int:
     """Return the smallest of 1, 2, 4, 6, 8 times a power of ten that is not below `value`."""
     scale: int = 10 ** floor(log10(value))
     return next(k * scale for k in (1, 2, 4, 6, 8, 10) if k * scale >= value)
+
+
+def _shares(label: str, frame: Frame) -> Axis:
+    return Axis(label, [(frame.y(k / 4), f"{25 * k} %") for k in range(5)])
+
+
+def _curve(curve: Series, frame: Frame, px: Callable[[float], float]) -> dict[str, Any]:
+    points = zip(curve.x.tolist(), curve.y.tolist(), strict=True)
+    return {
+        "name": curve.name,
+        "points": " ".join(f"{px(x):.1f},{frame.y(y):.1f}" for x, y in points),
+        "marks": [(px(x), frame.y(y), text) for x, y, text in curve.marks],
+    }
 
 
 def _chart(

@@ -24,6 +24,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
 
+from ps3d_core.doubt.columns import Sureness, doubt_columns
 from ps3d_core.engine.block_step import BlockStep, Site
 from ps3d_core.engine.once import Engine
 from ps3d_core.engine.step import Context, Found_co
@@ -148,9 +149,12 @@ class Measurement(BlockStep[Found_co]):
         site.file(block.index).write_arrays(**sums.to_arrays())
         return {"labels": len(sums.labels), "first": int(sums.labels[0]) if len(sums.labels) else None}
 
-    def write_table(self, records: Sequence[Record], site: Site) -> ParticleSummary:
-        """Write the table of all particles, Parquet and CSV, and return their summary."""
-        totals = _Totals(self.sample, site.grid.shape)
+    def write_table(self, records: Sequence[Record], site: Site, known: Sureness | None = None) -> ParticleSummary:
+        """Write the table of all particles, Parquet and CSV, and return their summary.
+
+        `known` is what is known of them beside their voxels.
+        """
+        totals = _Totals(self.sample, site.grid.shape, known)
         table.write_table(totals.tables(merged_sums(records, site)), self.outputs["parquet"], self.outputs["csv"])
         return totals.summary()
 
@@ -309,8 +313,8 @@ def _merged(parts: list[LabelSums], stop: int) -> LabelSums:
 class _Totals:
     """The particles of a sample, table by table, and what remains of them for the summary."""
 
-    def __init__(self, sample: Sample, shape: Shape) -> None:
-        self._sample, self._shape = sample, shape
+    def __init__(self, sample: Sample, shape: Shape, known: Sureness | None) -> None:
+        self._sample, self._shape, self._known = sample, shape, known
         self._voxels = [np.empty(0, np.int64)]
         self._touching = 0
 
@@ -318,6 +322,7 @@ class _Totals:
         spacing, grey = self._sample.spacing, self._sample.image is not None
         for sums in particles:
             columns = particle_columns(sums, self._shape, spacing, grey=grey)
+            columns |= doubt_columns(columns, self._known)
             self._voxels.append(sums.voxels)
             self._touching += int(columns["touches_border"].sum())
             yield table.arrow_table(columns)

@@ -3,7 +3,7 @@
 Each column is declared once, with its unit and what it means; both travel in the Parquet file as metadata of the
 field. The size of row groups and all writer settings are fixed, so neither the number of blocks nor of workers
 shows in the file. Rows stream through temporary local files: ten million particles need little memory.
-Every cell is a number, so no text from outside can reach a spreadsheet.
+No cell holds a text from outside, which could be a formula to a spreadsheet: `doubts` are words of ours.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ps3d_core.particles.shape import Columns
 from ps3d_core.store.location import Location, writing_to
 from ps3d_core.store.publishing import publish
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Raise when a change of the code changes the files of one table: finished work of older code is then redone."""
 
 
@@ -59,6 +59,12 @@ COLUMNS: Final = (
     Column("grey_min", "double", "grey value", "smallest grey value"),
     Column("grey_max", "double", "grey value", "largest grey value"),
     Column("touches_border", "bool", "", "lies at the edge of the scan, which may have cut it"),
+    Column("certainty", "double", "1", "mean probability of the classes of the voxels, as the network says it"),
+    Column("confidence", "double", "1", "probability that the particle is right, by the calibration of the model"),
+    Column("maybe_merged", "double", "1", "probability that it is several particles, from shape and size"),
+    Column("maybe_split", "double", "1", "probability that it is a part of one, from its largest contact"),
+    Column("maybe_split_from", "uint32", "", "label of the neighbour with that contact; 0 for none"),
+    Column("doubts", "string", "", "what of this a person should look at"),
 )
 
 SCHEMA: Final = pa.schema(

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field
 
 from ps3d_core.engine.block_step import BlockStep, Site
+from ps3d_core.errors import CorruptDataError
 from ps3d_core.geometry.blocks import Block
 from ps3d_core.memory_model import CONTACTS_BYTES
 from ps3d_core.particles.padded import HALO, read_padded
@@ -112,6 +113,39 @@ class ContactAreas(BlockStep[Contacts]):
                     pairs, crossings = pairs + len(areas), crossings + counts.crossings.sum(axis=0)
             publish(output, file)
         return Contacts(pairs=pairs, area_mm2=float(contact_area(crossings[None], spacing)[0]))
+
+    def largest(self, particles: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.uint32]]:
+        """Return the area of the largest contact of labels 0 to n, mm2, and the neighbour; 0 where there is none.
+
+        Of contacts of equal area the one with the lowest neighbour counts. Raise `CorruptDataError` when the file of
+        the contacts cannot be read.
+        """
+        area, neighbour = np.zeros(particles + 1), np.zeros(particles + 1, np.uint32)
+        (output,) = self.outputs.values()
+        try:
+            with output.open_reading() as stream, pq.ParquetFile(stream) as file:
+                for batch in file.iter_batches(ROWS, columns=["label_a", "label_b", "contact_area_mm2"]):
+                    lower, higher, areas = (np.asarray(column) for column in batch.columns)
+                    _keep_largest(lower, higher, areas, area, neighbour)
+                    _keep_largest(higher, lower, areas, area, neighbour)
+        except pa.ArrowInvalid as error:
+            raise CorruptDataError(f"{output}: not a Parquet file ({error}); segment again") from error
+        return area, neighbour
+
+
+def _keep_largest(
+    labels: npt.NDArray[np.uint32],
+    others: npt.NDArray[np.uint32],
+    areas: npt.NDArray[np.float64],
+    area: npt.NDArray[np.float64],
+    neighbour: npt.NDArray[np.uint32],
+) -> None:
+    order = np.lexsort((others, -areas, labels))
+    labels, first = np.unique(labels[order], return_index=True)
+    rows = order[first]
+    same = (areas[rows] == area[labels]) & (others[rows] < neighbour[labels])
+    better = (areas[rows] > area[labels]) | same
+    area[labels[better]], neighbour[labels[better]] = areas[rows][better], others[rows][better]
 
 
 def contact_area(crossings: npt.NDArray[np.int64], spacing: float) -> npt.NDArray[np.float64]:

@@ -9,6 +9,7 @@ from ps3d_core.border_core import labels as instances
 from ps3d_core.border_core import plan as instances_plan
 from ps3d_core.border_core.labels import InstanceSummary
 from ps3d_core.border_core.output import ensure_output
+from ps3d_core.border_core.plan import Certainties
 from ps3d_core.engine.step import Context, Outcomes, Step
 from ps3d_core.params import InstancesParams
 from ps3d_core.plan import SegmentPlan
@@ -43,9 +44,14 @@ class Instances(Step[InstanceSummary]):
         return self.plan.work / f"network-labels-{self.fingerprint[:12]}.zarr"
 
     @property
+    def certainties(self) -> Location:
+        """File with the voxels of each particle on the network grid, and how certain they are: see `Certainties`."""
+        return self.plan.work / f"network-certainties-{self.fingerprint[:12]}.npz"
+
+    @property
     def outputs(self) -> dict[str, Location]:
-        """Array of the particle ids, by its name in run.json."""
-        return {"instances": self.labels}
+        """Array of the particle ids, and what is known of each particle, by their names in run.json."""
+        return {"instances": self.labels, "certainties": self.certainties}
 
     @property
     def _params(self) -> InstancesParams:
@@ -62,7 +68,7 @@ class Instances(Step[InstanceSummary]):
             self.border_core.labels,
             self.labels,
             plan.work,
-            certainty=self.border_core.certainty,
+            certainty=Certainties(self.border_core.certainty, self.certainties),
             params=self._params,
             context=context,
             input_fingerprint=self.border_core.fingerprint,

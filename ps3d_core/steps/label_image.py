@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from ps3d_core.border_core import to_scan_grid
-from ps3d_core.border_core.to_scan_grid import Resampled
+from ps3d_core.border_core.to_scan_grid import Resampled, ResamplePlan
 from ps3d_core.engine.step import Context, Outcomes, Step
 from ps3d_core.plan import SegmentPlan
 from ps3d_core.steps import pyramid
@@ -49,19 +52,27 @@ class LabelImage(Step[Resampled]):
         runner, progress = context.runner, context.progress
         keep_changed(labels, progress.note)
         self._ensure_image()
-        resampling = to_scan_grid.plan_resampling(
+        resampled = to_scan_grid.resample_labels(self._resampling(done, context), runner=runner, progress=progress)
+        build_pyramid(labels, plan.work, self.fingerprint, context=context)
+        note_content(labels)
+        return resampled
+
+    def ids(self, done: Outcomes, context: Context) -> npt.NDArray[np.uint32]:
+        """Return the id of a particle in the label image by its id on the network grid, 0 for those that vanished."""
+        if done.of(LabelImage).vanished == 0:
+            return np.arange(done.of(Instances).particles + 1, dtype=np.uint32)
+        return to_scan_grid.ids_on_target(self._resampling(done, context), context.progress)
+
+    def _resampling(self, done: Outcomes, context: Context) -> ResamplePlan:
+        return to_scan_grid.plan_resampling(
             self.instances.labels,
-            labels / "0",
-            plan.work,
-            plan.scale.scan_shape,
+            self.plan.job.result.labels / "0",
+            self.plan.work,
+            self.plan.scale.scan_shape,
             particles=done.of(Instances).particles,
             context=context,
             source_fingerprint=self.instances.fingerprint,
         )
-        resampled = to_scan_grid.resample_labels(resampling, runner=runner, progress=progress)
-        build_pyramid(labels, plan.work, self.fingerprint, context=context)
-        note_content(labels)
-        return resampled
 
     def _ensure_image(self) -> None:
         """Have a label image for this fingerprint, with one level; what another run left there goes."""

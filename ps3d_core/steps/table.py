@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ps3d_core.doubt.columns import Sureness
 from ps3d_core.engine.block_step import Site
 from ps3d_core.errors import CorruptDataError
 from ps3d_core.particles.measure import Measurement, ParticleSummary, Sample
 from ps3d_core.plan import SegmentPlan
+from ps3d_core.steps.certainty import ParticleCertainty
+from ps3d_core.steps.contacts import ContactAreas
 from ps3d_core.steps.label_image import LabelImage
 from ps3d_core.store.ledger import Record
 from ps3d_core.store.location import Location
@@ -21,13 +24,16 @@ class ParticleTable(Measurement[ParticleSummary]):
 
     plan: SegmentPlan
     label_image: LabelImage
+    contacts: ContactAreas
+    certainty: ParticleCertainty | None = None
 
     name, found = "particles", ParticleSummary
 
     @property
     def parameters(self) -> tuple[Any, ...]:
-        """No parameters of its own: what decides the label image decides the table."""
-        return ()
+        """What the model knows of its own certainty; all else is decided by the steps before."""
+        calibration = self.plan.bundle.info.calibration
+        return () if calibration is None else (calibration.model_dump(),)
 
     @property
     def outputs(self) -> dict[str, Location]:
@@ -49,10 +55,23 @@ class ParticleTable(Measurement[ParticleSummary]):
 
         Raise `CorruptDataError` when there are not as many particles as were labelled.
         """
-        summary, labelled = self.write_table(records, site), site.done.of(LabelImage).particles
+        summary = self.write_table(records, site, self._known(site.done.of(LabelImage).particles))
+        labelled = site.done.of(LabelImage).particles
         if summary.particles != labelled:
             raise CorruptDataError(
                 f"{self.volume}: {summary.particles} particles where {labelled} were labelled; the label image is "
                 "damaged, make it again"
             )
         return summary
+
+    def _known(self, particles: int) -> Sureness:
+        """What is known of particles 1 to n beside their voxels."""
+        plan = self.plan
+        contact, neighbour = self.contacts.largest(particles)
+        return Sureness(
+            particle_size=plan.info.particle_size,
+            contact=contact,
+            neighbour=neighbour,
+            certainty=None if self.certainty is None else self.certainty.by_label(),
+            calibration=plan.bundle.info.calibration,
+        )

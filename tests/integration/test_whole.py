@@ -174,13 +174,14 @@ VERSIONS = [
     (contacts, "VERSION", "contacts"),
 ]
 FOLLOWING = {
-    "intensity": ["predict", "instances", "labels", "particles", "report", "contacts"],
-    "predict": ["instances", "labels", "particles", "report", "contacts"],
-    "instances": ["labels", "particles", "report", "contacts"],
-    "labels": ["particles", "report", "contacts"],
+    "intensity": ["predict", "instances", "labels", "certainty", "contacts", "particles", "report"],
+    "predict": ["instances", "labels", "certainty", "contacts", "particles", "report"],
+    "instances": ["labels", "certainty", "contacts", "particles", "report"],
+    "labels": ["certainty", "contacts", "particles", "report"],
+    "certainty": ["particles", "report"],
+    "contacts": ["particles", "report"],
     "particles": ["report"],
     "report": [],
-    "contacts": [],
 }
 
 

@@ -40,7 +40,19 @@ pytestmark = pytest.mark.usefixtures("server")
 
 SCAN, OTHER = "Ore 2.5um", "ore_2,5µm"
 KINDS = ("markdown", "progress", "table")
-STAGES = ["plan", "grey values", "predict", "instances", "labels", "measure", "contacts", "report", "finish", "show"]
+STAGES = [
+    "plan",
+    "grey values",
+    "predict",
+    "instances",
+    "labels",
+    "certainty",
+    "contacts",
+    "measure",
+    "report",
+    "finish",
+    "show",
+]
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ps3d_core.border_core.labels import run_instances
-from ps3d_core.border_core.plan import HALO, plan_instances
+from ps3d_core.border_core.plan import HALO, Certainties, plan_instances
 from ps3d_core.engine.blocks import Runner
 from ps3d_core.engine.step import Context
 from ps3d_core.geometry.boxes import Box
@@ -28,6 +28,8 @@ def planned(place, source, **options):
     """A plan that keeps everything below `place`; nothing is pruned unless asked for."""
     params = {"min_rel_particle_size": 0.0} | {key: options.pop(key) for key in _PARAMS if key in options}
     options = {"input_fingerprint": "test", "params": made(InstancesParams, **params)} | options
+    if known := options.pop("certainty", None):
+        options["certainty"] = Certainties(known, place / "certainties.npz")
     context = Context(Runner(workers=options.pop("workers", 1)), options.pop("memory_bytes", MEMORY))
     halo = options.pop("halo", HALO)
     return plan_instances(source, place / "labels", place / "work", context=context, **options).with_halo(halo)

@@ -10,6 +10,7 @@ from labelled import stored, voronoi
 from scipy.optimize import linear_sum_assignment
 
 from ps3d_core.engine.blocks import Runner
+from ps3d_core.engine.step import Context
 from ps3d_core.errors import InputError
 from ps3d_core.evaluation import evaluate as evaluating
 from ps3d_core.evaluation.evaluate import Comparison, evaluate
@@ -157,7 +158,11 @@ def test_blocks_on_a_store(tmp_path, block):
     stored(place / "truth.zarr", truth.astype(np.uint16))
     options = {"work": place / "work"} if block else {}
     found = evaluate(
-        place / "prediction.zarr", place / "truth.zarr", block_shape=block, runner=Runner(workers=2), **options
+        place / "prediction.zarr",
+        place / "truth.zarr",
+        block_shape=block,
+        context=Context(Runner(workers=2)),
+        **options,
     )
     assert found == evaluate_arrays(prediction, truth)
 
@@ -202,7 +207,7 @@ def test_what_may_hold_no_particles_is_noted_every_time(tmp_path):
     mask = stored(place / "mask.zarr", line((1, 3), (0, 9)).astype(np.uint8))
     progress = Progress(lambda event: notes.append(event.text) if isinstance(event, Noted) else None)
     for _ in range(2):
-        evaluate(mask, mask, work=place / "work", progress=progress)
+        evaluate(mask, mask, work=place / "work", context=Context(progress=progress))
     assert notes == ["prediction: one label only, 1: a mask?", "truth: one label only, 1: a mask?"] * 2
 
 

@@ -1,6 +1,7 @@
 """The table's files: schema with units, no values where there are none, the same bytes for the same rows."""
 
 import uuid
+from dataclasses import replace
 
 import numpy as np
 import pyarrow.csv as pa_csv
@@ -8,6 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 from labelled import sums_of, voronoi
 
+from ps3d_core.doubt.calibration import Calibration
+from ps3d_core.doubt.columns import Sureness, doubt_columns
 from ps3d_core.errors import CorruptDataError, MissingDataError
 from ps3d_core.particles.shape import particle_columns
 from ps3d_core.particles.table import SCHEMA, arrow_table, read_columns, write_table
@@ -23,7 +26,11 @@ def place(request, tmp_path):
 def columns():
     labels = voronoi((14, 15, 16), 12, seed=4)
     image = np.random.default_rng(1).integers(0, 60000, labels.shape).astype(np.uint16)
-    return particle_columns(sums_of(labels, image), labels.shape, 0.013, grey=True)
+    columns = particle_columns(sums_of(labels, image), labels.shape, 0.013, grey=True)
+    n = int(labels.max())
+    known = Sureness(0.05, np.linspace(0, 1e-3, n + 1), np.arange(n + 1, dtype=np.uint32), np.linspace(0.4, 1, n + 1))
+    known = replace(known, calibration=Calibration(slope=5, offset=-5, particles=99, right=90))
+    return columns | doubt_columns(columns, known)
 
 
 def test_files(place, columns):

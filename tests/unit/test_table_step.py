@@ -9,6 +9,7 @@ import pytest
 from labelled import stored, voronoi
 
 from ps3d_core.border_core.to_scan_grid import Resampled
+from ps3d_core.doubt.calibration import Calibration
 from ps3d_core.engine.step import Context, Outcome, Outcomes
 from ps3d_core.errors import CorruptDataError
 from ps3d_core.particles import measure, table
@@ -21,6 +22,7 @@ from ps3d_core.store.location import Location
 from ps3d_core.store.ome import create_image
 
 SHAPE = (150, 140, 20)
+DOUBT = ("certainty", "confidence", "maybe_merged", "maybe_split", "maybe_split_from", "doubts")
 
 
 @pytest.fixture
@@ -40,9 +42,12 @@ def step(root):
     labels = create_image(result.labels, SHAPE, "uint32", spacing=0.5, name="ore", label=True)
     labels[:] = np.kron(voronoi((15, 14, 2), 9, seed=0, filled=0.9), np.ones((10, 10, 10), np.uint32))
     grey = stored(root / "scan", np.random.default_rng(0).integers(0, 99, SHAPE).astype(np.uint8), (64, 64, 20))
-    job, info = SimpleNamespace(result=result), SimpleNamespace(spacing=0.5)
-    plan = SimpleNamespace(work=result.work, job=job, info=info, image=grey)
-    return ParticleTable(plan, SimpleNamespace())
+    job, info = SimpleNamespace(result=result), SimpleNamespace(spacing=0.5, particle_size=8.0)
+    bundle = SimpleNamespace(info=SimpleNamespace(calibration=Calibration(slope=5, offset=-5, particles=99, right=90)))
+    plan = SimpleNamespace(work=result.work, job=job, info=info, image=grey, bundle=bundle)
+    contacts = SimpleNamespace(largest=lambda n: (np.arange(n + 1) * 3.0, np.arange(n + 1, dtype=np.uint32)[::-1]))
+    certainty = SimpleNamespace(by_label=lambda: np.concatenate(([np.nan], np.linspace(0.6, 1, 9))))
+    return ParticleTable(plan, SimpleNamespace(), contacts, certainty)
 
 
 def labelled(particles):
@@ -55,8 +60,18 @@ def test_its_table_is_that_of_the_same_labels_given(root, step):
     given = {"image": sample.image, "spacing": sample.spacing, "work": root / "given", "block_shape": SHAPE}
     summary = measure_particles(sample.labels, root / "given", **given)
     assert step.make(labelled(9), Context()) == summary
-    for part in step.outputs.values():
-        assert part.read_bytes() == (root / "given" / part.name).read_bytes()
+    ours, others = table.read_table(step.outputs["parquet"]), table.read_table(root / "given" / "particles.parquet")
+    measured = [name for name in table.SCHEMA.names if name not in DOUBT]
+    assert ours.select(measured) == others.select(measured)
+    rows = ours.to_pydict()
+    assert rows["certainty"] == np.linspace(0.6, 1, 9).tolist()
+    assert rows["confidence"] == sorted(rows["confidence"])
+    assert rows["maybe_split_from"] == [8, 7, 6, 5, 4, 3, 2, 1, 0]
+    assert [bool(text) for text in rows["doubts"]][:3] == [True] * 3
+    assert {name: set(others[name].to_pylist()) for name in DOUBT[:4]} == {name: {None} for name in DOUBT[:4]}
+    csv = step.outputs["csv"].read_text().splitlines()
+    assert csv[0].split(",") == table.SCHEMA.names
+    assert len(csv) == 10
 
 
 def test_a_killed_run_goes_on_at_its_finished_blocks(step, monkeypatch):
@@ -81,7 +96,8 @@ def test_other_particles_than_were_labelled_are_damage(step):
 
 
 def test_what_decides_the_table_is_its_versions_and_the_label_image(step, monkeypatch):
-    assert step.fingerprint == fingerprint(measure.VERSION, table.VERSION)  # of a label image that says nothing
+    calibration = step.plan.bundle.info.calibration.model_dump()
+    assert step.fingerprint == fingerprint(measure.VERSION, table.VERSION, calibration)  # the steps before say nothing
     finished = [step.ledger(step.grid(Context())).location]
     for module in (measure, table):
         monkeypatch.setattr(module, "VERSION", module.VERSION + 1)

@@ -121,9 +121,7 @@ def _validate(plan: TrainPlan, packed: Bundle, fold: int, case: str, progress: P
     agreement = evaluate(
         Result(job.output, case).labels,
         _truth(plan, dataset, case),
-        runner=Runner.of(plan.job.resources),
-        memory_bytes=plan.job.resources.memory_bytes,
-        progress=progress,
+        context=Context(Runner.of(plan.job.resources), plan.job.resources.memory_bytes, progress),
     )
     return _row(fold, case, agreement)
 
