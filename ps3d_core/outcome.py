@@ -28,6 +28,7 @@ from ps3d_core.steps.grey_values import GreyValues
 from ps3d_core.steps.instances import Instances
 from ps3d_core.steps.label_image import LabelImage
 from ps3d_core.steps.table import ParticleTable
+from ps3d_core.steps.verdict import ScanVerdict
 from ps3d_core.store.aside import set_aside
 from ps3d_core.store.digest import Digest
 from ps3d_core.store.identity import require_unchanged
@@ -239,7 +240,7 @@ def _grids(plan: SegmentPlan) -> dict[str, Any]:
 def _counts(done: Outcomes) -> dict[str, Any]:
     """Return the findings of a run, in figures."""
     grey, predicted, found = done.of(GreyValues), done.of(BorderCore), done.of(Instances)
-    labelled, table = done.of(LabelImage), done.of(ParticleTable)
+    labelled, table, verdict = done.of(LabelImage), done.of(ParticleTable), done.of(ScanVerdict)
     return {
         "particles": labelled.particles,
         "particles_on_network_grid": found.particles,
@@ -256,6 +257,7 @@ def _counts(done: Outcomes) -> dict[str, Any]:
         "patches_unique": predicted.patches_unique,
         "intensity": {"offset": grey.offset, "scale": grey.scale},
         "size": table.model_dump(mode="json", include={"by_volume", "touching_border"}),
+        "verdict": {"sentence": verdict.sentence, **verdict.model_dump(mode="json")},
     }
 
 

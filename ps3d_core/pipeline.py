@@ -1,6 +1,6 @@
 """Segmenting one scan from start to end, in one process: read this file first.
 
-    scan  ->  border-core labels  ->  particles on the network grid  ->  label image  ->  table  ->  report
+    scan  ->  border-core labels  ->  particles on the network grid  ->  label image  ->  table, verdict  ->  report
               (network)               (cores grow into borders)          (scan grid)
 
 Every step works in blocks, goes on where a killed run stopped, and does nothing when its outcome is there and whole:
@@ -23,6 +23,7 @@ from ps3d_core.steps.instances import Instances
 from ps3d_core.steps.label_image import LabelImage
 from ps3d_core.steps.report import ReportPage
 from ps3d_core.steps.table import ParticleTable
+from ps3d_core.steps.verdict import ScanVerdict
 
 
 def run_of(plan: SegmentPlan) -> SegmentRun:
@@ -43,9 +44,11 @@ def steps_of(plan: SegmentPlan) -> SegmentRun:
     certainty = ParticleCertainty(plan, instances, label_image) if plan.bundle.info.calibration else None
     contacts = ContactAreas(plan, label_image)
     table = ParticleTable(plan, label_image, contacts, certainty)
-    report = ReportPage(plan, table)
+    verdict = ScanVerdict(plan, table)
+    report = ReportPage(plan, table, verdict)
     known = () if certainty is None else (certainty,)
-    return SegmentRun(plan, (grey_values, border_core, instances, label_image, *known, contacts, table, report))
+    steps = (grey_values, border_core, instances, label_image, *known, contacts, table, verdict, report)
+    return SegmentRun(plan, steps)
 
 
 def segment(job: SegmentJob, progress: Progress = SILENT) -> RunRecord:

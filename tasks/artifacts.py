@@ -54,6 +54,7 @@ def show_results(plan: SegmentPlan, record: RunRecord) -> None:
             scan=scan,
             particles=record.particles,
             result=result,
+            verdict=record.counts["verdict"],
             curve=curve,
             pictures=pictures,
         ),

@@ -25,7 +25,10 @@ from ps3d_core.record import RunRecord
 OF_PREFECT = (httpx.HTTPError, PrefectHTTPStatusError)
 """Failures of the Prefect API, of which no scan is guilty."""
 
-Happening = Literal["scan.received", "scan.segmented", "scan.failed"]
+DOUBTFUL = ("doubtful", "not understood")
+"""Grades of scans that a person should look at."""
+
+Happening = Literal["scan.received", "scan.segmented", "scan.doubtful", "scan.failed"]
 
 
 @task(
@@ -48,16 +51,20 @@ def tell(happening: Happening, claim: Claim, **payload: Any) -> None:
 
 
 def tell_segmented(claim: Claim, record: RunRecord) -> None:
-    """Emit that a scan is done, with what was found and where it lies."""
-    result = claim.inbox.result(claim.label)
+    """Emit that a scan is done, with what was found and where it lies; and another event when it is doubtful."""
+    result, verdict = claim.inbox.result(claim.label), record.counts["verdict"]
     tell(
         "scan.segmented",
         claim,
         particles=record.particles,
+        grade=verdict["grade"],
         labels=str(result.labels),
         table=str(result.table_csv),
         report=str(result.report),
     )
+    if verdict["grade"] in DOUBTFUL:
+        said = {"grade": verdict["grade"], "verdict": verdict["sentence"], "reasons": list(verdict["reasons"])}
+        tell("scan.doubtful", claim, **said, report=str(result.report))
 
 
 def tell_failed(claim: Claim, reason: str) -> None:

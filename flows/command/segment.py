@@ -146,6 +146,10 @@ def print_results(plan: SegmentPlan, record: RunRecord) -> None:
     sizes = f", D10 {size['d10']:.3g}, D50 {size['d50']:.3g}, D90 {size['d90']:.3g} mm by volume" if size else ""
     left_out = [f"{n} {why}" for key, why in LEFT_OUT.items() if (n := record.counts.get(key))]
     print(f"{plan.job.scan}: {record.particles} particles{sizes}")
+    if verdict := record.counts.get("verdict"):
+        print(f"  {verdict['grade']}: {verdict['sentence']}")
+        for reason in verdict["reasons"]:
+            print(f"    {reason}")
     if left_out:
         print(f"  left out {', '.join(left_out)}")
     print(f"  labels  {result.labels}")

@@ -36,6 +36,7 @@ class InstanceSummary(BaseModel):
     coreless: int = Field(description="foreground components without a core, each a particle before pruning")
     dropped: int = Field(description="particles that were too small")
     unsure: int = Field(default=0, description="particles that were dropped as too uncertain")
+    unsure_voxels: int = Field(default=0, description="of those")
     long: int = Field(default=0, description="particles that were dropped as too long")
     rounds: int = Field(description="of growth")
 
@@ -141,6 +142,7 @@ class Particles(Step[InstanceSummary]):
             coreless=found.of(MergeCoreless).coreless,
             dropped=numbered.dropped,
             unsure=numbered.unsure,
+            unsure_voxels=numbered.unsure_voxels,
             long=numbered.long,
             rounds=found.of(GrowCores).rounds,
         )

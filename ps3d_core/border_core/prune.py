@@ -89,6 +89,7 @@ class Numbered(BaseModel):
     particles: int
     dropped: int = Field(description="particles that were too small")
     unsure: int = Field(description="particles that were large enough, and too uncertain")
+    unsure_voxels: int = Field(default=0, description="of those that were too uncertain")
     long: int = Field(description="particles that were large and certain enough, and too long")
     voxels: int = Field(description="of all particles together")
 
@@ -140,6 +141,7 @@ class NumberParticles(TablePart[Numbered]):
             particles=int(kept.sum()),
             dropped=int((~large).sum()),
             unsure=int((large & ~sure).sum()),
+            unsure_voxels=int(voxels[large & ~sure].sum()),
             long=int((sure & ~kept).sum()),
             voxels=int(voxels[kept].sum()),
         )

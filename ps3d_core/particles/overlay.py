@@ -34,6 +34,7 @@ _GOLDEN: Final = 0.6180339887498949
 
 Grey = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]
+Confidence = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,7 @@ class Picture:
     is_window: bool  # shows a part of the slice only
     grey: bytes | None  # PNG, 8-bit grey; None without an image
     outlines: bytes  # PNG, RGBA: outlines, or filled particles where there is no image
+    doubt: bytes | None = None  # PNG, RGBA: particles in the colour of their confidence; None where none is known
 
     @property
     def down(self) -> str:
@@ -64,18 +66,33 @@ class Picture:
         return self.box.shape[_AXES.index(self.down)], self.box.shape[_AXES.index(self.right)]
 
 
-def overlay_pictures(labels: Location, image: Location | None, *, max_side: int = MAX_SIDE) -> list[Picture]:
+def overlay_pictures(
+    labels: Location, image: Location | None, *, max_side: int = MAX_SIDE, confidence: Confidence | None = None
+) -> list[Picture]:
     """Return pictures of slices perpendicular to z, y and x through the middle.
 
     After the first comes its middle in full resolution, if it was reduced. Grey values are stretched between robust
-    limits that all pictures share.
+    limits that all pictures share. `confidence` is by label, that of label 0 first.
     """
-    label_array = open_image(labels)
-    image_array = None if image is None else open_image(image)
-    shape = cast(Shape, label_array.shape)
+    shape = cast(Shape, open_image(labels).shape)
     boxes = [(axis, _slice_box(shape, axis)) for axis in range(3)]
     if max(shape[1:]) > max_side:
         boxes.insert(1, (0, _window(boxes[0][1], max_side)))
+    return pictures_of(boxes, labels, image, max_side=max_side, confidence=confidence)
+
+
+def pictures_of(
+    boxes: Sequence[tuple[int, Box]],
+    labels: Location,
+    image: Location | None,
+    *,
+    max_side: int = MAX_SIDE,
+    confidence: Confidence | None = None,
+) -> list[Picture]:
+    """Return a picture of every one of `boxes`, each one voxel thick along its axis (0 is z), all of one contrast."""
+    label_array = open_image(labels)
+    image_array = None if image is None else open_image(image)
+    shape = cast(Shape, label_array.shape)
     greys = [
         None if image_array is None else _read(image_array, box, axis, _step(box, max_side), mean=True)
         for axis, box in boxes
@@ -94,6 +111,7 @@ def overlay_pictures(labels: Location, image: Location | None, *, max_side: int 
                 is_window=box != _slice_box(shape, axis),
                 grey=None if grey is None else _png(_stretch(grey, limits)),
                 outlines=_png(_outlines(plane, max_side, filled=grey is None)),
+                doubt=None if confidence is None else _png(_doubt(plane, confidence)),
             )
         )
     return pictures
@@ -112,6 +130,17 @@ def label_colours(labels: npt.NDArray[np.integer]) -> Bytes:
     value = 1 - saturation[..., None] * np.clip(np.minimum(ramp, 4 - ramp), 0, 1)
     colours: Bytes = np.rint(255 * value).astype(np.uint8)
     return colours
+
+
+def _doubt(plane: npt.NDArray[Any], confidence: Confidence) -> Bytes:
+    """RGBA of particles: from green for what is certain, by yellow, to red at a confidence of one half and less."""
+    found = plane > 0
+    doubt = np.clip(2 * (1 - confidence[plane[found]]), 0, 1)
+    picture = np.zeros((*plane.shape, 4), np.uint8)
+    picture[found, 0] = np.rint(255 * np.clip(2 * doubt, 0, 1))
+    picture[found, 1] = np.rint(200 * np.clip(2 - 2 * doubt, 0, 1))
+    picture[found, 3] = np.rint(90 + 110 * doubt)
+    return picture
 
 
 def _slice_box(shape: Shape, axis: int) -> Box:

@@ -12,6 +12,7 @@ from typing import Any, Final, cast
 
 import numpy as np
 
+from ps3d_core.doubt.verdict import Verdict
 from ps3d_core.geometry.boxes import Shape, shape_text
 from ps3d_core.particles import report_sections as sections
 from ps3d_core.particles.overlay import MAX_SIDE, Picture, overlay_pictures
@@ -23,7 +24,7 @@ from ps3d_core.store.location import Location
 from ps3d_core.store.ome import open_image
 from ps3d_core.store.publishing import publish_text
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Raise when a change of the code changes the page of one table: finished work of older code is then redone."""
 
 MAX_BYTES: Final = 3_000_000
@@ -38,6 +39,7 @@ def write_report(
     image: Location | None,
     spacing: float,
     title: str,
+    verdict: Verdict | None = None,
     facts: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the page of one scan.
@@ -49,6 +51,7 @@ def write_report(
         image: grey values; without it the pictures show filled particles.
         spacing: edge of a voxel, mm.
         title: name of the scan, any text.
+        verdict: how far the particles can be trusted, where that is known.
         facts: what is to be said about the run (parameters, model, timings), nested mappings of any printable values.
 
     """
@@ -59,22 +62,29 @@ def write_report(
         spacing=spacing,
         voxels=columns["voxels"],
         cut=columns["touches_border"].astype(np.bool_),
+        verdict=verdict,
     )
+    worst = sections.worst(sample, labels, image)
     side = MAX_SIDE
     while True:
-        page = render(sample, overlay_pictures(labels, image, max_side=side), title, facts or {})
+        pictures = overlay_pictures(labels, image, max_side=side, confidence=sections.confidence_by_label(sample))
+        page = render(sample, pictures, title, facts or {}, worst)
         if len(page.encode()) <= MAX_BYTES or side <= 64:
             break
         side = side * 3 // 4
     publish_text(report, page)
 
 
-def render(sample: Sample, pictures: Sequence[Picture], title: str, facts: Mapping[str, Any]) -> str:
-    """Return the whole page as HTML."""
-    return rendered("report.html.jinja", **page_figures(sample, pictures, title, facts))
+def render(
+    sample: Sample, pictures: Sequence[Picture], title: str, facts: Mapping[str, Any], worst: Sequence[Figures] = ()
+) -> str:
+    """Return the whole page as HTML; `worst` are the particles that a person should look at."""
+    return rendered("report.html.jinja", **page_figures(sample, pictures, title, facts, worst))
 
 
-def page_figures(sample: Sample, pictures: Sequence[Picture], title: str, facts: Mapping[str, Any]) -> Figures:
+def page_figures(
+    sample: Sample, pictures: Sequence[Picture], title: str, facts: Mapping[str, Any], worst: Sequence[Figures] = ()
+) -> Figures:
     """Return everything that the page's template shows."""
     return {
         "title": title,
@@ -82,7 +92,9 @@ def page_figures(sample: Sample, pictures: Sequence[Picture], title: str, facts:
         "spacing": sample.spacing,
         "edges": " x ".join(significant(n * sample.spacing) for n in sample.shape),
         "slices": sections.slices(pictures, sample.spacing),
+        "verdict": sample.verdict,
         "found": sections.found(sample) if len(sample.voxels) else None,
+        "worst": list(worst),
         "facts": list(fact_lines(facts)),
     }
 

@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import numpy as np
 import numpy.typing as npt
 
+from ps3d_core.doubt.columns import UNSURE
+from ps3d_core.doubt.verdict import Verdict
 from ps3d_core.geometry.boxes import Shape
 from ps3d_core.particles.charts import Series, histogram, line_chart
+from ps3d_core.particles.crops import crops_of, most_doubtful
 from ps3d_core.particles.distribution import SizeDistribution, Weighting, passing_curve, size_distribution
 from ps3d_core.particles.overlay import Picture
 from ps3d_core.particles.rounding import round_length
@@ -47,6 +50,7 @@ class Sample:
     spacing: float
     voxels: Integers
     cut: npt.NDArray[np.bool_]
+    verdict: Verdict | None = None
 
     def column(self, name: str) -> npt.NDArray[Any]:
         """Return one column of the table."""
@@ -95,11 +99,29 @@ def slices(pictures: Sequence[Picture], spacing: float) -> list[Figures]:
                 "picture": picture,
                 "grey": None if picture.grey is None else _data(picture.grey),
                 "outlines": _data(picture.outlines),
+                "doubt": None if picture.doubt is None else _data(picture.doubt),
                 "bar": round_length(width * spacing / 4),
                 "max_width": MAX_HEIGHT * width / height,
             }
         )
     return shown
+
+
+def worst(sample: Sample, labels: Location, image: Location | None) -> list[Figures]:
+    """Return the particles that a person should look at, with pictures, the worst first."""
+    particles = most_doubtful(sample.table, UNSURE)
+    return [each | {"slices": slices(crops_of(each, labels, image), sample.spacing)} for each in particles]
+
+
+def confidence_by_label(sample: Sample) -> npt.NDArray[np.float64] | None:
+    """Return the confidence of each label, that of label 0 first; None where none is known."""
+    label, confidence = (sample.column(name) for name in ("label", "confidence"))
+    confidence = confidence.astype(np.float64)
+    if not len(label) or np.isnan(confidence).all():
+        return None
+    by_label = np.ones(int(label.max()) + 1)
+    by_label[label] = confidence
+    return by_label
 
 
 def sizes(sample: Sample) -> Figures:

@@ -13,6 +13,7 @@ from ps3d_core.particles import report
 from ps3d_core.plan import SegmentPlan
 from ps3d_core.steps.instances import Instances
 from ps3d_core.steps.table import ParticleTable
+from ps3d_core.steps.verdict import ScanVerdict
 from ps3d_core.store.location import Location
 from ps3d_core.version import __version__
 
@@ -31,6 +32,7 @@ class ReportPage(Step[Reported]):
 
     plan: SegmentPlan
     table: ParticleTable
+    verdict: ScanVerdict
 
     name, title, found = "report", "report", Reported
 
@@ -60,6 +62,7 @@ class ReportPage(Step[Reported]):
                 image=plan.image,
                 table=result.table_parquet,
                 spacing=plan.info.spacing,
+                verdict=done.of(ScanVerdict),
                 facts={
                     "Model": plan.bundle.info.name,
                     "Software": f"ps3d {__version__}",

@@ -69,8 +69,9 @@ def test_good_and_bad_scans_have_runs_and_events(client: SyncPrefectClient, tmp_
     assert "moved to failed/inbox bad" in str(bad.state.message)
     assert not runs_named(client, "scan inbox waits")
 
-    events = events_of(client, str(inbox.prefix), 4)
+    events = events_of(client, str(inbox.prefix), 5)
     assert sorted((event["event"], event["payload"]["scan"]) for event in events) == [
+        ("scan.doubtful", "inbox good"),
         ("scan.failed", "inbox bad"),
         ("scan.received", "inbox bad"),
         ("scan.received", "inbox good"),
@@ -80,6 +81,9 @@ def test_good_and_bad_scans_have_runs_and_events(client: SyncPrefectClient, tmp_
     assert segmented["resource"]["prefect.resource.id"].startswith("ps3d.scan.inbox-good-")
     assert segmented["resource"]["prefect.resource.name"] == "inbox good"
     assert segmented["payload"]["report"] == str(inbox.result("inbox good").report)
+    [doubtful] = [event for event in events if event["event"] == "scan.doubtful"]
+    assert doubtful["payload"]["reasons"][-1].endswith("particles are too few for a size distribution")
+    assert doubtful["payload"]["grade"] == segmented["payload"]["grade"] != "good"
     [failed] = [event for event in events if event["event"] == "scan.failed"]
     assert "name '../../evil': must be" in failed["payload"]["reason"]
     assert {"inbox"} <= {related["prefect.resource.role"] for related in failed["related"]}

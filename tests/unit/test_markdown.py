@@ -123,6 +123,7 @@ def test_model(store: str, text: str) -> None:
 def test_result(store: str, folder: str, text: str, found: bool) -> None:
     def page(scan: str, root: str, axis: str) -> str:
         values: dict[str, Any] = {"result": Result(Location(f"{store}/{root}"), "ore"), "curve": b"<svg>" * found}
+        values["verdict"] = {"grade": "doubtful", "sentence": f"Look at {axis}.", "reasons": [axis]}
         return rendered("result.md.jinja", scan=scan, particles=3, pictures=[(axis, b"jpeg")], **values)
 
     hostile = page(text, folder, text)

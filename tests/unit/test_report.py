@@ -6,19 +6,23 @@ from html.parser import HTMLParser
 
 import jinja2
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from labelled import stored, voronoi
 from markupsafe import Markup
 
+from ps3d_core.doubt.verdict import Evidence, verdict_on
 from ps3d_core.particles import preview
 from ps3d_core.particles.charts import Series, histogram, line_chart, log_ticks, nice_ceiling
+from ps3d_core.particles.crops import SHOWN
 from ps3d_core.particles.measure import measure_particles
 from ps3d_core.particles.overlay import Picture, overlay_pictures
 from ps3d_core.particles.report import MAX_BYTES, fact_lines, page_figures, write_report
 from ps3d_core.particles.report_sections import MAX_HEIGHT
 from ps3d_core.particles.rounding import round_length, significant
+from ps3d_core.particles.table import read_columns, read_table, write_table
 from ps3d_core.particles.templating import rendered
 from ps3d_core.store.location import Location
 
@@ -199,6 +203,45 @@ def test_no_value_of_a_chart_becomes_markup(text, standalone):
 def test_a_value_that_is_missing_is_no_blank(figures):
     with pytest.raises(jinja2.UndefinedError, match="spacing"):
         rendered("report.html.jinja", **{name: value for name, value in figures().items() if name != "spacing"})
+
+
+def doubted(place, tmp_path):
+    """The same particles with confidences, as a segmentation leaves them."""
+    table = read_table(place / "particles.parquet")
+    n = len(table)
+    confidence = np.linspace(0.3, 1, n)
+    columns = {"confidence": confidence, "doubts": np.where(confidence < 0.8, "unsure", "")}
+    for name, values in columns.items():
+        field = table.schema.field(name)
+        table = table.set_column(table.schema.get_field_index(name), field, pa.array(values, field.type))
+    there = Location.parse(tmp_path)
+    write_table([table], there / "particles.parquet", there / "particles.csv")
+    return there
+
+
+def test_the_verdict_comes_first_and_the_worst_particles_are_shown(place, tmp_path):
+    there = doubted(place, tmp_path)
+    voxels, confidence = (read_columns(there / "particles.parquet", [name])[name] for name in ("voxels", "confidence"))
+    evidence = Evidence(dropped_voxels=10, kept_voxels=90, particle_size=0.05, spacing=0.01)
+    nothing = np.zeros(len(voxels))
+    verdict = verdict_on(voxels, confidence, nothing, nothing, evidence)
+    options = {"labels": place / "labels.zarr", "image": place / "image.zarr", "spacing": 0.01, "title": "ore"}
+    write_report(there / "report.html", table=there / "particles.parquet", verdict=verdict, **options)
+    page = Page((there / "report.html").read_text())
+    words = page.words
+    assert words.index("Not understood.") < words.index("D50: half of the volume")
+    assert "Only 65 % of the particles are expected to be right." in words
+    assert "Show how sure the network is" in words
+    assert [f"Particle {label}:" in words for label in range(1, 8)] == [True] * SHOWN + [False]
+    assert words.count("unsure") == SHOWN
+    plain = Page(page_text(place))
+    assert "Show how sure" not in plain.words
+    assert "Look at these first" not in plain.words
+
+
+def page_text(place):
+    page_of(place)
+    return (place / "report.html").read_text()
 
 
 def test_without_an_image(place):

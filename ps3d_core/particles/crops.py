@@ -1,0 +1,53 @@
+"""The particles that a person should look at first, each in three slices through its middle."""
+
+from __future__ import annotations
+
+from typing import Any, Final, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from ps3d_core.geometry.boxes import Box, Shape
+from ps3d_core.particles.overlay import Picture, pictures_of
+from ps3d_core.particles.table import read_columns
+from ps3d_core.store.location import Location
+from ps3d_core.store.ome import open_image
+
+SHOWN: Final = 6
+MAX_SIDE: Final = 160
+"""Longest side of a crop in pixels."""
+_AROUND: Final = 0.75
+"""What is shown on each side of a particle, as a share of its longest side."""
+_PLACE: Final = tuple(f"bbox_{axis}_{end}" for end in ("start", "stop") for axis in "zyx")
+
+
+def most_doubtful(table: Location, below: float) -> list[dict[str, Any]]:
+    """Return the particles of least confidence, the worst first, at most `SHOWN`, none with `below` or more.
+
+    Each has its label, confidence, diameter_mm, doubts and the corners of its bounding box.
+    """
+    confidence = read_columns(table, ["confidence"])["confidence"].astype(np.float64)
+    rows = np.argsort(np.where(np.isnan(confidence), np.inf, confidence), kind="stable")[:SHOWN]
+    rows = rows[confidence[rows] < below]
+    columns = {name: read_columns(table, [name])[name][rows] for name in ("label", "diameter_mm", "doubts", *_PLACE)}
+    columns["confidence"] = confidence[rows]
+    return [
+        {name: column[i].item() if hasattr(column[i], "item") else column[i] for name, column in columns.items()}
+        for i in range(len(rows))
+    ]
+
+
+def crops_of(particle: dict[str, Any], labels: Location, image: Location | None) -> list[Picture]:
+    """Return slices perpendicular to z, y and x through the middle of a particle's box, with what is around it."""
+    shape = cast(Shape, open_image(labels).shape)
+    start, stop = (np.array([particle[name] for name in part]) for part in (_PLACE[:3], _PLACE[3:]))
+    around = Box(tuple(start), tuple(stop)).grow(max(2, int(_AROUND * (stop - start).max())), shape)
+    return pictures_of(
+        [(axis, _through(around, axis, (start + stop) // 2)) for axis in range(3)], labels, image, max_side=MAX_SIDE
+    )
+
+
+def _through(box: Box, axis: int, middle: npt.NDArray[np.int64]) -> Box:
+    start, stop = list(box.start), list(box.stop)
+    start[axis], stop[axis] = int(middle[axis]), int(middle[axis]) + 1
+    return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
