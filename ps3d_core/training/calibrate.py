@@ -39,7 +39,7 @@ from ps3d_core.training.as_command import as_command, at_least_one
 from ps3d_core.training.decide import SCANS
 from ps3d_core.training.validate import PhantomScan, phantom_job
 
-_UNKNOWN = Calibration(slope=1, offset=0, particles=FEWEST, right=0)
+ANY = Calibration(slope=1, offset=0, particles=FEWEST, right=0)
 """Of a copy of the model, so that its certainties are kept."""
 
 JobOf = Callable[[str, Location], SegmentJob]
@@ -61,7 +61,7 @@ def calibrate_model(bundle: Bundle, jobs: Iterable[JobOf], progress: Progress = 
     """
     with tempfile.TemporaryDirectory(prefix="ps3d-calibrate-") as folder:
         place = Location.parse(folder)
-        model = record_calibration(copy_bundle(bundle, place / "model"), _UNKNOWN)
+        model = record_calibration(copy_bundle(bundle, place / "model"), ANY)
         observed = [observe(make(str(model.location), place), place / "work", progress) for make in jobs]
     certainty, right = (np.concatenate([getattr(each, name) for each in observed]) for name in ("certainty", "right"))
     if len(right) < FEWEST:
