@@ -29,7 +29,6 @@ from ps3d_core.border_core.part import BlockPart, TablePart
 from ps3d_core.border_core.pieces import measure_extents, measure_pieces, merge_pieces
 from ps3d_core.border_core.plan import InstancesPlan, ensure_labels
 from ps3d_core.border_core.seams import Labels, block_faces
-from ps3d_core.border_core.voxel_counts import no_reach
 from ps3d_core.engine.block_step import Site
 from ps3d_core.engine.step import Context, Outcomes
 from ps3d_core.geometry.blocks import Block
@@ -54,14 +53,21 @@ class CoreNumbers(NamedTuple):
 
     offsets: (bz, by, bx) int64, serials before each block.
     numbers: (pieces + 1,) uint32; by serial, 1..cores in C order of the first voxel, 0 for small cores.
-    with_neck: (n,) uint32, the numbers of cores that may have a neck, in their order; none where none is split.
-    reach: (6, n) int64, how far those reach, see `no_reach`.
     """
 
     offsets: Integers
     numbers: Labels
-    with_neck: Labels
-    reach: Integers
+
+
+class LargeCores(NamedTuple):
+    """Cores that are large enough for a neck, in their order.
+
+    numbers: (n,) uint32.
+    reach: (6, n) int32, how far they reach, see `no_reach`.
+    """
+
+    numbers: Labels
+    reach: npt.NDArray[np.int32]
 
 
 class Pieces(BaseModel):
@@ -148,6 +154,16 @@ class NumberCores(TablePart[Cores]):
         """Number of voxels below which a core is small, where it is not the rule of depth; whether cores are split."""
         return (*self.plan.core_rule, *(("split",) if self.plan.neck_rule else ()))
 
+    @property
+    def large(self) -> Location:
+        """File of the cores that are large enough for a neck, an .npz; where cores are split."""
+        return self.table.parent / f"large-{self.table.name}"
+
+    @property
+    def outputs(self) -> dict[str, Location]:
+        """File of the table, and that of large cores."""
+        return super().outputs | ({"large-cores": self.large} if self.plan.neck_rule else {})
+
     def make(self, done: Outcomes, context: Context) -> Cores:
         """Join cores in memory: one number per core."""
         site = self.cores.site(self.plan.blocks())
@@ -162,14 +178,11 @@ class NumberCores(TablePart[Cores]):
             small = is_small(voxels, near, deep) if smallest is None else voxels < smallest
             found = Cores(cores=int(np.count_nonzero(~small)), small=int(np.count_nonzero(small)))
             ordered = pieces.in_scan_order(cores[~small])
-            large = ordered[pieces.sums["voxels"][ordered] >= SMALLEST_WITH_NECK] if splits else ordered[:0]
             numbers = pieces.numbers(ordered)
-            self.table.write_arrays(
-                offsets=pieces.offsets[:-1].reshape(site.grid.counts),
-                numbers=numbers,
-                with_neck=numbers[large],
-                reach=pieces.reach[:, large] if splits else no_reach(0),
-            )
+            self.table.write_arrays(offsets=pieces.offsets[:-1].reshape(site.grid.counts), numbers=numbers)
+            if splits:
+                large = ordered[pieces.sums["voxels"][ordered] >= SMALLEST_WITH_NECK]
+                self.large.write_arrays(numbers=numbers[large], reach=pieces.reach[:, large].astype(np.int32))
             stage.advance()
         return found
 

@@ -14,10 +14,11 @@ from functools import lru_cache, reduce
 from typing import Any, Final, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from numba import njit
 from pydantic import BaseModel, ConfigDict, Field
 
-from ps3d_core.border_core.cores import Integers, LabelCores, NumberCores, core_numbers
+from ps3d_core.border_core.cores import Integers, LabelCores, LargeCores, NumberCores, core_numbers
 from ps3d_core.border_core.necks import Parts, part_at_necks
 from ps3d_core.border_core.part import BlockPart
 from ps3d_core.border_core.pieces import check_ids, number_labels
@@ -146,14 +147,14 @@ class SplitCores(BlockPart[Split]):
 
         The box has one voxel more on all sides, as far as the volume goes.
         """
-        table, shape = core_numbers(self.numbers.table), self.plan.shape
-        mine = _beginning_in(block, table.reach)
+        large, shape = large_cores(self.numbers.large), self.plan.shape
+        mine = _beginning_in(block, large.reach)
         if not len(mine):
             return
         around = block.core.grow(MARGIN, shape)
         labels = self._numbers_in(around)
         for row in mine:
-            core, box = int(table.with_neck[row]), box_of_reach(table.reach[:, row]).grow(1, shape)
+            core, box = int(large.numbers[row]), box_of_reach(large.reach[:, row]).grow(1, shape)
             if box.size <= LARGEST:
                 inside = box.intersect(around) == box
                 yield core, box, labels[box.relative_to(around).slices] if inside else self._numbers_in(box)
@@ -167,13 +168,19 @@ class SplitCores(BlockPart[Split]):
 
 
 @lru_cache(maxsize=1)
+def large_cores(location: Location) -> LargeCores:
+    """Return the large cores of `NumberCores`. Kept between blocks: the location has a fingerprint of the content."""
+    return LargeCores(**location.read_arrays())
+
+
+@lru_cache(maxsize=1)
 def split_numbers(location: Location) -> SplitNumbers:
     """Return the table of `SplitCores`. Kept between blocks: its place is named after what decides the content."""
     arrays = location.read_arrays()
     return SplitNumbers(arrays["core"], arrays["above"])
 
 
-def _beginning_in(block: Block, reach: Integers) -> Integers:
+def _beginning_in(block: Block, reach: npt.NDArray[np.int32]) -> npt.NDArray[np.intp]:
     """Rows of the cores whose bounding boxes begin in a block."""
     inside = np.ones(reach.shape[1], np.bool_)
     for axis, (start, stop) in enumerate(zip(block.core.start, block.core.stop, strict=True)):

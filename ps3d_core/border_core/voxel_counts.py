@@ -63,7 +63,7 @@ def no_reach(n: int) -> Integers:
     return np.full((6, n), np.iinfo(np.int64).max, np.int64)
 
 
-def box_of_reach(reach: Integers) -> Box:
+def box_of_reach(reach: npt.NDArray[np.signedinteger]) -> Box:
     """Return the bounding box of one thing that has the reach (6,), see `no_reach`."""
     z, y, x, last_z, last_y, last_x = reach.tolist()
     return Box((z, y, x), (1 - last_z, 1 - last_y, 1 - last_x))
