@@ -11,6 +11,7 @@ what is not known is not outside: the edge of a scan makes no neck.
 
 from __future__ import annotations
 
+from math import ceil
 from typing import Any, Final
 
 import numpy as np
@@ -37,12 +38,21 @@ def part_at_necks(core: Mask, greatest_neck: float) -> tuple[Parts, int]:
 
     """
     squares = squared_distances(core)
-    ascending = np.argsort(squares, axis=None, kind="stable").astype(np.int32)
-    inside = ascending[np.searchsorted(squares.ravel()[ascending], 1) :]
-    parents = np.full(core.size, _NOWHERE, np.int32)
-    _flood(squares, inside, greatest_neck**2, parents)
-    parts = np.zeros(core.shape, np.int32)
-    return parts, int(_number(parents, parts.reshape(-1)))
+    deepest = int(squares.max(initial=0))
+    # A neck is one voxel away from what is outside, or more: what is not as deep as this is no part of its own.
+    lowest = ceil(1 / greatest_neck**2) if greatest_neck else _FAR
+    if deepest < lowest or deepest == _FAR:
+        return core.astype(np.int32), 1
+    z, y, x = (side + 2 for side in core.shape)
+    depth = np.zeros((z, y, x), np.int32)  # one voxel more on all sides: every voxel of the core has six neighbours
+    depth[1:-1, 1:-1, 1:-1] = squares
+    parents = np.full(depth.shape, _NOWHERE, np.int32)
+    if _flood(depth, _by_depth(depth, lowest, deepest + 1), greatest_neck**2, parents) == 1:
+        return core.astype(np.int32), 1
+    _flood(depth, _by_depth(depth, 1, lowest), greatest_neck**2, parents)
+    parts = np.zeros(depth.shape, np.int32)
+    count = int(_number(parents.reshape(-1), parts.reshape(-1)))
+    return np.ascontiguousarray(parts[1:-1, 1:-1, 1:-1]), count
 
 
 def squared_distances(core: Mask) -> Squares:
@@ -97,52 +107,61 @@ def _across(before: Any, after: Any) -> None:
 
 
 @njit(nogil=True, cache=True)
-def _flood(squares: Squares, ascending: Indices, share: float, parents: Indices) -> None:
-    """Join voxels from the deepest on; `parents` becomes a forest whose roots are the peaks of the parts.
-
-    `share` is the greatest neck, squared. Of voxels that are equally deep the one that is first in C order is last.
-    """
-    depth = squares.ravel()
-    around = np.empty(_SIDES, np.int32)
-    for step in range(ascending.size - 1, -1, -1):
-        voxel = ascending[step]
-        count = _parts_around(squares.shape, depth, voxel, parents, around)
-        if count == 0:
-            parents[voxel] = voxel
-            continue
-        highest = around[0]
-        for i in range(1, count):
-            highest = _higher(depth, highest, around[i])
-        chosen = around[0]  # of the deepest neighbour
-        for i in range(count):
-            if around[i] != highest and depth[around[i]] * share < depth[voxel]:
-                parents[around[i]] = highest
-                chosen = highest  # which is joined through this voxel
-        parents[voxel] = chosen
+def _by_depth(depth: Squares, start: int, stop: int) -> Indices:
+    """Flat indices of the voxels with `start` <= depth < `stop`, from the least deep on, in C order where equal."""
+    flat = depth.ravel()
+    begin = np.zeros(stop - start + 1, np.int64)
+    for i in range(flat.size):
+        if start <= flat[i] < stop:
+            begin[flat[i] - start + 1] += 1
+    begin = np.cumsum(begin)
+    ascending = np.empty(begin[-1], np.int32)
+    for i in range(flat.size):
+        if start <= flat[i] < stop:
+            ascending[begin[flat[i] - start]] = i
+            begin[flat[i] - start] += 1
+    return ascending
 
 
 @njit(nogil=True, cache=True)
-def _parts_around(shape: Any, depth: Squares, voxel: int, parents: Indices, around: Indices) -> int:
+def _flood(depths: Squares, ascending: Indices, share: float, forest: Parts) -> int:
+    """Join voxels from the deepest on; the `forest` of parents has the peaks of the parts for roots.
+
+    `share` is the greatest neck, squared. Of voxels that are equally deep the one that is first in C order is last.
+    Returns how many trees there are more than before.
+    """
+    depth, parents = depths.ravel(), forest.reshape(-1)
+    plane, row = depths.shape[1] * depths.shape[2], depths.shape[2]
+    sides = np.array([-plane, -row, -1, 1, row, plane])
+    around = np.empty(_SIDES, np.int32)
+    trees = 0
+    for step in range(ascending.size - 1, -1, -1):
+        voxel = ascending[step]
+        count = _parts_around(depth, voxel, sides, parents, around)
+        if count == 0:
+            parents[voxel] = voxel
+            trees += 1
+            continue
+        chosen = around[0]  # of the deepest neighbour
+        if count > 1:
+            highest = around[0]
+            for i in range(1, count):
+                highest = _higher(depth, highest, around[i])
+            for i in range(count):
+                if around[i] != highest and depth[around[i]] * share < depth[voxel]:
+                    parents[around[i]] = highest
+                    trees -= 1
+                    chosen = highest  # which is joined through this voxel
+        parents[voxel] = chosen
+    return trees
+
+
+@njit(nogil=True, cache=True)
+def _parts_around(depth: Squares, voxel: int, sides: Indices, parents: Indices, around: Indices) -> int:
     """Roots of the parts that a voxel touches by its faces into `around`, that of the deepest neighbour first."""
-    _, height, width = shape
-    plane = height * width
-    z, y, x = voxel // plane, voxel // width % height, voxel % width
     count, deepest = 0, -1
     for side in range(_SIDES):
-        if side == 0 and z > 0:
-            other = voxel - plane
-        elif side == 1 and y > 0:
-            other = voxel - width
-        elif side == 2 and x > 0:
-            other = voxel - 1
-        elif side == 3 and x < width - 1:
-            other = voxel + 1
-        elif side == 4 and y < height - 1:
-            other = voxel + width
-        elif side == 5 and z < shape[0] - 1:
-            other = voxel + plane
-        else:
-            continue
+        other = voxel + sides[side]
         if parents[other] == _NOWHERE:
             continue
         root = _root(parents, other)

@@ -36,8 +36,8 @@ VERSION: Final = 1
 
 LARGEST: Final = 2**22
 """Voxels of the largest box in which a core is looked at: with 20 voxels per particle, one of 8 particles across."""
-MARGIN: Final = 32
-"""Voxels beyond a block that are read with it. Few cores reach farther; these are read by themselves."""
+MARGIN: Final = 28
+"""Voxels behind a block that are read with it. Few cores reach farther; these are read by themselves."""
 
 
 class SplitVoxels(NamedTuple):
@@ -151,7 +151,8 @@ class SplitCores(BlockPart[Split]):
         mine = _beginning_in(block, large.reach)
         if not len(mine):
             return
-        around = block.core.grow(MARGIN, shape)
+        # The boxes begin in the block: before it, one voxel of what is around them is needed.
+        around = Box(block.core.grow(1, shape).start, block.core.grow(MARGIN, shape).stop)
         labels = self._numbers_in(around)
         for row in mine:
             core, box = int(large.numbers[row]), box_of_reach(large.reach[:, row]).grow(1, shape)

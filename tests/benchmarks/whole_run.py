@@ -92,6 +92,7 @@ class TrueBorderCore(BorderCore):
     """Step that reads the scan as prediction does and writes the classes of the true particles."""
 
     truth: Location
+    """Array of the classes that a network without error would give; beside it, how certain it would be."""
 
     def make(self, done: Outcomes, context: Context) -> Predicted:
         patches, grey = self.plan.prediction.patches, done.of(GreyValues).intensity
@@ -103,13 +104,11 @@ class TrueBorderCore(BorderCore):
         chunks, shards = border_core_chunks(patches.shape), border_core_shards(patches.shape)
         output = create_array(self.labels, patches.shape, np.uint8, chunks=chunks, shards=shards)
         certainty = create_array(self.certainty, patches.shape, np.uint8, chunks=chunks, shards=shards)
-        truth = open_array(self.truth)
-        slabs = [*Box.of(patches.shape).slabs(object_shape(output)[0])]
-        rows = [(slab, classes, certainty_of(classes)) for slab in slabs for classes in [read_box(truth, slab)]]
+        known = [(open_array(self.truth), output), (open_array(certainty_beside(self.truth)), certainty)]
         with context.progress.stage("write border-core", 1, "scans"):
-            for slab, classes, certain in rows:
-                write_box(output, slab, classes)
-                write_box(certainty, slab, certain)
+            for slab in Box.of(patches.shape).slabs(object_shape(output)[0]):
+                for source, target in known:
+                    write_box(target, slab, read_box(source, slab))
         return Predicted(patches_evaluated=0, patches_constant=0, patches_unique=len(patches), forward_seconds=0)
 
 
@@ -141,8 +140,15 @@ def make_truth(place: Location, plan: SegmentPlan) -> Location:
     """The classes that a network without error would give."""
     shape = plan.prediction.patches.shape
     classes = border_core(vote_labels(true_labels(place), shape, ties="higher"), BORDER)
-    write_box(create_array(place / "truth", shape, np.uint8), Box.of(shape), classes)
-    return place / "truth"
+    truth = place / "truth"
+    for array, values in ((truth, classes), (certainty_beside(truth), certainty_of(classes))):
+        write_box(create_array(array, shape, np.uint8), Box.of(shape), values)
+    return truth
+
+
+def certainty_beside(truth: Location) -> Location:
+    """Where the certainty of the true classes is."""
+    return truth.parent / "certainty"
 
 
 def with_truth(run: SegmentRun, truth: Location) -> SegmentRun:
