@@ -88,6 +88,7 @@ class _Compiled:
             "ENABLE_CPU_PINNING": False,
             "ENABLE_HYPER_THREADING": True,
         }
+        require_precision(precision)  # some processors would emulate it, slower than float32
         self._model = _core().compile_model(_translated(network, shape), "CPU", said)
         if self._model.get_property("INFERENCE_PRECISION_HINT") != getattr(ov.Type, _TYPES[precision]):
             raise _lacks(precision)

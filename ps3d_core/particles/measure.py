@@ -24,7 +24,6 @@ import numpy.typing as npt
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
 
-from ps3d_core.doubt.columns import Sureness, doubt_columns
 from ps3d_core.engine.block_step import BlockStep, Site
 from ps3d_core.engine.once import Engine
 from ps3d_core.engine.step import Context, Found_co
@@ -34,6 +33,7 @@ from ps3d_core.geometry.boxes import Shape
 from ps3d_core.memory_model import GREY_BYTES, LABELS_BYTES
 from ps3d_core.particles import table
 from ps3d_core.particles.distribution import SizeDistribution, size_distribution
+from ps3d_core.particles.doubt import Sureness, doubt_columns
 from ps3d_core.particles.exact_sums import MAX_VALUES
 from ps3d_core.particles.padded import HALO, read_padded
 from ps3d_core.particles.plausible import doubt_about

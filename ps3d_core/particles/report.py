@@ -12,7 +12,6 @@ from typing import Any, Final, cast
 
 import numpy as np
 
-from ps3d_core.doubt.verdict import Verdict
 from ps3d_core.geometry.boxes import Shape, shape_text
 from ps3d_core.particles import report_sections as sections
 from ps3d_core.particles.overlay import MAX_SIDE, Picture, overlay_pictures
@@ -20,6 +19,7 @@ from ps3d_core.particles.report_sections import Figures, Sample
 from ps3d_core.particles.rounding import significant
 from ps3d_core.particles.table import read_columns
 from ps3d_core.particles.templating import rendered
+from ps3d_core.particles.verdict import Verdict
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import open_image
 from ps3d_core.store.publishing import publish_text

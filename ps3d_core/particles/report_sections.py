@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import numpy as np
 import numpy.typing as npt
 
-from ps3d_core.doubt.columns import UNSURE
-from ps3d_core.doubt.verdict import Verdict
 from ps3d_core.geometry.boxes import Shape
 from ps3d_core.particles.charts import Series, histogram, line_chart
 from ps3d_core.particles.crops import crops_of, most_doubtful
 from ps3d_core.particles.distribution import SizeDistribution, Weighting, passing_curve, size_distribution
+from ps3d_core.particles.doubt import UNSURE
 from ps3d_core.particles.overlay import Picture
 from ps3d_core.particles.rounding import round_length
 from ps3d_core.particles.table import read_columns
+from ps3d_core.particles.verdict import Verdict
 from ps3d_core.store.location import Location
 
 if TYPE_CHECKING:

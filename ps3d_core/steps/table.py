@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ps3d_core.doubt.columns import Sureness
 from ps3d_core.engine.block_step import Site
 from ps3d_core.errors import CorruptDataError
+from ps3d_core.particles.doubt import Sureness
 from ps3d_core.particles.measure import Measurement, ParticleSummary, Sample
 from ps3d_core.plan import SegmentPlan
 from ps3d_core.steps.certainty import ParticleCertainty

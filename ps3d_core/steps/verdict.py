@@ -7,9 +7,9 @@ from typing import Final
 
 import numpy as np
 
-from ps3d_core.doubt.verdict import Evidence, Verdict, verdict_on
 from ps3d_core.engine.step import Context, Outcomes, Step
 from ps3d_core.particles.table import read_columns
+from ps3d_core.particles.verdict import Evidence, Verdict, verdict_on
 from ps3d_core.plan import SegmentPlan
 from ps3d_core.steps.instances import Instances
 from ps3d_core.steps.table import ParticleTable

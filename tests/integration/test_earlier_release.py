@@ -88,7 +88,7 @@ def test_a_finished_result_gets_what_is_new_and_keeps_what_it_has(place: Path, m
     made = made_steps(job, monkeypatch)
     said: list[str] = []
     after = segment(job, Progress(lambda event: said.append(event.text) if isinstance(event, Noted) else None))
-    assert made == ["contacts", "particles", "report"]  # the table has new columns
+    assert made == ["contacts", "particles", "verdict", "report"]  # the table has new columns
     assert said == ["ore: finished before, with other parameters or an earlier release; what is still valid stays"]
     assert after.parts["labels"] == before.parts["labels"]
     assert set(after.parts) - set(before.parts) == {"contacts"}
@@ -105,7 +105,7 @@ def test_a_killed_run_goes_on_from_its_work_folder(place: Path, monkeypatch: pyt
     job = job_in(place, "interrupted")
     made = made_steps(job, monkeypatch)
     record = segment(job)
-    assert made == ["labels", "contacts", "particles", "report"]
+    assert made == ["labels", "contacts", "particles", "verdict", "report"]
     finished = json.loads((place / "finished" / "ore" / "run.json").read_text())
     table, expected = (pq.read_table(place / run / "ore" / "particles.parquet") for run in ("interrupted", "finished"))
     assert table.schema.names[: len(expected.schema)] == expected.schema.names

@@ -19,7 +19,7 @@ from ps3d_core.pipeline import run_of, segment
 from ps3d_core.plan import plan_segmentation
 from ps3d_core.progress import Noted, Progress
 from ps3d_core.record import read_record
-from ps3d_core.steps import contacts, label_image, pyramid
+from ps3d_core.steps import contacts, label_image, pyramid, verdict
 from ps3d_core.steps.border_core import BorderCore
 from ps3d_core.steps.instances import Instances
 from ps3d_core.steps.label_image import LabelImage
@@ -172,15 +172,17 @@ VERSIONS = [
     (table, "VERSION", "particles"),
     (report, "VERSION", "report"),
     (contacts, "VERSION", "contacts"),
+    (verdict, "VERSION", "verdict"),
 ]
 FOLLOWING = {
-    "intensity": ["predict", "instances", "labels", "certainty", "contacts", "particles", "report"],
-    "predict": ["instances", "labels", "certainty", "contacts", "particles", "report"],
-    "instances": ["labels", "certainty", "contacts", "particles", "report"],
-    "labels": ["certainty", "contacts", "particles", "report"],
-    "certainty": ["particles", "report"],
-    "contacts": ["particles", "report"],
-    "particles": ["report"],
+    "intensity": ["predict", "instances", "labels", "certainty", "contacts", "particles", "verdict", "report"],
+    "predict": ["instances", "labels", "certainty", "contacts", "particles", "verdict", "report"],
+    "instances": ["labels", "certainty", "contacts", "particles", "verdict", "report"],
+    "labels": ["certainty", "contacts", "particles", "verdict", "report"],
+    "certainty": ["particles", "verdict", "report"],
+    "contacts": ["particles", "verdict", "report"],
+    "particles": ["verdict", "report"],
+    "verdict": ["report"],
     "report": [],
 }
 

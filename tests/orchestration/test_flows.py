@@ -49,6 +49,7 @@ STAGES = [
     "certainty",
     "contacts",
     "measure",
+    "verdict",
     "report",
     "finish",
     "show",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from itertools import count
+from types import SimpleNamespace
 
 import pytest
 from prefect import Task, flow, task
@@ -19,6 +20,7 @@ from ps3d_core.errors import (
     NoSpaceError,
     StoreError,
 )
+from ps3d_core.network.bundle import load_bundle
 from ps3d_core.pipeline import steps_of
 from ps3d_core.store.faults import is_transient
 
@@ -73,8 +75,9 @@ def test_prefect_asks(error: Exception, calls: int) -> None:
 def test_every_task_retries_alike_and_caches_nothing() -> None:
     modules = (segment, prepare_training, prune, train, zscore)
     tasks = [value for module in modules for value in vars(module).values() if isinstance(value, Task)]
-    tasks += [segment.task_of(step) for step in steps_of(None).steps]  # titles do without a plan
-    assert len(tasks) == 24
+    plan = SimpleNamespace(bundle=load_bundle())  # titles do without the rest of it
+    tasks += [segment.task_of(step) for step in steps_of(plan).steps]
+    assert len(tasks) == 26
     for stage in tasks:
         assert stage.retries == RETRIES == len(RETRY_DELAYS_SECONDS)
         assert stage.retry_delay_seconds == RETRY_DELAYS_SECONDS

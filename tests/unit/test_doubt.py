@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ps3d_core.doubt.calibration import Calibration
-from ps3d_core.doubt.columns import LIKELY, UNSURE, Sureness, doubt_columns
+from ps3d_core.particles.doubt import LIKELY, UNSURE, Sureness, doubt_columns
 
 CALIBRATION = Calibration(slope=5.7, offset=-5.9, particles=1000, right=900)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from ps3d_core.border_core.labels import Particles, run_instances, steps_of
 from ps3d_core.border_core.pieces import MAX_IDS, check_ids, serial_offsets
@@ -92,6 +93,26 @@ def test_crashes_between_blocks_cost_nothing(tmp_path, particles, expected):
     for stage, blocks in undisturbed.done.items():
         # Merging is one step, and starts over; blocks do not.
         assert done[stage] == blocks or stage.startswith("merge")
+
+
+def test_a_changed_neck_redoes_what_depends_on_it(tmp_path, particles):
+    """Crashes while cores are split cost nothing, and another width of necks does not label cores again."""
+    place, options = Location.parse(tmp_path), {"block_shape": BLOCK, "halo": 3, "smallest_core": 1}
+    source = stored(place, particles)
+    plan = planned(place, source, greatest_neck=0.7, **options)
+    with pytest.raises(Crash):
+        run_instances(plan, progress=Progress(CrashAfter(4, "split cores")))
+    listener = CrashAfter(10**9)
+    run_instances(plan, progress=Progress(listener))
+    assert listener.done["split cores"] == len(plan.blocks()) - 4
+    cores = ndimage.label(particles == 1)[0]
+    np.testing.assert_array_equal(read(plan), naive_instances(particles, greatest_neck=0.7, cores=cores))
+    listener = CrashAfter(10**9)
+    other = planned(place, source, greatest_neck=0.5, **options)
+    run_instances(other, progress=Progress(listener))
+    assert listener.done["label cores"] == 0
+    assert listener.done["split cores"] == len(plan.blocks())
+    np.testing.assert_array_equal(read(other), naive_instances(particles, greatest_neck=0.5, cores=cores))
 
 
 def test_crashes_inside_blocks_cost_the_block(tmp_path, particles, expected):

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from labelled import stored, voronoi
 from markupsafe import Markup
 
-from ps3d_core.doubt.verdict import Evidence, verdict_on
 from ps3d_core.particles import preview
 from ps3d_core.particles.charts import Series, histogram, line_chart, log_ticks, nice_ceiling
 from ps3d_core.particles.crops import SHOWN
@@ -24,6 +23,7 @@ from ps3d_core.particles.report_sections import MAX_HEIGHT
 from ps3d_core.particles.rounding import round_length, significant
 from ps3d_core.particles.table import read_columns, read_table, write_table
 from ps3d_core.particles.templating import rendered
+from ps3d_core.particles.verdict import Evidence, verdict_on
 from ps3d_core.store.location import Location
 
 HOSTILE = [

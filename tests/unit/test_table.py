@@ -10,8 +10,8 @@ import pytest
 from labelled import sums_of, voronoi
 
 from ps3d_core.doubt.calibration import Calibration
-from ps3d_core.doubt.columns import Sureness, doubt_columns
 from ps3d_core.errors import CorruptDataError, MissingDataError
+from ps3d_core.particles.doubt import Sureness, doubt_columns
 from ps3d_core.particles.shape import particle_columns
 from ps3d_core.particles.table import SCHEMA, arrow_table, read_columns, write_table
 from ps3d_core.store.location import Location

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ps3d_core.doubt.verdict import Evidence, verdict_on
+from ps3d_core.particles.verdict import Evidence, verdict_on
 
 SIZE = 0.2
 BALL = 4189  # voxels of a ball of 20 voxels, which is 0.2 mm

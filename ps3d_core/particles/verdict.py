@@ -21,8 +21,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
-from ps3d_core.doubt.columns import UNSURE
 from ps3d_core.particles.distribution import SizeDistribution, size_distribution
+from ps3d_core.particles.doubt import UNSURE
 
 Grade = Literal["good", "doubtful", "not understood", "unknown"]
 
