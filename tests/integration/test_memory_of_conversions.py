@@ -26,6 +26,7 @@ def nifti_of(path: Path, slices: int) -> Path:
     return path
 
 
+@pytest.mark.soak
 @pytest.mark.slow
 def test_conversions_and_zscore(tmp_path: Path) -> None:
     peaks: dict[str, list[float]] = {}

@@ -251,7 +251,7 @@ def test_a_bare_array_of_one_grey_value_with_one_other_voxel_is_a_scan(job):
 @pytest.mark.parametrize(
     ("store", "damages"),
     [
-        ("folder", 100),
+        ("folder", 50),
         *(pytest.param(store, 200, marks=[pytest.mark.soak, pytest.mark.timeout(3600)]) for store in ("folder", "s3")),
     ],
 )

@@ -55,6 +55,7 @@ def database(tmp_path: Path) -> Iterator[str]:
         server.terminate()
 
 
+@pytest.mark.soak
 def test_a_dropped_scan_on_postgres(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = tmp_path / "home"
     up = Up(home, "--s3-port", str(free_port()), environment={"PS3D_DATABASE_URL": database})
