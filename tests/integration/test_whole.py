@@ -175,11 +175,10 @@ VERSIONS = [
     (verdict, "VERSION", "verdict"),
 ]
 FOLLOWING = {
-    "intensity": ["predict", "instances", "labels", "certainty", "contacts", "particles", "verdict", "report"],
-    "predict": ["instances", "labels", "certainty", "contacts", "particles", "verdict", "report"],
-    "instances": ["labels", "certainty", "contacts", "particles", "verdict", "report"],
-    "labels": ["certainty", "contacts", "particles", "verdict", "report"],
-    "certainty": ["particles", "verdict", "report"],
+    "intensity": ["predict", "instances", "labels", "contacts", "particles", "verdict", "report"],
+    "predict": ["instances", "labels", "contacts", "particles", "verdict", "report"],
+    "instances": ["labels", "contacts", "particles", "verdict", "report"],
+    "labels": ["contacts", "particles", "verdict", "report"],
     "contacts": ["particles", "verdict", "report"],
     "particles": ["verdict", "report"],
     "verdict": ["report"],
