@@ -35,6 +35,8 @@ LEAST_RIGHT: Final = 0.93
 RIGHT_OF_NOISE: Final = 0.7
 SIZES: Final = (0.65, 1.5)
 """Median diameter in a good result, as a share of the stated particle size."""
+MOST_CUT: Final = 0.9
+"""Share of particles at the edge of the scan beyond which sizes are not compared: of few slices all are cut."""
 FEW: Final = 20
 """Particles below which no distribution can be given."""
 BIAS: Final = 0.05
@@ -75,6 +77,7 @@ class Evidence(BaseModel):
     """What a verdict is given by, besides the particles.
 
     dropped_voxels, kept_voxels: on the network grid, of what was dropped as uncertain, and of particles.
+    cut: particles that the edge of the scan may have cut; where nearly all are, their sizes say nothing.
     particle_size: as stated, mm.
     spacing: edge of a voxel, mm.
     """
@@ -83,6 +86,7 @@ class Evidence(BaseModel):
 
     dropped_voxels: int
     kept_voxels: int
+    cut: int
     particle_size: float
     spacing: float
 
@@ -122,9 +126,9 @@ def _reasons(voxels: Integers, right: float | None, dropped: float, evidence: Ev
         reasons.append(f"only {100 * right:.0f} % of the particles are expected to be right")
     median = size_distribution(voxels, evidence.spacing, "number")
     ratio = median.d50 / evidence.particle_size if median else 1.0
-    if not SIZES[0] <= ratio <= SIZES[1]:
+    if evidence.cut <= MOST_CUT * len(voxels) and not SIZES[0] <= ratio <= SIZES[1]:
         stated = f"{evidence.particle_size:.3g} mm"
-        reasons.append(f"the median particle is {ratio:.2f} times as large as was stated ({stated}): is that right?")
+        reasons.append(f"the median particle is {ratio:.2f} times as large as was stated, {stated}")
     if len(voxels) < FEW:
         reasons.append(f"{len(voxels)} particles are too few for a size distribution")
     return tuple(reasons)

@@ -39,13 +39,14 @@ class ScanVerdict(Step[Verdict]):
 
     def make(self, done: Outcomes, context: Context) -> Verdict:
         """Read the columns of doubt and judge by them."""
-        names = ["voxels", "confidence", "maybe_merged", "maybe_split"]
+        names = ["voxels", "confidence", "maybe_merged", "maybe_split", "touches_border"]
         columns = read_columns(self.plan.job.result.table_parquet, names)
-        confidence, merged, split = (columns[name].astype(np.float64) for name in names[1:])
+        confidence, merged, split = (columns[name].astype(np.float64) for name in names[1:4])
         found = done.of(Instances)
         evidence = Evidence(
             dropped_voxels=found.unsure_voxels,
             kept_voxels=found.voxels,
+            cut=int(columns["touches_border"].sum()),
             particle_size=self.plan.info.particle_size,
             spacing=self.plan.info.spacing,
         )

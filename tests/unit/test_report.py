@@ -222,7 +222,7 @@ def doubted(place, tmp_path):
 def test_the_verdict_comes_first_and_the_worst_particles_are_shown(place, tmp_path):
     there = doubted(place, tmp_path)
     voxels, confidence = (read_columns(there / "particles.parquet", [name])[name] for name in ("voxels", "confidence"))
-    evidence = Evidence(dropped_voxels=10, kept_voxels=90, particle_size=0.05, spacing=0.01)
+    evidence = Evidence(dropped_voxels=10, kept_voxels=90, cut=0, particle_size=0.05, spacing=0.01)
     nothing = np.zeros(len(voxels))
     verdict = verdict_on(voxels, confidence, nothing, nothing, evidence)
     options = {"labels": place / "labels.zarr", "image": place / "image.zarr", "spacing": 0.01, "title": "ore"}

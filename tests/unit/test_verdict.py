@@ -11,13 +11,14 @@ SIZE = 0.2
 BALL = 4189  # voxels of a ball of 20 voxels, which is 0.2 mm
 
 
-def judged(n=60, *, confidence=0.99, diameter=1.0, dropped=0, merged=0.01, split=0.0):
+def judged(n=60, *, confidence=0.99, diameter=1.0, dropped=0, cut=0.5, merged=0.01, split=0.0):
     """The verdict on n particles of one size and confidence, with this share of all voxels dropped as uncertain."""
     voxels = np.full(n, round(BALL * diameter**3), np.int64)
     kept = int(voxels.sum())
     evidence = Evidence(
         dropped_voxels=round(kept * dropped / (1 - dropped)) if dropped < 1 else 1000,
         kept_voxels=kept,
+        cut=round(cut * n),
         particle_size=SIZE,
         spacing=0.01,
     )
@@ -44,9 +45,10 @@ def test_what_a_model_knows_is_good():
         ({"dropped": 0.3}, "not understood", "of 30 % of what looked like particles"),
         ({"confidence": 0.85}, "doubtful", "only 85 % of the particles are expected to be right"),
         ({"confidence": 0.6}, "not understood", "only 60 % of the particles are expected to be right"),
-        ({"diameter": 0.5}, "doubtful", "the median particle is 0.50 times as large as was stated (0.2 mm)"),
+        ({"diameter": 0.5}, "doubtful", "the median particle is 0.50 times as large as was stated, 0.2 mm"),
         ({"diameter": 1.7}, "doubtful", "the median particle is 1.70 times as large as was stated"),
         ({"diameter": 0.8}, "good", None),
+        ({"diameter": 0.5, "cut": 1.0}, "good", None),
         ({"n": 19}, "doubtful", "19 particles are too few for a size distribution"),
         ({"n": 0}, "not understood", "no particle was found: nothing that looks like a particle"),
         ({"n": 0, "dropped": 1}, "not understood", "no particle was found: only what the network is not sure of"),
@@ -62,7 +64,7 @@ def test_grades_and_reasons(case, grade, reason):
 def test_doubtful_particles_are_counted_and_left_out_of_the_sizes():
     voxels = np.array([BALL] * 30 + [8 * BALL] * 10)
     confidence = np.array([0.99] * 30 + [0.5] * 10)
-    evidence = Evidence(dropped_voxels=0, kept_voxels=int(voxels.sum()), particle_size=SIZE, spacing=0.01)
+    evidence = Evidence(dropped_voxels=0, kept_voxels=int(voxels.sum()), cut=0, particle_size=SIZE, spacing=0.01)
     verdict = verdict_on(voxels, confidence, np.zeros(40), np.zeros(40), evidence)
     assert (verdict.doubtful, verdict.grade) == (10, "doubtful")
     assert verdict.doubtful_volume == pytest.approx(80 / 110)
