@@ -18,6 +18,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from ps3d_core.border_core.output import claim_output, output_blocks
+from ps3d_core.border_core.prune import dense_ids
 from ps3d_core.border_core.vote import Labels, LabelVote
 from ps3d_core.border_core.voxel_counts import count_voxels
 from ps3d_core.engine.block_size import largest_block
@@ -157,7 +158,7 @@ def ids_on_target(plan: ResamplePlan, progress: Progress = SILENT) -> Labels:
         for block in blocks:
             present[count_voxels(elected(plan, block))[0]] = True
             stage.advance()
-    return np.where(present, np.cumsum(present), 0).astype(np.uint32)
+    return dense_ids(present)
 
 
 class Counted(BaseModel):
@@ -247,7 +248,7 @@ class CountVotes(_ResampleStep[Counted]):
             voxels[counts["ids"]] += counts["voxels"]
         present = voxels > 0
         particles = int(present.sum())
-        self.table.write_arrays(ids=np.where(present, np.cumsum(present), 0).astype(np.uint32))
+        self.table.write_arrays(ids=dense_ids(present))
         return Counted(particles=particles, voxels=int(voxels.sum()), dense=len(voxels) == particles + 1)
 
 

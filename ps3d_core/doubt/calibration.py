@@ -40,7 +40,7 @@ class Calibration(BaseModel):
 
     def confidence(self, certainty: Floats) -> Floats:
         """Return the probability of being right, (n,), of particles with these mean certainties; NaN stays NaN."""
-        return _sigmoid(self.slope * _log_odds(certainty) + self.offset)
+        return logistic(self.slope * _log_odds(certainty) + self.offset)
 
 
 def fit_calibration(certainty: Floats, right: Flags) -> Calibration:
@@ -56,7 +56,7 @@ def fit_calibration(certainty: Floats, right: Flags) -> Calibration:
     inputs = np.stack([_log_odds(certainty), np.ones(len(right))], axis=1)
     numbers = np.array([1.0, 0.0])
     for _ in range(_STEPS):  # Newton's method; the likelihood is concave
-        said = _sigmoid(inputs @ numbers)
+        said = logistic(inputs @ numbers)
         curvature = (inputs * (said * (1 - said))[:, None]).T @ inputs + 1e-9 * np.eye(2)
         step = np.linalg.solve(curvature, inputs.T @ (wanted - said))
         numbers += step / max(1.0, float(np.abs(step).max()) / 2)
@@ -65,10 +65,11 @@ def fit_calibration(certainty: Floats, right: Flags) -> Calibration:
     return Calibration(slope=max(1e-6, float(numbers[0])), offset=float(numbers[1]), particles=len(right), right=count)
 
 
+def logistic(values: Floats) -> Floats:
+    """Return the probabilities, (n,), that odds with these logarithms are."""
+    return np.asarray(1 / (1 + np.exp(-np.clip(values, -500, 500))))
+
+
 def _log_odds(certainty: Floats) -> Floats:
     clipped = np.clip(certainty, _CLIP, 1 - _CLIP)
     return np.asarray(np.log(clipped / (1 - clipped)))
-
-
-def _sigmoid(values: Floats) -> Floats:
-    return np.asarray(1 / (1 + np.exp(-np.clip(values, -500, 500))))

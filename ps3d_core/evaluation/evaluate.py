@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +17,8 @@ from ps3d_core.engine.once import Engine
 from ps3d_core.engine.step import Context
 from ps3d_core.errors import InputError
 from ps3d_core.evaluation.contingency import Contingency, count_pairs, merge
-from ps3d_core.evaluation.metrics import Evaluation, evaluate_contingency
-from ps3d_core.evaluation.reliability import Reliability, reliability, right_particles
+from ps3d_core.evaluation.metrics import Evaluation, evaluate_contingency, right_particles
+from ps3d_core.evaluation.reliability import Reliability, reliability
 from ps3d_core.geometry.blocks import Block, BlockGrid
 from ps3d_core.geometry.boxes import Shape
 from ps3d_core.memory_model import EVALUATION_BYTES
@@ -42,6 +42,13 @@ class Compared(BaseModel):
 
     evaluation: Evaluation
     doubts: tuple[str, ...] = Field(description="why the images may hold no particles")
+
+
+class Right(NamedTuple):
+    """Predicted labels, rising, and which of them match a true particle at IoU > 0.5, (n,) each."""
+
+    labels: npt.NDArray[np.int64]
+    right: npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -88,7 +95,7 @@ class Comparison(BlockStep[Compared]):
 
     @property
     def particles(self) -> Location:
-        """File with the predicted labels, rising, and which of them are right, an .npz: "labels" and "right"."""
+        """File of the predicted particles, an .npz: see `Right`."""
         return self.place / f"particles-{self.fingerprint[:16]}.npz"
 
     @property
@@ -118,8 +125,7 @@ class Comparison(BlockStep[Compared]):
     def merge(self, records: Sequence[Record], site: Site) -> Compared:
         """Add up what the blocks counted; return all figures, and doubts."""
         table = merge(_table(site.file(block.index)) for block in site.grid)
-        labels_found, right = right_particles(table)
-        self.particles.write_arrays(labels=labels_found, right=right)
+        self.particles.write_arrays(**Right(*right_particles(table))._asdict())
         labels = {"prediction": table.prediction, "truth": table.truth}
         doubts = {name: _doubt_about(labels[name], table.voxels) for name in labels}
         return Compared(
@@ -145,22 +151,27 @@ def evaluate(
     looks like a mask or a background is noted. Raise `InputError` when the shapes differ or an image holds no labels.
     """
     context = context or Context()
-    identities = content_identity(prediction), content_identity(truth)
+    columns = None if table is None else read_columns(table, ["label", "confidence"])  # before the work
     with _folder(work) as folder:
-        comparison = Comparison(prediction, truth, identities, folder, block_shape)
-        found = Engine(folder, [comparison]).run_all(context).of(Comparison)
-        relied = None if table is None else _reliability(table, comparison.particles)
+        found, particles = compare(prediction, truth, folder, context, block_shape)
     for doubt in found.doubts:
         context.progress.note(doubt)
+    if columns is None:
+        return found.evaluation
+    if not np.array_equal(particles.labels, columns["label"]):
+        raise InputError(f"{table}: has other labels than the prediction; give the table of this label image")
+    relied: Reliability | None = reliability(columns["confidence"], particles.right)
     return found.evaluation.model_copy(update={"reliability": relied})
 
 
-def _reliability(table: Location, particles: Location) -> Reliability | None:
-    """How far the confidences of a table can be relied on, where it is known which particles are right."""
-    known, columns = particles.read_arrays(), read_columns(table, ["label", "confidence"])
-    if not np.array_equal(known["labels"], columns["label"]):
-        raise InputError(f"{table}: has other labels than the prediction; give the table of this label image")
-    return reliability(columns["confidence"], known["right"])
+def compare(
+    prediction: Location, truth: Location, work: Location, context: Context, block_shape: Shape | None = None
+) -> tuple[Compared, Right]:
+    """Compare two label images in `work`, unless it is done there; return what was found, and of every particle."""
+    identities = content_identity(prediction), content_identity(truth)
+    comparison = Comparison(prediction, truth, identities, work, block_shape)
+    found = Engine(work, [comparison]).run_all(context).of(Comparison)
+    return found, Right(**comparison.particles.read_arrays())
 
 
 def _table(file: Location) -> Contingency:

@@ -18,6 +18,7 @@ When there is nothing to find and nothing was found, agreement is perfect: every
 from __future__ import annotations
 
 from statistics import fmean
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -76,15 +77,8 @@ def evaluate_arrays(prediction: Labels, truth: Labels) -> Evaluation:
 
 def evaluate_contingency(table: Contingency) -> Evaluation:
     """Return all figures of merit that follow from the table of shared voxels."""
-    predicted, predicted_sizes = _sizes(table.prediction, table.voxels)
-    true, true_sizes = _sizes(table.truth, table.voxels)
-    both = (table.prediction > 0) & (table.truth > 0)
-    p = np.searchsorted(predicted, table.prediction[both])
-    t = np.searchsorted(true, table.truth[both])
-    shared = table.voxels[both]
-    union = predicted_sizes[p] + true_sizes[t] - shared
-
-    counts = len(predicted), len(true)
+    predicted, predicted_sizes, true_sizes, p, t, shared, union = _overlaps(table)
+    counts = len(predicted), len(true_sizes)
     matches = {percent: shared * 100 > union * percent for percent in THRESHOLDS_PERCENT}
     at_half = matches[50]
     matched = int(at_half.sum())
@@ -109,6 +103,42 @@ def evaluate_contingency(table: Contingency) -> Evaluation:
         count_error=(counts[0] - counts[1]) / counts[1] if counts[1] else (0.0 if nothing else None),
         d50_error=_d50_error(predicted_sizes, true_sizes),
     )
+
+
+def right_particles(table: Contingency) -> tuple[Integers, npt.NDArray[np.bool_]]:
+    """Return the predicted labels, rising, and which of them match a true particle at IoU > 0.5."""
+    found = _overlaps(table)
+    right = np.zeros(len(found.predicted), np.bool_)
+    right[found.p[2 * found.shared > found.union]] = True
+    return found.predicted, right
+
+
+class _Overlaps(NamedTuple):
+    """Particles, and every pair of a predicted and a true one that share voxels.
+
+    predicted, predicted_sizes: labels, rising, and voxels in all, (n,).
+    true_sizes: (m,).
+    p, t: rows of the particles of each pair.
+    shared, union: voxels of each pair.
+    """
+
+    predicted: Integers
+    predicted_sizes: Integers
+    true_sizes: Integers
+    p: npt.NDArray[np.intp]
+    t: npt.NDArray[np.intp]
+    shared: Integers
+    union: Integers
+
+
+def _overlaps(table: Contingency) -> _Overlaps:
+    predicted, predicted_sizes = _sizes(table.prediction, table.voxels)
+    true, true_sizes = _sizes(table.truth, table.voxels)
+    both = (table.prediction > 0) & (table.truth > 0)
+    p = np.searchsorted(predicted, table.prediction[both])
+    t = np.searchsorted(true, table.truth[both])
+    shared = table.voxels[both]
+    return _Overlaps(predicted, predicted_sizes, true_sizes, p, t, shared, predicted_sizes[p] + true_sizes[t] - shared)
 
 
 def _sizes(labels: Integers, voxels: Integers) -> tuple[Integers, Integers]:

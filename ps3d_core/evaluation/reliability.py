@@ -15,8 +15,6 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
-from ps3d_core.evaluation.contingency import Contingency, Integers
-
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
@@ -45,19 +43,6 @@ class Reliability(BaseModel):
     calibration_error: float
     right_without_tenth: float = Field(description="share of right ones without the tenth of lowest confidence")
     groups: tuple[Group, ...]
-
-
-def right_particles(table: Contingency) -> tuple[Integers, Flags]:
-    """Return the predicted labels of a table, rising, and which of them are right."""
-    labels, rows = np.unique(table.prediction, return_inverse=True)
-    sizes = np.bincount(rows, table.voxels, len(labels)).astype(np.int64)
-    true, columns = np.unique(table.truth, return_inverse=True)
-    true_sizes = np.bincount(columns, table.voxels, len(true)).astype(np.int64)
-    both = (table.prediction > 0) & (table.truth > 0)
-    union = sizes[rows] + true_sizes[columns] - table.voxels
-    right = np.zeros(len(labels), np.bool_)
-    right[rows[both & (2 * table.voxels > union)]] = True
-    return labels[labels > 0], right[labels > 0]
 
 
 def reliability(confidence: Floats, right: Flags) -> Reliability | None:

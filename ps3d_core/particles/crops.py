@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any, Final, cast
 
 import numpy as np
-import numpy.typing as npt
 
 from ps3d_core.geometry.boxes import Box, Shape
-from ps3d_core.particles.overlay import Picture, pictures_of
+from ps3d_core.particles.overlay import Picture, pictures_of, slice_of
 from ps3d_core.particles.table import read_columns
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import open_image
@@ -29,12 +28,9 @@ def most_doubtful(table: Location, below: float) -> list[dict[str, Any]]:
     confidence = read_columns(table, ["confidence"])["confidence"].astype(np.float64)
     rows = np.argsort(np.where(np.isnan(confidence), np.inf, confidence), kind="stable")[:SHOWN]
     rows = rows[confidence[rows] < below]
-    columns = {name: read_columns(table, [name])[name][rows] for name in ("label", "diameter_mm", "doubts", *_PLACE)}
-    columns["confidence"] = confidence[rows]
-    return [
-        {name: column[i].item() if hasattr(column[i], "item") else column[i] for name, column in columns.items()}
-        for i in range(len(rows))
-    ]
+    names = ("label", "confidence", "diameter_mm", "doubts", *_PLACE)
+    columns = [read_columns(table, [name])[name][rows].tolist() for name in names]
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 def crops_of(particle: dict[str, Any], labels: Location, image: Location | None) -> list[Picture]:
@@ -42,12 +38,5 @@ def crops_of(particle: dict[str, Any], labels: Location, image: Location | None)
     shape = cast(Shape, open_image(labels).shape)
     start, stop = (np.array([particle[name] for name in part]) for part in (_PLACE[:3], _PLACE[3:]))
     around = Box(tuple(start), tuple(stop)).grow(max(2, int(_AROUND * (stop - start).max())), shape)
-    return pictures_of(
-        [(axis, _through(around, axis, (start + stop) // 2)) for axis in range(3)], labels, image, max_side=MAX_SIDE
-    )
-
-
-def _through(box: Box, axis: int, middle: npt.NDArray[np.int64]) -> Box:
-    start, stop = list(box.start), list(box.stop)
-    start[axis], stop[axis] = int(middle[axis]), int(middle[axis]) + 1
-    return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
+    boxes = [(axis, slice_of(around, axis, int(middle))) for axis, middle in enumerate((start + stop) // 2)]
+    return pictures_of(boxes, labels, image, max_side=MAX_SIDE)

@@ -25,7 +25,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from ps3d_core.doubt.calibration import Calibration
+from ps3d_core.doubt.calibration import Calibration, logistic
 from ps3d_core.particles.shape import Columns
 
 UNSURE: Final = 0.8
@@ -86,16 +86,12 @@ def doubt_columns(columns: Columns, known: Sureness | None) -> Columns:
 
 def _merged(columns: Columns, particle_size: float) -> Floats:
     larger = np.log(columns["diameter_mm"] / particle_size)
-    return _logistic(-2.46 - 2.29 * columns["sphericity"] + 2.32 * larger + 1.81 * columns["touches_border"])
+    return logistic(-2.46 - 2.29 * columns["sphericity"] + 2.32 * larger + 1.81 * columns["touches_border"])
 
 
 def _split(columns: Columns, contact: Floats) -> Floats:
     disc = np.pi / 4 * columns["diameter_mm"] ** 2
-    return _logistic(-6.96 + 6.06 * np.minimum(contact / disc, 1))
-
-
-def _logistic(odds: Floats) -> Floats:
-    return np.asarray(1 / (1 + np.exp(-odds)))
+    return logistic(-6.96 + 6.06 * np.minimum(contact / disc, 1))
 
 
 def _in_words(columns: Columns, confidence: Floats, merged: Floats, split: Floats) -> npt.NDArray[np.object_]:

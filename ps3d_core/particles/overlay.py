@@ -143,11 +143,15 @@ def _doubt(plane: npt.NDArray[Any], confidence: Confidence) -> Bytes:
     return picture
 
 
-def _slice_box(shape: Shape, axis: int) -> Box:
-    start, stop = [0, 0, 0], list(shape)
-    start[axis] = shape[axis] // 2
-    stop[axis] = start[axis] + 1
+def slice_of(box: Box, axis: int, index: int) -> Box:
+    """Return the part of a box that is one voxel thick along an axis (0 is z), at this index of the volume."""
+    start, stop = list(box.start), list(box.stop)
+    start[axis], stop[axis] = index, index + 1
     return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
+
+
+def _slice_box(shape: Shape, axis: int) -> Box:
+    return slice_of(Box.of(shape), axis, shape[axis] // 2)
 
 
 def _window(box: Box, side: int) -> Box:

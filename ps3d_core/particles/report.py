@@ -65,9 +65,10 @@ def write_report(
         verdict=verdict,
     )
     worst = sections.worst(sample, labels, image)
+    confidence = sections.confidence_by_label(sample)
     side = MAX_SIDE
     while True:
-        pictures = overlay_pictures(labels, image, max_side=side, confidence=sections.confidence_by_label(sample))
+        pictures = overlay_pictures(labels, image, max_side=side, confidence=confidence)
         page = render(sample, pictures, title, facts or {}, worst)
         if len(page.encode()) <= MAX_BYTES or side <= 64:
             break

@@ -21,10 +21,9 @@ import torch
 
 from ps3d_core.doubt.calibration import FEWEST, Calibration, fit_calibration
 from ps3d_core.engine.blocks import Runner
-from ps3d_core.engine.once import Engine
 from ps3d_core.engine.step import Context
 from ps3d_core.errors import InputError
-from ps3d_core.evaluation.evaluate import Comparison
+from ps3d_core.evaluation.evaluate import compare
 from ps3d_core.evaluation.reliability import Reliability, reliability
 from ps3d_core.network.bundle import Bundle, copy_bundle, load_bundle, record_calibration
 from ps3d_core.params import Resources, SegmentParams
@@ -32,7 +31,6 @@ from ps3d_core.particles.table import read_columns
 from ps3d_core.pipeline import segment
 from ps3d_core.plan import SegmentJob
 from ps3d_core.progress import SILENT, Progress
-from ps3d_core.store.identity import content_identity
 from ps3d_core.store.layout import Dataset
 from ps3d_core.store.location import Location
 from ps3d_core.training.as_command import as_command, at_least_one
@@ -62,7 +60,10 @@ def calibrate_model(bundle: Bundle, jobs: Iterable[JobOf], progress: Progress = 
     with tempfile.TemporaryDirectory(prefix="ps3d-calibrate-") as folder:
         place = Location.parse(folder)
         model = record_calibration(copy_bundle(bundle, place / "model"), ANY)
-        observed = [observe(make(str(model.location), place), place / "work", progress) for make in jobs]
+        made = [make(str(model.location), place) for make in jobs]
+        for job in made:
+            _require_truth(job)
+        observed = [observe(job, place / "work", progress) for job in made]
     certainty, right = (np.concatenate([getattr(each, name) for each in observed]) for name in ("certainty", "right"))
     if len(right) < FEWEST:
         raise InputError(
@@ -77,16 +78,17 @@ def observe(job: SegmentJob, work: Location, progress: Progress = SILENT) -> Obs
     """Segment a scan with all particles kept, and compare them with its truth. The model has a calibration."""
     instances = job.params.instances.model_copy(update={"least_certainty": 0.0})
     job = replace(job, params=job.params.model_copy(update={"instances": instances}))
+    segment(job, progress)
+    context = Context(Runner.of(job.resources), job.resources.memory_bytes, progress)
+    _, particles = compare(job.result.labels, job.dataset.truth(job.scan), work, context)
+    # The table has the same labels in the same order: those of the label image, rising.
+    return Observed(read_columns(job.result.table_parquet, ["certainty"])["certainty"], particles.right)
+
+
+def _require_truth(job: SegmentJob) -> None:
     truth = job.dataset.truth(job.scan)
     if not truth.exists():
         raise InputError(f"{truth}: nothing there; scans for a calibration need true labels, as for training")
-    segment(job, progress)
-    images = job.result.labels, truth
-    comparison = Comparison(*images, (content_identity(images[0]), content_identity(truth)), work)
-    Engine(work, [comparison]).run_all(Context(Runner.of(job.resources), job.resources.memory_bytes, progress))
-    known = comparison.particles.read_arrays()
-    columns = read_columns(job.result.table_parquet, ["label", "certainty"])
-    return Observed(columns["certainty"], known["right"][np.searchsorted(known["labels"], columns["label"])])
 
 
 def scan_of(dataset: Dataset, name: str, params: SegmentParams, resources: Resources) -> JobOf:

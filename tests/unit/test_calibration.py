@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from ps3d_core.doubt.calibration import Calibration, fit_calibration
 from ps3d_core.evaluation.contingency import count_pairs
-from ps3d_core.evaluation.metrics import evaluate_arrays
-from ps3d_core.evaluation.reliability import area_under_curve, reliability, right_particles
+from ps3d_core.evaluation.metrics import evaluate_arrays, right_particles
+from ps3d_core.evaluation.reliability import area_under_curve, reliability
 
 KNOWN = Calibration(slope=4.0, offset=-5.0, particles=100, right=80)
 
