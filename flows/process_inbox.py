@@ -42,7 +42,7 @@ def process_inbox(
     something is wrong that is not a scan's fault; what was not finished is taken by the next run.
 
     Args:
-        prefix: Folder or URL that holds inbox/, and gets dataset/, results/, done/ and failed/.
+        prefix: Folder or URL that holds inbox/, and gets dataset/, results/, done/, held/ and failed/.
         params: When scans are taken, and what becomes of their files.
         model: For scans that name none: bundled, or folder or URL of a model.
         segmentation: Settings for scans that bring none.
@@ -61,7 +61,7 @@ def process_inbox(
             break
         with poll.collected(seen.label), claimed(job.inbox, seen, job.params, get_run_logger().info) as claim:
             if claim is not None:
-                poll.done[claim.label] = claimed_scan(claim.label, claim, job)
+                poll.add(claim, job.params, claimed_scan(claim.label, claim, job))
     show_poll(job, poll)
     poll.raise_any()
     # A state with a message for the UI; who calls the flow gets the poll in it. Of the polls of a week, hundreds have

@@ -1,7 +1,7 @@
 """Flow: one scan out of an inbox, as a run of its own. Mirrors `ps3d_core.inbox.process.process_scan` line for line.
 
 The run is the scan's: cancel it, and the scan stays where it is until somebody asks for it again; retry it, and the
-scan is taken again, out of failed/ if it went there.
+scan is taken again, out of failed/ or held/ if it went there.
 """
 
 from __future__ import annotations
@@ -24,21 +24,23 @@ from ps3d_app.flows.machine.leaving import leaving_soon
 from ps3d_app.flows.options import form
 from ps3d_app.flows.places import place
 from ps3d_app.flows.service.at_work import at_work
-from ps3d_app.tasks.inbox import OF_PREFECT, tell, tell_failed, tell_segmented
+from ps3d_app.tasks.inbox import OF_PREFECT, tell, tell_failed, tell_held, tell_segmented
 from ps3d_core.inbox.again import retry
-from ps3d_core.inbox.claim import Claim, GoneError, accept, begun_anew, held, ingested
+from ps3d_core.inbox.claim import Claim, GoneError, accept, begun_anew, ingested, sole_claim
 from ps3d_core.inbox.history import ends, record_of
 from ps3d_core.inbox.layout import Inbox
 from ps3d_core.inbox.listing import InboxListing, ListedScan
 from ps3d_core.inbox.process import InboxJob, require_workable
 from ps3d_core.inbox.reason import reason_of
-from ps3d_core.inbox.verdict import ScanFailedError, judged, succeed
+from ps3d_core.inbox.verdict import ScanFailedError, judged, reason_to_hold, succeed
 from ps3d_core.network import BUNDLED
 from ps3d_core.params import InboxParams, Resources, SegmentParams
 from ps3d_core.record import RunRecord
 
 GONE: Final = "Gone"
 """The state of a run whose scan has changed, or is not in the inbox any more."""
+HELD: Final = "Held"
+"""The state of a run whose scan was processed and waits for a person in held/."""
 DELAYS_SECONDS: Final = (60, 300, 900, 3600)
 """Before the first, the second, ... further try; the last goes on."""
 MOST_TRIES: Final = 24
@@ -62,10 +64,10 @@ def process_scan(
 
     A scan that fails is moved to `prefix`/failed/ with the reason. When something is wrong that is not the scan's
     fault, the run waits (AwaitingRetry) and tries again. Cancelled, it stays cancelled; retried, it takes the scan
-    again, out of failed/ if it lies there.
+    again, out of failed/ or held/ if it lies there.
 
     Args:
-        prefix: Folder or URL that holds inbox/, and gets dataset/, results/, done/ and failed/.
+        prefix: Folder or URL that holds inbox/, and gets dataset/, results/, done/, held/ and failed/.
         scan: Name of the scan in the inbox.
         digest: Which files were meant; the run ends as Gone when others lie there. Whatever is there when left out.
         params: When scans are taken, and what becomes of their files.
@@ -79,7 +81,7 @@ def process_scan(
     try:
         require_workable(job)
         seen = _find(job, scan, digest, again=again)
-        with leaving_soon(), held(job.inbox, seen, _AT_ONCE, get_run_logger().info) as claim:
+        with leaving_soon(), sole_claim(job.inbox, seen, _AT_ONCE, get_run_logger().info) as claim:
             return processed(begun_anew(claim) if again else claim, job)
     except GoneError as error:
         return Completed(name=GONE, message=str(error))  # type: ignore[return-value]
@@ -131,8 +133,10 @@ def processed(claim: Claim, job: InboxJob) -> RunRecord:
             str(job.inbox.dataset.root), scan.name, str(job.inbox.results), scan.model, scan.params, job.resources
         )
         tell_segmented(claim, record)
-        succeed(claim, job.params)
-        return record
+        if (doubt := reason_to_hold(claim, job.params, record)) is not None:
+            tell_held(claim, doubt)
+        succeed(claim, job.params, doubt)
+        return record if doubt is None else Completed(name=HELD, message=doubt, data=record)  # type: ignore[return-value]
 
 
 def _find(job: InboxJob, scan: str, digest: str | None, *, again: bool) -> ListedScan:
@@ -141,7 +145,7 @@ def _find(job: InboxJob, scan: str, digest: str | None, *, again: bool) -> Liste
     if (seen := next((seen for seen in named if digest in (None, seen.arrival.digest)), None)) is not None:
         return seen
     end = next((end for end in ends(job.inbox) if end.digest == digest), None)
-    if end is None or not end.folder.startswith("failed/"):
+    if end is None or not end.folder.startswith(("failed/", "held/") if again else "failed/"):
         where = (
             f"it is in {job.inbox.prefix / end.folder}" if end else "its files have changed" if named else "it has gone"
         )
@@ -149,7 +153,7 @@ def _find(job: InboxJob, scan: str, digest: str | None, *, again: bool) -> Liste
     if not again:  # it was killed between its work and its last word
         record = record_of(job.inbox, end)
         raise ScanFailedError(scan, (record and record.reason) or "failed before", end.folder)
-    get_run_logger().info(retry(job.inbox, end.folder.removeprefix("failed/"), {}))
+    get_run_logger().info(retry(job.inbox, end.folder, {}))
     if not (named := _called(job.inbox, scan)):
         raise GoneError(f"{scan}: somebody else took it out of {end.folder}")
     return named[0]

@@ -328,6 +328,10 @@ class RetentionParams(_Params):
     )
 
 
+OnDoubt = Literal["keep", "hold"]
+"""What becomes of a scan whose verdict is worse than good: it goes on like a good one, or waits for a person."""
+
+
 class InboxParams(_Params):
     """Rules that say when scans are taken from an inbox, and what becomes of them."""
 
@@ -340,6 +344,11 @@ class InboxParams(_Params):
     )
     leave_sources: bool = Field(
         default=False, description="leave processed scans in the inbox instead of moving them to done/"
+    )
+    on_doubt: OnDoubt = Field(
+        default="keep",
+        description="what becomes of scans with a verdict of doubtful or not understood that say nothing of it: keep "
+        "them like good ones, or hold them, set aside in held/ until a person has decided",
     )
     max_scans: int | None = Field(
         default=None,

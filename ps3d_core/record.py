@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -13,6 +13,9 @@ from ps3d_core.store.digest import Digest
 from ps3d_core.store.location import Location, as_json
 from ps3d_core.store.publishing import publish_text
 from ps3d_core.store.seal import SEAL, sealed, unsealed
+
+if TYPE_CHECKING:
+    from ps3d_core.particles.verdict import Verdict
 
 
 class RunRecord(BaseModel):
@@ -51,6 +54,13 @@ class RunRecord(BaseModel):
         if not isinstance(predict, dict) or "quality" in predict:
             return parameters
         return parameters | {"predict": predict | {"quality": "reference"}}
+
+    @property
+    def verdict(self) -> Verdict:
+        """Verdict on the result: how far it can be trusted."""
+        from ps3d_core.particles.verdict import Verdict  # brings libraries that a look into an inbox does without
+
+        return Verdict.model_validate(self.counts["verdict"])
 
     @property
     def particles(self) -> int:

@@ -25,10 +25,7 @@ from ps3d_core.record import RunRecord
 OF_PREFECT = (httpx.HTTPError, PrefectHTTPStatusError)
 """Failures of the Prefect API, of which no scan is guilty."""
 
-DOUBTFUL = ("doubtful", "not understood")
-"""Grades of scans that a person should look at."""
-
-Happening = Literal["scan.received", "scan.segmented", "scan.doubtful", "scan.failed"]
+Happening = Literal["scan.received", "scan.segmented", "scan.doubtful", "scan.held", "scan.failed"]
 
 
 @task(
@@ -52,19 +49,24 @@ def tell(happening: Happening, claim: Claim, **payload: Any) -> None:
 
 def tell_segmented(claim: Claim, record: RunRecord) -> None:
     """Emit that a scan is done, with what was found and where it lies; and another event when it is doubtful."""
-    result, verdict = claim.inbox.result(claim.label), record.counts["verdict"]
+    result, verdict = claim.inbox.result(claim.label), record.verdict
     tell(
         "scan.segmented",
         claim,
         particles=record.particles,
-        grade=verdict["grade"],
+        grade=verdict.grade,
         labels=str(result.labels),
         table=str(result.table_csv),
         report=str(result.report),
     )
-    if verdict["grade"] in DOUBTFUL:
-        said = {"grade": verdict["grade"], "verdict": verdict["sentence"], "reasons": list(verdict["reasons"])}
+    if verdict.doubt is not None:
+        said = {"grade": verdict.grade, "verdict": verdict.sentence, "reasons": list(verdict.reasons)}
         tell("scan.doubtful", claim, **said, report=str(result.report))
+
+
+def tell_held(claim: Claim, doubt: str) -> None:
+    """Emit that a scan waits in held/ for a person, with what speaks most against its result."""
+    tell("scan.held", claim, reason=doubt, report=str(claim.inbox.result(claim.label).report))
 
 
 def tell_failed(claim: Claim, reason: str) -> None:
@@ -84,6 +86,10 @@ def show_poll(job: InboxJob, poll: Poll) -> None:
     if poll.is_idle:
         return
     rows = [{"scan": label, "state": "done", "particles": record.particles} for label, record in poll.done.items()]
+    rows += [
+        {"scan": label, "state": "held", "particles": record.particles, "why": record.verdict.doubt}
+        for label, record in poll.held.items()
+    ]
     rows += [{"scan": label, "state": "failed", "why": reason} for label, reason in poll.failed.items()]
     rows += [{"scan": label, "state": "waits for", "why": what} for label, what in poll.waiting.items()]
     create_table_artifact(

@@ -16,22 +16,25 @@ if TYPE_CHECKING:
     from ps3d_core.inbox.process import InboxJob, Poll
     from ps3d_core.progress import Progress
 
-PURPOSE = "process scans dropped into an inbox; list them, retry some"
+PURPOSE = "process scans dropped into an inbox; list, retry, release them"
 NEEDS = ("torch",)
 EXAMPLES = """\
   ps3d inbox data                          take what is complete in data/inbox/, then end
   ps3d inbox s3://bucket/lab --watch 60    look every minute, until Ctrl-C
   ps3d inbox data --direct                 without Prefect: no server, no history
   ps3d inbox data --watch 60 --dispatch    start runs of the deployment process-scan instead, one for each scan
-  ps3d inbox list                          what waits, runs, failed, is done     (ps3d inbox list --help)
-  ps3d inbox retry ore-7                   take again what failed or was cancelled (ps3d inbox retry --help)
+  ps3d inbox list                          what waits, runs, failed, is held, is done  (ps3d inbox list --help)
+  ps3d inbox retry ore-7                   take again what failed, is held or was cancelled (ps3d inbox retry --help)
+  ps3d inbox release ore-7                 accept what is held           (ps3d inbox release --help)
 
 A scan is a folder of TIFF slices with a file scan.json in it, or NAME.tif, .nii or .nii.gz with NAME.json beside it:
   {"name": "ore-7", "spacing": 0.0125, "particle_size": 0.3, "slices": 1000}
 Lengths are in mm, or texts like "12.5um". With "slices", a folder is taken as soon as so many are there; without, when
 nothing has changed for --settle seconds. Results come to PREFIX/results/NAME/, sources move to PREFIX/done/NAME/, and
-what cannot be processed to PREFIX/failed/NAME/ with the reason in reason.txt. Any number of these commands may run at
-the same time. A folder that is called list or retry is given as ./list."""
+what cannot be processed to PREFIX/failed/NAME/ with the reason in reason.txt. With --on-doubt hold, the sources of what
+has a verdict worse than good move to PREFIX/held/NAME/ instead, until somebody has decided; that is no failure, and the
+exit status stays 0. Any number of these commands may run at the same time. A folder that is called list, retry or
+release is given as ./list."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -47,7 +50,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--watch", type=whole_number(1), metavar="SECONDS", help="look again after so many seconds (default: once)"
     )
-    add_fields(parser, InboxParams, "settle_seconds", "leave_sources", "attempts")
+    add_fields(parser, InboxParams, "settle_seconds", "leave_sources", "on_doubt", "attempts")
     parser.add_argument(
         "--model", default="bundled", metavar="BUNDLE", help="for scans that name none (default: bundled)"
     )
@@ -137,8 +140,13 @@ def _polled(job: InboxJob, progress: Progress, *, direct: bool) -> Poll:
         poll = state.result()
     for name, record in poll.done.items():
         print(f"{name}: {record.particles} particles; {job.inbox.result(name).report}", flush=True)
+    for name, record in poll.held.items():
+        found = f"{record.particles} particles; {job.inbox.result(name).report}"
+        print(f"{name}: held: {record.verdict.doubt}; {found}", flush=True)
     for name, reason in poll.failed.items():
         print(f"{name}: failed: {reason}", flush=True)
     for name, what in poll.waiting.items():
         progress.note(f"{name}: waits for {what}")
+    if poll.held:
+        progress.note(f"{poll}; ps3d inbox release NAME accepts what is held, ps3d inbox retry NAME takes it again")
     return poll

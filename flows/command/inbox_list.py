@@ -1,4 +1,4 @@
-"""`ps3d inbox list`: what waits, what is worked on, what failed and why, what is done."""
+"""`ps3d inbox list`: what waits, what is worked on, what failed or is held and why, what is done."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from ps3d_app.flows.command.arguments import whole_number
 if TYPE_CHECKING:
     from ps3d_app.flows.service.inbox_view import Line
 
-PURPOSE = "show what waits, runs, failed and is done in an inbox"
+PURPOSE = "show what waits, runs, failed, is held and is done in an inbox"
 EXAMPLES = """\
   ps3d inbox list                     the inbox of the stack that ps3d up runs here
   ps3d inbox list s3://bucket/lab     another one
   ps3d inbox list --json              for programs
 
 States: unknown (no kind of scan), waits (for what), complete (taken by the next look), queued, works, cancelled and
-stopped (ps3d inbox retry takes it again), failed (in failed/, with the reason), done."""
+stopped (ps3d inbox retry takes it again), failed (in failed/, with the reason), held (in held/, with what speaks
+against its result: ps3d inbox release accepts it, retry takes it again), done."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

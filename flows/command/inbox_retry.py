@@ -1,4 +1,4 @@
-"""`ps3d inbox retry`: take a scan again that failed or was cancelled."""
+"""`ps3d inbox retry`: take a scan again that failed, is held or was cancelled."""
 
 from __future__ import annotations
 
@@ -6,24 +6,27 @@ import argparse
 
 from ps3d_app.flows.command.arguments import length_mm, voxel_mm
 
-PURPOSE = "take scans again that failed or were cancelled"
+PURPOSE = "take scans again that failed, are held or were cancelled"
 EXAMPLES = """\
   ps3d inbox retry ore-7                              in the inbox of the stack that ps3d up runs here
   ps3d inbox retry s3://bucket/lab ore-7              in another one
   ps3d inbox retry ore-7 --spacing 12.5um             with its description corrected
+  ps3d inbox retry ore-7 --model sand                 with another model, that of PREFIX/models/sand/
   ps3d inbox retry --all                              everything that failed, stopped or was cancelled
 
-What lies in failed/NAME/ goes back into the inbox. The next look takes it."""
+What lies in failed/NAME/ or held/NAME/ goes back into the inbox, and the next look takes it. The result of what was
+held is removed. Where both are there, say failed/NAME or held/NAME. For other settings, edit scan.json there first."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument(
-        "words", nargs="*", metavar="[PREFIX] NAME", help="folder in failed/, or scan in the inbox; ps3d inbox list"
+        "words", nargs="*", metavar="[PREFIX] NAME", help="folder in failed/ or held/, or scan in the inbox"
     )
-    parser.add_argument("--all", action="store_true", help="all that has to be asked for")
+    parser.add_argument("--all", action="store_true", help="all of these but what is held")
     parser.add_argument("--spacing", type=voxel_mm, metavar="MM", help="the right one: mm, or with a unit")
     parser.add_argument("--particle-size", type=length_mm, metavar="MM", help="the right one: mm, or with a unit")
+    parser.add_argument("--model", metavar="NAME", help="another one: bundled, or a folder in PREFIX/models/")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -47,7 +50,7 @@ def run(args: argparse.Namespace) -> None:
     names = args.words[-1:] if not args.all else []
     if args.all:
         names = [line.entry.name for line in view(inbox, known_api(), 0) if line.state in ASKABLE]
-    changes = {"spacing": args.spacing, "particle_size": args.particle_size}
+    changes = {"spacing": args.spacing, "particle_size": args.particle_size, "model": args.model}
     given = {field: value for field, value in changes.items() if value is not None}
     for name in names:
         print(retry(inbox, name, given), flush=True)

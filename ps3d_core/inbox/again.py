@@ -1,9 +1,10 @@
-"""Asking for a scan once more: one that failed comes back into the inbox, one that was cancelled is wanted again.
+"""Asking for a scan once more: one that failed or is held comes back, one that was cancelled is wanted again.
 
 Whoever starts runs for arrivals starts one for each identity. A sign in the inbox changes the identity of what lies
 under a key, so a scan that was asked for again is another one. Files come back in an order that a kill at any moment
 leaves waiting and not half a scan: first the sign, then the files, last the description, without which nothing is
-taken. The same command goes on from there.
+taken. The same command goes on from there. The results of one that is held go before its files come,
+and the rest is done by whoever looks next, see `held`.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ from ps3d_core.errors import InputError
 from ps3d_core.inbox.arrivals import Arrival, sign_of
 from ps3d_core.inbox.claim import forget_attempts
 from ps3d_core.inbox.description import EXAMPLE, FILE, MAX_BYTES, read_description
-from ps3d_core.inbox.history import ends, forget, record_of
+from ps3d_core.inbox.held import take_out
+from ps3d_core.inbox.history import end_in, files_of, forget, names_in, record_of
 from ps3d_core.inbox.layout import Inbox, label_for
 from ps3d_core.inbox.listing import InboxListing
-from ps3d_core.inbox.verdict import REASON_FILE
+from ps3d_core.inbox.verdict import REASON_FILE, remove_results, undecided
 from ps3d_core.params import InboxParams
 from ps3d_core.spelling import meant
 from ps3d_core.store.layout import is_usable
@@ -43,61 +45,76 @@ def ask_again(inbox: Inbox, key: str) -> None:
 
 
 def retry(inbox: Inbox, name: str, changes: Mapping[str, Any], say: Say = lambda text: None) -> str:
-    """Take a scan again: from failed/, or from the inbox where it lies cancelled. Return what was done, in one line.
+    """Take a scan again: from failed/ or held/, or from the inbox where it lies cancelled. Return one line about it.
 
     Args:
         inbox: where.
-        name: of the folder in failed/, or of the scan in the inbox.
+        name: of the folder in failed/ or held/, with or without that before it, or of the scan in the inbox.
         changes: values for its description, by field.
         say: told when somebody else's lease is watched.
 
     Raises:
-        InputError: nothing is called so, it is being worked on, or its description would still be wrong.
+        InputError: nothing is called so, or two are, it is being worked on, or its description would still be wrong.
 
     """
-    label = label_for(name)
+    label = label_for(name.removeprefix("failed/").removeprefix("held/"))
     try:
         with sole_run(inbox.lease(label), f"scan {label}", say):
-            if is_usable(name) and _files_of(inbox.failed / name):
-                return _bring_back(inbox, name, changes)
+            undecided(inbox, label)  # the rest of a move whose process died comes first
+            if (folder := _folder_of(inbox, name)) is not None:
+                return _bring_back(inbox, folder, changes)
             if (arrival := _in_inbox(inbox, name)) is not None:
                 return _ask_for(inbox, arrival, label, changes)
     except LeaseTakenError as error:
         raise InputError(f"{name}: is being worked on; let that end, or cancel its run, then ask again") from error
-    raise InputError(f"{name}: neither in {inbox.failed} nor in {inbox.incoming}; {_instead(inbox, name)}")
+    raise InputError(
+        f"{name}: not in {inbox.failed}, {inbox.held} or {inbox.incoming}; "
+        f"{_instead(name, [*names_in(inbox.failed), *names_in(inbox.held)])}"
+    )
 
 
-def failed_names(inbox: Inbox) -> list[str]:
-    """Return the names of the folders in failed/ with files in them, sorted."""
-    return [name for name in inbox.failed.children() if _files_of(inbox.failed / name)]
+def _folder_of(inbox: Inbox, name: str) -> str | None:
+    """The folder that is meant, relative to the prefix; None when none of this name has files in it."""
+    start, _, rest = name.rpartition("/")
+    starts = [start] if start in ("failed", "held") else ["failed", "held"] if not start else []
+    there = [f"{one}/{rest}" for one in starts if is_usable(rest) and files_of(inbox.prefix / one / rest)]
+    if len(there) > 1:
+        raise InputError(f"{name}: is in failed/ and in held/; say which: {' or '.join(there)}")
+    return there[0] if there else None
 
 
-def _bring_back(inbox: Inbox, name: str, changes: Mapping[str, Any]) -> str:
-    folder = inbox.failed / name
-    names = [file for file in _files_of(folder) if file != REASON_FILE]
-    key = _key_of(inbox, name, names)
+def _bring_back(inbox: Inbox, place: str, changes: Mapping[str, Any]) -> str:
+    state, _, name = place.partition("/")
+    folder = inbox.prefix / place
+    names = [file for file in files_of(folder) if file != REASON_FILE]
+    key = _key_of(inbox, place, names)
     target = inbox.incoming / key.rstrip("/") if key.endswith("/") else inbox.incoming
     description = FILE if key.endswith("/") else f"{key}.json"
+    said = f"{name}: back in the inbox, as {target / description}"
     if changes:
         _change(folder / description, name, changes)
         names = sorted({*names, description})
     _require_room(folder, names, target)
     ask_again(inbox, key)
+    if state == "held":
+        remove_results(inbox, name)
+        take_out(inbox, name, f"inbox/{key}".rstrip("/") if key.endswith("/") else "inbox")
+        return said
     move_files(folder, {file: file for file in names if file != description}, target)
     move_files(folder, {file: file for file in names if file == description}, target)
     folder.remove_tree()
-    forget(inbox, f"failed/{name}")
-    return f"{name}: back in the inbox, as {target / description}"
+    forget(inbox, place)
+    return said
 
 
-def _key_of(inbox: Inbox, name: str, names: list[str]) -> str:
+def _key_of(inbox: Inbox, place: str, names: list[str]) -> str:
     """Under which the files were dropped; what is likely where nobody kept it."""
-    ended = next((end for end in ends(inbox) if end.folder == f"failed/{name}"), None)
+    ended = end_in(inbox, place)
     record = record_of(inbox, ended) if ended else None
     if record is not None:
         return record.arrival
     described = [file.removesuffix(".json") for file in names if file.endswith(".json") and "/" not in file]
-    return described[0] if FILE not in names and described else f"{name}/"
+    return described[0] if FILE not in names and described else f"{place.partition('/')[2]}/"
 
 
 def _ask_for(inbox: Inbox, arrival: Arrival, label: str, changes: Mapping[str, Any]) -> str:
@@ -136,12 +153,7 @@ def _require_room(folder: Location, names: list[str], target: Location) -> None:
         raise InputError(f"{target / other}: another file, which {folder / other} is not; take one of them away")
 
 
-def _files_of(folder: Location) -> list[str]:
-    return sorted(folder.find(hidden=True))
-
-
-def _instead(inbox: Inbox, name: str) -> str:
-    names = failed_names(inbox)
+def _instead(name: str, names: list[str]) -> str:
     if near := meant(name, names):
         return f"did you mean {near}?"
-    return f"failed are {', '.join(names)}" if names else "nothing has failed; ps3d inbox list shows what there is"
+    return f"there are {', '.join(names)}" if names else "nothing failed or is held; see ps3d inbox list"

@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 
 from ps3d_core.errors import InputError, Ps3dError
 from ps3d_core.inbox.description import ScanDescription
+from ps3d_core.inbox.history import files_of
 from ps3d_core.inbox.journal import Journal, read_journal, write_journal
 from ps3d_core.inbox.layout import Inbox
 from ps3d_core.inbox.listing import InboxListing, ListedScan
-from ps3d_core.inbox.verdict import bring_to_end, discard
+from ps3d_core.inbox.verdict import discard, undecided
 from ps3d_core.network import BUNDLED
 from ps3d_core.params import InboxParams, SegmentParams
 from ps3d_core.store.layout import checked_name
@@ -67,7 +68,7 @@ class GoneError(NotClaimedError):
 
 
 @contextmanager
-def held(inbox: Inbox, seen: ListedScan, params: InboxParams, say: Say) -> Iterator[Claim]:
+def sole_claim(inbox: Inbox, seen: ListedScan, params: InboxParams, say: Say) -> Iterator[Claim]:
     """Hold an arrival while the body runs. Raise `BusyError` or `GoneError` when it cannot be had."""
     with ExitStack() as stack:
         try:
@@ -85,7 +86,7 @@ def claimed(inbox: Inbox, seen: ListedScan, params: InboxParams, say: Say) -> It
     """
     with ExitStack() as stack:
         try:
-            claim = stack.enter_context(held(inbox, seen, params, say))
+            claim = stack.enter_context(sole_claim(inbox, seen, params, say))
         except NotClaimedError as error:
             say(str(error))
             yield None
@@ -101,10 +102,8 @@ def recover(inbox: Inbox, listing: InboxListing, known: Iterable[str], say: Say)
     labels = {name.removesuffix(".json") for name in inbox.journals.children() if name.endswith(".json")}
     for label in sorted(labels - set(known)):
         with suppress(LeaseTakenError), sole_run(inbox.lease(label), f"scan {label}", say):
-            journal = read_journal(inbox, label)
-            if journal is not None and journal.verdict is not None:
-                bring_to_end(inbox, journal)
-            elif journal is not None and listing.find(journal.arrival) is None:
+            journal = undecided(inbox, label)
+            if journal is not None and listing.find(journal.arrival) is None:
                 discard(inbox, journal)  # somebody took it out of the inbox again
                 inbox.journal(label).remove_tree()
 
@@ -172,10 +171,7 @@ def _too_often(attempts: int) -> str:
 
 
 def _take(inbox: Inbox, seen: ListedScan, params: InboxParams) -> Claim:
-    journal = read_journal(inbox, seen.label)
-    if journal is not None and journal.verdict is not None:
-        bring_to_end(inbox, journal)
-        journal = None
+    journal = undecided(inbox, seen.label)
     # What was seen may be old: while we did something else, others may have worked on it.
     listing = InboxListing(inbox, params)
     arrival = listing.find(seen.arrival.key)
@@ -208,11 +204,12 @@ def _require_free(inbox: Inbox, name: str) -> None:
     from ps3d_core.store.ome import GROUP_FILE  # brings libraries that a look does without
 
     places = {
-        inbox.done / checked_name(name): inbox.done / name,
-        inbox.result(name).root: inbox.result(name).run,
-        inbox.dataset.image(name): inbox.dataset.image(name) / GROUP_FILE,
+        inbox.done / checked_name(name): (inbox.done / name).exists(),
+        inbox.held / name: bool(files_of(inbox.held / name)),
+        inbox.result(name).root: inbox.result(name).run.exists(),
+        inbox.dataset.image(name): (inbox.dataset.image(name) / GROUP_FILE).exists(),
     }
-    taken = [str(place) for place, sign in places.items() if sign.exists()]
+    taken = [str(place) for place, is_taken in places.items() if is_taken]
     if taken:
         raise InputError(
             f"scan name {name!r}: there is one of this name already; give another name in scan.json, or remove "

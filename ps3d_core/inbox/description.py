@@ -22,7 +22,7 @@ from ps3d_core.errors import InputError
 from ps3d_core.geometry.lengths import doubt_of_bare_edge, has_unit, length_mm
 from ps3d_core.invalid import first_problem
 from ps3d_core.network import BUNDLED
-from ps3d_core.params import InstancesParams, PredictParams, SegmentParams
+from ps3d_core.params import InstancesParams, OnDoubt, PredictParams, SegmentParams
 from ps3d_core.quality import LevelName
 from ps3d_core.quantities import MAX_SPACING_MM, Folds, ParticleSize, VoxelEdge
 from ps3d_core.store.layout import USABLE, is_usable
@@ -98,6 +98,8 @@ class ScanDescription(_Strict):
     model: str | None = None
     pool: Literal["cpu", "gpu"] | None = None
     """On which machines it is processed, and nowhere else, where Prefect places it."""
+    on_doubt: OnDoubt | None = None
+    """What becomes of it when its verdict is worse than good."""
     settings: ScanSettings = ScanSettings()
 
     @model_validator(mode="after")

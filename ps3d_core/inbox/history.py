@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ps3d_core.errors import InputError, MissingDataError
 from ps3d_core.inbox.arrivals import Stamp
-from ps3d_core.inbox.journal import Journal
+from ps3d_core.inbox.journal import INCOMING, Journal
 from ps3d_core.inbox.layout import Inbox
 from ps3d_core.store.location import Location
 
@@ -27,7 +27,7 @@ class Record(BaseModel):
     arrival: str
     """Its key in the inbox."""
     reason: str | None = None
-    """Why it failed."""
+    """Why it failed, or was held."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,17 +35,27 @@ class Ended:
     """End of an arrival, as the listing tells of it."""
 
     folder: str
-    """Where the files went, relative to the prefix: done/NAME or failed/NAME."""
+    """Where the files went, relative to the prefix: done/NAME, held/NAME or failed/NAME."""
     digest: str
     """Of the arrival."""
     when: float
     """Seconds since 1970, by the clock of the store."""
 
 
+def names_in(place: Location) -> list[str]:
+    """Return the names of the folders in done/, held/ or failed/ with files in them, sorted."""
+    return [name for name in place.children() if files_of(place / name)]
+
+
+def files_of(folder: Location) -> list[str]:
+    """Return the names of all files in a folder of done/, held/ or failed/, hidden ones included, sorted."""
+    return sorted(folder.find(hidden=True))
+
+
 def note_end(inbox: Inbox, journal: Journal) -> None:
-    """Keep a record of an arrival that came to its end in done/ or failed/."""
+    """Keep a record of an arrival that came to its end in done/, held/ or failed/, rather than back into the inbox."""
     verdict = journal.verdict
-    if verdict is not None and verdict.folder is not None:
+    if verdict is not None and verdict.folder is not None and verdict.folder.partition("/")[0] != INCOMING:
         record = Record(arrival=journal.arrival, reason=verdict.reason)
         _place(inbox, verdict.folder, journal.digest).write_json(record.model_dump(mode="json"))
 
@@ -58,6 +68,11 @@ def ends(inbox: Inbox) -> list[Ended]:
         if file.endswith(_ENDING):
             found.append(Ended(folder, file.removesuffix(_ENDING), max(Stamp.of(info).times, default=0.0)))
     return sorted(found, key=lambda end: end.when, reverse=True)
+
+
+def end_in(inbox: Inbox, folder: str) -> Ended | None:
+    """Return the latest end in `folder`, relative to the prefix; None when none is known."""
+    return next((end for end in ends(inbox) if end.folder == folder), None)
 
 
 def record_of(inbox: Inbox, end: Ended) -> Record | None:

@@ -6,11 +6,17 @@ of the label's lease touches it.
 
 from __future__ import annotations
 
+from typing import Final
+
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ps3d_core.errors import InputError
+from ps3d_core.inbox.description import FILE
 from ps3d_core.inbox.layout import Inbox
 from ps3d_core.invalid import first_problem
+
+INCOMING: Final = "inbox"
+"""Where the files of an arrival lie, relative to the prefix."""
 
 
 class Verdict(BaseModel):
@@ -21,7 +27,12 @@ class Verdict(BaseModel):
     folder: str | None
     """Where its files go, relative to the prefix; None to leave them."""
     reason: str | None = None
-    """Why it failed."""
+    """Why it failed, or is held."""
+
+    @property
+    def failed(self) -> bool:
+        """Flag that is true when the scan could not be processed, so that nothing stays of the work on it."""
+        return self.folder is not None and self.folder.startswith("failed/")
 
 
 class Journal(BaseModel):
@@ -33,14 +44,21 @@ class Journal(BaseModel):
     arrival: str
     """Its key in the inbox."""
     digest: str
+    place: str = INCOMING
+    """Where its files lie, relative to the prefix: in the inbox, or in held/NAME when a person released it."""
     files: dict[str, str]
-    """Mark (size and version) of every file that was there when it was taken, by name relative to the inbox."""
+    """Mark (size and version) of every file that was there when it was taken, by name relative to the place."""
     attempts: int = 0
     """How often work on it was begun; those that ended for a passing reason do not count."""
     accepted: bool = False
     """The name was free, so what lies under it in dataset and results is this arrival's."""
     ingested: bool = False
     verdict: Verdict | None = Field(default=None, alias="ending")
+
+    @property
+    def description(self) -> str:
+        """Name of the description among its files, where these have a folder of their own."""
+        return FILE if self.arrival.endswith("/") else f"{self.arrival}.json"
 
 
 def read_journal(inbox: Inbox, label: str) -> Journal | None:

@@ -20,7 +20,7 @@ A scan is taken from here when it is complete:
 
 Lengths are in mm. With "slices" a folder is taken as soon as so many slices are there, without when nothing has
 changed for a while. Results appear in ../results, what was processed in ../done, what could not be in ../failed with
-the reason in reason.txt.
+the reason in reason.txt, and in ../held what somebody has to look at first.
 """
 READABLE = 40
 
@@ -65,13 +65,18 @@ class Inbox:
         return self.prefix / "failed"
 
     @property
+    def held(self) -> Location:
+        """Folder of the sources of scans whose results a person has to look at first, each with its reason.txt."""
+        return self.prefix / "held"
+
+    @property
     def clock(self) -> Location:
         """File that is written to learn what time the store has."""
         return self.prefix / ".inbox" / "clock"
 
     @property
     def ended(self) -> Location:
-        """Folder of the records of scans that were processed or failed, see `history`."""
+        """Folder of the records of scans that were processed, are held or failed, see `history`."""
         return self.prefix / ".inbox" / "ended"
 
     @property

@@ -1,7 +1,8 @@
 """The inbox in one process, in order: read this file first.
 
     arrival  ->  complete?  ->  claim  ->  ingest  ->  segment, measure  ->  done/
-                 (waits)        (others skip it)                            failed/ with the reason
+                 (waits)        (others skip it)                            held/ with what speaks against the result
+                                                                            failed/ with the reason
 
 Any number of processes may do this at the same time. Each step goes on where a killed process stopped, and a poll that
 finds nothing costs one listing.
@@ -19,7 +20,7 @@ from ps3d_core.inbox.claim import Claim, accept, claimed, ingested, recover
 from ps3d_core.inbox.layout import Inbox, require_usable_prefix
 from ps3d_core.inbox.listing import InboxListing, ListedScan
 from ps3d_core.inbox.reason import plain
-from ps3d_core.inbox.verdict import ScanFailedError, judged, succeed
+from ps3d_core.inbox.verdict import ScanFailedError, judged, reason_to_hold, succeed
 from ps3d_core.network import BUNDLED
 from ps3d_core.params import InboxParams, IngestParams, Resources, SegmentParams
 from ps3d_core.progress import SILENT, Progress
@@ -45,6 +46,8 @@ class Poll:
     """Outcome of one poll, by label; scans that failed by the name of their folder in failed/."""
 
     done: dict[str, RunRecord] = field(default_factory=dict)
+    held: dict[str, RunRecord] = field(default_factory=dict)
+    """Processed and moved to held/, for the doubt in the verdict of its record."""
     failed: dict[str, str] = field(default_factory=dict)
     """Moved to failed/, for the reason given."""
     waiting: dict[str, str] = field(default_factory=dict)
@@ -71,14 +74,20 @@ class Poll:
             logger.exception("scan %s broke off", label)
             self.errors[_unlike(self.errors, label)] = error
 
+    def add(self, claim: Claim, params: InboxParams, record: RunRecord) -> None:
+        """Note a scan that was processed, as done or as held."""
+        kind = self.done if reason_to_hold(claim, params, record) is None else self.held
+        kind[claim.label] = record
+
     def has_room(self, params: InboxParams) -> bool:
         """Return whether another scan may be taken."""
-        return params.max_scans is None or len(self.done) + len(self.failed) + len(self.errors) < params.max_scans
+        taken = len(self.done) + len(self.held) + len(self.failed) + len(self.errors)
+        return params.max_scans is None or taken < params.max_scans
 
     @property
     def is_idle(self) -> bool:
         """Flag that is true when no scan was taken."""
-        return not (self.done or self.failed or self.errors)
+        return not (self.done or self.held or self.failed or self.errors)
 
     def raise_any(self) -> None:
         """Raise the first of the errors that are not a scan's fault; the others are in the log."""
@@ -89,6 +98,7 @@ class Poll:
         """Return the outcome in one line."""
         counts = {
             "processed": len(self.done),
+            "held": len(self.held),
             "failed": len(self.failed),
             "not complete": len(self.waiting),
             "to be tried again": len(self.errors),
@@ -104,7 +114,7 @@ def process_inbox(job: InboxJob, progress: Progress = SILENT) -> Poll:
             break
         with poll.collected(seen.label), claimed(job.inbox, seen, job.params, progress.note) as claim:
             if claim is not None:
-                poll.done[claim.label] = process_scan(claim, job, progress)
+                poll.add(claim, job.params, process_scan(claim, job, progress))
     return poll
 
 
@@ -164,7 +174,7 @@ def process_scan(claim: Claim, job: InboxJob, progress: Progress = SILENT) -> Ru
             SegmentJob(job.inbox.dataset, scan.name, job.inbox.results, scan.model, scan.params, job.resources),
             progress,
         )
-        succeed(claim, job.params)
+        succeed(claim, job.params, reason_to_hold(claim, job.params, record))
         return record
 
 

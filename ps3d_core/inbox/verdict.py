@@ -15,17 +15,19 @@ from typing import TYPE_CHECKING, Any
 
 from ps3d_core.errors import OF_THE_INPUT, InputError, Ps3dError
 from ps3d_core.inbox.arrivals import LEFT, Stamp, sign_of
-from ps3d_core.inbox.history import note_end
-from ps3d_core.inbox.journal import Journal, Verdict, read_journal, write_journal
+from ps3d_core.inbox.history import forget, note_end
+from ps3d_core.inbox.journal import INCOMING, Journal, Verdict, read_journal, write_journal
 from ps3d_core.inbox.layout import Inbox
 from ps3d_core.inbox.reason import plain, reason_of
 from ps3d_core.params import InboxParams
 from ps3d_core.store.faults import is_of_the_surroundings
 from ps3d_core.store.lease import LeaseLostError, LeaseTakenError
+from ps3d_core.store.location import Location
 from ps3d_core.store.moving import move_files
 
 if TYPE_CHECKING:
     from ps3d_core.inbox.claim import Claim
+    from ps3d_core.record import RunRecord
 
 REASON_FILE = "reason.txt"
 Announce = Callable[[str], None]
@@ -75,7 +77,7 @@ def judged(
         if blameless or (isinstance(error, excused) and not bad):
             _forgive(claim)
         elif bad or claim.attempt >= params.attempts:
-            folder = _free(claim.inbox, f"failed/{claim.label}")
+            folder = free_folder(claim.inbox, f"failed/{claim.label}")
             reason = _as_moved(claim, reason_of(error), folder)
             announce(reason)
             _end(claim, Verdict(folder=folder, reason=reason))
@@ -86,17 +88,46 @@ def judged(
         raise
 
 
-def succeed(claim: Claim, params: InboxParams) -> None:
-    """Move the source of a scan whose results are there to done/, or mark it as done where it is."""
-    folder = None if params.leave_sources else _free(claim.inbox, f"done/{claim.label}")
+def reason_to_hold(claim: Claim, params: InboxParams, record: RunRecord) -> str | None:
+    """Return why a scan with this result is set aside for a person; None when it is not.
+
+    What the scan's own description says comes before what the inbox does. A scan whose verdict is unknown is not held:
+    that is so of every scan of a model without calibration, and says nothing against this one.
+    """
+    own = claim.description.on_doubt if claim.description is not None else None
+    return record.verdict.doubt if (own or params.on_doubt) == "hold" else None
+
+
+def succeed(claim: Claim, params: InboxParams, doubt: str | None = None) -> None:
+    """Move the source of a scan whose results are there to done/, or mark it as done where it is.
+
+    With a `doubt` it goes to held/ instead, until a person has decided, see `held`.
+    """
+    if doubt is not None:
+        # No other name than its own, by which its results are found. What lies there already stays.
+        _end(claim, Verdict(folder=f"held/{claim.label}", reason=plain(doubt)))
+        return
+    folder = None if params.leave_sources else free_folder(claim.inbox, f"done/{claim.label}")
     _end(claim, Verdict(folder=folder))
+
+
+def undecided(inbox: Inbox, label: str) -> Journal | None:
+    """Return the journal of a scan about which nothing was decided, None when there is none.
+
+    One that was decided about is brought to its end before. Only the holder of the label's lease may ask.
+    """
+    journal = read_journal(inbox, label)
+    if journal is None or journal.verdict is None:
+        return journal
+    bring_to_end(inbox, journal)
+    return None
 
 
 def bring_to_end(inbox: Inbox, journal: Journal) -> None:
     """Do what was decided about an arrival, or the rest of it."""
     verdict = journal.verdict
     assert verdict is not None  # noqa: S101
-    if verdict.reason is not None:
+    if verdict.failed:
         discard(inbox, journal)
     if verdict.folder is None:
         (inbox.incoming / LEFT / journal.digest).write_text(f"{plain(journal.label)}\n")
@@ -104,16 +135,19 @@ def bring_to_end(inbox: Inbox, journal: Journal) -> None:
         target = inbox.prefix / verdict.folder
         if verdict.reason is not None:
             (target / REASON_FILE).write_text(f"{verdict.reason}\n")
-        move_files(inbox.incoming, _moves(inbox, journal), target)
+        _move(inbox, journal, target)
         note_end(inbox, journal)
-    _mark_the_key(inbox, journal)
+    if journal.place == INCOMING:
+        _mark_the_key(inbox, journal)
+    else:
+        _leave(inbox, journal.place)
     inbox.journal(journal.label).remove_tree()
 
 
 def _mark_the_key(inbox: Inbox, journal: Journal) -> None:
     """Give the next arrival under the key of a scan that failed another identity, even with the same files in it."""
     sign = inbox.incoming / sign_of(journal.arrival)
-    if journal.verdict is not None and journal.verdict.reason is not None:
+    if journal.verdict is not None and journal.verdict.failed:
         sign.write_text(uuid.uuid4().hex)
     else:
         sign.remove_tree()
@@ -122,8 +156,19 @@ def _mark_the_key(inbox: Inbox, journal: Journal) -> None:
 def discard(inbox: Inbox, journal: Journal) -> None:
     """Remove what unfinished work on an arrival left under its name, if the name was its own."""
     if journal.accepted:
-        inbox.result(journal.label).remove()
-        inbox.dataset.remove_scan(journal.label)
+        remove_results(inbox, journal.label)
+
+
+def remove_results(inbox: Inbox, label: str) -> None:
+    """Remove what was made of a scan: its results, and its image in the dataset."""
+    inbox.result(label).remove()
+    inbox.dataset.remove_scan(label)
+
+
+def free_folder(inbox: Inbox, folder: str) -> str:
+    """Return `folder`, or the first of FOLDER-2, FOLDER-3, ... without a file in it: earlier ones of this name stay."""
+    names = (folder if number == 1 else f"{folder}-{number}" for number in count(1))
+    return next(name for name in names if not (inbox.prefix / name).find(hidden=True))
 
 
 def _begin(claim: Claim) -> None:
@@ -132,10 +177,13 @@ def _begin(claim: Claim) -> None:
         write_journal(claim.inbox, journal.model_copy(update={"attempts": claim.attempt}))
 
 
-def _free(inbox: Inbox, folder: str) -> str:
-    """`folder`, or the first of FOLDER-2, FOLDER-3, ... without a file in it: earlier ones of this name stay."""
-    names = (folder if number == 1 else f"{folder}-{number}" for number in count(1))
-    return next(name for name in names if not (inbox.prefix / name).find(hidden=True))
+def _leave(inbox: Inbox, place: str) -> None:
+    """Clear away what told of files that were set aside in `place`; what somebody else put there stays."""
+    folder = inbox.prefix / place
+    (folder / REASON_FILE).remove_tree()
+    if not folder.find(hidden=True):
+        folder.remove_tree()
+    forget(inbox, place)
 
 
 def _as_moved(claim: Claim, reason: str, folder: str) -> str:
@@ -162,13 +210,21 @@ def _forgive(claim: Claim) -> None:
             write_journal(claim.inbox, journal.model_copy(update={"attempts": journal.attempts - 1}))
 
 
+def _move(inbox: Inbox, journal: Journal, target: Location) -> None:
+    """Move the files of an arrival. Its description goes last: without it nothing is taken out of the inbox."""
+    source, moves = inbox.prefix / journal.place, _moves(inbox, journal)
+    last = {name: new for name, new in moves.items() if new == journal.description}
+    move_files(source, {name: new for name, new in moves.items() if name not in last}, target)
+    move_files(source, last, target)
+
+
 def _moves(inbox: Inbox, journal: Journal) -> dict[str, str]:
-    """Which files go where, relative to the inbox and to the target."""
-    listing = inbox.incoming.find(hidden=True)
+    """Which files go where, relative to the place where they lie and to the target."""
+    listing = (inbox.prefix / journal.place).find(hidden=True)
     unchanged = (
         name for name, mark in journal.files.items() if name in listing and Stamp.of(listing[name]).mark == mark
     )
-    folder = journal.arrival if journal.arrival.endswith("/") else ""
+    folder = journal.arrival if journal.place == INCOMING and journal.arrival.endswith("/") else ""
     return {name: _inside(name.removeprefix(folder)) for name in unchanged}
 
 

@@ -26,6 +26,8 @@ from ps3d_core.particles.doubt import UNSURE
 
 Grade = Literal["good", "doubtful", "not understood", "unknown"]
 
+DOUBTFUL: Final[tuple[Grade, ...]] = ("doubtful", "not understood")
+"""Grades of results that a person should look at before they are used."""
 MOST_DROPPED: Final = 0.03
 """Of the volume of what looked like particles, as uncertain, in a good result."""
 DROPPED_OF_NOISE: Final = 0.2
@@ -71,6 +73,11 @@ class Verdict(BaseModel):
             "not understood": "The model does not understand this scan: do not use the figures.",
             "unknown": "Nobody has measured how often this model is right: judge by the pictures.",
         }[self.grade]
+
+    @property
+    def doubt(self) -> str | None:
+        """Grade, and what speaks most against the result; None for a good one, and where nobody knows."""
+        return f"{self.grade}: {self.reasons[0]}" if self.grade in DOUBTFUL else None
 
 
 class Evidence(BaseModel):

@@ -38,7 +38,7 @@ def main(prefix: str, deadly: str | None = None) -> None:
         poll = process_inbox(job, Progress(_note))
         poll.raise_any()
         print("poll:", poll, flush=True)
-        if not (poll.done or poll.failed):
+        if not (poll.done or poll.held or poll.failed):
             break
     print(WRITES, writes.count)
 

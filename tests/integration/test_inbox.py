@@ -1,4 +1,4 @@
-"""Twelve scans dropped at once and two workers: eight results once each, bad ones explained, the unfinished waits."""
+"""Twelve scans dropped at once and two workers: eight results once each, half held; bad ones explained, one waits."""
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ from tests.integration.inbox_worker import BEGUN, SEGMENTED
 
 ROOT = Path(__file__).parents[2]
 GOOD = [f"ore {number}" for number in range(8)]
+DONE, HELD = GOOD[:4], GOOD[4:]
+"""Their few particles are doubtful; half of the scans say that they are to be held then."""
 REASONS = {
     "cut": "slice_0007.tif: truncated",
     "no spacing": "spacing is missing",
@@ -56,14 +58,14 @@ def start(inbox: Inbox, deadly: int | None = None) -> subprocess.Popen[str]:
 
 
 def drop_twelve(inbox: Inbox) -> None:
-    for name in GOOD[:4]:
+    for name in DONE:
         drop(inbox.incoming, name)
     drop(inbox.incoming, "cut", truncated=7)
     drop(inbox.incoming, "no spacing", spacing=None)
     drop(inbox.incoming, "evil", name="../../evil")
     drop(inbox.incoming, "unfinished", slices=SIDE - 1)
-    for name in GOOD[4:]:
-        drop(inbox.incoming, name)
+    for name in HELD:
+        drop(inbox.incoming, name, on_doubt="hold")
 
 
 def assert_end_state(inbox: Inbox) -> None:
@@ -74,10 +76,14 @@ def assert_end_state(inbox: Inbox) -> None:
     assert all(inbox.result(name).run.exists() and inbox.result(name).report.exists() for name in GOOD)
     assert inbox.dataset.names() == GOOD
     assert sorted(inbox.dataset.read_metadata()) == GOOD
-    assert inbox.done.children() == GOOD
-    for name in GOOD:
+    assert (inbox.done.children(), inbox.held.children()) == (DONE, HELD)
+    for name in DONE:
         assert len((inbox.done / name).find()) == SIDE + 1
-    assert (inbox.done / GOOD[0] / "slice_0003.tif").read_bytes() == slice_files()[3]
+    for name in HELD:
+        assert len((inbox.held / name).find()) == SIDE + 2
+        assert "particles are too few" in (inbox.held / name / "reason.txt").read_text()
+    for place in (inbox.done / DONE[0], inbox.held / HELD[0]):
+        assert (place / "slice_0003.tif").read_bytes() == slice_files()[3]
     assert inbox.failed.children() == sorted(REASONS)
     for name, reason in REASONS.items():
         said = (inbox.failed / name / "reason.txt").read_text()
@@ -184,6 +190,37 @@ def test_a_look_at_many_objects_is_a_few_requests(on_s3, monkeypatch):
         assert dispatch(on_s3, [seen], job.params, {}, None) == []
         assert len(asked) <= most, Counter(asked)
     assert set(asked) == {"ListObjectsV2"}
+
+
+@pytest.mark.parametrize("place", ["on_folder", "on_s3"])
+def test_the_command_holds_and_a_person_decides(request, place, capsys):
+    inbox = request.getfixturevalue(place)
+    prefix = str(inbox.prefix)
+    look = ["inbox", prefix, "--direct", "--settle", "0", "--workers", "1", "--memory", "2", "--on-doubt", "hold"]
+    drop(inbox.incoming, "ore")
+    drop(inbox.incoming, "kept", on_doubt="keep")
+    assert main(look) == 0, "no failure"
+    said = capsys.readouterr()
+    assert re.search(r"^kept: \d+ particles; ", said.out, re.MULTILINE)
+    assert re.search(r"^ore: held: doubtful: .*; \d+ particles; .*ore/report\.html$", said.out, re.MULTILINE)
+    assert "1 processed, 1 held; ps3d inbox release NAME accepts what is held" in said.err
+    assert main(["inbox", "list", prefix]) == 0
+    assert re.search(r"^ore  +held .*doubtful: ", capsys.readouterr().out, re.MULTILINE)
+
+    assert main(["inbox", "retry", prefix, "--all"]) == 0
+    assert capsys.readouterr().out == "nothing has failed, stopped or was cancelled\n"
+    assert main(["inbox", "retry", prefix, "ore", "--model", "bundled"]) == 0
+    assert not inbox.result("ore").run.exists()
+    assert main(look) == 0
+    assert inbox.held.children() == ["ore"]
+    table = inbox.result("ore").table_csv.read_bytes()
+    assert main(["inbox", "release", prefix, "ore"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("ore: accepted; ")
+    assert (inbox.done.children(), inbox.held.children()) == (["kept", "ore"], [])
+    assert inbox.result("ore").table_csv.read_bytes() == table
+    assert main(["inbox", "release", prefix, "ore"]) == 2
+    assert "ore: not in " in capsys.readouterr().err
+    assert main(["inbox", "release"]) == 2
 
 
 def test_the_command_without_a_server(on_folder, capsys):

@@ -34,6 +34,7 @@ def test_what_there_is() -> None:
         "process-inbox",
         "process-scan",
         "retry-scan",
+        "release-scan",
         "ingest-scan",
         "segment-scan",
         "segment-dataset",

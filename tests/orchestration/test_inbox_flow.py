@@ -12,6 +12,9 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun
 
 from ps3d_app.flows.process_inbox import process_inbox
+from ps3d_app.flows.process_scan import process_scan
+from ps3d_app.flows.release_scan import release_scan
+from ps3d_app.flows.retry_scan import retry_scan
 from ps3d_core.inbox.layout import Inbox
 from ps3d_core.params import InboxParams
 from ps3d_core.store.location import Location
@@ -87,6 +90,35 @@ def test_good_and_bad_scans_have_runs_and_events(client: SyncPrefectClient, tmp_
     [failed] = [event for event in events if event["event"] == "scan.failed"]
     assert "name '../../evil': must be" in failed["payload"]["reason"]
     assert {"inbox"} <= {related["prefect.resource.role"] for related in failed["related"]}
+
+
+def test_a_held_scan_has_a_run_and_an_event_and_flows_to_decide(client: SyncPrefectClient, tmp_path: Path) -> None:
+    inbox = Inbox(Location.parse(tmp_path))
+    drop(inbox.incoming, "held one")
+    hold = InboxParams(settle_seconds=0, on_doubt="hold")
+    state = process_inbox(str(tmp_path), hold, segmentation=PARAMS, resources=RESOURCES, return_state=True)
+    assert (state.is_completed(), state.message) == (True, "1 held")
+    doubt = state.result().held["held one"].verdict.doubt
+    assert doubt is not None
+    [run] = runs_named(client, "scan held one")
+    assert run.state is not None
+    assert (run.state.is_completed(), run.state.name, run.state.message) == (True, "Held", doubt)
+    events = events_of(client, str(inbox.prefix), 4)
+    happened = ["scan.received", "scan.segmented", "scan.doubtful", "scan.held"]
+    assert [event["event"] for event in events] == happened
+    assert events[-1]["payload"]["reason"] == doubt
+
+    assert retry_scan(str(tmp_path)) == [], "all that failed, and it did not"
+    assert retry_scan(str(tmp_path), "held one", particle_size="0.13mm") == [
+        f"held one: back in the inbox, as {inbox.incoming}/held one/scan.json"
+    ]
+    settings = {"params": hold, "segmentation": PARAMS, "resources": RESOURCES}
+    state = process_scan(str(tmp_path), "held one", **settings, return_state=True)
+    assert (state.name, inbox.held.children()) == ("Held", ["held one"])
+    assert state.result().parameters.predict.mirror is False
+    assert "accepted" in release_scan(str(tmp_path), "held one")
+    assert (inbox.done.children(), inbox.held.children()) == (["held one"], [])
+    assert inbox.result("held one").run.exists()
 
 
 def test_what_is_not_a_scans_fault_fails_the_run(tmp_path: Path) -> None:

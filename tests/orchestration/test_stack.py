@@ -44,7 +44,7 @@ from tests.orchestration.stack_process import (
 )
 
 SCAN = "ore <b>7_"
-FOR_THE_INBOX = ("process-inbox", "process-scan", "retry-scan")
+FOR_THE_INBOX = ("process-inbox", "process-scan", "retry-scan", "release-scan")
 FAST = {"params": {"predict": {"mirror": False, "device": "cpu"}}, "resources": {"workers": 1, "memory_gib": 4}}
 JOB = {"dataset": f"{STORE}/data", "scan": SCAN, **FAST}
 

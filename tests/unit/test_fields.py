@@ -83,7 +83,7 @@ def test_what_is_not_said_is_as_the_parameters_have_it(line: str) -> None:
             {"labels": True, "spacing": (0.02, 0.01, 0.01)},
         ),
         ("prepare-training D O --id 7", PreparationParams, {"dataset_id": 7}),
-        ("inbox P --settle 5", InboxParams, {"settle_seconds": 5}),
+        ("inbox P --settle 5 --on-doubt hold", InboxParams, {"settle_seconds": 5, "on_doubt": "hold"}),
     ],
 )
 def test_what_is_said_becomes_the_field(line: str, model: type[BaseModel], values: dict[str, object]) -> None:

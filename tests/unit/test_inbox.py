@@ -7,19 +7,25 @@ import signal
 import threading
 import uuid
 from collections import Counter
+from functools import partial
 
 import numpy as np
 import pytest
 import zarr
 
 from ps3d_core.errors import InputError, MissingDataError, StoreError
+from ps3d_core.inbox.again import retry
 from ps3d_core.inbox.arrivals import arrivals_in
 from ps3d_core.inbox.claim import accept, claimed, ingested
+from ps3d_core.inbox.held import release
+from ps3d_core.inbox.history import end_in, ends, record_of
 from ps3d_core.inbox.layout import Inbox
 from ps3d_core.inbox.listing import STILL_SECONDS
 from ps3d_core.inbox.process import InboxJob, Poll, look_into, process_inbox
-from ps3d_core.inbox.verdict import judged, succeed
+from ps3d_core.inbox.verdict import judged, reason_to_hold, succeed
 from ps3d_core.params import InboxParams, SegmentParams
+from ps3d_core.particles.verdict import Evidence, verdict_on
+from ps3d_core.record import RunRecord, write_record
 from ps3d_core.store import moving
 from ps3d_core.store.lease import sole_run
 from ps3d_core.store.location import Location
@@ -41,6 +47,23 @@ def folder(tmp_path) -> Inbox:
     return Inbox(Location.parse(tmp_path))
 
 
+HOLD = InboxParams(settle_seconds=0, on_doubt="hold")
+FEW = Evidence(dropped_voxels=0, kept_voxels=800, cut=0, particle_size=0.1, spacing=0.01)
+
+
+def found(particles: int = 100, confidence: float = 0.99) -> RunRecord:
+    """The record of a segmentation that found so many, of which the model was so sure; NaN without a calibration."""
+    each = np.full(particles, confidence)
+    verdict = verdict_on(np.full(particles, 524), each, 0 * each, 0 * each, FEW)
+    counts = {"particles": particles, "verdict": {"sentence": verdict.sentence, **verdict.model_dump(mode="json")}}
+    known = {"parameters": SegmentParams(), "counts": counts}
+    unsaid = {"software": {}, "input": {}, "model": {}, "grids": {}, "seconds": {}, "results": {}}
+    return RunRecord(scan="ore", fingerprint="", finished="", **known, **unsaid)
+
+
+GOOD, DOUBTFUL, NOISE, UNKNOWN = found(), found(3), found(100, 0.5), found(100, float("nan"))
+
+
 def drop(inbox: Inbox, folder: str = "ore", count: int = 3, **changes) -> None:
     for index in range(count):
         (inbox.incoming / folder / f"s{index}.tif").write_bytes(b"slice %d" % index)
@@ -52,8 +75,8 @@ def waits(inbox: Inbox, params: InboxParams = AT_ONCE) -> dict[str, str | None]:
     return {seen.label: seen.waits_for for seen in look_into(InboxJob(inbox, params))}
 
 
-def attempt(inbox: Inbox, work=lambda scan: None, params: InboxParams = AT_ONCE) -> Poll:
-    """A poll whose ingest and segmentation are `work`."""
+def attempt(inbox: Inbox, work=lambda scan: None, params: InboxParams = AT_ONCE, record: RunRecord = GOOD) -> Poll:
+    """A poll whose ingest and segmentation are `work`, and find what the record says."""
     poll = Poll()
     job = InboxJob(inbox, params)
     for seen in poll.complete(look_into(job)):
@@ -63,9 +86,9 @@ def attempt(inbox: Inbox, work=lambda scan: None, params: InboxParams = AT_ONCE)
                     scan = accept(claim, "bundled", SegmentParams())
                     work(scan)
                     ingested(claim)
-                    (inbox.result(scan.name).run).write_text("{}")
-                    succeed(claim, params)
-                poll.done[claim.label] = None
+                    write_record(inbox.result(scan.name).run, record)
+                    succeed(claim, params, reason_to_hold(claim, params, record))
+                poll.add(claim, params, record)
     return poll
 
 
@@ -254,6 +277,51 @@ def test_a_scan_may_be_left_and_is_not_taken_again_until_it_changes(inbox):
     assert "of this name already" in attempt(inbox, params=params).failed["ore"]
 
 
+@pytest.mark.parametrize(
+    ("record", "inbox_says", "scan_says", "goes_to"),
+    [
+        (GOOD, "hold", None, "done"),
+        (DOUBTFUL, "keep", None, "done"),
+        (DOUBTFUL, "hold", None, "held"),
+        (NOISE, "hold", None, "held"),
+        (UNKNOWN, "hold", None, "done"),
+        (found(0), "hold", None, "held"),
+        (found(0, float("nan")), "hold", None, "held"),
+        (DOUBTFUL, "hold", "keep", "done"),
+        (DOUBTFUL, "keep", "hold", "held"),
+        (GOOD, "keep", "hold", "done"),
+    ],
+)
+def test_what_is_held(inbox, record, inbox_says, scan_says, goes_to):
+    drop(inbox, on_doubt=scan_says)
+    poll = attempt(inbox, params=AT_ONCE.model_copy(update={"on_doubt": inbox_says}), record=record)
+    assert (list(poll.done), list(poll.held)) == ((["ore"], []) if goes_to == "done" else ([], ["ore"]))
+    assert str(poll) == {"done": "1 processed", "held": "1 held"}[goes_to]
+    moved = {"s0.tif", "s1.tif", "s2.tif", "scan.json"} | ({"reason.txt"} if goes_to == "held" else set())
+    assert set(files(inbox.prefix / goes_to / "ore")) == moved
+    assert inbox.done.children() + inbox.held.children() == ["ore"]
+    assert inbox.result("ore").run.exists()
+    assert [end.folder for end in ends(inbox)] == [f"{goes_to}/ore"]
+    assert files(inbox.incoming) == files(inbox.journals) == []
+
+
+def test_what_is_held_says_why_and_keeps_its_name(inbox):
+    params = HOLD.model_copy(update={"leave_sources": True, "max_scans": 1})
+    drop(inbox)
+    poll = attempt(inbox, params=params, record=NOISE)
+    said = "not understood: only 50 % of the particles are expected to be right"
+    assert poll.held["ore"].verdict.doubt == said
+    assert not poll.is_idle
+    assert not poll.has_room(params)
+    assert (inbox.held / "ore" / "reason.txt").read_text() == f"{said}\n"
+    assert record_of(inbox, end_in(inbox, "held/ore")).reason == said
+    drop(inbox, "again", name="ore")
+    reason = attempt(inbox, params=params).failed["ore"]
+    assert f"or remove {inbox.held / 'ore'} and {inbox.result('ore').root}" in reason
+    assert inbox.result("ore").run.exists(), "that of the first"
+    assert len(files(inbox.held / "ore")) == 5
+
+
 def test_a_name_that_was_used_is_refused_and_the_earlier_results_stay(inbox):
     drop(inbox)
     attempt(inbox)
@@ -398,7 +466,8 @@ def test_one_that_was_taken_back_makes_room_for_another_of_its_name(inbox):
     assert not inbox.result("ore").work.exists()
 
 
-def test_many_threads_take_each_scan_once(inbox):
+@pytest.mark.parametrize("record", [GOOD, DOUBTFUL], ids=["done", "held"])
+def test_many_threads_take_each_scan_once(inbox, record):
     for number in range(6):
         drop(inbox, f"ore {number}")
     taken = Counter()
@@ -408,14 +477,16 @@ def test_many_threads_take_each_scan_once(inbox):
         with lock:
             taken[scan.name] += 1
 
-    threads = [threading.Thread(target=attempt, args=(inbox, work)) for _ in range(4)]
+    threads = [threading.Thread(target=attempt, args=(inbox, work, HOLD, record)) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     attempt(inbox, work)
     assert taken == {f"ore {number}": 1 for number in range(6)}
-    assert len(inbox.done.children()) == 6
+    place = inbox.done if record is GOOD else inbox.held
+    assert len(place.children()) == 6
+    assert all({"s0.tif", "s1.tif", "s2.tif", "scan.json"} <= set(files(place / name)) for name in taken)
 
 
 # Kills. A child process is forked for each, and killed at one operation on the store after another.
@@ -467,23 +538,62 @@ def _count(number: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-@pytest.mark.parametrize("spacing", [0.01, None], ids=["good", "bad"])
-def test_a_kill_at_any_operation_changes_nothing(tmp_path, spacing):
+@pytest.mark.parametrize("end", ["done", "held", "failed"])
+def test_a_kill_at_any_operation_changes_nothing(tmp_path, end):
+    record = DOUBTFUL if end == "held" else GOOD
     for number in range(1, 200):
         inbox = Inbox(Location.parse(tmp_path / str(number)))
-        drop(inbox, spacing=spacing)
-        killed = killed_at(number, lambda inbox=inbox: attempt(inbox))
+        drop(inbox, spacing=None if end == "failed" else 0.01)
+        killed = killed_at(number, lambda inbox=inbox: attempt(inbox, params=HOLD, record=record))
         for _ in range(2):
             drop(inbox, "later", count=2, spacing=None)  # so that there is a poll that finds something
-            attempt(inbox)
-        assert inbox.done.children() == (["ore"] if spacing else [])
-        place = inbox.done if spacing else inbox.failed
-        assert set(files(place / "ore")) - {"reason.txt"} == {"s0.tif", "s1.tif", "s2.tif", "scan.json"}
-        assert [name for name in inbox.failed.children() if "later" not in name] == ([] if spacing else ["ore"])
+            attempt(inbox, params=HOLD, record=record)
+        assert_only_in(inbox, end)
+        assert inbox.result("ore").run.exists() == (end != "failed")
         assert files(inbox.journals) == []
         assert {name.partition("/")[0] for name in files(inbox.incoming)} == {".asked"}  # the sign of what failed
         if not killed:
             assert number > 15
+            return
+    raise AssertionError("it never came to its end")
+
+
+def assert_only_in(inbox: Inbox, end: str) -> None:
+    """The scan and all of its files are there, and in no other place."""
+    found = {name: files(inbox.prefix / name / "ore") for name in ("inbox", "done", "held", "failed")}
+    told = [] if end == "done" else ["reason.txt"]
+    assert found.pop(end) == sorted(["s0.tif", "s1.tif", "s2.tif", "scan.json", *told])
+    assert not any(found.values())
+    assert next(ended.folder for ended in ends(inbox) if "later" not in ended.folder) == f"{end}/ore"
+
+
+DECISIONS = {"release": release, "retry": lambda inbox, name: retry(inbox, name, {"particle_size": 0.2})}
+
+
+@pytest.mark.parametrize("store", ["folder", "memory"])
+@pytest.mark.parametrize("decision", DECISIONS)
+def test_a_kill_while_a_person_decides_loses_nothing(tmp_path, monkeypatch, store, decision):
+    for number in range(1, 100):
+        place = tmp_path / str(number) if store == "folder" else f"memory://{uuid.uuid4().hex}"
+        inbox = Inbox(Location.parse(place))
+        drop(inbox)
+        attempt(inbox, params=HOLD, record=DOUBTFUL)
+        # Where processes do not share the store, it breaks off instead.
+        with monkeypatch.context() as patch:
+            work = partial(DECISIONS[decision], inbox, "ore")
+            ended = not killed_at(number, work) if store == "folder" else _breaks_off_after(number, patch, work)
+        drop(inbox, "later", count=2, spacing=None)
+        attempt(inbox, params=HOLD)
+        if files(inbox.held / "ore"):
+            assert len(files(inbox.held / "ore")) == 5, "begun, it is brought to its end by the next look"
+            DECISIONS[decision](inbox, "ore")
+        attempt(inbox, params=HOLD)
+        assert_only_in(inbox, "done")
+        assert inbox.result("ore").run.exists()
+        assert (inbox.done / "ore" / "scan.json").read_json()["particle_size"] == (0.12, 0.2)[decision == "retry"]
+        assert files(inbox.journals) == []
+        if ended:
+            assert number > 5
             return
     raise AssertionError("it never came to its end")
 
@@ -535,7 +645,8 @@ def _breaks_off_after(number: int, patch, work) -> bool:
         method = getattr(MemoryFileSystem, name)
 
         def counted(self, *args, method=method, **kwargs):
-            done["all"] += 1
+            # What says who works lives and dies with the process.
+            done["all"] += not any(name in str(args) for name in ("/leases/", "/.metadata"))
             if done["all"] >= number:
                 raise KeyboardInterrupt
             return method(self, *args, **kwargs)

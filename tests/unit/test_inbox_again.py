@@ -1,17 +1,19 @@
-"""Scans that are asked for again: out of failed/, or where they lie; and what the inbox tells of all of them."""
+"""Scans that are asked for again, out of failed/, held/ or where they lie, or released; and what the inbox tells."""
 
 from __future__ import annotations
 
 import errno
 import os
 import signal
+import threading
 import uuid
 
 import pytest
 
 from ps3d_core.errors import InputError
-from ps3d_core.inbox.again import failed_names, identity, retry
-from ps3d_core.inbox.history import ends
+from ps3d_core.inbox.again import identity, retry
+from ps3d_core.inbox.held import release
+from ps3d_core.inbox.history import ends, names_in
 from ps3d_core.inbox.layout import Inbox
 from ps3d_core.inbox.listing import InboxListing
 from ps3d_core.inbox.overview import overview
@@ -20,7 +22,7 @@ from ps3d_core.store import moving
 from ps3d_core.store.lease import sole_run
 from ps3d_core.store.location import Location
 from ps3d_core.store.moving import move_files
-from tests.unit.test_inbox import AT_ONCE, LATER, attempt, drop, files
+from tests.unit.test_inbox import AT_ONCE, DOUBTFUL, HOLD, LATER, attempt, drop, files
 
 
 @pytest.fixture(params=["folder", "memory"])
@@ -49,10 +51,10 @@ def test_a_failed_scan_comes_back_with_its_description_mended(inbox):
     drop(inbox, spacing=None)
     before = identities(inbox)
     attempt(inbox)
-    assert failed_names(inbox) == ["ore"]
+    assert names_in(inbox.failed) == ["ore"]
     said = retry(inbox, "ore", {"spacing": 0.02})
     assert said == f"ore: back in the inbox, as {inbox.incoming}/ore/scan.json"
-    assert failed_names(inbox) == []
+    assert names_in(inbox.failed) == []
     assert not ends(inbox)
     assert [name for name in files(inbox.incoming) if not name.startswith(".asked/")] == [
         "ore/s0.tif",
@@ -69,10 +71,122 @@ def test_what_was_dropped_as_a_single_file_comes_back_as_one(inbox):
     (inbox.incoming / "sand.nii.gz").write_bytes(b"x")
     (inbox.incoming / "sand.json").write_json({"name": "sea sand", "spacing": 0.01})
     attempt(inbox)
-    assert failed_names(inbox) == ["sea sand"]
+    assert names_in(inbox.failed) == ["sea sand"]
     retry(inbox, "sea sand", {"particle_size": 0.1})
     assert {"sand.json", "sand.nii.gz"} <= set(files(inbox.incoming))
     assert list(attempt(inbox).done) == ["sea sand"]
+
+
+def hold(inbox: Inbox, folder: str = "ore", **changes: object) -> None:
+    drop(inbox, folder, **changes)
+    assert len(attempt(inbox, params=HOLD, record=DOUBTFUL).held) == 1
+
+
+def test_a_held_scan_comes_back_with_its_description_mended(inbox):
+    hold(inbox, "dropped", name="ore")
+    before = inbox.result("ore").run.read_bytes()
+    assert retry(inbox, "ore", {"model": "sand"}) == f"ore: back in the inbox, as {inbox.incoming}/dropped/scan.json"
+    assert not inbox.result("ore").run.exists()
+    assert names_in(inbox.held) == inbox.held.children() == []
+    assert not ends(inbox)
+    asked = []
+    assert list(attempt(inbox, lambda scan: asked.append(scan.model), HOLD).done) == ["ore"]
+    assert asked == [str(inbox.model("sand"))]
+    assert inbox.result("ore").run.read_bytes() != before
+    assert not [name for name in files(inbox.incoming) if name.startswith(".asked/")]
+
+
+def test_a_released_scan_is_done_and_its_result_stays(inbox):
+    hold(inbox)
+    before = inbox.result("ore").run.read_bytes()
+    assert release(inbox, "ore") == f"ore: accepted; {inbox.result('ore').root} counts, its files are in done/ore"
+    assert files(inbox.done / "ore") == ["s0.tif", "s1.tif", "s2.tif", "scan.json"]
+    assert inbox.result("ore").run.read_bytes() == before
+    assert inbox.held.children() == files(inbox.journals) == files(inbox.incoming) == []
+    assert states(inbox) == {"ore": "done"}
+    with pytest.raises(InputError, match=r"ore: not in .*held; no scan is held"):
+        release(inbox, "ore")
+
+
+@pytest.mark.parametrize("decide", [release, lambda inbox, name: retry(inbox, name, {})], ids=["release", "retry"])
+def test_what_was_held_under_another_name_than_it_was_dropped(inbox, decide):
+    (inbox.incoming / "sand.nii.gz").write_bytes(b"x")
+    (inbox.incoming / "sand.json").write_json({"name": "sea sand", "spacing": 0.01, "particle_size": 0.1})
+    attempt(inbox, params=HOLD, record=DOUBTFUL)
+    hold(inbox, "b", name="ore")
+    for name in ("sea sand", "held/ore"):
+        decide(inbox, name)
+    attempt(inbox)
+    assert files(inbox.done) == [
+        *(f"ore/{name}" for name in ("s0.tif", "s1.tif", "s2.tif", "scan.json")),
+        "sea sand/sand.json",
+        "sea sand/sand.nii.gz",
+    ]
+    assert files(inbox.held) == []
+
+
+def test_what_was_held_is_not_released_without_its_result(inbox):
+    hold(inbox)
+    inbox.result("ore").run.remove_tree()
+    with pytest.raises(InputError, match=r"ore: there is no .*run\.json any more; .* by ps3d inbox retry ore"):
+        release(inbox, "ore")
+    assert len(files(inbox.held / "ore")) == 5
+
+
+def test_a_name_that_failed_and_is_held_has_to_be_said_in_full(inbox):
+    hold(inbox, "a", name="ore")
+    drop(inbox, "b", name="ore")
+    attempt(inbox)
+    assert [(entry.name, entry.state) for entry in overview(inbox, AT_ONCE)] == [("ore", "failed"), ("ore", "held")]
+    with pytest.raises(InputError, match="ore: is in failed/ and in held/; say which: failed/ore or held/ore"):
+        retry(inbox, "ore", {})
+    retry(inbox, "failed/ore", {"name": "other"})
+    retry(inbox, "ore", {})
+    assert sorted(attempt(inbox).done) == ["ore", "other"]
+
+
+@pytest.mark.parametrize("decide", [release, lambda inbox, name: retry(inbox, name, {})], ids=["release", "retry"])
+def test_what_is_held_is_left_to_whoever_works_on_it(inbox, decide):
+    hold(inbox)
+    with sole_run(inbox.lease("ore"), "scan ore"), pytest.raises(InputError, match="ore: is being worked on"):
+        decide(inbox, "ore")
+    with pytest.raises(InputError, match=r"orr: not in .*did you mean ore\?"):
+        decide(inbox, "orr")
+    with pytest.raises(InputError, match=r"\.\./ore: not in"):
+        decide(inbox, "../ore")
+    assert len(files(inbox.held / "ore")) == 5
+    assert inbox.result("ore").run.exists()
+
+
+def test_a_wrong_correction_of_a_held_scan_removes_nothing(inbox):
+    hold(inbox)
+    with pytest.raises(InputError, match=r"model '\.\./sand'"):
+        retry(inbox, "ore", {"model": "../sand"})
+    assert inbox.result("ore").run.exists()
+    release(inbox, "ore")
+
+
+def test_two_who_decide_at_once_do_not_disturb_each_other(inbox):
+    hold(inbox)
+    said, refused = [], []
+
+    def decide(decision) -> None:
+        try:
+            said.append(decision())
+        except InputError as error:
+            refused.append(error)
+
+    decisions = [lambda: release(inbox, "ore"), lambda: retry(inbox, "ore", {})]
+    threads = [threading.Thread(target=decide, args=(decision,)) for decision in decisions]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(said), len(refused)) == (1, 1)
+    attempt(inbox)
+    assert states(inbox) == {"ore": "done"}
+    assert len(files(inbox.done / "ore")) == 4
+    assert inbox.result("ore").run.exists()
 
 
 def test_the_same_files_dropped_again_are_another_arrival_after_a_failure(folder):
@@ -103,13 +217,13 @@ def test_what_is_worked_on_is_not_asked_for_again(inbox):
 
 
 def test_a_name_that_nothing_has_is_refused_with_those_there_are(inbox):
-    with pytest.raises(InputError, match="nothing has failed"):
+    with pytest.raises(InputError, match="nothing failed or is held"):
         retry(inbox, "ore", {})
     drop(inbox, spacing=None)
     attempt(inbox)
-    with pytest.raises(InputError, match=r"orr: neither in .*failed nor in .*inbox; did you mean ore\?"):
+    with pytest.raises(InputError, match=r"orr: not in .*failed, .*held or .*inbox; did you mean ore\?"):
         retry(inbox, "orr", {})
-    with pytest.raises(InputError, match=r"\.\./ore: neither in"):
+    with pytest.raises(InputError, match=r"\.\./ore: not in"):
         retry(inbox, "../ore", {})
 
 
@@ -118,7 +232,7 @@ def test_a_description_that_would_still_be_wrong_stays_where_it_is(inbox):
     attempt(inbox)
     with pytest.raises(InputError, match="particle_size is missing"):
         retry(inbox, "ore", {"spacing": 0.02})
-    assert failed_names(inbox) == ["ore"]
+    assert names_in(inbox.failed) == ["ore"]
     retry(inbox, "ore", {"spacing": 0.02, "particle_size": 0.3})
 
 
@@ -177,6 +291,7 @@ def _killed_in_a_retry(inbox: Inbox, number: int) -> bool:
 
 
 def test_the_overview_tells_all(inbox):
+    hold(inbox, "odd")
     for name in ("good", "ready", "slow"):
         drop(inbox, name, slices=5 if name == "slow" else None)
     drop(inbox, "bad", spacing=None)
@@ -188,13 +303,15 @@ def test_the_overview_tells_all(inbox):
             "ready": "works",
             "slow": "waits",
             "bad": "failed",
+            "odd": "held",
             "good": "done",
         }
     entries = {entry.name: entry for entry in overview(inbox, AT_ONCE)}
     assert entries["ready"].state == "complete"
     assert entries["slow"].why == "2 of 5 slices"
     assert "spacing is missing" in entries["bad"].why
-    assert all(entries[name].since for name in ("ready", "slow", "bad", "good"))
+    assert entries["odd"].why == "doubtful: 3 particles are too few for a size distribution"
+    assert all(entries[name].since for name in ("ready", "slow", "bad", "odd", "good"))
     assert [entry.name for entry in overview(inbox, AT_ONCE, recent=0) if entry.state == "done"] == []
     assert states(inbox, LATER)["ready"] == "waits"
 
@@ -234,7 +351,7 @@ def test_a_folder_that_was_emptied_is_free_again(inbox):
         (inbox.failed / "ore" / name).remove_tree()
     drop(inbox, spacing=None)
     attempt(inbox)
-    assert failed_names(inbox) == ["ore"]
+    assert names_in(inbox.failed) == ["ore"]
 
 
 def test_a_file_that_somebody_writes_at_the_target_stays(inbox):

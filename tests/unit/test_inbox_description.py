@@ -43,8 +43,9 @@ def read(**changes):
 
 def test_what_it_says():
     settings = {"quality": "fast", "mirror": False, "folds": [0], "zscore": [100, 20.5], "min_rel_particle_size": 0.1}
-    described = read(slices=1000, model="sand", settings=settings)
+    described = read(slices=1000, model="sand", on_doubt="hold", settings=settings)
     assert (described.name, described.spacing, described.slices, described.model) == ("Ore 2.5µm", 0.0125, 1000, "sand")
+    assert described.on_doubt == "hold"
     params = described.settings.applied_to(SegmentParams.model_validate({"predict": {"target_particle_size": 30}}))
     assert params.predict.quality == "fast"
     assert (params.predict.mirror, params.predict.zscore, params.predict.folds) == (False, (100, 20.5), (0,))
@@ -92,6 +93,7 @@ def test_a_byte_order_mark_does_no_harm():
         ({"name": 7}, "name 7: "),
         ({"model": "http://evil.example/bundle"}, "model 'http://evil.example/bundle': must be bundled or"),
         ({"model": "../other"}, "model '../other'"),
+        ({"on_doubt": "drop"}, "on_doubt 'drop': "),
         ({"settings": {"device": "cuda"}}, "settings.device is not known here"),
         ({"settings": {"allow_absurd": True}}, "settings.allow_absurd is not known here"),
         ({"settings": {"target_particle_size": 9999}}, "target_particle_size"),

@@ -25,6 +25,7 @@ from ps3d_app.flows.prepare_training_data import prepare_training_data
 from ps3d_app.flows.process_inbox import process_inbox
 from ps3d_app.flows.process_scan import process_scan
 from ps3d_app.flows.prune_work import prune_work
+from ps3d_app.flows.release_scan import release_scan
 from ps3d_app.flows.retry_scan import retry_scan
 from ps3d_app.flows.segment_dataset import segment_dataset
 from ps3d_app.flows.segment_scan import segment_scan
@@ -41,6 +42,7 @@ FORMS = (
     prepare_training_data,
     process_inbox,
     process_scan,
+    release_scan,
     retry_scan,
     prune_work,
     segment_dataset,
