@@ -3,8 +3,7 @@
 Whoever starts runs for arrivals starts one for each identity. A sign in the inbox changes the identity of what lies
 under a key, so a scan that was asked for again is another one. Files come back in an order that a kill at any moment
 leaves waiting and not half a scan: first the sign, then the files, last the description, without which nothing is
-taken. The same command goes on from there. The results of one that is held go before its files come,
-and the rest is done by whoever looks next, see `held`.
+taken. The same command goes on from there. Of one that is held, the results go first; how its files come is in `held`.
 """
 
 from __future__ import annotations
@@ -19,7 +18,8 @@ from ps3d_core.inbox.arrivals import Arrival, sign_of
 from ps3d_core.inbox.claim import forget_attempts
 from ps3d_core.inbox.description import EXAMPLE, FILE, MAX_BYTES, read_description
 from ps3d_core.inbox.held import take_out
-from ps3d_core.inbox.history import end_in, files_of, forget, names_in, record_of
+from ps3d_core.inbox.history import files_of, forget, key_of, names_in
+from ps3d_core.inbox.journal import INCOMING
 from ps3d_core.inbox.layout import Inbox, label_for
 from ps3d_core.inbox.listing import InboxListing
 from ps3d_core.inbox.verdict import REASON_FILE, remove_results, undecided
@@ -87,8 +87,9 @@ def _bring_back(inbox: Inbox, place: str, changes: Mapping[str, Any]) -> str:
     state, _, name = place.partition("/")
     folder = inbox.prefix / place
     names = [file for file in files_of(folder) if file != REASON_FILE]
-    key = _key_of(inbox, place, names)
-    target = inbox.incoming / key.rstrip("/") if key.endswith("/") else inbox.incoming
+    key = key_of(inbox, place)
+    back = f"{INCOMING}/{key[:-1]}" if key.endswith("/") else INCOMING
+    target = inbox.prefix / back
     description = FILE if key.endswith("/") else f"{key}.json"
     said = f"{name}: back in the inbox, as {target / description}"
     if changes:
@@ -98,23 +99,13 @@ def _bring_back(inbox: Inbox, place: str, changes: Mapping[str, Any]) -> str:
     ask_again(inbox, key)
     if state == "held":
         remove_results(inbox, name)
-        take_out(inbox, name, f"inbox/{key}".rstrip("/") if key.endswith("/") else "inbox")
+        take_out(inbox, name, back)
         return said
     move_files(folder, {file: file for file in names if file != description}, target)
     move_files(folder, {file: file for file in names if file == description}, target)
     folder.remove_tree()
     forget(inbox, place)
     return said
-
-
-def _key_of(inbox: Inbox, place: str, names: list[str]) -> str:
-    """Under which the files were dropped; what is likely where nobody kept it."""
-    ended = end_in(inbox, place)
-    record = record_of(inbox, ended) if ended else None
-    if record is not None:
-        return record.arrival
-    described = [file.removesuffix(".json") for file in names if file.endswith(".json") and "/" not in file]
-    return described[0] if FILE not in names and described else f"{place.partition('/')[2]}/"
 
 
 def _ask_for(inbox: Inbox, arrival: Arrival, label: str, changes: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ps3d_core.errors import InputError
 from ps3d_core.inbox.arrivals import Stamp
-from ps3d_core.inbox.history import end_in, names_in, record_of
+from ps3d_core.inbox.history import end_in, key_of, names_in
 from ps3d_core.inbox.journal import Journal, Verdict, read_journal, write_journal
 from ps3d_core.inbox.layout import Inbox
 from ps3d_core.inbox.verdict import REASON_FILE, bring_to_end, free_folder, undecided
@@ -44,11 +44,10 @@ def take_out(inbox: Inbox, name: str, folder: str) -> None:
     """Move the files of a scan that is held to `folder`, relative to the prefix, as who holds its lease has decided."""
     place = f"held/{name}"
     end = end_in(inbox, place)
-    record = record_of(inbox, end) if end is not None else None
     found = (inbox.prefix / place).find(hidden=True)
     journal = Journal(
         label=name,
-        arrival=record.arrival if record is not None else f"{name}/",
+        arrival=key_of(inbox, place),
         digest=end.digest if end is not None else "unknown",
         place=place,
         files={file: Stamp.of(info).mark for file, info in found.items() if file != REASON_FILE},

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ps3d_core.errors import InputError, MissingDataError
 from ps3d_core.inbox.arrivals import Stamp
+from ps3d_core.inbox.description import FILE
 from ps3d_core.inbox.journal import INCOMING, Journal
 from ps3d_core.inbox.layout import Inbox
 from ps3d_core.store.location import Location
@@ -81,6 +82,17 @@ def record_of(inbox: Inbox, end: Ended) -> Record | None:
         return Record.model_validate(_place(inbox, end.folder, end.digest).read_json())
     except (InputError, MissingDataError, ValidationError):
         return None
+
+
+def key_of(inbox: Inbox, folder: str) -> str:
+    """Return the key under which the files in `folder` were dropped; what is likely where nobody kept it."""
+    end = end_in(inbox, folder)
+    record = record_of(inbox, end) if end is not None else None
+    if record is not None:
+        return record.arrival
+    names = files_of(inbox.prefix / folder)
+    described = [file.removesuffix(".json") for file in names if file.endswith(".json") and "/" not in file]
+    return described[0] if FILE not in names and described else f"{folder.partition('/')[2]}/"
 
 
 def forget(inbox: Inbox, folder: str) -> None:

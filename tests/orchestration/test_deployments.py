@@ -129,7 +129,7 @@ def test_the_automations_are_ready_to_be_used(tmp_path: Path) -> None:
     with get_client(sync_client=True) as client:
         client.hello()
         found = {each["name"]: each for each in client._client.post("/automations/filter", json={}).json()}
-        assert {"a scan failed", "a scan waits", "a run without a sign of life"} <= found.keys()
+        assert {"a scan failed", "a scan is held", "a scan waits", "a run without a sign of life"} <= found.keys()
         assert all(each["enabled"] for each in found.values())
         run = client.create_flow_run(prune_work, parameters={"output": "/nowhere"}, state=Running())
         resource = {"prefect.resource.id": f"prefect.flow-run.{run.id}"}

@@ -167,6 +167,23 @@ def test_a_failed_run_that_is_retried_takes_the_scan_out_of_failed(up: Up, inbox
     assert set(others) <= {"Gone"}, "nobody else did it"
 
 
+def test_a_held_run_that_is_retried_takes_the_scan_again_and_a_release_ends_it(up: Up, inbox: Inbox) -> None:
+    drop(inbox.incoming, "odd", on_doubt="hold")
+    wait_until(lambda: is_in_state(up, "odd", "held"))
+    [run] = runs_of(up, "odd")
+    assert up.end_of(run).state_name == "Held"
+    finished = inbox.result("odd").run.read_json()["finished"]
+    with up.client() as client:
+        client.set_flow_run_state(run.id, AwaitingRetry(message="asked for by hand"), force=True)
+    wait_until(lambda: inbox.result("odd").run.exists() and inbox.result("odd").run.read_json()["finished"] != finished)
+    assert up.end_of(run).state_name == "Held"
+    time.sleep(LOOKS_SECONDS)
+    others = [up.end_of(other).state_name for other in runs_of(up, "odd") if other.id != run.id]
+    assert set(others) <= {"Gone"}, "nobody else did it"
+    assert command(up, "inbox", "release", "odd").startswith("odd: accepted; ")
+    assert is_in_state(up, "odd", "done")
+
+
 def test_what_is_not_the_scans_fault_is_waited_for_without_a_place(up: Up, inbox: Inbox) -> None:
     metadata = inbox.dataset.metadata
     before = metadata.read_bytes() if metadata.exists() else b"{}"

@@ -109,11 +109,14 @@ def test_a_released_scan_is_done_and_its_result_stays(inbox):
 
 
 @pytest.mark.parametrize("decide", [release, lambda inbox, name: retry(inbox, name, {})], ids=["release", "retry"])
-def test_what_was_held_under_another_name_than_it_was_dropped(inbox, decide):
+@pytest.mark.parametrize("forgotten", [False, True])
+def test_what_was_held_under_another_name_than_it_was_dropped(inbox, decide, forgotten):
     (inbox.incoming / "sand.nii.gz").write_bytes(b"x")
     (inbox.incoming / "sand.json").write_json({"name": "sea sand", "spacing": 0.01, "particle_size": 0.1})
     attempt(inbox, params=HOLD, record=DOUBTFUL)
     hold(inbox, "b", name="ore")
+    if forgotten:
+        inbox.ended.remove_tree()
     for name in ("sea sand", "held/ore"):
         decide(inbox, name)
     attempt(inbox)
