@@ -329,7 +329,7 @@ class RetentionParams(_Params):
 
 
 OnDoubt = Literal["keep", "hold"]
-"""What becomes of a scan whose verdict is worse than good: it goes on like a good one, or waits for a person."""
+"""What becomes of a scan that is doubtful or not understood: it goes on like a good one, or waits for a person."""
 
 
 class InboxParams(_Params):
@@ -347,8 +347,8 @@ class InboxParams(_Params):
     )
     on_doubt: OnDoubt = Field(
         default="keep",
-        description="what becomes of scans with a verdict of doubtful or not understood that say nothing of it: keep "
-        "them like good ones, or hold them, set aside in held/ until a person has decided",
+        description="what becomes of a scan whose verdict is doubtful or not understood, unless its description says: "
+        "keep it like a good one, or hold it in held/ until a person has decided",
     )
     max_scans: int | None = Field(
         default=None,

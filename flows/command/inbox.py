@@ -23,16 +23,17 @@ EXAMPLES = """\
   ps3d inbox s3://bucket/lab --watch 60    look every minute, until Ctrl-C
   ps3d inbox data --direct                 without Prefect: no server, no history
   ps3d inbox data --watch 60 --dispatch    start runs of the deployment process-scan instead, one for each scan
-  ps3d inbox list                          what waits, runs, failed, is held, is done  (ps3d inbox list --help)
-  ps3d inbox retry ore-7                   take again what failed, is held or was cancelled (ps3d inbox retry --help)
-  ps3d inbox release ore-7                 accept what is held           (ps3d inbox release --help)
+  ps3d inbox list                          what waits, runs, failed, is held, is done (ps3d inbox list --help)
+  ps3d inbox retry ore-7                   take again what failed, is held or was cancelled (... retry --help)
+  ps3d inbox data --on-doubt hold          set doubtful results aside in data/held/, for a person
+  ps3d inbox release ore-7                 accept what is held (ps3d inbox release --help)
 
 A scan is a folder of TIFF slices with a file scan.json in it, or NAME.tif, .nii or .nii.gz with NAME.json beside it:
   {"name": "ore-7", "spacing": 0.0125, "particle_size": 0.3, "slices": 1000}
 Lengths are in mm, or texts like "12.5um". With "slices", a folder is taken as soon as so many are there; without, when
 nothing has changed for --settle seconds. Results come to PREFIX/results/NAME/, sources move to PREFIX/done/NAME/, and
 what cannot be processed to PREFIX/failed/NAME/ with the reason in reason.txt. With --on-doubt hold, the sources of what
-has a verdict worse than good move to PREFIX/held/NAME/ instead, until somebody has decided; that is no failure, and the
+is doubtful or not understood move to PREFIX/held/NAME/ instead, until somebody has decided; that is no failure, and the
 exit status stays 0. Any number of these commands may run at the same time. A folder that is called list, retry or
 release is given as ./list."""
 

@@ -99,7 +99,7 @@ class ScanDescription(_Strict):
     pool: Literal["cpu", "gpu"] | None = None
     """On which machines it is processed, and nowhere else, where Prefect places it."""
     on_doubt: OnDoubt | None = None
-    """What becomes of it when its verdict is worse than good."""
+    """What becomes of it when its verdict is doubtful or not understood."""
     settings: ScanSettings = ScanSettings()
 
     @model_validator(mode="after")

@@ -45,7 +45,7 @@ class Journal(BaseModel):
     """Its key in the inbox."""
     digest: str
     place: str = INCOMING
-    """Where its files lie, relative to the prefix: in the inbox, or in held/NAME when a person released it."""
+    """Where its files lie, relative to the prefix: in the inbox, or in held/NAME once a person has decided about it."""
     files: dict[str, str]
     """Mark (size and version) of every file that was there when it was taken, by name relative to the place."""
     attempts: int = 0

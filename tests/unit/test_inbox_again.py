@@ -83,9 +83,13 @@ def hold(inbox: Inbox, folder: str = "ore", **changes: object) -> None:
 
 
 def test_a_held_scan_comes_back_with_its_description_mended(inbox):
-    hold(inbox, "dropped", name="ore")
+    drop(inbox, "dropped", name="ore")
+    identity_before = identities(inbox)
+    attempt(inbox, params=HOLD, record=DOUBTFUL)
     before = inbox.result("ore").run.read_bytes()
     assert retry(inbox, "ore", {"model": "sand"}) == f"ore: back in the inbox, as {inbox.incoming}/dropped/scan.json"
+    assert identities(inbox).keys() == identity_before.keys()
+    assert identities(inbox) != identity_before, "it gets another run"
     assert not inbox.result("ore").run.exists()
     assert names_in(inbox.held) == inbox.held.children() == []
     assert not ends(inbox)
