@@ -126,6 +126,7 @@ def processed(claim: Claim, job: InboxJob) -> RunRecord:
                 scan.name,
                 spacing=scan.spacing,
                 particle_size=scan.particle_size,
+                particles=scan.particles,
                 overwrite=True,
             )
             ingested(claim)

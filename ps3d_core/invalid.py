@@ -11,6 +11,7 @@ from math import isnan
 from typing import Any, Final, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from ps3d_core.errors import InputError
 
@@ -69,9 +70,9 @@ def first_problem(error: ValidationError, called: Callable[[str], str] = str) ->
 
     `called` tells what a field is known as where the message is read; names of fields inside others follow dots.
     """
-    first = error.errors()[0]
+    first, *others = error.errors()
     kind, value = str(first["type"]), first["input"]
-    field = ".".join(str(part) for part in first["loc"])
+    field = _field(first)
     where = called(field) if field else ""
     if kind == "missing":
         return Problem(f"{where} is missing", "add it")
@@ -80,9 +81,20 @@ def first_problem(error: ValidationError, called: Callable[[str], str] = str) ->
     # Compared with any limit nan is found to be beyond it.
     kind = "finite_number" if isinstance(value, float) and isnan(value) else kind
     wanted, remedy = _wanted(kind, str(first["msg"]), first.get("ctx", {}))
+    words = [str(each["ctx"]["expected"]) for each in others if each["type"] == "literal_error" and _is_of(each, field)]
+    wanted = " or ".join([wanted, *words])
     # Of a whole object, our own words name the field that is wrong.
     given = f"{where} {_shown(value)}: " if where else "" if kind == "value_error" else f"{_shown(value)}: "
     return Problem(f"{given}{wanted}", remedy)
+
+
+def _field(problem: ErrorDetails) -> str:
+    """Name of the field, without which of the types that it may have was tried: a word that no field is called."""
+    return ".".join(str(part) for part in problem["loc"] if str(part).replace("_", "0").isalnum())
+
+
+def _is_of(problem: ErrorDetails, field: str) -> bool:
+    return _field(problem) == field and len(problem["loc"]) > field.count(".") + 1
 
 
 def _wanted(kind: str, message: str, limits: dict[str, Any]) -> tuple[str, str]:

@@ -207,7 +207,8 @@ def make_record(
             "shape": plan.scale.scan_shape,
             "dtype": plan.dtype,
             "spacing_mm": plan.info.spacing,
-            "particle_size_mm": plan.info.particle_size,
+            "particle_size_mm": plan.info.particle_size_mm,
+            "particles": plan.info.particles,
         },
         model={
             "source": without_keys(plan.job.model),
@@ -284,8 +285,8 @@ def _is_known(run: SegmentRun, step: Step[Any], record: RunRecord) -> bool:
     """Return whether a record tells of this step with all that decides its outcome."""
     said = record.stages.get(step.name, {})
     if said and _FINGERPRINT not in said:
-        labels = run.step(LabelImage)
-        return step in _up_to(labels) and record.fingerprint == _of_first_release(labels, run.plan.info.particle_size)
+        labels, size = run.step(LabelImage), run.plan.info.particle_size_mm
+        return step in _up_to(labels) and record.fingerprint == _of_first_release(labels, size)
     return said.get(_FINGERPRINT) == step.fingerprint
 
 

@@ -24,9 +24,10 @@ from ps3d_core.quantities import (
     GreatestNeck,
     MeanAndStd,
     ModelName,
-    ParticleSize,
     Precision,
     SmallestCore,
+    StatedPolarity,
+    StatedSize,
     TargetParticleSize,
     Unit,
     VoxelEdge,
@@ -112,6 +113,16 @@ class PredictParams(_Params):
     target_particle_size: TargetParticleSize | None = Field(
         default=None,
         description="diameter that the mean particle is resampled to, voxels; the model's when left out",
+    )
+    particle_size: StatedSize | None = Field(
+        default=None,
+        description="mean diameter of the particles, mm; auto: a look at the scan finds it; as the dataset says when "
+        "left out",
+    )
+    particles: StatedPolarity | None = Field(
+        default=None,
+        description="whether particles are brighter or darker than what is around them; auto finds it; as the dataset "
+        "says when left out",
     )
     zscore: MeanAndStd | None = Field(
         default=None,
@@ -298,8 +309,12 @@ class IngestParams(CopyParams):
     spacing: VoxelEdge | None = Field(
         default=None, description="edge of a voxel, mm, or with a unit: 12.5um; what the source says when left out"
     )
-    particle_size: ParticleSize = Field(
-        description="mean diameter of the particles, mm; an estimate within 30 % will do"
+    particle_size: StatedSize = Field(
+        description="mean diameter of the particles, mm; an estimate within 30 % will do; auto: a look at the scan "
+        "finds it before it is segmented"
+    )
+    particles: StatedPolarity = Field(
+        default="bright", description="whether particles are brighter or darker than what is around them; auto finds it"
     )
 
 

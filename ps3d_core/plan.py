@@ -25,6 +25,7 @@ from ps3d_core.inference.estimate import Pace, empty_share
 from ps3d_core.inference.plan import PredictionPlan, plan_prediction, walk_axis
 from ps3d_core.inference.predict import patch_bytes
 from ps3d_core.inference.sample import NetworkView, PaddedView, scan_intensity
+from ps3d_core.inspection.settled import settled_info
 from ps3d_core.network import BUNDLED
 from ps3d_core.network.bundle import Bundle, load_bundle
 from ps3d_core.network.computation import Computation, as_good, computation_of
@@ -133,7 +134,7 @@ class SegmentPlan:
             return 0.0
         try:
             view = NetworkView(open_image(self.image), self.scale.network_shape)
-            intensity = scan_intensity(view, self.bundle.info.normalisation)
+            intensity = scan_intensity(view, self.bundle.info.normalisation, dark=self.info.is_dark)
             return empty_share(PaddedView(view, self.prediction.patches, intensity))
         except Ps3dError:
             return 0.0
@@ -171,8 +172,8 @@ class SegmentPlan:
         lines = [
             f"scan       {self.job.scan}: {shape_text(self.scale.scan_shape)} voxels, {self.dtype}, "
             f"{self.spacing[0]:g} mm per voxel",
-            f"particles  mean diameter {self.info.particle_size:g} mm = "
-            f"{self.info.particle_size / float(np.mean(self.spacing)):.1f} voxels; the model wants "
+            f"particles  {'dark, ' if self.info.is_dark else ''}mean diameter {self.info.particle_size_mm:g} mm = "
+            f"{self.info.particle_size_mm / float(np.mean(self.spacing)):.1f} voxels; the model wants "
             f"{self.target_particle_size:g}: zoom {self.scale.zoom:.3f}",
             f"network    {shape_text(self.scale.network_shape)} voxels, {len(patches.patches)} patches of "
             f"{shape_text(patches.patches.patch)}, {patches.evaluated} evaluated in {len(patches.blocks)} block(s) "
@@ -202,14 +203,14 @@ def plan_segmentation(job: SegmentJob) -> SegmentPlan:
     Raise `InputError` or `MissingDataError` for a scan, model or parameter that cannot be used, and for a result that
     neither memory nor disk can hold. What only takes long is done.
     """
-    info = job.dataset.scan_info(job.scan)
     image = job.dataset.require_image(job.scan)
     array = open_image(image)
     scan_dtype(array.dtype, str(image))
     require_chunk_fits(array, job.resources.memory_bytes)
-    spacing = agreed_spacing(image, info)
+    spacing = agreed_spacing(image, job.dataset.scan_info(job.scan))
     require_contrast(image)
     bundle = load_bundle(job.model)
+    info = settled_info(job.dataset, job.scan, job.params.predict, bundle)
     target = job.params.predict.target_particle_size or bundle.info.target_particle_size
     _check_folds(job, bundle)
     computation = _computation(job)
@@ -217,7 +218,7 @@ def plan_segmentation(job: SegmentJob) -> SegmentPlan:
     scale = particle_scale(
         (z, y, x),
         spacing=info.spacing,
-        particle_size=info.particle_size,
+        particle_size=info.particle_size_mm,
         target_particle_size=target,
         allow_absurd=job.params.predict.allow_absurd,
     )

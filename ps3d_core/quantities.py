@@ -27,6 +27,13 @@ VoxelEdge = Annotated[float, Field(gt=0, lt=MAX_SPACING_MM, allow_inf_nan=False)
 """Edge of a voxel."""
 ParticleSize = Annotated[float, Field(gt=0, lt=1e6, allow_inf_nan=False), Unit("mm")]
 """Mean diameter of the particles of a scan."""
+Auto = Literal["auto"]
+"""Word for what is found out, in the place of a value."""
+StatedSize = ParticleSize | Auto
+"""Mean diameter of the particles of a scan, or word that it is to be found."""
+Polarity = Literal["bright", "dark"]
+"""Of particles, beside what is around them."""
+StatedPolarity = Polarity | Auto
 TargetParticleSize = Annotated[float, Field(gt=1, le=512), Unit("voxels")]
 """Mean diameter of the particles on the network grid."""
 BorderThickness = Annotated[float, Field(gt=0, le=50), Unit("voxels")]

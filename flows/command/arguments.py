@@ -21,6 +21,11 @@ def length_mm(text: str) -> float:
     return _told(lengths.length_mm, text)
 
 
+def size_mm(text: str) -> float | str:
+    """Return a length like those of `length_mm`, or the word auto."""
+    return text if text == "auto" else length_mm(text)
+
+
 def voxel_mm(text: str) -> float:
     """Return the edge of a voxel in mm from a text like those of `length_mm`.
 

@@ -18,6 +18,7 @@ from ps3d_app.flows.command import (
     inbox_release,
     inbox_retry,
     ingest,
+    inspect,
     instances,
     measure,
     model_calibrate,
@@ -51,6 +52,7 @@ class Command(Protocol):
 COMMANDS: Final[dict[str, Command]] = {
     "demo": demo,
     "ingest": ingest,
+    "inspect": inspect,
     "segment": segment,
     "measure": measure,
     "evaluate": evaluate,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from ps3d_app.flows.command.arguments import length_mm, voxel_mm
+from ps3d_app.flows.command.arguments import size_mm, voxel_mm
 
 PURPOSE = "take scans again that failed, are held or were cancelled"
 EXAMPLES = """\
@@ -18,6 +18,10 @@ What lies in failed/NAME/ or held/NAME/ goes back into the inbox, and the next l
 held is removed. Where both are there, say failed/NAME or held/NAME. For other settings, edit scan.json there first."""
 
 
+CHANGES = ("spacing", "particle_size", "particles", "model")
+"""Fields of scan.json that may be given anew."""
+
+
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument(
@@ -25,7 +29,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--all", action="store_true", help="all of these but what is held")
     parser.add_argument("--spacing", type=voxel_mm, metavar="MM", help="the right one: mm, or with a unit")
-    parser.add_argument("--particle-size", type=length_mm, metavar="MM", help="the right one: mm, or with a unit")
+    parser.add_argument("--particle-size", type=size_mm, metavar="MM", help="the right one: mm, with a unit, or auto")
+    parser.add_argument("--particles", choices=("bright", "dark", "auto"), help="than what is around them")
     parser.add_argument("--model", metavar="NAME", help="another one: bundled, or a folder in PREFIX/models/")
 
 
@@ -50,8 +55,7 @@ def run(args: argparse.Namespace) -> None:
     names = args.words[-1:] if not args.all else []
     if args.all:
         names = [line.entry.name for line in view(inbox, known_api(), 0) if line.state in ASKABLE]
-    changes = {"spacing": args.spacing, "particle_size": args.particle_size, "model": args.model}
-    given = {field: value for field, value in changes.items() if value is not None}
+    given = {field: value for field in CHANGES if (value := getattr(args, field)) is not None}
     for name in names:
         print(retry(inbox, name, given), flush=True)
     if not names:

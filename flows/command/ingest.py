@@ -30,6 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", required=True, metavar="NAME", help="name of the scan in the dataset")
     add_fields(parser, IngestParams, "spacing")
     add_field(parser, IngestParams, "particle_size", required=False)  # of labels the scan's
+    add_field(parser, IngestParams, "particles", default=None)
     parser.add_argument(
         "--labels",
         action="store_true",
@@ -48,7 +49,10 @@ def run(args: argparse.Namespace) -> None:
             raise InputError("--labels: spacing and particle size are those of the scan; leave out both options")
         _ingest_labels(args)
     elif args.particle_size is None:
-        raise InputError("--particle-size is missing; give the mean diameter of the particles in mm, within 30 % or so")
+        raise InputError(
+            "--particle-size is missing; give the mean diameter of the particles in mm, within 30 % or so, or "
+            "auto, for ps3d inspect to find it"
+        )
     else:
         _ingest_scan(args)
 

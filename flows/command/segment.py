@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from ps3d_app.flows.failures import Failures
     from ps3d_core.inference.estimate import Pace
+    from ps3d_core.inspection.record import Inspection
     from ps3d_core.plan import SegmentJob, SegmentPlan
     from ps3d_core.progress import Progress
     from ps3d_core.record import RunRecord
@@ -51,7 +52,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add_field(network, PredictParams, "quality", help=_quality_help())
     add_fields(network, PredictParams, "folds", "mirror", "target_particle_size", "zscore", "allow_absurd")
-    add_fields(parser.add_argument_group("particles"), InstancesParams)
+    particles = parser.add_argument_group("particles")
+    add_fields(particles, PredictParams, "particle_size", "particles")
+    add_fields(particles, InstancesParams)
     machine = parser.add_argument_group("machine")
     add_fields(machine, PredictParams, "device", "engine", "precision", "batch_size")
     add_fields(machine, Resources)
@@ -81,6 +84,7 @@ def segment_jobs(jobs: Sequence[SegmentJob], *, direct: bool) -> None:
     """
     from ps3d_app.flows.command.terminal import shown
     from ps3d_app.flows.failures import Failures
+    from ps3d_core.before import look_where_asked
     from ps3d_core.plan import plan_segmentation
 
     with shown() as progress:
@@ -88,11 +92,20 @@ def segment_jobs(jobs: Sequence[SegmentJob], *, direct: bool) -> None:
         plans: list[SegmentPlan] = []
         for job in jobs:
             with failures.collected(job.scan):
+                tell_seen(look_where_asked(job, progress), progress)
                 plans.append(plan_segmentation(job))
         records = segment_planned(plans, failures, progress, direct=direct)
     for plan, record in records:
         print_results(plan, record)
     failures.raise_any()
+
+
+def tell_seen(seen: Inspection | None, progress: Progress) -> None:
+    """Say what a look at a scan found, where there was one."""
+    from ps3d_app.flows.command.inspect import text_of
+
+    for line in text_of(seen) if seen is not None else ():
+        progress.note(line)
 
 
 def jobs_of(args: argparse.Namespace) -> list[SegmentJob]:
@@ -159,6 +172,7 @@ def print_results(plan: SegmentPlan, record: RunRecord) -> None:
 
 def _announce(plans: Sequence[SegmentPlan], progress: Progress) -> None:
     """Print the plans before anything is done."""
+    from ps3d_core.before import look_where_long
     from ps3d_core.inference.estimate import measured_pace
     from ps3d_core.plan import patches_at_once, prediction_workers
 
@@ -177,6 +191,8 @@ def _announce(plans: Sequence[SegmentPlan], progress: Progress) -> None:
     empty = [plan.empty_share() if len(plans) <= PLANS_IN_FULL else 0.0 for plan in plans]
     for line in plan_lines(plans, pace, empty):
         progress.note(line)
+    for plan in plans:
+        tell_seen(look_where_long(plan, progress), progress)
 
 
 def plan_lines(plans: Sequence[SegmentPlan], pace: Pace, empty: Sequence[float]) -> list[str]:

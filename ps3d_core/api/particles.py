@@ -7,7 +7,6 @@ from typing import Any
 import pyarrow as pa
 import zarr
 
-from ps3d_core.api.places import fresh_place, remove_with, temporary
 from ps3d_core.border_core.labels import border_core_to_instances
 from ps3d_core.engine.blocks import Runner
 from ps3d_core.engine.step import Context
@@ -20,6 +19,7 @@ from ps3d_core.progress import SILENT, Progress
 from ps3d_core.scan.given import spacing_of, volumes_in
 from ps3d_core.scan.sources import Source
 from ps3d_core.store.arrays import open_array
+from ps3d_core.store.scratch import fresh_place, remove_with, temporary
 
 
 def instances(

@@ -10,7 +10,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import zarr
 
-from ps3d_core.api.places import fresh_place, remove, remove_with
 from ps3d_core.api.report import Report
 from ps3d_core.errors import InputError
 from ps3d_core.invalid import made
@@ -20,6 +19,7 @@ from ps3d_core.particles.table import read_table
 from ps3d_core.pipeline import segment as segment_scan
 from ps3d_core.plan import SegmentJob
 from ps3d_core.progress import SILENT, Progress
+from ps3d_core.quantities import StatedPolarity, StatedSize
 from ps3d_core.record import RunRecord
 from ps3d_core.scan.array_volume import is_array
 from ps3d_core.scan.ingest import ingest, same_voxels
@@ -27,6 +27,7 @@ from ps3d_core.scan.sources import Source, place_of
 from ps3d_core.store.layout import Dataset, Result, is_usable
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import open_image
+from ps3d_core.store.scratch import fresh_place, remove, remove_with
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,8 @@ class Segmentation:
 def segment(
     image: Source,
     *,
-    particle_size: float,
+    particle_size: StatedSize,
+    particles: StatedPolarity = "bright",
     spacing: float | None = None,
     output: str | Location | None = None,
     model: str = BUNDLED,
@@ -84,7 +86,8 @@ def segment(
     Args:
         image: grey values (z, y, x): an array (NumPy, Zarr, Dask), a folder of TIFF slices, a TIFF, NIfTI or Zarr on a
             path or URL.
-        particle_size: mean diameter of the particles, mm.
+        particle_size: mean diameter of the particles, mm; "auto": a look at the scan finds it.
+        particles: whether these are brighter or darker than what is around them; "auto": a look finds it.
         spacing: edge of a voxel, mm; what the source says when absent.
         output: folder or URL that gets dataset/ (the scan) and NAME/ (the result); the same call continues there what
             was interrupted. When absent, everything goes with the object returned: scans in memory are kept there,
@@ -104,7 +107,8 @@ def segment(
     with ExitStack() as stack:
         if output is None:
             stack.callback(remove, place)
-        _bring_in(image, dataset, name, spacing=spacing, particle_size=particle_size, progress=progress)
+        stated = made(IngestParams, spacing=spacing, particle_size=particle_size, particles=particles)
+        _bring_in(image, dataset, name, stated, progress)
         job = SegmentJob(dataset, name, place, model, params or SegmentParams(), resources or Resources())
         segmentation = Segmentation(job.result, segment_scan(job, progress))
         if output is None:
@@ -113,18 +117,17 @@ def segment(
         return segmentation
 
 
-def _bring_in(
-    image: Source, dataset: Dataset, name: str, *, spacing: float | None, particle_size: float, progress: Progress
-) -> None:
+def _bring_in(image: Source, dataset: Dataset, name: str, stated: IngestParams, progress: Progress) -> None:
     """Ingest the scan, unless an earlier call did."""
     info = dataset.read_metadata().get(name)
     if info is None:
-        params = made(IngestParams, spacing=spacing, particle_size=particle_size)
-        ingest(image, dataset, name, params, progress=progress)
-    elif info.particle_size != particle_size or spacing not in (None, info.spacing):
+        ingest(image, dataset, name, stated, progress=progress)
+    elif (info.particle_size, info.particles) != (stated.particle_size, stated.particles) or (
+        stated.spacing not in (None, info.spacing)
+    ):
         raise InputError(
-            f"{dataset.root}: scan {name!r} is there with a spacing of {info.spacing} mm and particles of "
-            f"{info.particle_size} mm",
+            f"{dataset.root}: scan {name!r} is there with a spacing of {info.spacing} mm, and {info.particles} "
+            f"particles of {info.particle_size} mm",
             "give another <output>",
         )
     elif not same_voxels(image, dataset.require_image(name)):

@@ -81,6 +81,16 @@ class PatchGrid:
         """Return the patches of the volume whose axes z and `axis` are swapped, see `boxes.turned`."""
         return PatchGrid(turned(self.shape, axis), turned(self.patch, axis), turned(self.stride, axis), self.even)
 
+    def reflection(self, box: Box) -> tuple[Box, tuple[npt.NDArray[np.int64], ...]]:
+        """Return the box of the network grid that a `box` of the padded grid shows, and the index in it of every voxel.
+
+        Indices are one array per axis, (z,), (y,) and (x,) int64.
+        """
+        along = [self.reflected(axis, a, b) for axis, (a, b) in enumerate(zip(box.start, box.stop, strict=True))]
+        z, y, x = (int(index.min()) for index in along)
+        shown = Box((z, y, x), (int(along[0].max()) + 1, int(along[1].max()) + 1, int(along[2].max()) + 1))
+        return shown, tuple(index - start for index, start in zip(along, shown.start, strict=True))
+
     def touching(self, axis: int, start: int, stop: int) -> tuple[int, ...]:
         """Return the origins along `axis` whose patch covers a voxel of start..stop (padded coordinates)."""
         return tuple(o for o in self.origins[axis] if o < stop and o + self.patch[axis] > start)

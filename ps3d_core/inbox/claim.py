@@ -19,6 +19,7 @@ from ps3d_core.inbox.listing import InboxListing, ListedScan
 from ps3d_core.inbox.verdict import discard, undecided
 from ps3d_core.network import BUNDLED
 from ps3d_core.params import InboxParams, SegmentParams
+from ps3d_core.quantities import StatedPolarity, StatedSize
 from ps3d_core.store.layout import checked_name
 from ps3d_core.store.lease import LeaseTakenError, Say, sole_run
 
@@ -49,7 +50,8 @@ class AcceptedScan:
     name: str
     source: str
     spacing: float
-    particle_size: float
+    particle_size: StatedSize
+    particles: StatedPolarity
     model: str
     params: SegmentParams
     ingested: bool
@@ -127,6 +129,7 @@ def accept(claim: Claim, model: str, defaults: SegmentParams) -> AcceptedScan:
         source=claim.source,
         spacing=description.spacing,
         particle_size=description.particle_size,
+        particles=description.particles,
         model=model if own is None else BUNDLED if own == BUNDLED else str(claim.inbox.model(own)),
         params=description.settings.applied_to(defaults),
         ingested=journal.ingested,

@@ -24,7 +24,7 @@ from ps3d_core.invalid import first_problem
 from ps3d_core.network import BUNDLED
 from ps3d_core.params import InstancesParams, OnDoubt, PredictParams, SegmentParams
 from ps3d_core.quality import LevelName
-from ps3d_core.quantities import MAX_SPACING_MM, Folds, ParticleSize, VoxelEdge
+from ps3d_core.quantities import MAX_SPACING_MM, Folds, StatedPolarity, StatedSize, VoxelEdge
 from ps3d_core.store.layout import USABLE, is_usable
 from ps3d_core.store.location import from_json
 
@@ -88,12 +88,18 @@ def _length(given: Any) -> Any:
     raise ValueError('must be a number of mm, or a text with its unit, like "12.5um"')
 
 
+def _size(given: Any) -> Any:
+    """A length in mm, or the word that it is to be found."""
+    return given if given == "auto" else _length(given)
+
+
 class ScanDescription(_Strict):
     """Content of scan.json. Lengths in mm; those that were texts had a unit, like "12.5um"."""
 
     name: str
     spacing: Annotated[VoxelEdge, BeforeValidator(_edge)]
-    particle_size: Annotated[ParticleSize, BeforeValidator(_length)]
+    particle_size: Annotated[StatedSize, BeforeValidator(_size)]
+    particles: StatedPolarity = "bright"
     slices: int | None = Field(default=None, ge=2, le=1_000_000)
     model: str | None = None
     pool: Literal["cpu", "gpu"] | None = None

@@ -166,7 +166,9 @@ def process_scan(claim: Claim, job: InboxJob, progress: Progress = SILENT) -> Ru
                 scan.source,
                 job.inbox.dataset,
                 scan.name,
-                IngestParams(spacing=scan.spacing, particle_size=scan.particle_size, overwrite=True),
+                IngestParams(
+                    spacing=scan.spacing, particle_size=scan.particle_size, particles=scan.particles, overwrite=True
+                ),
                 progress=progress,
             )
             ingested(claim)

@@ -79,10 +79,7 @@ class PaddedView:
         Raise `InputError` when some are not finite, or too far out: a network would spread a single one over its whole
         patch.
         """
-        indices = [self.grid.reflected(a, s, e) for a, (s, e) in enumerate(zip(box.start, box.stop, strict=True))]
-        low = [int(i.min()) for i in indices]
-        high = [int(i.max()) + 1 for i in indices]
-        unique = Box((low[0], low[1], low[2]), (high[0], high[1], high[2]))
+        unique, indices = self.grid.reflection(box)
         values = self.view.read(unique)
         extremes = np.array([values.min(), values.max()])  # NaN if there is one
         if not np.isfinite(extremes).all():
@@ -91,9 +88,9 @@ class PaddedView:
                 "for example with the value of air"
             )
         self._require_near(extremes, unique)
-        for axis, (index, start) in enumerate(zip(indices, low, strict=True)):
+        for axis, index in enumerate(indices):
             if values.shape[axis] != len(index) or (np.diff(index) != 1).any():
-                values = values.take(index - start, axis=axis)
+                values = values.take(index, axis=axis)
         return self.intensity.normalise(values)
 
     def _require_near(self, extremes: F32, box: Box) -> None:
@@ -103,19 +100,22 @@ class PaddedView:
             offset, scale, *_ = self.intensity
             raise InputError(
                 f"{self.view.origin(box)}: grey values of {extremes[0]:g} to {extremes[1]:g} are up to {farthest:.3g} "
-                f"standard deviations of {scale:g} from a mean of {offset:g} (limit {FARTHEST:g})",
+                f"standard deviations of {abs(scale):g} from a mean of {offset:g} (limit {FARTHEST:g})",
                 "give mean and standard deviation of such scans as <zscore>",
             )
 
 
-def scan_intensity(view: NetworkView, normalisation: Normalisation) -> Intensity:
+def scan_intensity(view: NetworkView, normalisation: Normalisation, *, dark: bool = False) -> Intensity:
     """Return offset and scale of a scan's grey values.
 
-    They are those that the rule says, or measured on blocks of the scan.
+    They are those that the rule says, or measured on blocks of the scan. Where particles are `dark`, grey values are
+    turned round, so that the network sees them bright.
     """
     if isinstance(normalisation, ZScore):
-        return normalisation.intensity
-    return normalisation.intensity(sample_blocks(view))
+        intensity = normalisation.intensity
+    else:
+        intensity = normalisation.intensity(sample_blocks(view))
+    return intensity.turned() if dark else intensity
 
 
 def sample_blocks(view: NetworkView, count: int = SAMPLES, side: int = SAMPLE_SIDE) -> F32:
@@ -136,7 +136,7 @@ def sample_blocks(view: NetworkView, count: int = SAMPLES, side: int = SAMPLE_SI
 
     # Each is a few small requests: on an object store nearly all of the time is waiting for answers.
     with ThreadPoolExecutor(REQUESTS_AT_ONCE, "sample") as pool:
-        list(pool.map(fill, blocks, _spread(count)))
+        list(pool.map(fill, blocks, spread(count)))
     return blocks
 
 
@@ -146,7 +146,11 @@ def _once(view: NetworkView) -> Callable[[Box], F32]:
     return lambda box: whole[box.slices]
 
 
-def _spread(count: int) -> npt.NDArray[np.float64]:
+def spread(count: int) -> npt.NDArray[np.float64]:
+    """Return places spread evenly over a unit cube, (n, 3): the first of more places are the same.
+
+    Additive recurrence in three dimensions (M. Roberts 2018).
+    """
     # The root of g^4 = g + 1 gives the most even recurrence in three dimensions.
     g = 1.2207440846057596
     steps = np.array([1 / g, 1 / g**2, 1 / g**3])

@@ -35,6 +35,10 @@ class Intensity(NamedTuple):
     low: float | None = None
     high: float | None = None
 
+    def turned(self) -> Intensity:
+        """Return the normalisation that turns grey values round about the offset: what is dark becomes bright."""
+        return self._replace(scale=-self.scale)
+
     def normalise(self, grey: npt.NDArray[Any]) -> FloatArray:
         """Return (grey - offset) / scale as float32, clipped to the limits, any shape; the input is not changed."""
         values = grey.astype(np.float32)

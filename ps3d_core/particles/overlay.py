@@ -117,6 +117,17 @@ def pictures_of(
     return pictures
 
 
+def plane_pictures(
+    greys: Sequence[Grey], labels: Sequence[npt.NDArray[Any]], max_side: int
+) -> list[tuple[bytes, bytes]]:
+    """Return grey values and outlines of slices in memory, (rows, columns) each, as PNG files, all of one contrast."""
+    limits = _contrast(greys)
+    return [
+        (_png(_stretch(grey, limits)), _png(_outlines(plane, max_side, filled=False)))
+        for grey, plane in zip(greys, labels, strict=True)
+    ]
+
+
 def label_colours(labels: npt.NDArray[np.integer]) -> Bytes:
     """Return bright colours (..., 3) of labels, uint8.
 

@@ -22,6 +22,7 @@ from ps3d_core.geometry.boxes import Shape
 from ps3d_core.memory_model import SLABS_BYTES
 from ps3d_core.params import CopyParams, IngestParams
 from ps3d_core.progress import SILENT, Progress
+from ps3d_core.quantities import StatedSize
 from ps3d_core.scan.image_writer import write_levels
 from ps3d_core.scan.label_checks import LabelSizes
 from ps3d_core.scan.plausible import spacing_note
@@ -53,7 +54,7 @@ class IngestSummary(BaseModel):
     shape: Shape
     dtype: str
     spacing: float
-    particle_size: float
+    particle_size: StatedSize
     levels: int
     sha256: str
     minimum: float
@@ -86,14 +87,15 @@ def ingest(
         before = identities(inputs)
         reader = stack.enter_context(open_scan(source, allow_gaps=params.allow_gaps, series=params.series))
         spacing, particle_size = _checked_spacing(reader, params.spacing, progress), params.particle_size
-        _check_particle_size(reader.shape, spacing, particle_size)
+        if particle_size != "auto":
+            _check_particle_size(reader.shape, spacing, particle_size)
         _tell(reader, reader.notes, progress)
         content = _Content(str(origin or reader.description))
         method = method_for(reader.dtype, label=False)
 
         def enter() -> None:
             require_unchanged(before)
-            dataset.add_scan(name, spacing, particle_size, progress.note)
+            dataset.add_scan(name, spacing, particle_size, progress.note, particles=params.particles)
 
         with (
             all_or_nothing(output, finish=enter) as place,
@@ -222,10 +224,11 @@ def _require_particles(sizes: LabelSizes, reader: ScanReader, name: str, info: S
     """Raise `InputError` when the labels can hardly be particles of the scan's particle size."""
     if not sizes.highest:
         raise InputError(f"{reader.description}: no label above 0; give instance labels, one number per particle")
-    if (problem := sizes.problem(info.particle_size / info.spacing)) is not None:
+    size = info.particle_size_mm
+    if (problem := sizes.problem(size / info.spacing)) is not None:
         raise InputError(
             f"{reader.description}: {problem}; give one number per particle and 0 for background, or correct "
-            f"particle_size of {name!r} in metadata.json ({info.particle_size:g} mm)"
+            f"particle_size of {name!r} in metadata.json ({size:g} mm)"
         )
 
 

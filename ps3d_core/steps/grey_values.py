@@ -46,13 +46,15 @@ class GreyValues(Step[GreyScale]):
 
     @property
     def parameters(self) -> tuple[Any, ...]:
-        """Identity of the scan, its network grid, the network, and numbers that were given."""
+        """Identity of the scan, its network grid, the network, numbers that were given, and dark particles."""
         plan = self.plan
+        turned = ("dark",) if plan.info.is_dark else ()
         return (
             plan.input_identity,
             plan.scale.network_shape,
             plan.bundle.info.digest,
             plan.job.params.predict.zscore,
+            *turned,
         )
 
     def make(self, done: Outcomes, context: Context) -> GreyScale:
@@ -62,9 +64,9 @@ class GreyValues(Step[GreyScale]):
         """
         plan = self.plan
         if (given := plan.job.params.predict.zscore) is not None:
-            return GreyScale(offset=given[0], scale=given[1])
+            return GreyScale(offset=given[0], scale=-given[1] if plan.info.is_dark else given[1])
         with context.progress.stage("grey values", 1, "scans") as stage:
             view = NetworkView(open_image(plan.image), plan.scale.network_shape)
-            intensity = scan_intensity(view, plan.bundle.info.normalisation)
+            intensity = scan_intensity(view, plan.bundle.info.normalisation, dark=plan.info.is_dark)
             stage.advance()
         return GreyScale(**intensity._asdict())

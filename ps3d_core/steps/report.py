@@ -44,7 +44,7 @@ class ReportPage(Step[Reported]):
     @property
     def parameters(self) -> tuple[Any, ...]:
         """Size of the particles as the user stated it, mm, which is shown."""
-        return (self.plan.info.particle_size,)
+        return (self.plan.info.particle_size_mm,)
 
     @property
     def outputs(self) -> dict[str, Location]:
@@ -69,7 +69,7 @@ class ReportPage(Step[Reported]):
                     "Scan grid, voxels (z, y, x)": shape_text(plan.scale.scan_shape),
                     "Network grid, voxels (z, y, x)": shape_text(plan.scale.network_shape),
                     "Zoom": f"{plan.scale.zoom:.3f}",
-                    "Stated particle size, mm": plan.info.particle_size,
+                    "Stated particle size, mm": plan.info.particle_size_mm,
                     "Split at necks": found.split,
                     "Left out": {"too small": found.dropped, "uncertain": found.unsure, "too long": found.long},
                     "Parameters": plan.job.params.model_dump(mode="json", exclude_none=True),

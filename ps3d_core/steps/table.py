@@ -69,7 +69,7 @@ class ParticleTable(Measurement[ParticleSummary]):
         plan = self.plan
         contact, neighbour = self.contacts.largest(particles)
         return Sureness(
-            particle_size=plan.info.particle_size,
+            particle_size=plan.info.particle_size_mm,
             contact=contact,
             neighbour=neighbour,
             certainty=None if self.certainty is None else self.certainty.by_label(),

@@ -35,7 +35,7 @@ class ScanVerdict(Step[Verdict]):
     @property
     def parameters(self) -> tuple[float, ...]:
         """Size of the particles as the user stated it, mm, which the found ones are compared with."""
-        return (self.plan.info.particle_size,)
+        return (self.plan.info.particle_size_mm,)
 
     def make(self, done: Outcomes, context: Context) -> Verdict:
         """Read the columns of doubt and judge by them."""
@@ -47,7 +47,7 @@ class ScanVerdict(Step[Verdict]):
             dropped_voxels=found.unsure_voxels,
             kept_voxels=found.voxels,
             cut=int(columns["touches_border"].sum()),
-            particle_size=self.plan.info.particle_size,
+            particle_size=self.plan.info.particle_size_mm,
             spacing=self.plan.info.spacing,
         )
         return verdict_on(columns["voxels"], confidence, merged, split, evidence)

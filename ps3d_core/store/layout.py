@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from ps3d_core.errors import InputError, MissingDataError
 from ps3d_core.invalid import first_problem
-from ps3d_core.quantities import ParticleSize, VoxelEdge
+from ps3d_core.quantities import StatedPolarity, StatedSize, VoxelEdge
 from ps3d_core.spelling import meant
 from ps3d_core.store.lease import Say, in_turn
 from ps3d_core.store.location import Location
@@ -38,7 +38,29 @@ class ScanInfo(BaseModel):
     model_config = ConfigDict(frozen=True, extra="allow")
 
     spacing: VoxelEdge = Field(description="edge of a voxel, mm")
-    particle_size: ParticleSize = Field(description="mean particle diameter, mm")
+    particle_size: StatedSize = Field(description="mean particle diameter, mm, or auto: a look at the scan finds it")
+    particles: StatedPolarity = Field(
+        default="bright", description="particles are brighter or darker than what is around them; auto: as a look finds"
+    )
+
+    @property
+    def particle_size_mm(self) -> float:
+        """Mean particle diameter, mm; raise `InputError` where it is still to be found."""
+        if self.particle_size == "auto":
+            raise InputError(
+                "particle size auto: it has not been found yet; look for it with ps3d inspect, and state it"
+            )
+        return self.particle_size
+
+    @property
+    def is_dark(self) -> bool:
+        """Whether particles are darker than what is around them; raise `InputError` where it is still to be found."""
+        if self.particles == "auto":
+            raise InputError(
+                "particles auto: it has not been found yet whether they are bright or dark; look with ps3d inspect, "
+                "and state it"
+            )
+        return self.particles == "dark"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +83,10 @@ class Dataset:
     def zscore_work(self) -> Location:
         """Folder of what an unfinished z-score has found so far."""
         return self.root / ".zscore"
+
+    def inspections(self, name: str) -> Location:
+        """Folder of what models saw when they looked at a scan."""
+        return self.root / "inspections" / checked_name(name)
 
     def image(self, name: str) -> Location:
         """OME-Zarr image of a scan."""
@@ -128,17 +154,25 @@ class Dataset:
             )
         return image
 
-    def add_scan(self, name: str, spacing: float, particle_size: float, say: Say = lambda text: None) -> None:
+    def add_scan(
+        self,
+        name: str,
+        spacing: float,
+        particle_size: StatedSize,
+        say: Say = lambda text: None,
+        *,
+        particles: StatedPolarity = "bright",
+    ) -> None:
         """Enter a scan in metadata.json, replacing an entry of the same name. Others may enter scans meanwhile.
 
         `say` is told when it takes a minute to find out whether one of them is still at it.
         """
         try:
-            info = ScanInfo(spacing=spacing, particle_size=particle_size)
+            info = ScanInfo(spacing=spacing, particle_size=particle_size, particles=particles)
         except ValidationError as error:
             raise InputError(f"{first_problem(error).text}; give a length in mm") from error
         with self._metadata_for_us(say):
-            self.metadata.write_json({**self._entries(), checked_name(name): info.model_dump()})
+            self.metadata.write_json({**self._entries(), checked_name(name): _entry(info)})
 
     def remove_scan(self, name: str) -> None:
         """Remove a scan's image and its entry in metadata.json; absence is fine."""
@@ -150,7 +184,7 @@ class Dataset:
             remove_own(self.image(name), ZARR_FILES)
 
     def _entries(self) -> dict[str, Any]:
-        return {key: info.model_dump() for key, info in self.read_metadata().items()}
+        return {key: _entry(info) for key, info in self.read_metadata().items()}
 
     def _metadata_for_us(self, say: Say = lambda text: None) -> AbstractContextManager[None]:
         # Several processes may bring scans in at the same time, and each writes the whole file.
@@ -258,6 +292,11 @@ def instead_of(name: str, names: Collection[str]) -> str:
         return f"did you mean {close!r}?"
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return f"there: {', '.join(sorted(names)[:_NAMED]) or 'none'}{more}"
+
+
+def _entry(info: ScanInfo) -> dict[str, Any]:
+    """What metadata.json says of a scan; of what is usual it says nothing, as other programs expect it."""
+    return info.model_dump(exclude_defaults=True)
 
 
 _METADATA = TypeAdapter(dict[str, ScanInfo])

@@ -201,13 +201,13 @@ def _scale(shape: Shape, info: ScanInfo, target_particle_size: float, *, allow_a
     scale = particle_scale(
         shape,
         spacing=info.spacing,
-        particle_size=info.particle_size,
+        particle_size=info.particle_size_mm,
         target_particle_size=target_particle_size,
         allow_absurd=allow_absurd,
     )
     if min(scale.network_shape) < 2:
         raise InputError(
             f"network grid {scale.network_shape}: every side must be at least 2 voxels; correct the particle size "
-            f"{info.particle_size} mm or the spacing {info.spacing} mm, or annotate a thicker scan"
+            f"{info.particle_size_mm} mm or the spacing {info.spacing} mm, or annotate a thicker scan"
         )
     return scale

@@ -54,12 +54,16 @@ class NetworkImage(CasePart[NormalisedImage]):
     def parameters(self) -> tuple[Any, ...]:
         """Identity of the scan, its network grid, the normalisation, and the spacing that the header says."""
         rule = (self.normalisation.model_dump(), self.params.nominal_spacing)
-        return (self.case.image_identity, self.case.network_shape, rule)
+        return (self.case.image_identity, self.case.network_shape, rule, *(("dark",) if self._is_dark else ()))
 
     @property
     def outputs(self) -> dict[str, Location]:
         """File of the grey values."""
         return {"image": self.files.image(self.case.name)}
+
+    @property
+    def _is_dark(self) -> bool:
+        return self.case.scan.info.is_dark
 
     def make(self, done: Outcomes, context: Context) -> NormalisedImage:
         """Make the voxels block by block and write them; return the normalisation.
@@ -68,7 +72,8 @@ class NetworkImage(CasePart[NormalisedImage]):
         """
         source = self.readable(self.case.scan.image, context)
         view = NetworkView(open_image(source), self.case.network_shape)
-        blocks = ImageBlocks(self, source, f"{self.title} {self.case.name}", scan_intensity(view, self.normalisation))
+        intensity = scan_intensity(view, self.normalisation, dark=self._is_dark)
+        blocks = ImageBlocks(self, source, f"{self.title} {self.case.name}", intensity)
         found = blocks.make(done, context)
         self.write(blocks.volume, self.outputs["image"], context)
         return found

@@ -72,7 +72,7 @@ class CaseRun:
             image=str(scan.image.place),
             labels=str(scan.labels.place),
             spacing=scan.info.spacing,
-            particle_size=scan.info.particle_size,
+            particle_size=scan.info.particle_size_mm,
             scan_shape=scan.scale.scan_shape,
             network_shape=self.case.network_shape,
             zoom=scan.scale.zoom,

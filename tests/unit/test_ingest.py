@@ -355,7 +355,7 @@ def test_a_replaced_scan_is_kept_when_its_entry_cannot_be_written(tmp_path, data
     ingest(str(slices(tmp_path / "one")), dataset, "scan", IngestParams(**SIZES))
     other = str(slices(tmp_path / "two", GREY[:5, ::2]))
 
-    def fail(self, *args):
+    def fail(self, *args, **kwargs):
         raise error
 
     with monkeypatch.context() as patched:

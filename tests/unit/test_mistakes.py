@@ -20,7 +20,7 @@ ACCOUNT = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL", "AW
 MISTAKES = (
     ("", "COMMAND: missing; see ps3d --help"),
     ("segmnt data results", "segmnt: no command; did you mean segment?"),
-    ("frobnicate", "no command; there are demo, ingest, segment"),
+    ("frobnicate", "no command; there are demo, ingest, inspect, segment"),
     ("model infos", "did you mean info? see ps3d model --help"),
     ("segment data", "OUTPUT: missing; see ps3d segment --help"),
     ("segment data results --nmae ore", "--nmae ore: not understood; did you mean --name?"),

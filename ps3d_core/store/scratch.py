@@ -1,4 +1,4 @@
-"""Where calls from Python work: a folder or URL of the caller's, or a place of their own that goes when it is done."""
+"""Places for the files of a call, in memory or in a temporary folder, that go when it is done."""
 
 from __future__ import annotations
 

@@ -1,0 +1,157 @@
+"""Look at a scan before it is segmented; say what was seen, and what to do.
+
+    polarity    particles are brighter than their surroundings, or darker: what the network agrees with itself about
+    size        their mean diameter, with an interval; compared with what was stated
+    quality     faults of the scan itself
+    forecast    accuracy to expect, and one sentence
+
+It takes seconds to a minute, whatever the size of the scan.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Final, Literal, NamedTuple, cast
+
+from ps3d_core.geometry.boxes import Shape
+from ps3d_core.inspection.blocks import read_blocks
+from ps3d_core.inspection.forecast import forecast
+from ps3d_core.inspection.page import FACTORS, SHOWN, page_of
+from ps3d_core.inspection.quality import scan_quality
+from ps3d_core.inspection.record import Inspection, look_identity, save_inspection, saved_inspection
+from ps3d_core.inspection.sighting import Looker, Sighting, looking
+from ps3d_core.inspection.size import CLEAR, SizeFound, Tried, agreed, best_agreement, enough, sizes_to_try, tried
+from ps3d_core.network import BUNDLED
+from ps3d_core.network.bundle import load_bundle
+from ps3d_core.network.computation import computation_of
+from ps3d_core.params import PredictParams
+from ps3d_core.progress import SILENT, Progress, Stage
+from ps3d_core.scan.contrast import require_contrast
+from ps3d_core.store.layout import Dataset
+from ps3d_core.store.location import Location
+from ps3d_core.store.ome import open_image
+from ps3d_core.store.publishing import publish_text
+
+QUICK: Final = 8
+"""Blocks of each size that is tried."""
+ENOUGH: Final = 30
+"""Particles seen whole from which on a size needs no more blocks."""
+PROMISING: Final = 0.05
+"""Agreement of a size that may turn out to be the right one."""
+CLOSE: Final = 24
+"""Blocks at the size that was found."""
+
+
+class Look(NamedTuple):
+    """Polarity and size of the particles of a scan, and what is found at that size."""
+
+    particles: Literal["bright", "dark"]
+    size: SizeFound | None
+    close: Sighting
+
+
+@dataclass(frozen=True, slots=True)
+class InspectJob:
+    """Scan of a dataset to look at, and the model that looks."""
+
+    dataset: Dataset
+    scan: str
+    model: str = BUNDLED
+    predict: PredictParams = field(default_factory=PredictParams)
+    workers: int = 2
+
+
+def inspect(job: InspectJob, progress: Progress = SILENT) -> Inspection:
+    """Look at a scan, unless this model has looked at it before; return what was seen.
+
+    It is kept with the dataset, in inspections/. Raise `InputError` or `MissingDataError` for a scan or a model that
+    cannot be used.
+    """
+    bundle, image = load_bundle(job.model), job.dataset.require_image(job.scan)
+    info = job.dataset.scan_info(job.scan)
+    require_contrast(image)
+    if (known := saved_inspection(job.dataset, job.scan, bundle)) is not None:
+        return known.beside(info)
+    started = time.perf_counter()
+    predict = job.predict
+    computation = computation_of(predict.engine, predict.precision, predict.device)
+    with looking(bundle, computation, job.workers) as looker:
+        seen = look(image, looker, progress)
+        shown = _three_sizes(image, looker, seen)
+    with progress.stage("quality", 1, "scans") as stage:
+        quality = scan_quality(image, seen.close, bundle.info)
+        stage.advance()
+    inspection = Inspection(
+        scan=job.scan,
+        spacing=info.spacing,
+        stated_mm=None if info.particle_size == "auto" else info.particle_size,
+        stated_particles=info.particles,
+        model=bundle.info.name,
+        model_digest=bundle.info.digest,
+        seen_by=look_identity(bundle, image),
+        particles=seen.particles,
+        size=seen.size,
+        forecast=forecast(seen.close, bundle.info, dark=seen.particles == "dark"),
+        quality=quality,
+        seconds=time.perf_counter() - started,
+    )
+    page = page_of(inspection, shown, bundle.info.target_particle_size)
+    publish_text(job.dataset.inspections(job.scan) / f"{inspection.model_key}.html", page)
+    save_inspection(job.dataset, inspection, bundle)
+    return inspection
+
+
+def _three_sizes(image: Location, looker: Looker, seen: Look) -> list[Sighting]:
+    """Sightings at sizes around the one that was found, which is one of them."""
+    at = looker.bundle.info.target_particle_size / seen.close.zoom
+    dark = seen.particles == "dark"
+    others = {factor: at * factor for factor in FACTORS if factor != 1}
+    found = {f: sighting_at(image, looker, size, dark=dark, count=SHOWN) for f, size in others.items()}
+    return [found.get(factor, seen.close) for factor in FACTORS]
+
+
+def look(image: Location, looker: Looker, progress: Progress = SILENT) -> Look:
+    """Look at a scan at many sizes, then closely at the one that its particles seem to have.
+
+    Particles are bright unless the network agrees with itself better when grey values are turned round.
+    """
+    shape, info = cast(Shape, open_image(image).shape), looker.bundle.info
+    sizes = sizes_to_try(max(shape), min(shape), info.target_particle_size)
+    with progress.stage("look", 2 * len(sizes) + 1, "sizes") as stage:
+        bright = _try_sizes(image, looker, sizes, stage, dark=False)
+        dark = [] if best_agreement(bright) > CLEAR else _try_sizes(image, looker, sizes, stage, dark=True)
+        is_dark = best_agreement(dark) > best_agreement(bright)
+        known = dark if is_dark else bright
+        size = agreed(known)
+        at = size.size if size else max(known, key=lambda each: each.trust).size
+        close = sighting_at(image, looker, at, dark=is_dark, count=CLOSE)
+        stage.advance()
+    if size is not None:
+        size = agreed([*known, tried(close, at, info)])
+    return Look("dark" if is_dark else "bright", size, close)
+
+
+def _try_sizes(image: Location, looker: Looker, sizes: list[float], stage: Stage, *, dark: bool) -> list[Tried]:
+    known: list[Tried] = []
+    for size in sizes:
+        known.append(_tried(image, looker, size, dark=dark))
+        stage.advance()
+        if enough(known):
+            break
+    return known
+
+
+def _tried(image: Location, looker: Looker, size: float, *, dark: bool) -> Tried:
+    """Try one size in a few blocks, and in more where too few particles were seen in these."""
+    found = tried(sighting_at(image, looker, size, dark=dark, count=QUICK), size, looker.bundle.info)
+    if found.promise > PROMISING and found.whole < ENOUGH:
+        found = tried(sighting_at(image, looker, size, dark=dark, count=CLOSE), size, looker.bundle.info)
+    return found
+
+
+def sighting_at(image: Location, looker: Looker, size: float, *, dark: bool, count: int) -> Sighting:
+    """Return what is found when particles are taken to measure `size` voxels, in at most `count` blocks."""
+    zoom = looker.bundle.info.target_particle_size / size
+    blocks = read_blocks(image, zoom, looker.bundle, 2 * count)
+    return looker.sight(blocks, zoom, dark=dark, count=count)
