@@ -239,27 +239,13 @@ def make_inputs(job: SegmentJob) -> None:
     """A phantom, and a network that was never trained: it finds particles of any shape, which is all that counts."""
     import torch
 
-    from ps3d_core.network.bundle import ModelFacts, save_bundle
-    from ps3d_core.network.normalisation import PerScan
     from ps3d_core.phantom.params import PhantomParams
     from ps3d_core.phantom.write import write_phantom
     from ps3d_core.store.location import Location
-    from tests.tiny_network import TINY
+    from tests.tiny_network import save_untrained
 
-    torch.manual_seed(3)
     torch.set_num_threads(1)
-    save_bundle(
-        Location.parse(job.model),
-        {0: TINY.build()},
-        ModelFacts(
-            name="untrained",
-            architecture=TINY,
-            patch_size=(16, 16, 16),
-            target_particle_size=12,
-            normalisation=PerScan(),
-            border_thickness=1,
-        ),
-    )
+    save_untrained(Location.parse(job.model), target_particle_size=12)
     params = PhantomParams(shape=(36, 40, 44), particle_size_voxels=11, seed=5, dtype="uint8")
     write_phantom(params, job.dataset.root, SCAN, spacing=0.01)
 
