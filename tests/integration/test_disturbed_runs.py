@@ -28,7 +28,7 @@ from tests.integration.small_run import RECORDED, WRITES
 from tests.integration.test_pipeline import SCAN, everything_of, job_in
 
 ROOT = Path(__file__).parents[2]
-KILLS = {"folder": 4, "s3": 2}
+KILLS = {"folder": 3, "s3": 1}
 ROWS = (3, 1)
 SEGMENT = "--direct --no-tta --device cpu --workers 1 --memory 4"
 

@@ -45,8 +45,10 @@ def test_instances(touching_cubes, tmp_path):
 
 @pytest.mark.parametrize(
     ("shape", "particle_size"),
-    [((96, 224, 224), 25), ((160, 320, 640), 75)],
-    ids=["as it is", "much finer than the network grid"],
+    [
+        pytest.param((96, 224, 224), 25, id="as it is"),
+        pytest.param((160, 320, 640), 75, id="much finer than the network grid", marks=pytest.mark.soak),
+    ],
 )
 def test_segmentation(shape, particle_size, tmp_path):
     """Not only within the budget but within what was planned, which is less."""
