@@ -68,7 +68,7 @@ def test_segmentation(shape, particle_size, tmp_path):
 
 
 def test_worker_processes_together_with_the_one_that_leads_them(tmp_path):
-    dataset = phantom(tmp_path, (160, 96, 96))
+    dataset = phantom(tmp_path, (128, 64, 64))
     run = ("segment", dataset, tmp_path / "out", "--direct", "--no-tta", "--workers", 2, "--runner", "processes")
     command = [sys.executable, "-m", "ps3d_app.flows.command.cli", *map(str, run), "--memory"]
     torch_gib = 3 * torch_bytes() / GIB

@@ -35,7 +35,7 @@ from ps3d_core.store.location import Location
 from ps3d_core.store.ome import image_spacing, open_image
 
 SCAN = "ore"
-SHAPE = (80, 72, 88)
+SHAPE = (64, 68, 88)
 
 
 PACE = Pace(alone=0.5, together=0.5)
@@ -286,7 +286,7 @@ def test_plan_describes_itself(finished):
     predict, others = plan.seconds(PACE)
     assert predict == 0.5 * len(plan.prediction.patches)
     assert 3 < others < 4
-    assert "80 x 72 x 88 voxels" in text
+    assert "64 x 68 x 88 voxels" in text
     assert "1.00 per patch" in text
     assert f"about {predict:.0f} s for prediction and 3 s for all the rest" in text
 
