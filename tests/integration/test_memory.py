@@ -20,12 +20,12 @@ from tests.benchmarks.instances import PeakMemory
 from tests.integration.peak_memory import peak_of
 
 GIB = 2**30
-SIDE = 448
+SIDE = 384
 
 
 @pytest.fixture(scope="module")
 def touching_cubes(tmp_path_factory):
-    """Border-core labels of 90 million voxels: cubes of 14 voxels that touch."""
+    """Border-core labels of 57 million voxels: cubes of 14 voxels that touch."""
     place = Location.parse(tmp_path_factory.mktemp("memory")) / "border_core"
     array = create_array(place, (SIDE,) * 3, np.uint8)
     for block in BlockGrid(array.shape, (128, 128, 128)):
