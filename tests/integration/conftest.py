@@ -74,7 +74,7 @@ def through_proxy(s3_server, monkeypatch):
     def entered(faults):
         if "stalled" in faults.kinds:
             # Not to wait for a minute. A request that takes so long on a busy machine is repeated as well.
-            monkeypatch.setenv(s3_connection.TIMEOUT_VARIABLE, "4")
+            monkeypatch.setenv(s3_connection.TIMEOUT_VARIABLE, "2")
         with faulty_proxy(s3_server.endpoint, faults) as address:
             monkeypatch.setenv("AWS_ENDPOINT_URL", address)
             yield Location.parse(f"s3://{BUCKET}") / uuid.uuid4().hex
