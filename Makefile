@@ -26,7 +26,7 @@ demo: $(RUN) ## a synthetic scan, segmented and measured; results in demo/
 test: $(DEV) ## all tests but those of soak; the GPU tests skip themselves where there is none
 	@$(PYTEST) -m "not soak" $(TESTS)
 
-soak: $(DEV) ## the tests that take minutes each: kills, cancels and damage, on a stack and on S3
+soak: $(DEV) ## the tests that take long: kills, cancels, damage, memory, training, on a stack and on S3
 	@$(PYTEST) -m soak $(TESTS)
 
 lint: $(DEV) ## style and formatting

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import uuid
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 
 import pytest
 from distributed import Client
@@ -37,26 +37,31 @@ def workers_stop_with_the_test():
     stop_workers()
 
 
-@pytest.fixture
-def dask_cluster(s3_server, tmp_path):
-    """Address of a Dask scheduler with two workers, all processes of their own that know the S3 server's keys."""
-    with ExitStack() as stack:
+@pytest.fixture(scope="module")
+def dask_cluster(s3_server, tmp_path_factory):
+    """Address of a Dask scheduler with two workers, all processes of their own that know the S3 server's keys.
 
-        def start(*arguments):
-            command = [sys.executable, "-m", "dask", *arguments]
-            environment = os.environ | s3_server.environment
-            process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL)
-            stack.enter_context(process)
-            stack.callback(process.terminate)
-
-        address_file = tmp_path / "scheduler.json"
-        where = ["--scheduler-file", str(address_file)]
-        start("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", *where)
-        for _ in range(2):
-            start("worker", "--host", "127.0.0.1", "--nthreads", "1", "--no-dashboard", *where)
+    A worker that dies is started again by its nanny.
+    """
+    folder = tmp_path_factory.mktemp("dask")
+    address_file = folder / "scheduler.json"
+    where = ["--scheduler-file", str(address_file)]
+    worker = ["worker", "--host", "127.0.0.1", "--nthreads", "1", "--no-dashboard", *where]
+    commands = [["scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", *where], worker, worker]
+    environment = os.environ | s3_server.environment
+    processes = [
+        subprocess.Popen([sys.executable, "-m", "dask", *each], cwd=folder, env=environment, stderr=subprocess.DEVNULL)
+        for each in commands
+    ]
+    try:
         with Client(scheduler_file=str(address_file), timeout=240) as client:
             client.wait_for_workers(2, timeout=240)
             yield client.scheduler.address
+    finally:
+        for process in processes:
+            process.terminate()
+        for process in processes:  # they say goodbye to each other, which takes longer one by one
+            process.wait()
 
 
 @pytest.fixture
@@ -69,7 +74,7 @@ def through_proxy(s3_server, monkeypatch):
     def entered(faults):
         if "stalled" in faults.kinds:
             # Not to wait for a minute. A request that takes so long on a busy machine is repeated as well.
-            monkeypatch.setenv(s3_connection.TIMEOUT_VARIABLE, "4")
+            monkeypatch.setenv(s3_connection.TIMEOUT_VARIABLE, "2")
         with faulty_proxy(s3_server.endpoint, faults) as address:
             monkeypatch.setenv("AWS_ENDPOINT_URL", address)
             yield Location.parse(f"s3://{BUCKET}") / uuid.uuid4().hex

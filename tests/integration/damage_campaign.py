@@ -1,6 +1,6 @@
 """Damage to the files of a run, at random: whatever is done to them, a run never ends well with another result.
 
-    python -m tests.integration.damage_campaign --damages 2000 --seed 1 [--store folder|s3]
+    python -m tests.integration.damage_campaign --damages 2000 --seed 1 [--kills 7] [--store folder|s3]
 
 A small scan is segmented in many blocks. Its result, whole and as kills at several moments leave it, is damaged in one
 place at a time: a bit flipped, a file cut off, removed, or changed places with another of its kind. The same run is
@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -46,6 +47,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--damages", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--kills", type=int, default=len(MOMENTS), help="moments of a run to damage what is there then")
     parser.add_argument("--store", choices=("folder", "s3"), default="folder")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="do no further damage after so long")
     parser.add_argument("--only", type=int, help="number of a single damage to repeat")
@@ -58,7 +60,7 @@ def main() -> None:
         return
     with _store(args.store) as place:
         numbers = range(args.damages) if args.only is None else [args.only]
-        counts = Campaign(place, args.seed).run(numbers, 60 * args.minutes)
+        counts = Campaign(place, args.seed, args.kills).run(numbers, 60 * args.minutes)
     for what, count in sorted(counts.items()):
         print(f"{count:6} {what}")
     sys.exit(any(what.startswith((WRONG, RAW)) for what in counts))
@@ -82,7 +84,7 @@ def _store(kind: str) -> Iterator[str]:
 class Campaign:
     """A run at `place`, what it leaves, and what damage to that leads to."""
 
-    def __init__(self, place: str, seed: int) -> None:
+    def __init__(self, place: str, seed: int, kills: int) -> None:
         from ps3d_core.store import lease
 
         lease.STALE_SECONDS, lease.LOOK_SECONDS = 0.3, 0.05  # owners that a damaged lease speaks of are all dead
@@ -92,7 +94,7 @@ class Campaign:
         writes = self._undisturbed()
         self._expected = result_of(self._job.result)
         self._states = {"finished": self._files(), "finished, intermediates removed": self._without_work()}
-        for moment in MOMENTS:
+        for moment in MOMENTS[:: ceil(len(MOMENTS) / kills)]:
             self._states[f"killed at {moment:.0%}"] = self._killed(place, int(moment * writes))
 
     @property
@@ -239,27 +241,13 @@ def make_inputs(job: SegmentJob) -> None:
     """A phantom, and a network that was never trained: it finds particles of any shape, which is all that counts."""
     import torch
 
-    from ps3d_core.network.bundle import ModelFacts, save_bundle
-    from ps3d_core.network.normalisation import PerScan
     from ps3d_core.phantom.params import PhantomParams
     from ps3d_core.phantom.write import write_phantom
     from ps3d_core.store.location import Location
-    from tests.tiny_network import TINY
+    from tests.tiny_network import save_untrained
 
-    torch.manual_seed(3)
     torch.set_num_threads(1)
-    save_bundle(
-        Location.parse(job.model),
-        {0: TINY.build()},
-        ModelFacts(
-            name="untrained",
-            architecture=TINY,
-            patch_size=(16, 16, 16),
-            target_particle_size=12,
-            normalisation=PerScan(),
-            border_thickness=1,
-        ),
-    )
+    save_untrained(Location.parse(job.model), target_particle_size=12)
     params = PhantomParams(shape=(36, 40, 44), particle_size_voxels=11, seed=5, dtype="uint8")
     write_phantom(params, job.dataset.root, SCAN, spacing=0.01)
 

@@ -28,7 +28,7 @@ from tests.integration.small_run import RECORDED, WRITES
 from tests.integration.test_pipeline import SCAN, everything_of, job_in
 
 ROOT = Path(__file__).parents[2]
-KILLS = {"folder": 4, "s3": 2}
+KILLS = {"folder": 3, "s3": 1}
 ROWS = (3, 1)
 SEGMENT = "--direct --no-tta --device cpu --workers 1 --memory 4"
 
@@ -202,7 +202,13 @@ def assert_one_line_names_the_place(ended: subprocess.CompletedProcess[str], pla
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("largest_file", [16 * 2**10, 50 * 2**10], ids=["border-core", "report"])
+@pytest.mark.parametrize(
+    "largest_file",
+    [
+        pytest.param(16 * 2**10, id="border-core", marks=pytest.mark.soak),
+        pytest.param(50 * 2**10, id="report"),
+    ],
+)
 def test_files_that_may_not_grow_are_said_in_one_line(undisturbed, tmp_path, largest_file):
     place = dataset_to(Location.parse(tmp_path), undisturbed)
     assert_one_line_names_the_place(run_limited(place, largest_file), place)

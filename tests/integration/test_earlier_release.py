@@ -23,6 +23,7 @@ from ps3d_core.pipeline import run_of, segment
 from ps3d_core.plan import SegmentJob, plan_segmentation
 from ps3d_core.progress import Noted, Progress
 from ps3d_core.record import read_record
+from ps3d_core.store import lease
 from ps3d_core.store.layout import Dataset
 from ps3d_core.store.location import Location
 
@@ -102,6 +103,8 @@ def test_a_finished_result_gets_what_is_new_and_keeps_what_it_has(place: Path, m
 
 
 def test_a_killed_run_goes_on_from_its_work_folder(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The killed run was on another machine, so its lease is watched for so long before it counts as dead.
+    monkeypatch.setattr(lease, "STALE_SECONDS", 0.1)
     job = job_in(place, "interrupted")
     made = made_steps(job, monkeypatch)
     record = segment(job)

@@ -20,12 +20,12 @@ from tests.benchmarks.instances import PeakMemory
 from tests.integration.peak_memory import peak_of
 
 GIB = 2**30
-SIDE = 448
+SIDE = 384
 
 
 @pytest.fixture(scope="module")
 def touching_cubes(tmp_path_factory):
-    """Border-core labels of 90 million voxels: cubes of 14 voxels that touch."""
+    """Border-core labels of 57 million voxels: cubes of 14 voxels that touch."""
     place = Location.parse(tmp_path_factory.mktemp("memory")) / "border_core"
     array = create_array(place, (SIDE,) * 3, np.uint8)
     for block in BlockGrid(array.shape, (128, 128, 128)):
@@ -45,8 +45,10 @@ def test_instances(touching_cubes, tmp_path):
 
 @pytest.mark.parametrize(
     ("shape", "particle_size"),
-    [((96, 224, 224), 25), ((160, 320, 640), 75)],
-    ids=["as it is", "much finer than the network grid"],
+    [
+        pytest.param((96, 224, 224), 25, id="as it is"),
+        pytest.param((160, 320, 640), 75, id="much finer than the network grid", marks=pytest.mark.soak),
+    ],
 )
 def test_segmentation(shape, particle_size, tmp_path):
     """Not only within the budget but within what was planned, which is less."""
@@ -66,7 +68,7 @@ def test_segmentation(shape, particle_size, tmp_path):
 
 
 def test_worker_processes_together_with_the_one_that_leads_them(tmp_path):
-    dataset = phantom(tmp_path, (160, 96, 96))
+    dataset = phantom(tmp_path, (128, 64, 64))
     run = ("segment", dataset, tmp_path / "out", "--direct", "--no-tta", "--workers", 2, "--runner", "processes")
     command = [sys.executable, "-m", "ps3d_app.flows.command.cli", *map(str, run), "--memory"]
     torch_gib = 3 * torch_bytes() / GIB

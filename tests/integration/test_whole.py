@@ -248,14 +248,19 @@ def test_a_bare_array_of_one_grey_value_with_one_other_voxel_is_a_scan(job):
 
 
 @pytest.mark.parametrize(
-    ("store", "damages"),
+    ("store", "damages", "kills"),
     [
-        ("folder", 50),
-        *(pytest.param(store, 200, marks=[pytest.mark.soak, pytest.mark.timeout(3600)]) for store in ("folder", "s3")),
+        ("folder", 30, 3),
+        *(
+            pytest.param(store, 200, 7, marks=[pytest.mark.soak, pytest.mark.timeout(3600)])
+            for store in ("folder", "s3")
+        ),
     ],
 )
-def test_no_damage_leads_to_another_result(store, damages):
-    campaign = ["-m", "tests.integration.damage_campaign", "--damages", str(damages), "--seed", "7", "--store", store]
-    done = subprocess.run([sys.executable, *campaign], capture_output=True, text=True, check=False)
+def test_no_damage_leads_to_another_result(store, damages, kills):
+    campaign = ["-m", "tests.integration.damage_campaign", "--damages", str(damages), "--kills", str(kills)]
+    done = subprocess.run(
+        [sys.executable, *campaign, "--seed", "7", "--store", store], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"{damages} same result" in done.stdout or "refused" in done.stdout

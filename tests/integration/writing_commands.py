@@ -25,7 +25,7 @@ from ps3d_app.flows.command.reference import conversions, train_preprocess
 ROUNDS = int(os.environ.get("PS3D_ROUNDS", "1"))
 """How often tests of races and kills try; more find rarer ones."""
 SIZES = "--spacing 0.01 --particle-size 0.1"
-TINY = "--no-tta --direct --workers 1 --memory 4 --device cpu"
+TINY = "--model tiny --no-tta --direct --workers 1 --memory 4 --device cpu"
 
 COMMANDS = {
     "ingest": f"ingest slices data --name new {SIZES}",
@@ -67,6 +67,7 @@ def prepare(place: Path) -> None:
     from ps3d_core.phantom.params import PhantomParams
     from ps3d_core.phantom.write import write_phantom
     from ps3d_core.store.location import Location
+    from tests.tiny_network import save_untrained
     from tests.unit.nnunet_models import V1_NAME, v1_folder
 
     root = Location.parse(place)
@@ -88,6 +89,7 @@ def prepare(place: Path) -> None:
         params = PhantomParams(shape=(24, 24, 24), particle_size_voxels=10, seed=3, dtype="uint16")
         write_phantom(params, data, name, spacing=0.01)
     (data / "instance_seg" / "bare.zarr").remove_tree()
+    save_untrained(root / "tiny", target_particle_size=10)
     v1_folder(place / "model" / "Task310_particle_seg" / V1_NAME)
 
 

@@ -14,8 +14,8 @@ from ps3d_core.phantom.write import write_phantom
 from ps3d_core.store.layout import Dataset
 from ps3d_core.store.location import Location
 
-# Small enough for a few dozen patches, large enough to be cut into blocks.
-SHAPE = (64, 72, 80)
+# Two patches of the network, and large enough to be cut into blocks.
+SHAPE = (64, 68, 80)
 PARAMS = SegmentParams(predict=PredictParams(mirror=False, device="cpu"))
 RESOURCES = Resources(workers=1, memory_gib=4)
 

@@ -56,7 +56,7 @@ def test_segment_all_but_a_bad_one(dataset: Dataset, tmp_path: Path) -> None:
     assert done.stdout.startswith(f"{SCAN}: ")
     assert str(Result(Location.parse(tmp_path), SCAN).report) in done.stdout
     lines = done.stderr.splitlines()
-    assert lines[0].startswith(f"scan       {SCAN}: 64 x 72 x 80 voxels")
+    assert lines[0].startswith(f"scan       {SCAN}: 64 x 68 x 80 voxels")
     assert any("/runs/flow-run/" in line and "ps3d up" in line for line in lines)
     assert lines[-1].startswith("ps3d: error: scan 'nothing': not in ")
 

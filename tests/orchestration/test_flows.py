@@ -127,7 +127,7 @@ def test_artifacts_show_plan_progress_and_results(
     shown = artifacts_of(client, run_id(state))
     text = {kind: "".join(str(artifact.data) for artifact in shown if artifact.type == kind) for kind in KINDS}
     assert {artifact.type for artifact in shown} == set(KINDS)
-    assert "64 x 72 x 80 voxels" in text["markdown"]
+    assert "64 x 68 x 80 voxels" in text["markdown"]
     assert all(name in text["table"] for name in ("D10", "D50", "D90", "axis_long_mm"))
     assert text["markdown"].count("data:image/jpeg;base64,") == 3
     for location in (Result(output, SCAN).report, Result(output, SCAN).table_csv, Result(output, SCAN).labels):

@@ -205,6 +205,7 @@ def test_a_second_run_does_nothing(finished: Finished) -> None:
     assert {name: info["mtime"] for name, info in finished.job.bundle.find().items()} == before
 
 
+@pytest.mark.soak
 def test_a_fold_that_ended_is_not_trained_again(finished: Finished) -> None:
     """As it is found when the call was killed between nnU-Net's end and the entry in the ledger."""
     planned = planned_for(finished.plan)
@@ -277,6 +278,7 @@ def nnunet_processes() -> list[psutil.Process]:
     return found
 
 
+@pytest.mark.soak
 def test_a_training_starts_with_the_weights_of_a_model(finished: Finished, tmp_path: Path) -> None:
     """With next to no learning rate they are all still there at the end."""
     start, target = load_bundle(finished.job.bundle), Location.parse(tmp_path / "model")

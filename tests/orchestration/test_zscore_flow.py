@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.objects import TaskRun
 
 from ps3d_app.flows.estimate_zscore import estimate_zscore
 from ps3d_app.tasks.progress import also_shown_to
@@ -18,14 +19,20 @@ from ps3d_core.store.layout import Dataset
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import create_image
 from tests.orchestration.conftest import RESOURCES
+from tests.orchestration.stack_process import wait_until
 from tests.orchestration.test_flows import OTHER, SCAN, artifacts_of, run_id
 
 pytestmark = pytest.mark.usefixtures("server")
 
 
 def task_runs(client: SyncPrefectClient, flow_run: object) -> list[tuple[str, str, int]]:
-    runs = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[flow_run])))
-    return sorted((run.name, str(run.state_name), run.run_count) for run in runs)
+    """Names, final states and counts of the task runs; their states reach the server after those of the flow run."""
+
+    def ended() -> list[TaskRun] | None:
+        runs = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[flow_run])))
+        return runs if all(run.state is not None and run.state.is_final() for run in runs) else None
+
+    return sorted((run.name, str(run.state_name), run.run_count) for run in wait_until(ended))
 
 
 @pytest.mark.parametrize("params", [ZScoreParams(), ZScoreParams(samples=20_000, seed=3)])

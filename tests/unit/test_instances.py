@@ -108,8 +108,13 @@ def necks():
     return border_core
 
 
-@pytest.mark.parametrize("block", [None, (16, 16, 16), (40, 7, 23), (19, 44, 40)])
-@pytest.mark.parametrize("runner", [Runner(), Runner(kind="processes", workers=2)], ids=lambda r: r.kind)
+@pytest.mark.parametrize(
+    ("block", "runner"),
+    [
+        *((block, Runner()) for block in (None, (16, 16, 16), (40, 7, 23), (19, 44, 40))),
+        ((19, 44, 40), Runner(kind="processes", workers=2)),
+    ],
+)
 def test_necks_do_not_depend_on_blocks_or_workers(tmp_path, necks, block, runner):
     place = Location.parse(tmp_path)
     plan = planned(place, stored(place, necks), block_shape=block, halo=4, greatest_neck=0.5)

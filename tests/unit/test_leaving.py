@@ -39,4 +39,4 @@ def test_it_is_gone_when_the_body_has_ended_too() -> None:
 
 
 def test_told_afterwards_it_goes_on() -> None:
-    assert run("pass", "time.sleep(2.5); print('done')") == (0, "heard\ndone\n")
+    assert run("pass", "time.sleep(1.5); print('done')") == (0, "heard\ndone\n")
