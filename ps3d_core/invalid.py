@@ -6,12 +6,11 @@ than 0") name neither the value nor a remedy.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import isnan
 from typing import Any, Final, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
 
 from ps3d_core.errors import InputError
 
@@ -88,12 +87,12 @@ def first_problem(error: ValidationError, called: Callable[[str], str] = str) ->
     return Problem(f"{given}{wanted}", remedy)
 
 
-def _field(problem: ErrorDetails) -> str:
+def _field(problem: Mapping[str, Any]) -> str:
     """Name of the field, without which of the types that it may have was tried: a word that no field is called."""
     return ".".join(str(part) for part in problem["loc"] if str(part).replace("_", "0").isalnum())
 
 
-def _is_of(problem: ErrorDetails, field: str) -> bool:
+def _is_of(problem: Mapping[str, Any], field: str) -> bool:
     return _field(problem) == field and len(problem["loc"]) > field.count(".") + 1
 
 

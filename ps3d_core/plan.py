@@ -31,7 +31,7 @@ from ps3d_core.network.bundle import Bundle, load_bundle
 from ps3d_core.network.computation import Computation, as_good, computation_of
 from ps3d_core.network.device import gpu_count
 from ps3d_core.network.measured import accuracy_text
-from ps3d_core.network.normalisation import PerScan
+from ps3d_core.network.normalisation import knows_surroundings
 from ps3d_core.params import GIB, Resources, SegmentParams
 from ps3d_core.quality import REFERENCE
 from ps3d_core.result import check_result
@@ -98,12 +98,15 @@ class SegmentPlan:
         return self, *(replace(self, computation=each) for each in others if each.identity != self.computation.identity)
 
     @property
+    def knows_surroundings(self) -> bool:
+        """Whether normalised grey values of surroundings are at -1, those of particles at 1."""
+        given = self.job.params.predict.zscore is not None
+        return not given and knows_surroundings(self.bundle.info.normalisation)
+
+    @property
     def skips_empty(self) -> bool:
         """Whether surely empty patches are not evaluated: grey values of surroundings have to be known for that."""
-        rule = self.bundle.info.normalisation
-        knows_surroundings = isinstance(rule, PerScan) and rule.method == "local-contrast"
-        given = self.job.params.predict.zscore is not None
-        return self.prediction.quality.adaptive and knows_surroundings and not given
+        return self.prediction.quality.adaptive and self.knows_surroundings
 
     @property
     def inputs(self) -> tuple[Location, ...]:

@@ -126,7 +126,7 @@ def _bring_in(image: Source, dataset: Dataset, name: str, stated: IngestParams, 
         stated.spacing not in (None, info.spacing)
     ):
         raise InputError(
-            f"{dataset.root}: scan {name!r} is there with a spacing of {info.spacing} mm, and {info.particles} "
+            f"{dataset.root}: scan {name!r} is there with a spacing of {info.spacing} mm and {info.particles} "
             f"particles of {info.particle_size} mm",
             "give another <output>",
         )

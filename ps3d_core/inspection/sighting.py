@@ -30,7 +30,7 @@ from ps3d_core.network.bundle import Bundle
 from ps3d_core.network.computation import Computation
 from ps3d_core.network.ensemble import Predictor
 from ps3d_core.network.intensity import Intensity
-from ps3d_core.network.normalisation import PerScan
+from ps3d_core.network.normalisation import knows_surroundings
 from ps3d_core.params import InstancesParams
 from ps3d_core.particles.pair_counts import count_pairs_of
 from ps3d_core.particles.surface import surface_area
@@ -115,13 +115,12 @@ class Looker:
         )
 
     def _chosen(self, blocks: Blocks, intensity: Intensity, count: int) -> tuple[list[int], list[torch.Tensor]]:
-        rule = self.bundle.info.normalisation
-        knows_surroundings = isinstance(rule, PerScan) and rule.method == "local-contrast"
+        may_be_empty = knows_surroundings(self.bundle.info.normalisation)
 
         def wanted() -> Iterator[tuple[int, torch.Tensor]]:
             for row, grey in enumerate(blocks.grey):
                 patch = torch.from_numpy(np.ascontiguousarray(intensity.normalise(grey)))
-                if not (knows_surroundings and bool(surely_empty(patch[None])[0])):
+                if not (may_be_empty and bool(surely_empty(patch[None])[0])):
                     yield row, patch
 
         chosen = list(islice(wanted(), count))

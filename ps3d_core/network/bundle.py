@@ -291,9 +291,9 @@ def record_training(bundle: Bundle, training: Mapping[str, Any]) -> Bundle:
     return _recorded(bundle, training=dict(training))
 
 
-def record_calibration(bundle: Bundle, calibration: Calibration) -> Bundle:
-    """Write another calibration into the bundle where it lies; return the new bundle. Its digest stays."""
-    return _recorded(bundle, calibration=calibration.model_dump(mode="json"))
+def record_calibration(bundle: Bundle, calibration: Calibration | None) -> Bundle:
+    """Write another calibration, or none, into the bundle where it lies; return the new bundle. Its digest stays."""
+    return _recorded(bundle, calibration=None if calibration is None else calibration.model_dump(mode="json"))
 
 
 def copy_bundle(bundle: Bundle, location: Location) -> Bundle:

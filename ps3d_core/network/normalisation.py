@@ -66,4 +66,9 @@ class PerScan(BaseModel):
         return measured._replace(low=self.low, high=self.high)
 
 
+def knows_surroundings(rule: ZScore | PerScan) -> bool:
+    """Return whether the offset is half-way between surroundings, at -1 then, and particles, at 1."""
+    return isinstance(rule, PerScan) and rule.method == "local-contrast"
+
+
 Normalisation = Annotated[ZScore | PerScan, Field(discriminator="kind")]

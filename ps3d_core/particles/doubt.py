@@ -26,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ps3d_core.doubt.calibration import Calibration, logistic
+from ps3d_core.network.intensity import Intensity
 from ps3d_core.particles.shape import Columns
 
 UNSURE: Final = 0.8
@@ -35,6 +36,9 @@ LIKELY: Final = 0.1
 families one in five that are marked so is several, and two in five are parts."""
 SMALL: Final = 100
 """Voxels below which nothing can be said of a particle's shape, and little of its size."""
+
+FAINT: Final = 0.0
+"""Normalised mean grey value below which a particle is said to have low contrast: half-way up the step."""
 
 Floats = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.uint32]
@@ -51,6 +55,7 @@ class Sureness:
         neighbour: uint32, with which it has that; 0 for none.
         certainty: float64, 0 to 1; None where nobody knows.
         calibration: of the model; None where it has none.
+        intensity: by which the network's grey values were normalised; None where that is not known.
 
     """
 
@@ -59,6 +64,7 @@ class Sureness:
     neighbour: Labels
     certainty: Floats | None = None
     calibration: Calibration | None = None
+    intensity: Intensity | None = None
 
 
 def doubt_columns(columns: Columns, known: Sureness | None) -> Columns:
@@ -80,7 +86,7 @@ def doubt_columns(columns: Columns, known: Sureness | None) -> Columns:
         "maybe_merged": merged,
         "maybe_split": split,
         "maybe_split_from": neighbour,
-        "doubts": _in_words(columns, confidence, merged, split),
+        "doubts": _in_words(columns, _is_faint(columns, known), confidence, merged, split),
     }
 
 
@@ -94,12 +100,22 @@ def _split(columns: Columns, contact: Floats) -> Floats:
     return logistic(-6.96 + 6.06 * np.minimum(contact / disc, 1))
 
 
-def _in_words(columns: Columns, confidence: Floats, merged: Floats, split: Floats) -> npt.NDArray[np.object_]:
+def _is_faint(columns: Columns, known: Sureness | None) -> Flags:
+    """Whether particles are nearer in grey to what is around them, at -1, than to what particles are like, at 1."""
+    if known is None or known.intensity is None:
+        return np.zeros(len(columns["label"]), np.bool_)
+    return np.asarray(known.intensity.normalise(columns["grey_mean"]) < FAINT)
+
+
+def _in_words(
+    columns: Columns, faint: Flags, confidence: Floats, merged: Floats, split: Floats
+) -> npt.NDArray[np.object_]:
     reasons: dict[str, Flags] = {
         "unsure": confidence < UNSURE,  # NaN is not
         "maybe merged": merged >= LIKELY,
         "maybe split": split >= LIKELY,
         "small": columns["voxels"] < SMALL,
+        "low contrast": faint,
         "cut by the edge": columns["touches_border"].astype(np.bool_),
     }
     words = np.full(len(confidence), "", object)

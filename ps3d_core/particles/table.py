@@ -25,7 +25,7 @@ from ps3d_core.particles.shape import Columns
 from ps3d_core.store.location import Location, writing_to
 from ps3d_core.store.publishing import publish
 
-VERSION: Final = 2
+VERSION: Final = 3
 """Raise when a change of the code changes the files of one table: finished work of older code is then redone."""
 
 

@@ -13,6 +13,7 @@ from ps3d_core.particles.measure import Measurement, ParticleSummary, Sample
 from ps3d_core.plan import SegmentPlan
 from ps3d_core.steps.certainty import ParticleCertainty
 from ps3d_core.steps.contacts import ContactAreas
+from ps3d_core.steps.grey_values import GreyScale, GreyValues
 from ps3d_core.steps.label_image import LabelImage
 from ps3d_core.store.ledger import Record
 from ps3d_core.store.location import Location
@@ -55,8 +56,8 @@ class ParticleTable(Measurement[ParticleSummary]):
 
         Raise `CorruptDataError` when there are not as many particles as were labelled.
         """
-        summary = self.write_table(records, site, self._known(site.done.of(LabelImage).particles))
         labelled = site.done.of(LabelImage).particles
+        summary = self.write_table(records, site, self._known(labelled, site.done.of(GreyValues)))
         if summary.particles != labelled:
             raise CorruptDataError(
                 f"{self.volume}: {summary.particles} particles where {labelled} were labelled; the label image is "
@@ -64,7 +65,7 @@ class ParticleTable(Measurement[ParticleSummary]):
             )
         return summary
 
-    def _known(self, particles: int) -> Sureness:
+    def _known(self, particles: int, grey: GreyScale) -> Sureness:
         """What is known of particles 1 to n beside their voxels."""
         plan = self.plan
         contact, neighbour = self.contacts.largest(particles)
@@ -74,4 +75,5 @@ class ParticleTable(Measurement[ParticleSummary]):
             neighbour=neighbour,
             certainty=None if self.certainty is None else self.certainty.by_label(),
             calibration=plan.bundle.info.calibration,
+            intensity=grey.intensity if plan.knows_surroundings else None,
         )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from ps3d_core.doubt.calibration import Calibration
+from ps3d_core.network.intensity import Intensity
 from ps3d_core.particles.doubt import LIKELY, UNSURE, Sureness, doubt_columns
 
 CALIBRATION = Calibration(slope=5.7, offset=-5.9, particles=1000, right=900)
@@ -65,6 +68,14 @@ def test_a_contact_as_wide_as_the_particle_may_be_a_cut():
 def test_reasons_are_joined_in_one_order():
     columns = columns_of(1, voxels=[20], touches_border=[True])
     assert doubt_columns(columns, known_of(1, certainty=0.5))["doubts"].tolist() == ["unsure; small; cut by the edge"]
+
+
+@pytest.mark.parametrize("intensity", [Intensity(100, 20), Intensity(100, 20).turned()])
+def test_particles_like_their_surroundings_have_low_contrast(intensity):
+    away = intensity.scale * np.array([1.0, 0.2, -0.2])
+    columns = columns_of(3, grey_mean=100 + away)
+    found = doubt_columns(columns, replace(known_of(3), intensity=intensity))
+    assert found["doubts"].tolist() == ["", "", "low contrast"]
 
 
 def test_labels_of_unknown_origin_have_no_probabilities():

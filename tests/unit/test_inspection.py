@@ -167,7 +167,7 @@ def test_the_size_that_agrees_with_itself_wins():
     assert size.sure
     assert 16 < size.low < 20 < size.size < 23 < size.high < 28
     assert agreed([]) is None
-    assert agreed([at(20, None, 0.0).model_copy(update={"found": None})]) is None
+    assert agreed([at(20, 19, 0.9).model_copy(update={"found": None})]) is None
     faint = agreed([at(20, 19, 0.7)])
     assert not faint.sure
 

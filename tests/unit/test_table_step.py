@@ -14,6 +14,7 @@ from ps3d_core.engine.step import Context, Outcome, Outcomes
 from ps3d_core.errors import CorruptDataError
 from ps3d_core.particles import measure, table
 from ps3d_core.particles.measure import measure_particles
+from ps3d_core.steps.grey_values import GreyScale, GreyValues
 from ps3d_core.steps.label_image import LabelImage
 from ps3d_core.steps.table import ParticleTable
 from ps3d_core.store.layout import Result
@@ -42,17 +43,18 @@ def step(root):
     labels = create_image(result.labels, SHAPE, "uint32", spacing=0.5, name="ore", label=True)
     labels[:] = np.kron(voronoi((15, 14, 2), 9, seed=0, filled=0.9), np.ones((10, 10, 10), np.uint32))
     grey = stored(root / "scan", np.random.default_rng(0).integers(0, 99, SHAPE).astype(np.uint8), (64, 64, 20))
-    job, info = SimpleNamespace(result=result), SimpleNamespace(spacing=0.5, particle_size=8.0)
+    job, info = SimpleNamespace(result=result), SimpleNamespace(spacing=0.5, particle_size_mm=8.0)
     bundle = SimpleNamespace(info=SimpleNamespace(calibration=Calibration(slope=5, offset=-5, particles=99, right=90)))
-    plan = SimpleNamespace(work=result.work, job=job, info=info, image=grey, bundle=bundle)
+    plan = SimpleNamespace(work=result.work, job=job, info=info, image=grey, bundle=bundle, knows_surroundings=True)
     contacts = SimpleNamespace(largest=lambda n: (np.arange(n + 1) * 3.0, np.arange(n + 1, dtype=np.uint32)[::-1]))
     certainty = SimpleNamespace(by_label=lambda: np.concatenate(([np.nan], np.linspace(0.6, 1, 9))))
     return ParticleTable(plan, SimpleNamespace(), contacts, certainty)
 
 
 def labelled(particles):
-    """What is known before the step: as many particles were labelled."""
-    return Outcomes({LabelImage.name: Outcome(Resampled(particles=particles, vanished=0, voxels=1), 0.0)})
+    """What is known before the step: as many particles were labelled, and half-way up to them the grey value is 40."""
+    resampled, grey = Resampled(particles=particles, vanished=0, voxels=1), GreyScale(offset=40, scale=10)
+    return Outcomes({LabelImage.name: Outcome(resampled, 0.0), GreyValues.name: Outcome(grey, 0.0)})
 
 
 def test_its_table_is_that_of_the_same_labels_given(root, step):

@@ -13,13 +13,17 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, Final
 
+import numpy as np
+
 from ps3d_core.border_core.labels import border_core_to_instances
+from ps3d_core.doubt.calibration import FEWEST, Calibration, fit_calibration
 from ps3d_core.engine.blocks import Runner
 from ps3d_core.engine.step import Context, Outcomes, Step
-from ps3d_core.evaluation.evaluate import evaluate
+from ps3d_core.evaluation.evaluate import Compared, Right, compare
 from ps3d_core.evaluation.metrics import Evaluation
 from ps3d_core.network.bundle import Bundle, Fact
 from ps3d_core.params import ExportParams, PredictParams, SegmentParams
+from ps3d_core.particles.table import read_columns
 from ps3d_core.pipeline import segment
 from ps3d_core.plan import SegmentJob
 from ps3d_core.progress import SILENT, Progress
@@ -100,30 +104,54 @@ def mean_row(rows: Sequence[Row]) -> Row:
 
 
 def _validate(plan: TrainPlan, packed: Bundle, fold: int, case: str, progress: Progress) -> Row:
-    dataset, params = dataset_of(plan), plan.job.params
+    dataset = dataset_of(plan)
     found_by(CaseImage(plan, case), plan, SILENT)
     if case not in dataset.read_metadata():
         spacing = plan.record.nominal_spacing
         dataset.add_scan(case, spacing, spacing * plan.record.target_particle_size)
-    job = SegmentJob(
-        dataset,
-        case,
-        plan.workplace.validation / "segmented",
-        str(packed.location),
-        SegmentParams(
-            predict=PredictParams(
-                folds=(fold,), quality="reference", mirror=params.mirror, device=params.device, zscore=_AS_PREPARED
-            )
-        ),
-        plan.job.resources,
+    segment(_job(plan, packed, fold, case), progress)
+    compared, _ = _compared(plan, case, progress)
+    return _row(fold, case, compared.evaluation)
+
+
+def calibration_of(plan: TrainPlan) -> Calibration | None:
+    """Return how often the model is right of which it is so certain, found on the cases that were validated.
+
+    None where they have too few particles.
+    """
+    cases = [case for fold in plan.folds for case in validation_cases(plan, fold)]
+    tables = [_result(plan, case).table_parquet for case in cases]
+    certainty = [read_columns(table, ["certainty"])["certainty"].astype(np.float64) for table in tables]
+    right = [_compared(plan, case)[1].right for case in cases]
+    if sum(map(len, right)) < FEWEST:
+        return None
+    return fit_calibration(np.concatenate(certainty), np.concatenate(right))
+
+
+def _job(plan: TrainPlan, packed: Bundle, fold: int, case: str) -> SegmentJob:
+    params = plan.job.params
+    predict = PredictParams(
+        folds=(fold,), quality="reference", mirror=params.mirror, device=params.device, zscore=_AS_PREPARED
     )
-    segment(job, progress)
-    agreement = evaluate(
-        Result(job.output, case).labels,
+    place = _result(plan, case).output
+    return SegmentJob(
+        dataset_of(plan), case, place, str(packed.location), SegmentParams(predict=predict), plan.job.resources
+    )
+
+
+def _result(plan: TrainPlan, case: str) -> Result:
+    return Result(plan.workplace.validation / "segmented", case)
+
+
+def _compared(plan: TrainPlan, case: str, progress: Progress = SILENT) -> tuple[Compared, Right]:
+    """Particles of a case beside the annotated ones; they are compared once."""
+    resources, dataset = plan.job.resources, dataset_of(plan)
+    return compare(
+        _result(plan, case).labels,
         _truth(plan, dataset, case),
-        context=Context(Runner.of(plan.job.resources), plan.job.resources.memory_bytes, progress),
+        dataset.root / ".work" / f"{case}-compared",
+        Context(Runner.of(resources), resources.memory_bytes, progress),
     )
-    return _row(fold, case, agreement)
 
 
 def _row(fold: int, case: str, agreement: Evaluation) -> Row:

@@ -19,6 +19,7 @@ from ps3d_core.network.bundle import (
     bundle_is_own,
     load_bundle,
     record_accuracy,
+    record_calibration,
     record_training,
 )
 from ps3d_core.network.nnunet.importing import import_model
@@ -27,7 +28,8 @@ from ps3d_core.store.claim import Output
 from ps3d_core.store.location import Location
 from ps3d_core.store.ownership import remove_own
 from ps3d_core.store.staging import all_or_nothing
-from ps3d_core.training.nnunet.crossvalidation import Row, mean_row
+from ps3d_core.training.calibrate import ANY
+from ps3d_core.training.nnunet.crossvalidation import Row, calibration_of, mean_row
 from ps3d_core.training.nnunet.plan import FINGERPRINT, SERIES, Planned, TrainPlan, check_place
 from ps3d_core.training.nnunet.run import Curve, fold_folder
 from ps3d_core.version import __version__
@@ -53,11 +55,12 @@ def pack(plan: TrainPlan, planned: Planned) -> Bundle:
     """Return a bundle of all trained folds, made in the work folder.
 
     It has what inference has to agree on with training. It is made anew in every call, of the checkpoints as they are.
+    Its calibration says nothing yet: with any, certainties are kept, of which `publish` finds the right one.
     """
     remove_own(plan.workplace.packed, BUNDLE_FILES)
     params, record = plan.job.params, plan.record
     folds = None if plan.folds == ("all",) else tuple(int(fold) for fold in plan.folds)
-    return import_model(
+    packed = import_model(
         str(fold_folder(plan, planned, plan.folds[0]).parent),
         plan.workplace.packed,
         ImportParams(
@@ -71,13 +74,15 @@ def pack(plan: TrainPlan, planned: Planned) -> Bundle:
             half_precision=params.half_precision,
         ),
     ).bundle
+    return record_calibration(packed, ANY)
 
 
 def publish(plan: TrainPlan, planned: Planned, packed: Bundle, curves: Sequence[Curve], rows: Sequence[Row]) -> Trained:
-    """Write record and accuracy into the packed bundle, and copy it to where it was asked for.
+    """Write record, accuracy and calibration into the packed bundle, and copy it to where it was asked for.
 
     Return the summary of the training.
     """
+    packed = record_calibration(packed, calibration_of(plan) if rows else None)
     packed = record_training(packed, _record(plan, planned, packed, curves))
     packed = record_accuracy(packed, [*rows, mean_row(rows)] if rows else [])
     target = plan.job.bundle

@@ -7,7 +7,7 @@ from typing import Any
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.boxes import shape_text
 from ps3d_core.network.bundle import Bundle, BundleInfo, load_bundle
-from ps3d_core.network.normalisation import Normalisation, PerScan
+from ps3d_core.network.normalisation import knows_surroundings
 from ps3d_core.params import TrainParams
 from ps3d_core.training.preparation_record import PreparationRecord
 
@@ -56,17 +56,12 @@ def _differences(info: BundleInfo, record: PreparationRecord) -> list[str]:
         ("borders", info.border_thickness, record.border_thickness),
     )
     differing = [f"its {what} have {its:g} voxels, the data's {the:g}" for what, its, the in lengths if its != the]
-    if _by_local_contrast(info.normalisation) != _by_local_contrast(record.normalisation):
+    if knows_surroundings(info.normalisation) != knows_surroundings(record.normalisation):
         differing.append("its grey values are normalised in another way")
     return differing
 
 
 def _in_words(info: BundleInfo) -> str:
-    grey = "measured on each scan" if _by_local_contrast(info.normalisation) else "normalised by a z-score"
+    grey = "measured on each scan" if knows_surroundings(info.normalisation) else "normalised by a z-score"
     sizes = f"a target particle size of {info.target_particle_size:g}, a border thickness of {info.border_thickness:g}"
     return f"{sizes} and grey values {grey}"
-
-
-def _by_local_contrast(normalisation: Normalisation) -> bool:
-    """Otherwise by mean and standard deviation, of each scan or of all: to a network these look alike."""
-    return isinstance(normalisation, PerScan) and normalisation.method == "local-contrast"
