@@ -17,6 +17,7 @@ from ps3d_core.extras import of_missing
 from ps3d_core.version import __version__
 
 if TYPE_CHECKING:
+    from ps3d_core.api.inspection import Look, inspect
     from ps3d_core.api.particles import evaluate, instances, measure
     from ps3d_core.api.report import Report
     from ps3d_core.api.segmentation import Segmentation, segment
@@ -31,6 +32,7 @@ __all__ = [
     "Evaluation",
     "InputError",
     "InstancesParams",
+    "Look",
     "PredictParams",
     "Progress",
     "Ps3dError",
@@ -42,6 +44,7 @@ __all__ = [
     "StoreError",
     "__version__",
     "evaluate",
+    "inspect",
     "instances",
     "measure",
     "open_scan",
@@ -49,6 +52,7 @@ __all__ = [
 ]
 
 _ROOMS: Final = {
+    "ps3d_core.api.inspection": ("Look", "inspect"),
     "ps3d_core.api.particles": ("evaluate", "instances", "measure"),
     "ps3d_core.api.report": ("Report",),
     "ps3d_core.api.segmentation": ("Segmentation", "segment"),

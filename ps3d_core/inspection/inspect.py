@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from math import prod
 from typing import Final, Literal, NamedTuple, cast
 
 from ps3d_core.geometry.boxes import Shape
@@ -79,12 +80,15 @@ def inspect(job: InspectJob, progress: Progress = SILENT) -> Inspection:
     with looking(bundle, computation, job.workers) as looker:
         seen = look(image, looker, progress)
         shown = _three_sizes(image, looker, seen)
+        pace = looker.seconds_per_patch
     with progress.stage("quality", 1, "scans") as stage:
         quality = scan_quality(image, seen.close, bundle.info)
         stage.advance()
     inspection = Inspection(
         scan=job.scan,
         spacing=info.spacing,
+        patches=prod(open_image(image).shape) * seen.close.zoom**3 / prod(bundle.info.patch_size),
+        seconds_per_patch=pace,
         stated_mm=None if info.particle_size == "auto" else info.particle_size,
         stated_particles=info.particles,
         model=bundle.info.name,

@@ -8,11 +8,13 @@ from typing import Any, Final
 
 import numpy as np
 
+from ps3d_core.duration import duration_text
 from ps3d_core.inspection.record import Inspection
 from ps3d_core.inspection.sighting import Sighting
 from ps3d_core.particles.charts import Series, line_chart
 from ps3d_core.particles.overlay import plane_pictures
 from ps3d_core.particles.templating import rendered
+from ps3d_core.quality import LEVELS
 
 SHOWN: Final = 3
 """Blocks of each size that are shown."""
@@ -72,7 +74,8 @@ def _facts(seen: Inspection) -> list[tuple[str, str]]:
         "Drift from first slice to last, share of the contrast": quality.drift is not None and f"{quality.drift:.1%}",
         "Voxels at the least or greatest grey value": f"{quality.saturated:.1%}",
         "Smallest particles to be trusted, voxels": f"{quality.smallest:.1f}",
-        "Seconds": f"{seen.seconds:.0f}",
+        **{f"Prediction here, quality {level}": duration_text(seen.seconds_at(level)) for level in LEVELS},
+        "Seconds that the look took": f"{seen.seconds:.0f}",
     }
     return [(name, str(value)) for name, value in facts.items() if value not in (None, False)]
 

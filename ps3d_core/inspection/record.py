@@ -11,6 +11,7 @@ from ps3d_core.inspection.forecast import Forecast
 from ps3d_core.inspection.quality import ScanQuality
 from ps3d_core.inspection.size import SizeFound
 from ps3d_core.network.bundle import Bundle
+from ps3d_core.quality import LEVELS, LevelName
 from ps3d_core.store.identity import content_identity
 from ps3d_core.store.layout import Dataset, ScanInfo
 from ps3d_core.store.ledger import fingerprint
@@ -34,6 +35,8 @@ class Inspection(BaseModel):
 
     scan: str
     spacing: float = Field(description="edge of a voxel, mm")
+    patches: float = Field(description="volume of the scan at the size that was found, in patches of the network")
+    seconds_per_patch: float = Field(description="of one forward pass here, all cores together")
     stated_mm: float | None = Field(description="particle size that was stated; None when it is to be found")
     stated_particles: Literal["bright", "dark", "auto"]
     model: str
@@ -66,6 +69,10 @@ class Inspection(BaseModel):
     def polarity_differs(self) -> bool:
         """Whether particles are bright where dark ones were stated, or the other way round."""
         return self.stated_particles not in ("auto", self.particles)
+
+    def seconds_at(self, quality: LevelName) -> float:
+        """Return about how long prediction takes here at a quality."""
+        return self.patches * LEVELS[quality].passes * self.seconds_per_patch
 
     @property
     def problems(self) -> tuple[str, ...]:

@@ -87,6 +87,11 @@ class Looker:
         self._evaluate = evaluate
         self._workers = workers
 
+    @property
+    def seconds_per_patch(self) -> float:
+        """Mean time of one forward pass so far, all cores together."""
+        return self._evaluate.forward_seconds / max(1, self._evaluate.patches)
+
     def sight(self, blocks: Blocks, zoom: float, *, dark: bool, count: int) -> Sighting:
         """Return what is found in the first `count` blocks that are not surely empty.
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ps3d_core.duration import duration_text
 from ps3d_core.inspection.record import Inspection
+from ps3d_core.quality import LEVELS
 
 
 def lines_of(seen: Inspection) -> list[tuple[str, str]]:
@@ -13,6 +15,7 @@ def lines_of(seen: Inspection) -> list[tuple[str, str]]:
         ("model", f"{seen.model}, looked for {seen.seconds:.0f} s"),
         *_size(seen),
         *_expected(seen),
+        ("cost", ", ".join(f"{duration_text(seen.seconds_at(level))} {level}" for level in LEVELS) + " for prediction"),
         ("scan", "; ".join(_figures(seen))),
     ]
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
+import ps3d_core as ps3d
 from ps3d_core.before import look_where_asked
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.patches import PatchGrid
@@ -258,6 +259,8 @@ def looked(**changed):
     facts = {
         "scan": "ore",
         "spacing": 0.01,
+        "patches": 100,
+        "seconds_per_patch": 0.1,
         "stated_mm": 0.2,
         "stated_particles": "bright",
         "model": "m",
@@ -327,6 +330,11 @@ def test_faults_of_a_scan_are_said(changed, problem):
     assert seen.advice == ("does not understand" if "contrast" in changed else "change this")
 
 
+def test_what_prediction_costs_at_each_quality():
+    assert looked().seconds_at("reference") == pytest.approx(100 * 64 * 0.1)
+    assert looked().seconds_at("fast") == pytest.approx(100 / 0.75**3 * 0.1)
+
+
 def test_pieces_of_strands_and_cells_of_foams_are_no_particles():
     def seen(contact, fill, *, dark=False):
         classes = (np.arange(1000).reshape(1, 10, 10, 10) < 1000 * fill).astype(np.uint8)
@@ -383,6 +391,14 @@ def test_what_was_seen_is_kept_until_the_scan_changes(tmp_path, tiny):
     params = IngestParams(spacing=0.01, particle_size=0.1, overwrite=True)
     ingest(rng.integers(0, 1000, (32, 32, 32)).astype(np.uint16), dataset, "ore", params)
     assert inspect(job).seen_by != first.seen_by
+
+
+def test_a_look_in_one_call(tiny):
+    grey = np.random.default_rng(0).integers(0, 1000, (32, 32, 32)).astype(np.uint16)
+    look = ps3d.inspect(grey, spacing=0.01, particle_size=0.1, model=str(tiny.location))
+    assert (look.found.stated_mm, look.found.spacing) == (0.1, 0.01)
+    assert look.page.html.startswith("<!doctype html>")
+    assert look.found.sentence in repr(look)
 
 
 def test_only_what_is_usual_is_left_out_of_metadata(tmp_path):
