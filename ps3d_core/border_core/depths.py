@@ -46,32 +46,51 @@ def measure_depths(labels: Any, core: Any, start: Shape, depths: Depths, room: D
 
     `depths` is C-contiguous and as large as the box and one voxel more on all sides, `room` flat and no smaller.
     """
-    depth, height, width = depths.shape
-    depths[0], depths[depth - 1] = 0, 0
-    for z in range(1, depth - 1):
-        depths[z, 0], depths[z, height - 1] = 0, 0
-        for y in range(1, height - 1):
-            _along_row(labels[start[0] + z - 1, start[1] + y - 1], core, start[2], depths[z, y])
+    _mark(labels, core, start, depths)
     # What lies beyond the array is left out, since it is not outside.
-    z, y = int(start[0] == 0), int(start[1] == 0)
+    depth, height, width = depths.shape
+    z, y, x = int(start[0] == 0), int(start[1] == 0), int(start[2] == 0)
     stop_z = depth - int(start[0] + depth - 2 == labels.shape[0])
     stop_y = height - int(start[1] + height - 2 == labels.shape[1])
+    stop_x = width - int(start[2] + width - 2 == labels.shape[2])
     for plane in range(1, depth - 1):
+        for row in range(1, height - 1):
+            _along_row(depths[plane, row], -_UNKNOWN if x else 0, width - 1 if stop_x == width else width + _UNKNOWN)
         _take_nearest(depths[plane, y:stop_y], room)
     _take_nearest(depths[z:stop_z].reshape(stop_z - z, height * width), room)
 
 
 @njit(nogil=True, cache=True)
-def _along_row(row: Any, core: Any, start: int, depths: Depths) -> None:
-    """Squared steps along a row, from `start` on, to what is outside; `depths` has one voxel more on both sides."""
-    last = depths.size - 1
-    depths[0], depths[last] = 0, 0
-    inside = row[start : start + last - 1]
-    outside = 0 if start > 0 else -_UNKNOWN
+def deepest_of(depths: Depths) -> int:
+    """Return the largest of depths (n,), at least 0. For kernels."""
+    deepest = np.int32(0)
+    for i in range(depths.size):
+        deepest = max(deepest, depths[i])
+    return int(deepest)
+
+
+@njit(nogil=True, cache=True)
+def _mark(labels: Any, core: Any, start: Shape, depths: Depths) -> None:
+    """Write 1 where the core is, else 0: nothing else is done while rows come from all over the memory."""
+    depth, height, width = depths.shape
+    depths[0], depths[depth - 1] = 0, 0
+    for z in range(1, depth - 1):
+        depths[z, 0], depths[z, height - 1] = 0, 0
+        for y in range(1, height - 1):
+            row, seen = depths[z, y], labels[start[0] + z - 1, start[1] + y - 1, start[2] : start[2] + width - 2]
+            row[0], row[width - 1] = 0, 0
+            for x in range(seen.size):
+                row[x + 1] = seen[x] == core
+
+
+@njit(nogil=True, cache=True)
+def _along_row(depths: Depths, before: int, after: int) -> None:
+    """Squared steps along a marked row to what is outside, of which the nearest beyond the row are at these places."""
+    last, outside = depths.size - 1, before
     for x in range(1, last):
-        outside = outside if inside[x - 1] == core else x
+        outside = x if depths[x] == 0 else outside
         depths[x] = x - outside
-    outside = last if start + inside.size < row.size else last + _UNKNOWN
+    outside = after
     for x in range(last - 1, 0, -1):
         outside = x if depths[x] == 0 else outside
         depths[x] = min(min(outside - x, depths[x]) ** 2, FAR)
@@ -87,7 +106,7 @@ def _take_nearest(depths: Depths, room: Depths) -> None:
     for first in range(0, lines, some):
         start, stop = first * width, min(first + some, lines) * width
         step = 1
-        while step < lines and step * step < _deepest(depths[first : first + some].reshape(-1)):
+        while step < lines and step * step < deepest_of(depths[first : first + some].reshape(-1)):
             shift, square = step * width, step * step
             _lower(depths.reshape(-1)[max(start, shift) : stop], before[max(start - shift, 0) :], square)
             _lower(depths.reshape(-1)[start : min(stop, before.size - shift)], before[start + shift :], square)
@@ -98,11 +117,3 @@ def _take_nearest(depths: Depths, room: Depths) -> None:
 def _lower(depths: Depths, others: Depths, square: int) -> None:
     for i in range(depths.size):
         depths[i] = min(depths[i], np.int32(others[i] + square))
-
-
-@njit(nogil=True, cache=True)
-def _deepest(depths: Depths) -> int:
-    deepest = np.int32(0)
-    for i in range(depths.size):
-        deepest = max(deepest, depths[i])
-    return int(deepest)

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from ps3d_core.border_core.depths import FAR, Depths, depths_of, measure_depths
+from ps3d_core.border_core.depths import FAR, Depths, deepest_of, depths_of, measure_depths
 from ps3d_core.border_core.seams import Labels
 
 Mask = npt.NDArray[np.bool_]
@@ -97,7 +97,7 @@ def _may_fall_apart(depths: Depths, lowest: int, share: float, seen: Indices, qu
     A peak that stays a root has no way to anything deeper: where one leaves its tree, at a voxel above the share of its
     depth, the tree would have been joined to the other, or the other to it.
     """
-    flat, deepest = depths.ravel(), depths.max()
+    flat, deepest = depths.reshape(-1), deepest_of(depths.reshape(-1))
     if deepest < lowest or deepest == FAR:
         return False
     sides = _sides(depths.shape)
@@ -106,28 +106,37 @@ def _may_fall_apart(depths: Depths, lowest: int, share: float, seen: Indices, qu
         alike += flat[voxel] == deepest
     seen[:] = 0
     steps = mark = 0
-    for voxel in range(flat.size):
-        if flat[voxel] < lowest or not _is_peak(flat, voxel, sides):
-            continue
-        is_deepest = flat[voxel] == deepest
-        if is_deepest and alike == 0:
-            continue
-        mark += 1
-        joined, taken = _reach(flat, sides, voxel, share, alike if is_deepest else flat.size, seen, mark, queue)
-        alike = 0 if is_deepest else alike
-        steps += taken
-        if not joined or steps > _PATIENCE * flat.size:
-            return True
+    peaks = np.zeros(depths.shape[2], np.bool_)
+    for z in range(1, depths.shape[0] - 1):
+        for y in range(1, depths.shape[1] - 1):
+            if _find_peaks(depths, z, y, np.int32(lowest), peaks) == 0:
+                continue
+            for x in range(peaks.size):
+                is_deepest = depths[z, y, x] == deepest
+                if not peaks[x] or (is_deepest and alike == 0):
+                    continue
+                voxel, mark = (z * depths.shape[1] + y) * depths.shape[2] + x, mark + 1
+                joined, taken = _reach(flat, sides, voxel, share, alike if is_deepest else flat.size, seen, mark, queue)
+                alike = 0 if is_deepest else alike
+                steps += taken
+                if not joined or steps > _PATIENCE * flat.size:
+                    return True
     return False
 
 
 @njit(nogil=True, cache=True)
-def _is_peak(flat: Depths, voxel: int, sides: Indices) -> bool:
-    """True when no neighbour is deeper."""
-    beside = flat[voxel]
-    for side in range(_SIDES):
-        beside = max(beside, flat[voxel + sides[side]])
-    return bool(beside == flat[voxel])
+def _find_peaks(depths: Depths, z: int, y: int, lowest: np.int32, peaks: Mask) -> int:
+    """Say which voxels of row (z, y) are at least as deep as `lowest` and as their neighbours; return how many are."""
+    here, before, after = depths[z, y], depths[z - 1, y], depths[z + 1, y]
+    above, below = depths[z, y - 1], depths[z, y + 1]
+    count = 0
+    for x in range(1, here.size - 1):
+        depth = here[x]
+        is_peak = (depth >= lowest) & (depth >= here[x - 1]) & (depth >= here[x + 1])
+        is_peak &= (depth >= before[x]) & (depth >= after[x]) & (depth >= above[x]) & (depth >= below[x])
+        peaks[x] = is_peak
+        count += is_peak
+    return count
 
 
 @njit(nogil=True, cache=True)
