@@ -19,7 +19,7 @@ from numba import njit
 from pydantic import BaseModel, ConfigDict, Field
 
 from ps3d_core.border_core.cores import Integers, LabelCores, LargeCores, NumberCores, core_numbers
-from ps3d_core.border_core.necks import Parts, part_at_necks
+from ps3d_core.border_core.necks import Parts, may_have_parts, part_at_necks
 from ps3d_core.border_core.part import BlockPart
 from ps3d_core.border_core.pieces import check_ids, number_labels
 from ps3d_core.border_core.seams import Labels
@@ -36,8 +36,8 @@ VERSION: Final = 1
 
 LARGEST: Final = 2**22
 """Voxels of the largest box in which a core is looked at: with 20 voxels per particle, one of 8 particles across."""
-MARGIN: Final = 28
-"""Voxels behind a block that are read with it. Few cores reach farther; these are read by themselves."""
+MARGIN: Final = 64
+"""Voxels behind a block that are read with it at most. Few cores reach farther; these are read by themselves."""
 
 
 class SplitVoxels(NamedTuple):
@@ -101,7 +101,7 @@ class SplitCores(BlockPart[Split]):
     def work(self, block: Block, site: Site) -> Record:
         """Split the cores whose boxes begin in one block; leave their voxels, return the box of these."""
         found, boxes = [], []
-        for core, box, labels in self._cores_of(block):
+        for core, box, labels in self._cores_with_necks(block):
             parts, count = part_at_necks(labels == core, *self.plan.neck_rule)
             if count > 1:
                 found.append(_voxels_of(core, parts, box, self.plan.shape))
@@ -142,8 +142,8 @@ class SplitCores(BlockPart[Split]):
                 number = np.where(voxels.part > 0, above + voxels.part, voxels.core).astype(np.uint32)
                 _put(voxels.voxel, number, self.plan.shape, box.start, labels)
 
-    def _cores_of(self, block: Block) -> Iterator[tuple[int, Box, Labels]]:
-        """Yield number, box and labels of every core whose box begins in a block, in their order.
+    def _cores_with_necks(self, block: Block) -> Iterator[tuple[int, Box, Labels]]:
+        """Yield number, box and labels of every core whose box begins in a block and that may have parts, in order.
 
         The box has one voxel more on all sides, as far as the volume goes.
         """
@@ -151,14 +151,17 @@ class SplitCores(BlockPart[Split]):
         mine = _beginning_in(block, large.reach)
         if not len(mine):
             return
-        # The boxes begin in the block: before it, one voxel of what is around them is needed.
-        around = Box(block.core.grow(1, shape).start, block.core.grow(MARGIN, shape).stop)
+        boxes = [box_of_reach(large.reach[:, row]).grow(1, shape) for row in mine]
+        around = reduce(Box.around, boxes).intersect(block.core.grow(MARGIN, shape))
         labels = self._numbers_in(around)
-        for row in mine:
-            core, box = int(large.numbers[row]), box_of_reach(large.reach[:, row]).grow(1, shape)
-            if box.size <= LARGEST:
-                inside = box.intersect(around) == box
-                yield core, box, labels[box.relative_to(around).slices] if inside else self._numbers_in(box)
+        inside = np.array([box.intersect(around) == box for box in boxes])
+        may_part = np.array([box.size <= LARGEST for box in boxes])
+        seen = mine[inside & may_part]
+        start, stop = (corner.T - around.start for corner in (large.reach[:3, seen], 1 - large.reach[3:, seen]))
+        may_part[inside & may_part] = may_have_parts(labels, large.numbers[seen], start, stop, *self.plan.neck_rule)
+        for at in np.flatnonzero(may_part):
+            core, box = int(large.numbers[mine[at]]), boxes[at]
+            yield core, box, labels[box.relative_to(around).slices] if inside[at] else self._numbers_in(box)
 
     def _numbers_in(self, box: Box) -> Labels:
         """Numbers of the cores in a box."""

@@ -56,7 +56,7 @@ class LabelVote:
             raise ValueError(f"source has shape {source.shape}, box {target} needs {box.shape}")
         indices, weights = [], []
         for axis in range(3):
-            index, weight = self._axis(axis, target.start[axis], target.stop[axis])
+            index, weight = _nearer_first(*self._axis(axis, target.start[axis], target.stop[axis]))
             indices.append(index - box.start[axis])
             weights.append(weight)
         elected = np.empty(target.shape, np.uint32)
@@ -72,6 +72,12 @@ class LabelVote:
         upper_weight = numerator - lower * (2 * n_target)
         index = np.clip(np.stack((lower, lower + 1), axis=1), 0, n_source - 1)
         return index, np.stack((2 * n_target - upper_weight, upper_weight), axis=1)
+
+
+def _nearer_first(index: Integers, weight: Integers) -> tuple[Integers, Integers]:
+    """Source indices and weights of an axis, (n, 2) each, with that of the larger weight first."""
+    order = np.argsort(-weight, axis=1, kind="stable")
+    return np.take_along_axis(index, order, axis=1), np.take_along_axis(weight, order, axis=1)
 
 
 def vote_labels(labels: Labels, shape: Shape, *, ties: Literal["lower", "higher"] = "lower") -> Labels:
@@ -105,17 +111,34 @@ def _vote(
             weight_b = weight_z[z, 0] * weight_y[y, 1]
             weight_c = weight_z[z, 1] * weight_y[y, 0]
             weight_d = weight_z[z, 1] * weight_y[y, 1]
+            all_rows = weight_a + weight_b + weight_c + weight_d
             # Branch-free, so that the compiler uses vectors: most voxels are inside a particle or outside of all.
             for i in range(alike.size):
                 alike[i] = (row_a[i] == row_b[i]) & (row_a[i] == row_c[i]) & (row_a[i] == row_d[i])
+            for i in range(alike.size - 1):
+                alike[i] &= alike[i + 1] & (row_a[i] == row_a[i + 1])
             for x in range(elected.shape[2]):
                 i, j = index_x[x, 0], index_x[x, 1]
                 label = row_a[i]
-                if alike[i] and alike[j] and label == row_a[j]:
+                if alike[min(i, j)]:  # the first of both, and so the other
+                    elected[z, y, x] = label
+                    continue
+                near, far = weight_x[x, 0], weight_x[x, 1]
+                own = near * (
+                    weight_a
+                    + (weight_b if row_b[i] == label else 0)
+                    + (weight_c if row_c[i] == label else 0)
+                    + (weight_d if row_d[i] == label else 0)
+                ) + far * (
+                    (weight_a if row_a[j] == label else 0)
+                    + (weight_b if row_b[j] == label else 0)
+                    + (weight_c if row_c[j] == label else 0)
+                    + (weight_d if row_d[j] == label else 0)
+                )
+                if own > (near + far) * all_rows - own:  # more than half, mostly that of the nearest neighbour
                     elected[z, y, x] = label
                     continue
                 ids = (label, row_a[j], row_b[i], row_b[j], row_c[i], row_c[j], row_d[i], row_d[j])
-                near, far = weight_x[x, 0], weight_x[x, 1]
                 rows = (weight_a, weight_b, weight_c, weight_d)
                 elected[z, y, x] = _elect(ids, rows, near, far, higher, candidates, votes)
 

@@ -99,7 +99,7 @@ def empty_share(view: PaddedView, patches: int = LOOKED_AT) -> float:
 
 def _timed(evaluate: PatchEvaluator, patches: Sequence[torch.Tensor]) -> float:
     started = time.perf_counter()
-    deque(evaluate(patches), maxlen=0)
+    deque(evaluate([patches]), maxlen=0)
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return time.perf_counter() - started

@@ -74,19 +74,26 @@ class PatchEvaluator:
         """Time in the network so far, seconds, averaged over threads."""
         return self._seconds / self._threads
 
-    def __call__(self, patches: Iterable[torch.Tensor]) -> Iterator[torch.Tensor]:
-        """Yield the probabilities (3, z, y, x) of each of `patches` (z, y, x), float32, in their order.
+    def __call__(self, rows: Iterable[Iterable[torch.Tensor]]) -> Iterator[torch.Tensor]:
+        """Yield the probabilities (3, z, y, x) of each patch (z, y, x), float32, of each of `rows`, in their order.
 
-        Patches may be views: they are copied before the next result is asked for.
+        Patches may be views: they are copied before the next one is asked for. The next row is begun before the answers
+        to the last one have come, so that no core waits in between; no batch has patches of two.
         """
-        source = iter(patches)
+        batches = self._batches(rows)
         ahead: deque[Future[list[torch.Tensor]]] = deque()
         while True:
-            while len(ahead) <= self._threads and (batch := list(islice(source, self._batch_size))):
-                ahead.append(self._pool.submit(self._evaluate, torch.stack(batch)))
+            while len(ahead) <= self._threads and (batch := next(batches, None)) is not None:
+                ahead.append(self._pool.submit(self._evaluate, batch))
             if not ahead:
                 return
             yield from ahead.popleft().result()
+
+    def _batches(self, rows: Iterable[Iterable[torch.Tensor]]) -> Iterator[torch.Tensor]:
+        for row in rows:
+            patches = iter(row)
+            while batch := list(islice(patches, self._batch_size)):
+                yield torch.stack(batch)
 
     def _evaluate(self, batch: torch.Tensor) -> list[torch.Tensor]:
         low, high = torch.aminmax(batch.flatten(1), dim=1)

@@ -181,13 +181,11 @@ class _Walk:
             report(self._skipped(zs, ys, xs))
             accumulator = RollingAccumulator(self._core, self._weights, zs[0])
             with self._evaluator() as evaluate, _RowWriter(self._write_row, rows) as writer:
-                slabs = self._slabs(zs, ys, xs)
-                for (z, next_z), slab in zip(pairwise((*zs, last)), slabs, strict=True):
+                corners = list(product(ys, xs))
+                answers = evaluate(self._patches(zs, ys, xs))
+                for z, next_z in pairwise((*zs, last)):
                     require_lease()
-                    corners = list(product(ys, xs))
-                    cuts = (_cut(slab, y - ys[0], x - xs[0], self._grid.patch) for y, x in corners)
-                    patches = (cut.transpose(0, self._axis) for cut in cuts)
-                    for (y, x), probabilities in zip(corners, evaluate(patches), strict=True):
+                    for (y, x), probabilities in zip(corners, answers, strict=False):  # those of later rows follow
                         accumulator.add((z, y, x), probabilities.transpose(1, 1 + self._axis))
                         report(1)
                     with activity("finish"):
@@ -235,6 +233,14 @@ class _Walk:
 
     def _skipped(self, zs: tuple[int, ...], ys: tuple[int, ...], xs: tuple[int, ...]) -> int:
         return self._prediction.plan.patches_of(self._block.core) - len(zs) * len(ys) * len(xs)
+
+    def _patches(
+        self, zs: tuple[int, ...], ys: tuple[int, ...], xs: tuple[int, ...]
+    ) -> Iterator[Iterator[torch.Tensor]]:
+        """For every row of patches, its patches; they are views of what moves on with the next row."""
+        for slab in self._slabs(zs, ys, xs):
+            cuts = (_cut(slab, y - ys[0], x - xs[0], self._grid.patch) for y, x in product(ys, xs))
+            yield (cut.transpose(0, self._axis) for cut in cuts)
 
     def _slabs(self, zs: tuple[int, ...], ys: tuple[int, ...], xs: tuple[int, ...]) -> Iterator[torch.Tensor]:
         """For every row of patches, the normalised slices it sees: (patch depth, y, x) on the device.

@@ -91,7 +91,8 @@ class PaddedView:
         for axis, index in enumerate(indices):
             if values.shape[axis] != len(index) or (np.diff(index) != 1).any():
                 values = values.take(index, axis=axis)
-        return self.intensity.normalise(values)
+        self.intensity.normalise_in_place(values)
+        return values
 
     def _require_near(self, extremes: F32, box: Box) -> None:
         with np.errstate(all="ignore"):

@@ -100,7 +100,7 @@ class Looker:
         intensity = blocks.intensity(self.bundle)
         intensity = intensity.turned() if dark else intensity
         rows, patches = self._chosen(blocks, intensity, count)
-        known = [_known(answer)[(slice(None), *blocks.inside.slices)] for answer in self._evaluate(patches)]
+        known = [_known(answer)[(slice(None), *blocks.inside.slices)] for answer in self._evaluate([patches])]
         shape = blocks.inside.shape
         seen = [patch.numpy()[blocks.inside.slices] for patch in patches]
         classes, certainty = np.stack(known, axis=1) if known else np.zeros((2, 0, *shape), np.uint8)

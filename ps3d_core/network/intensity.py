@@ -42,11 +42,15 @@ class Intensity(NamedTuple):
     def normalise(self, grey: npt.NDArray[Any]) -> FloatArray:
         """Return (grey - offset) / scale as float32, clipped to the limits, any shape; the input is not changed."""
         values = grey.astype(np.float32)
+        self.normalise_in_place(values)
+        return values
+
+    def normalise_in_place(self, values: FloatArray) -> None:
+        """Do to `values` what `normalise` does."""
         values -= np.float32(self.offset)
         values /= np.float32(self.scale)
         if self.low is not None or self.high is not None:
             np.clip(values, self.low, self.high, out=values)
-        return values
 
 
 def per_scan_intensity(blocks: npt.NDArray[Any]) -> Intensity:

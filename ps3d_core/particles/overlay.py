@@ -25,6 +25,8 @@ from ps3d_core.store.ome import open_image
 
 MAX_SIDE: Final = 640
 """Longest side of a picture's grey values in pixels."""
+PNG_LEVEL: Final = 6
+"""Of compression: 9 takes four times as long and saves 2 %."""
 
 _AXES: Final = "zyx"
 _BAND: Final = 256
@@ -245,4 +247,4 @@ def _without_edge(inside: npt.NDArray[np.bool_], plane: npt.NDArray[Any]) -> npt
 
 
 def _png(pixels: Bytes) -> bytes:
-    return bytes(imagecodecs.png_encode(np.ascontiguousarray(pixels), level=9))
+    return bytes(imagecodecs.png_encode(np.ascontiguousarray(pixels), level=PNG_LEVEL))

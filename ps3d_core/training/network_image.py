@@ -99,7 +99,8 @@ class ImageBlocks(CaseBlocks[NormalisedImage]):
     def work(self, block: Block, site: Site) -> Record:
         """Resample and normalise one block."""
         view = NetworkView(open_image(self.source), self.part.case.network_shape)
-        values = self.intensity.normalise(view.read(block.core))
+        values = view.read(block.core)
+        self.intensity.normalise_in_place(values)
         if not np.isfinite(values).all():
             raise InputError(
                 f"scan {self.part.case.name!r}, network voxels {block.core.start} to {block.core.stop}: grey values "

@@ -155,7 +155,7 @@ class _Sums:
         for z, next_z in pairwise((*zs, self._core.stop[0])):
             corners = list(product(ys, xs))
             cuts = (values[z : z + depth, y : y + height, x : x + width] for y, x in corners)
-            answers = evaluate(cut.transpose(0, self._axis) for cut in cuts)
+            answers = evaluate([(cut.transpose(0, self._axis) for cut in cuts)])
             for (y, x), by_mirroring in zip(corners, answers, strict=True):
                 self._add((z, y, x), by_mirroring)
             for quality, sums in self._sums.items():

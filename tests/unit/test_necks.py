@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from skimage.morphology import reconstruction
 
-from ps3d_core.border_core.necks import part_at_necks, squared_distances
+from ps3d_core.border_core.depths import FAR, depths_of
+from ps3d_core.border_core.necks import may_have_parts, part_at_necks
 
 FACES = ndimage.generate_binary_structure(3, 1)
 SHARE = 0.501  # its square times a whole number is no whole number: no neck is exactly as wide as this says
@@ -28,6 +29,11 @@ def random_core(seed, shape):
     return labels == 1 + np.argmax(np.bincount(labels.ravel())[1:])
 
 
+def depths_within(core):
+    """Depths of a core, without the voxels around it."""
+    return depths_of(core)[1:-1, 1:-1, 1:-1]
+
+
 def peaks_that_stand_out(core, share):
     """Peaks of the distance from which the way to a higher one goes below `share` times their height.
 
@@ -35,7 +41,7 @@ def peaks_that_stand_out(core, share):
     not stand out.
     """
     inside = ndimage.binary_erosion(core, FACES, border_value=1) | core
-    height = np.where(inside, np.log(np.maximum(squared_distances(core), 1)) / 2, -10.0)
+    height = np.where(inside, np.log(np.maximum(depths_within(core), 1)) / 2, -10.0)
     flat = reconstruction(height + np.log(share), height, footprint=FACES)
     count = 0
     for level in np.unique(flat[core]):
@@ -49,8 +55,9 @@ def peaks_that_stand_out(core, share):
 @settings(max_examples=25)
 def test_distances_are_exact(seed, shape):
     core = np.random.default_rng(seed).random(shape) < 0.97
-    expected = ndimage.distance_transform_edt(core) ** 2 if not core.all() else np.full(shape, 2**30)
-    np.testing.assert_array_equal(squared_distances(core), np.rint(expected))
+    expected = ndimage.distance_transform_edt(core) ** 2 if not core.all() else np.full(shape, FAR)
+    np.testing.assert_array_equal(depths_within(core), np.rint(expected))
+    assert not depths_of(core).sum() - depths_within(core).sum()
 
 
 @given(seed=st.integers(0, 2**32 - 1), shape=st.tuples(*[st.integers(6, 30)] * 3))
@@ -64,6 +71,30 @@ def test_parts_are_the_peaks_that_stand_out(seed, shape):
         assert ndimage.label(parts == part, FACES)[1] == 1
     _, first = np.unique(parts, return_index=True)
     assert list(first[1:] if (parts == 0).any() else first) == sorted(first[-count:])
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    shape=st.tuples(*[st.integers(6, 40)] * 3),
+    level=st.sampled_from([-0.5, 0.0, 0.3]),
+    greatest=st.sampled_from([0.4, 0.5, SHARE, 0.8, 1.0]),
+)
+@settings(max_examples=40, deadline=None)
+def test_what_has_parts_may_have_parts(seed, shape, level, greatest):
+    noise = ndimage.gaussian_filter(np.random.default_rng(seed).normal(size=shape), 1.4, mode="nearest")
+    labels, count = ndimage.label(noise > level * noise.std(), FACES)
+    boxes = ndimage.find_objects(labels)
+    start, stop = (np.array([[getattr(side, end) for side in box] for box in boxes]) for end in ("start", "stop"))
+    cores = np.arange(1, count + 1, dtype=np.uint32)
+    may = may_have_parts(labels.astype(np.uint32), cores, start, stop, greatest)
+    parts = np.array([part_at_necks(around(labels == core, box), greatest)[1] for core, box in enumerate(boxes, 1)])
+    assert may[parts > 1].all()
+    assert not may[[(labels == core).sum() == 1 for core in cores]].any()
+
+
+def around(core, box):
+    """The core in its box and one voxel more, as far as the array goes."""
+    return core[tuple(slice(max(side.start - 1, 0), side.stop + 1) for side in box)]
 
 
 @given(seed=st.integers(0, 2**32 - 1), axes=st.permutations(range(3)), mirrored=st.sets(st.integers(0, 2)))
@@ -91,6 +122,8 @@ def test_what_has_no_neck_stays_whole(greatest):
     box = (np.abs(grid) <= (18, 7, 5)).all(-1)
     for core in (ellipsoid, box, balls((41, 41, 41), (20, 20, 20, 17))):
         assert part_at_necks(core, greatest)[1] == 1
+        labels, size = np.pad(core, 1).astype(np.uint32), np.array([core.shape])
+        assert not may_have_parts(labels, np.ones(1, np.uint32), np.ones_like(size), size + 1, greatest).any()
 
 
 def test_a_chain_falls_into_its_links():

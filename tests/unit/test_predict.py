@@ -247,15 +247,29 @@ def test_patches_come_back_in_order_with_any_threads(bundle, threads, batch, com
     networks = bundle.networks(torch.device("cpu"))
     predictor = Predictor(networks, PLAIN, computation=computation)
     patches = list(torch.randn(11, *PATCH)) + [torch.zeros(PATCH)] * 3
+    rows = [patches[:6], patches[6:]]
     with PatchEvaluator(predictor, threads=1, batch_size=batch) as alone:
-        expected = list(alone(patches))
+        expected = [answer for row in rows for answer in alone([row])]
     predictor = Predictor(networks, PLAIN, computation=computation, threads=threads)
     with PatchEvaluator(predictor, threads=threads, batch_size=batch) as evaluate:
-        answers = list(evaluate(iter(patches)))
+        answers = list(evaluate(map(iter, rows)))
     assert len(answers) == 14
     assert all(torch.equal(a, b) for a, b in zip(answers, expected, strict=True))
     assert (evaluate.patches, evaluate.constant) == (14, 2)
     assert evaluate.forward_seconds > 0
+
+
+def test_a_row_is_begun_before_the_one_before_has_ended(bundle):
+    begun = []
+
+    def rows():
+        for row in range(3):
+            begun.append(row)
+            yield iter(torch.randn(2, *PATCH))
+
+    with PatchEvaluator(Predictor(bundle.networks(torch.device("cpu")), PLAIN), threads=1) as evaluate:
+        answers = evaluate(rows())
+        assert [(next(answers).shape, len(begun))[1] for _ in range(6)] == [1, 2, 2, 3, 3, 3]
 
 
 def test_a_second_call_evaluates_nothing(make):
