@@ -8,8 +8,9 @@ from prefect.logging import get_run_logger
 from ps3d_app.flows.options import form
 from ps3d_app.flows.places import place
 from ps3d_app.flows.service.at_work import at_work
-from ps3d_app.tasks.inspect import look_where_asked, look_where_long
+from ps3d_app.tasks.inspect import look_before
 from ps3d_app.tasks.segment import finish_run, plan_segmentation, run_steps, show_results
+from ps3d_core.before import must_look, should_look
 from ps3d_core.network import BUNDLED
 from ps3d_core.outcome import begin_run, finished_run, remove_leftovers
 from ps3d_core.params import Resources, SegmentParams
@@ -57,14 +58,16 @@ def segment_scan(
         resources or Resources(),
         keep_work,
     )
-    look_where_asked(job)
+    if must_look(job):
+        look_before(job)
     plan = plan_segmentation(job)
     run = run_of(plan)
     if (record := finished_run(run)) is not None:
         remove_leftovers(run)
         get_run_logger().info("%s: already segmented with these parameters", scan)
         return show_results(plan, record)
-    look_where_long(plan)
+    if should_look(plan):
+        look_before(job)
     with result_claimed(job.result, run.parts, plan.inputs, get_run_logger().info):
         if (record := begin_run(run, get_run_logger().info)) is None:
             record = finish_run(run, run_steps(run))

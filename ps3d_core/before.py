@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from ps3d_core.errors import InputError
 from ps3d_core.inspection.inspect import InspectJob, inspect
 from ps3d_core.inspection.record import Inspection
 from ps3d_core.inspection.settled import is_settled, stated_info
@@ -17,19 +18,24 @@ LONG: Final = 4000
 """Patches from which a run looks first: a look evaluates up to 250, without mirror images."""
 
 
-def look_where_asked(job: SegmentJob, progress: Progress = SILENT) -> Inspection | None:
-    """Look at a scan whose particle size or polarity is to be found; return what was seen, None where all is stated."""
-    if is_settled(stated_info(job.dataset, job.scan, job.params.predict)):
-        return None
-    return _inspection(job, progress)
+def must_look(job: SegmentJob) -> bool:
+    """Return whether particle size or polarity of a scan are to be found before it can be planned.
+
+    Of a scan about which something else is wrong its plan says what.
+    """
+    try:
+        return not is_settled(stated_info(job.dataset, job.scan, job.params.predict))
+    except InputError:
+        return False
 
 
-def look_where_long(plan: SegmentPlan, progress: Progress = SILENT) -> Inspection | None:
-    """Look at a scan whose prediction takes long; return what was seen, None where it does not."""
-    return _inspection(plan.job, progress) if plan.prediction.evaluated >= LONG else None
+def should_look(plan: SegmentPlan) -> bool:
+    """Return whether prediction takes so long that a look is well spent."""
+    return plan.prediction.evaluated >= LONG
 
 
-def _inspection(job: SegmentJob, progress: Progress) -> Inspection:
+def look_before(job: SegmentJob, progress: Progress = SILENT) -> Inspection:
+    """Look at a scan, unless its model has looked at it before; return what was seen, beside what is stated."""
     predict = job.params.predict
     seen = inspect(InspectJob(job.dataset, job.scan, job.model, predict, job.resources.workers), progress)
     return seen.beside(stated_info(job.dataset, job.scan, predict))

@@ -10,7 +10,7 @@ see `ps3d_core.engine.step`.
 from __future__ import annotations
 
 from ps3d_core import outcome
-from ps3d_core.before import look_where_asked, look_where_long
+from ps3d_core.before import look_before, must_look, should_look
 from ps3d_core.outcome import SegmentRun
 from ps3d_core.plan import SegmentJob, SegmentPlan, plan_segmentation
 from ps3d_core.progress import SILENT, Progress
@@ -57,14 +57,16 @@ def segment(job: SegmentJob, progress: Progress = SILENT) -> RunRecord:
 
     Raise `InputError` for what cannot be used before anything is written, and `StoreError` when a store fails.
     """
-    look_where_asked(job, progress)
+    if must_look(job):
+        look_before(job, progress)
     plan = plan_segmentation(job)
     run = run_of(plan)
     if (record := outcome.finished_run(run)) is not None:
         outcome.remove_leftovers(run)
         progress.note(f"{job.scan}: already segmented with these parameters", record=record)
         return record
-    look_where_long(plan, progress)
+    if should_look(plan):
+        look_before(job, progress)
     with result_claimed(job.result, run.parts, plan.inputs, progress.note):
         if (record := outcome.begin_run(run, progress.note)) is not None:
             return record

@@ -1,4 +1,4 @@
-"""The look before a segmentation, as Prefect tasks: shown on the page of the run, and told in an event."""
+"""The look before a segmentation, as a Prefect task: shown on the page of the run, and told in an event."""
 
 from __future__ import annotations
 
@@ -13,24 +13,13 @@ from ps3d_app.tasks.step import step
 from ps3d_core import before
 from ps3d_core.inspection.record import Inspection
 from ps3d_core.inspection.words import lines_of
-from ps3d_core.plan import SegmentJob, SegmentPlan
+from ps3d_core.plan import SegmentJob
 
 
 @step("inspect", of="{job.scan}")
-def look_where_asked(job: SegmentJob) -> Inspection | None:
-    """Look at a scan whose particle size or polarity is to be found, and show what was seen."""
-    return _shown(before.look_where_asked(job, run_progress(job.scan)), str(job.dataset.root))
-
-
-@step("inspect", of="{plan.job.scan}")
-def look_where_long(plan: SegmentPlan) -> Inspection | None:
-    """Look at a scan whose prediction takes long, and show what was seen."""
-    return _shown(before.look_where_long(plan, run_progress(plan.job.scan)), str(plan.job.dataset.root))
-
-
-def _shown(seen: Inspection | None, dataset: str) -> Inspection | None:
-    if seen is None:
-        return None
+def look_before(job: SegmentJob) -> Inspection:
+    """Look at a scan, show what was seen, and tell it in an event when it is not simply to go on."""
+    seen = before.look_before(job, run_progress(job.scan))
     create_markdown_artifact(
         rendered("inspection.md.jinja", seen=seen, lines=lines_of(seen)),
         key=artifact_key(seen.scan, "inspection"),
@@ -38,5 +27,5 @@ def _shown(seen: Inspection | None, dataset: str) -> Inspection | None:
     )
     if seen.advice != "go on":
         said = {"advice": seen.advice, "sentence": seen.sentence, "problems": list(seen.problems)}
-        emit_event("scan.questionable", **about(seen.scan, dataset, scan=seen.scan, **said))
+        emit_event("scan.questionable", **about(seen.scan, str(job.dataset.root), scan=seen.scan, **said))
     return seen

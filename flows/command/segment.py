@@ -84,7 +84,7 @@ def segment_jobs(jobs: Sequence[SegmentJob], *, direct: bool) -> None:
     """
     from ps3d_app.flows.command.terminal import shown
     from ps3d_app.flows.failures import Failures
-    from ps3d_core.before import look_where_asked
+    from ps3d_core.before import look_before, must_look
     from ps3d_core.plan import plan_segmentation
 
     with shown() as progress:
@@ -92,7 +92,8 @@ def segment_jobs(jobs: Sequence[SegmentJob], *, direct: bool) -> None:
         plans: list[SegmentPlan] = []
         for job in jobs:
             with failures.collected(job.scan):
-                tell_seen(look_where_asked(job, progress), progress)
+                if must_look(job):
+                    tell_seen(look_before(job, progress), progress)
                 plans.append(plan_segmentation(job))
         records = segment_planned(plans, failures, progress, direct=direct)
     for plan, record in records:
@@ -100,11 +101,11 @@ def segment_jobs(jobs: Sequence[SegmentJob], *, direct: bool) -> None:
     failures.raise_any()
 
 
-def tell_seen(seen: Inspection | None, progress: Progress) -> None:
-    """Say what a look at a scan found, where there was one."""
+def tell_seen(seen: Inspection, progress: Progress) -> None:
+    """Say what a look at a scan found."""
     from ps3d_app.flows.command.inspect import text_of
 
-    for line in text_of(seen) if seen is not None else ():
+    for line in text_of(seen):
         progress.note(line)
 
 
@@ -172,7 +173,7 @@ def print_results(plan: SegmentPlan, record: RunRecord) -> None:
 
 def _announce(plans: Sequence[SegmentPlan], progress: Progress) -> None:
     """Print the plans before anything is done."""
-    from ps3d_core.before import look_where_long
+    from ps3d_core.before import look_before, should_look
     from ps3d_core.inference.estimate import measured_pace
     from ps3d_core.plan import patches_at_once, prediction_workers
 
@@ -192,7 +193,8 @@ def _announce(plans: Sequence[SegmentPlan], progress: Progress) -> None:
     for line in plan_lines(plans, pace, empty):
         progress.note(line)
     for plan in plans:
-        tell_seen(look_where_long(plan, progress), progress)
+        if should_look(plan):
+            tell_seen(look_before(plan.job, progress), progress)
 
 
 def plan_lines(plans: Sequence[SegmentPlan], pace: Pace, empty: Sequence[float]) -> list[str]:

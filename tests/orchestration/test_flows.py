@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -19,6 +20,7 @@ from prefect.client.schemas.filters import (
     TaskRunFilter,
 )
 from prefect.client.schemas.objects import Artifact, State
+from scipy.ndimage import gaussian_filter
 
 from ps3d_app.flows.failures import ScansFailedError
 from ps3d_app.flows.ingest_scan import ingest_scan
@@ -215,3 +217,28 @@ def test_ingest_flow(client: SyncPrefectClient, tmp_path: Path, monkeypatch: pyt
     assert state.result().shape == SHAPE
     assert Dataset(Location.parse(tmp_path / "data")).names() == ["made"]
     assert {artifact.type for artifact in artifacts_of(client, run_id(state))} == {"markdown"}
+
+
+def balls(side: int, radius: int) -> np.ndarray[Any, np.dtype[np.uint16]]:
+    """Balls on a lattice, some of them left out, in noise."""
+    rng = np.random.default_rng(0)
+    z, y, x = np.indices((side,) * 3)
+    solid = np.zeros((side,) * 3, bool)
+    pitch = 2 * radius + 3
+    for centre in product(range(pitch // 2, side - radius, pitch), repeat=3):
+        if rng.random() < 0.8:
+            solid |= sum((a - c) ** 2 for a, c in zip((z, y, x), centre, strict=True)) < radius**2
+    return (1000 + 400 * gaussian_filter(solid.astype(float), 0.6) + rng.normal(0, 20, solid.shape)).astype(np.uint16)
+
+
+def test_a_size_that_nobody_knows_is_looked_for_and_shown(client: SyncPrefectClient, tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "scan.tif", balls(56, 5), photometric="minisblack")
+    dataset, output = str(tmp_path / "data"), str(tmp_path / "results")
+    ingest_scan(str(tmp_path / "scan.tif"), dataset, "ore", "auto", 0.01, particles="auto")
+    state = segment_scan(dataset, "ore", output, params=PARAMS, resources=RESOURCES, return_state=True)
+    record = state.result()
+    assert record.input["particle_size_mm"] == pytest.approx(0.1, rel=0.15)
+    assert record.input["particles"] == "bright"
+    assert tasks_of(client, run_id(state)) == dict.fromkeys(["inspect", *STAGES], "Completed")
+    [shown] = [each for each in artifacts_of(client, run_id(state)) if str(each.key).endswith("-inspection")]
+    assert "particles are brighter than what is around them" in str(shown.data)

@@ -8,7 +8,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 import ps3d_core as ps3d
-from ps3d_core.before import look_where_asked
+from ps3d_core.before import look_before, must_look
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.patches import PatchGrid
 from ps3d_core.inspection.blocks import _spread_corners, read_blocks
@@ -360,8 +360,8 @@ def test_a_scan_without_a_size_asks_for_a_look(tmp_path, tiny):
         plan_segmentation(job)
     with pytest.raises(InputError, match="it has not been found yet"):
         _ = dataset.scan_info("ore").particle_size_mm
-    seen = look_where_asked(job)  # an untrained network agrees with nothing
-    assert seen is not None
+    assert must_look(job)
+    seen = look_before(job)  # an untrained network agrees with nothing
     assert not (seen.size and seen.size.sure)
     with pytest.raises(InputError, match="particle size auto"):
         plan_segmentation(job)
@@ -373,7 +373,7 @@ def test_what_is_stated_needs_no_look(tmp_path, tiny):
     grey = np.random.default_rng(0).integers(0, 1000, (32, 32, 32)).astype(np.uint16)
     dataset = ingested(tmp_path, grey, particle_size=0.1, particles="dark")
     job = SegmentJob(dataset, "ore", Location.parse(tmp_path / "out"), str(tiny.location))
-    assert look_where_asked(job) is None
+    assert not must_look(job)
     assert plan_segmentation(job).info.is_dark
     bright = settled_info(dataset, "ore", PredictParams(particles="bright", particle_size=0.2), tiny)
     assert (bright.is_dark, bright.particle_size_mm) == (False, 0.2)
