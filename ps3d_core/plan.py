@@ -206,11 +206,12 @@ def plan_segmentation(job: SegmentJob) -> SegmentPlan:
     Raise `InputError` or `MissingDataError` for a scan, model or parameter that cannot be used, and for a result that
     neither memory nor disk can hold. What only takes long is done.
     """
+    stated = job.dataset.scan_info(job.scan)
     image = job.dataset.require_image(job.scan)
     array = open_image(image)
     scan_dtype(array.dtype, str(image))
     require_chunk_fits(array, job.resources.memory_bytes)
-    spacing = agreed_spacing(image, job.dataset.scan_info(job.scan))
+    spacing = agreed_spacing(image, stated)
     require_contrast(image)
     bundle = load_bundle(job.model)
     info = settled_info(job.dataset, job.scan, job.params.predict, bundle)
