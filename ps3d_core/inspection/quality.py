@@ -151,7 +151,10 @@ def _saturated(array: zarr.Array[Any]) -> float:
 
 
 def _slices(array: zarr.Array[Any]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Slices that repeat the one before, and those that differ from it far more than others near them do."""
+    """Slices that repeat the one before, and those that differ from it far more than others near them do.
+
+    A single step stands out where slices are missing; where particles end, steps are large several times in a row.
+    """
     columns = [column.astype(np.float32) for column in _columns(array)]
     columns = [column for column in columns if len(column) > 2 and column.std() > 0]
     if not columns:
@@ -159,7 +162,9 @@ def _slices(array: zarr.Array[Any]) -> tuple[tuple[int, ...], tuple[int, ...]]:
     steps = np.stack([np.abs(np.diff(column, axis=0)).mean(axis=(1, 2)) for column in columns])
     varied = np.stack([column[1:].std(axis=(1, 2)) > 0 for column in columns])
     repeated = (np.where(varied, steps, 0) == 0).all(axis=0) & varied.any(axis=0)
-    usual = median_filter(steps, size=(1, min(21, steps.shape[1])))
+    padded = np.pad(steps, ((0, 0), (1, 1)))
+    beside = np.maximum(padded[:, :-2], padded[:, 2:])
+    usual = np.maximum(median_filter(steps, size=(1, min(21, steps.shape[1]))), beside)
     jumps = (steps > _JUMP * np.maximum(usual, 1e-12)).mean(axis=0) > 0.5
     return _numbers(repeated), _numbers(jumps & ~repeated)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import product
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -20,7 +19,6 @@ from prefect.client.schemas.filters import (
     TaskRunFilter,
 )
 from prefect.client.schemas.objects import Artifact, State
-from scipy.ndimage import gaussian_filter
 
 from ps3d_app.flows.failures import ScansFailedError
 from ps3d_app.flows.ingest_scan import ingest_scan
@@ -36,6 +34,7 @@ from ps3d_core.store.arrays import read_box
 from ps3d_core.store.layout import Dataset, Result
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import open_image
+from tests.balls import balls
 from tests.orchestration.conftest import PARAMS, RESOURCES, SHAPE
 
 pytestmark = pytest.mark.usefixtures("server")
@@ -217,18 +216,6 @@ def test_ingest_flow(client: SyncPrefectClient, tmp_path: Path, monkeypatch: pyt
     assert state.result().shape == SHAPE
     assert Dataset(Location.parse(tmp_path / "data")).names() == ["made"]
     assert {artifact.type for artifact in artifacts_of(client, run_id(state))} == {"markdown"}
-
-
-def balls(side: int, radius: int) -> np.ndarray[Any, np.dtype[np.uint16]]:
-    """Balls on a lattice, some of them left out, in noise."""
-    rng = np.random.default_rng(0)
-    z, y, x = np.indices((side,) * 3)
-    solid = np.zeros((side,) * 3, bool)
-    pitch = 2 * radius + 3
-    for centre in product(range(pitch // 2, side - radius, pitch), repeat=3):
-        if rng.random() < 0.8:
-            solid |= sum((a - c) ** 2 for a, c in zip((z, y, x), centre, strict=True)) < radius**2
-    return (1000 + 400 * gaussian_filter(solid.astype(float), 0.6) + rng.normal(0, 20, solid.shape)).astype(np.uint16)
 
 
 def test_a_size_that_nobody_knows_is_looked_for_and_shown(client: SyncPrefectClient, tmp_path: Path) -> None:

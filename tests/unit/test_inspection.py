@@ -29,6 +29,7 @@ from ps3d_core.plan import SegmentJob, plan_segmentation
 from ps3d_core.scan.ingest import ingest
 from ps3d_core.store.layout import Dataset
 from ps3d_core.store.location import Location
+from tests.balls import balls
 from tests.tiny_network import TINY
 
 BUNDLED = load_bundle().info
@@ -414,44 +415,29 @@ def test_only_what_is_usual_is_left_out_of_metadata(tmp_path):
 # the bundled model
 
 
-def balls(rng, side, radius):
-    """Balls of about one radius that do not overlap, in a volume of noise: contrast 1, noise 0.1."""
-    z, y, x = np.indices((side,) * 3)
-    volume, centres = np.zeros((side,) * 3), []
-    for centre in rng.uniform(radius, side - radius, (2000, 3)):
-        if all(np.linalg.norm(centre - other) > 2 * radius + 1 for other in centres):
-            centres.append(centre)
-            volume[(z - centre[0]) ** 2 + (y - centre[1]) ** 2 + (x - centre[2]) ** 2 < radius**2] = 1
-    return (1000 + 300 * (gaussian_filter(volume, 0.7) + rng.normal(0, 0.1, volume.shape))).astype(np.uint16)
-
-
-@pytest.mark.parametrize("polarity", ["bright", "dark"])
-def test_size_and_polarity_of_balls_are_found(tmp_path, polarity):
-    grey = balls(np.random.default_rng(4), 72, 6)
-    grey = grey if polarity == "bright" else grey.max() - grey + grey.min()
-    dataset = ingested(tmp_path, grey, particle_size=0.3)  # they measure 0.12
-    bundle = load_bundle()
+def test_size_and_polarity_of_dark_balls_are_found(tmp_path):
+    grey = balls(56, 5)
+    dataset = ingested(tmp_path, grey.max() - grey + grey.min(), particle_size=0.3)  # they measure 0.1
     seen = inspect(InspectJob(dataset, "ore"))
-    assert seen.particles == polarity
-    assert seen.size_mm == pytest.approx(0.12, rel=0.15)
+    assert seen.particles == "dark"
+    assert seen.size_mm == pytest.approx(0.1, rel=0.15)
     assert seen.size.sure
     assert seen.advice == "change this"
-    assert "not the 0.3 mm that were stated" in " ".join(seen.problems)
+    assert "the particles are darker than what is around them" in seen.problems[0]
+    assert "not the 0.3 mm that were stated" in seen.problems[1]
     state_found(dataset, seen)
-    assert dataset.scan_info("ore").is_dark == (polarity == "dark")
-    again = inspect(InspectJob(dataset, "ore"))
-    assert again.advice == "go on"
-    auto = settled_info(dataset, "ore", PredictParams(particle_size="auto", particles="auto"), bundle)
+    assert dataset.scan_info("ore").is_dark
+    assert inspect(InspectJob(dataset, "ore")).advice == "go on"
+    auto = settled_info(dataset, "ore", PredictParams(particle_size="auto", particles="auto"), load_bundle())
     assert auto.particle_size_mm == pytest.approx(seen.size_mm, rel=1e-3)
 
 
 def test_what_is_seen_does_not_depend_on_threads(tmp_path):
-    grey = balls(np.random.default_rng(4), 72, 6)
-    image, bundle = ingested(tmp_path, grey).image("ore"), load_bundle()
-    blocks, seen = read_blocks(image, 20 / 12, bundle, 4), []
+    image, bundle = ingested(tmp_path, balls(56, 5)).image("ore"), load_bundle()
+    blocks, seen = read_blocks(image, 2, bundle, 4), []
     for threads in (1, 3):
         with looking(bundle, Computation(engine="torch"), threads) as looker:
-            seen.append(looker.sight(blocks, 20 / 12, dark=False, count=4))
+            seen.append(looker.sight(blocks, 2, dark=False, count=4))
     for name in ("voxels", "certainty", "weight", "contact", "classes", "labels"):
         assert (getattr(seen[0], name) == getattr(seen[1], name)).all()
     assert len(seen[0].voxels) > 10
