@@ -33,7 +33,8 @@ StatedSize = ParticleSize | Auto
 """Mean diameter of the particles of a scan, or word that it is to be found."""
 Polarity = Literal["bright", "dark"]
 """Of particles, beside what is around them."""
-StatedPolarity = Polarity | Auto
+StatedPolarity = Literal["bright", "dark", "auto"]
+"""The same, or word that it is to be found."""
 TargetParticleSize = Annotated[float, Field(gt=1, le=512), Unit("voxels")]
 """Mean diameter of the particles on the network grid."""
 BorderThickness = Annotated[float, Field(gt=0, le=50), Unit("voxels")]

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
-from typing import cast
+from typing import Final, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +40,9 @@ from ps3d_core.store.location import Location
 from ps3d_core.store.ome import open_image
 from ps3d_core.store.scratch import temporary
 
+THIN: Final = 0.75
+"""Thickness of a scan, in particles, below which it is thin: none or hardly any is seen whole."""
+
 Floats = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.uint32]
 Integers = npt.NDArray[np.int64]
@@ -52,6 +55,7 @@ class Sighting:
 
     zoom: network voxels per voxel of the scan.
     voxels: of each particle, (n,).
+    diameter: of the sphere of the same volume, (n,); in a thin scan, which cuts all particles, what their sections say.
     certainty: mean probability of the classes of its voxels, (n,), 0 to 1.
     weight: how many like it there are for each that is seen whole, (n,); 0 for one that a face of its block cuts.
     contact: area that it shares with one neighbour at most, as a share of the disc of its diameter, (n,).
@@ -60,23 +64,21 @@ class Sighting:
     labels: of the particles in them, 1..n, (k, z, y, x).
     places: first voxel of each block in the network grid, (k, 3).
     intensity: by which grey values were normalised.
+    thin: whether the scan is thinner than its particles.
     """
 
     zoom: float
-    voxels: npt.NDArray[np.int64]
+    voxels: Integers
+    diameter: Floats
     certainty: Floats
     weight: Floats
     contact: Floats
     blocks: npt.NDArray[np.float32]
     classes: U8
     labels: Labels
-    places: npt.NDArray[np.int64]
+    places: Integers
     intensity: Intensity
-
-    @property
-    def diameter(self) -> Floats:
-        """Diameter of the sphere of the same volume, (n,)."""
-        return np.asarray(np.cbrt(6 * self.voxels / np.pi))
+    thin: bool = False
 
 
 class Looker:
@@ -105,18 +107,24 @@ class Looker:
         seen = [patch.numpy()[blocks.inside.slices] for patch in patches]
         classes, certainty = np.stack(known, axis=1) if known else np.zeros((2, 0, *shape), np.uint8)
         voxels, sums, labels = self._particles(classes, certainty)
-        weight, area = _weights(find_objects(labels), shape), _largest_contacts(labels)
+        target = self.bundle.info.target_particle_size
+        thin = [axis for axis in range(3) if blocks.shape[axis] < THIN * target]
+        weight, area = _weights(find_objects(labels), shape, thin), _largest_contacts(labels)
+        labels = labels.reshape(len(seen), -1, *shape[1:])[:, : shape[0]]
+        diameter = np.cbrt(6 * voxels / np.pi)
         return Sighting(
             zoom=zoom,
             voxels=voxels,
+            diameter=_of_sections(labels, len(voxels), thin[0], target) if thin else diameter,
             certainty=sums / (CERTAIN * np.maximum(1, voxels)),
             weight=weight,
-            contact=area / (np.pi / 4 * np.cbrt(6 * np.maximum(1, voxels) / np.pi) ** 2),
+            contact=area / (np.pi / 4 * diameter**2),
             blocks=np.stack(seen) if seen else np.empty((0, *shape), np.float32),
             classes=classes,
-            labels=labels.reshape(len(seen), -1, *shape[1:])[:, : shape[0]],
+            labels=labels,
             places=blocks.places[rows],
             intensity=intensity,
+            thin=bool(thin),
         )
 
     def _chosen(self, blocks: Blocks, intensity: Intensity, count: int) -> tuple[list[int], list[torch.Tensor]]:
@@ -188,19 +196,34 @@ def _write(place: Location, values: U8) -> None:
     write_box(open_array(place, writable=True), Box.of(shape), values)
 
 
-def _weights(boxes: Sequence[tuple[slice, slice, slice]], block: Shape) -> Floats:
+def _weights(boxes: Sequence[tuple[slice, slice, slice]], block: Shape, thin: Sequence[int] = ()) -> Floats:
     """Miles-Lantuejoul weights: one over the share of places at which a block shows a box of this size whole.
 
-    Boxes that touch a face of their block weigh nothing.
+    Boxes that touch a face of their block weigh nothing. Along `thin` axes all do, and it does not matter.
     """
+    axes = [axis for axis in range(3) if axis not in thin]
     weights = np.zeros(len(boxes))
     depth = block[0] + 1
     for row, (z, y, x) in enumerate(boxes):
         start, stop = (z.start % depth, y.start, x.start), (z.stop - z.start // depth * depth, y.stop, x.stop)
-        if all(a > 0 and b < side for a, b, side in zip(start, stop, block, strict=True)):
-            share = [(side - 2 - (b - a) + 1) / side for a, b, side in zip(start, stop, block, strict=True)]
-            weights[row] = 1 / np.prod(share)
+        seen = [(start[axis], stop[axis], block[axis]) for axis in axes]
+        if all(a > 0 and b < side for a, b, side in seen):
+            weights[row] = 1 / np.prod([(side - 2 - (b - a) + 1) / side for a, b, side in seen])
     return weights
+
+
+def _of_sections(labels: Labels, particles: int, axis: int, target: float) -> Floats:
+    """Diameters of particles of which a thin scan shows sections, (n,).
+
+    Circles of the area that is seen along the thin axis are smaller than the particles: for spheres and a single slice
+    by a factor of pi / 4 on average, by less the more slices there are.
+    """
+    ordered = np.sort(np.moveaxis(labels, 1 + axis, 1), axis=1)
+    first = np.ones(ordered.shape, np.bool_)
+    first[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+    area = np.bincount(ordered[first], minlength=particles + 1)[1 : particles + 1]
+    seen = min(1.0, ordered.shape[1] / target)
+    return np.asarray(np.sqrt(4 * area / np.pi) * (seen + (1 - seen) * 4 / np.pi))
 
 
 def _largest_contacts(labels: Labels) -> Floats:

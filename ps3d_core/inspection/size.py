@@ -20,7 +20,6 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from ps3d_core.inspection.sighting import Floats, Sighting
@@ -30,6 +29,8 @@ STEP: Final = 1.35
 """Between the sizes that are tried."""
 LEAST: Final = 4.0
 """Voxels of the scan across the smallest particles that are looked for."""
+SHOWN: Final = 3.0
+"""Voxels of the scan below which nothing is a particle, but noise and texture."""
 WHOLE: Final = 12
 """Particles that have to be seen whole for a size."""
 _TRUST: Final = 8
@@ -59,11 +60,12 @@ class Tried(BaseModel):
     whole: int = Field(description="particles that were seen whole")
     trust: float = Field(description="share of the volume of what looked like particles that is expected right")
     spread: float = Field(description="standard deviation of ln(diameter) of whole particles")
+    thin: bool = Field(default=False, description="scan is thinner than such particles, of which sections are seen")
 
     @property
     def agreement(self) -> float:
         """How well what was found agrees with what was told, and how sure the network was, 0 to 1."""
-        return self.promise if self.found is not None else 0.0
+        return self.promise if self.found is not None and self.found >= SHOWN else 0.0
 
     @property
     def promise(self) -> float:
@@ -92,22 +94,22 @@ def tried(sighting: Sighting, size: float, info: BundleInfo) -> Tried:
     believed, kept = trusted(sighting, info), sighting.certainty >= (info.least_certainty or 0)
     weight = np.where(kept, sighting.weight, 0)
     whole = int((weight > 0).sum())
-    found, spread, bulk = None, 0.0, _halving(sighting.voxels[kept]) / sighting.zoom
+    found, spread, bulk = None, 0.0, _halving(sighting.diameter[kept]) / sighting.zoom
     if whole >= WHOLE:
         logs = np.log(sighting.diameter)
         found = float(np.average(sighting.diameter, weights=weight)) / sighting.zoom
         spread = float(np.sqrt(np.average((logs - np.average(logs, weights=weight)) ** 2, weights=weight)))
     share = float(np.average(believed, weights=sighting.voxels)) if len(believed) else 0.0
-    return Tried(size=size, found=found, bulk=bulk, whole=whole, trust=share, spread=spread)
+    return Tried(thin=sighting.thin, size=size, found=found, bulk=bulk, whole=whole, trust=share, spread=spread)
 
 
-def _halving(voxels: npt.NDArray[np.int64]) -> float:
+def _halving(diameter: Floats) -> float:
     """Diameter of the particle at which half of the volume is reached, in order of size; 0 for none."""
-    ordered = np.sort(voxels)
+    ordered = np.sort(diameter)
     if not len(ordered):
         return 0.0
-    middle = ordered[np.searchsorted(np.cumsum(ordered), ordered.sum() / 2)]
-    return float(np.cbrt(6 * middle / np.pi))
+    volume = np.cumsum(ordered**3)
+    return float(ordered[np.searchsorted(volume, volume[-1] / 2)])
 
 
 def trusted(sighting: Sighting, info: BundleInfo) -> Floats:
@@ -151,7 +153,7 @@ def agreed(known: Sequence[Tried]) -> SizeFound | None:
         size=float(np.exp(middle)),
         low=float(np.exp(middle - half)),
         high=float(np.exp(middle + half)),
-        sure=best.agreement > SURE,
+        sure=best.agreement > SURE and not best.thin,
         wide=best.spread > _WIDE,
         tried=tuple(known),
     )

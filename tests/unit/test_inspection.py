@@ -8,6 +8,8 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 import ps3d_core as ps3d
+from ps3d_app.flows.command.command_line import parser_of
+from ps3d_app.flows.command.commands import COMMANDS
 from ps3d_core.before import look_before, must_look
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.patches import PatchGrid
@@ -17,7 +19,7 @@ from ps3d_core.inspection.inspect import InspectJob, inspect
 from ps3d_core.inspection.quality import ScanQuality, scan_quality
 from ps3d_core.inspection.record import Inspection
 from ps3d_core.inspection.settled import settled_info
-from ps3d_core.inspection.sighting import Sighting, _weights, looking
+from ps3d_core.inspection.sighting import Sighting, _of_sections, _weights, looking
 from ps3d_core.inspection.size import SizeFound, Tried, agreed, enough, sizes_to_try, tried
 from ps3d_core.inspection.stated import state_found
 from ps3d_core.network.bundle import ModelFacts, load_bundle, save_bundle
@@ -62,6 +64,7 @@ def sighting(voxels, certainty, weight, zoom=1.0, **changed):
     facts = {
         "zoom": zoom,
         "voxels": np.asarray(voxels, np.int64),
+        "diameter": np.cbrt(6 * np.asarray(voxels) / np.pi),
         "certainty": np.broadcast_to(np.asarray(certainty, float), n),
         "weight": np.broadcast_to(np.asarray(weight, float), n),
         "contact": np.zeros(n),
@@ -134,6 +137,20 @@ def test_particles_cut_by_a_face_of_their_block_do_not_count_others_for_what_is_
     places = np.arange(-4, 10)
     seen = [(slice(max(0, p), min(10, p + 5)),) * 3 for p in places if p + 5 > 0]
     assert _weights(seen, (10, 10, 10)).sum() == pytest.approx(4 * (10 / 4) ** 3)
+
+
+def test_sections_of_a_thin_scan_say_how_large_particles_are():
+    rng, size = np.random.default_rng(0), 20
+    z, y, x = np.indices((3, 40, 40))
+    labels = np.zeros((200, 3, 40, 40), np.uint32)
+    for number, height in enumerate(rng.uniform(-10, 13, 200)):  # of the centre of a ball; each has a block of its own
+        labels[number][(z - height) ** 2 + (y - 20) ** 2 + (x - 20) ** 2 < 100] = number + 1
+    seen = np.unique(labels[labels > 0])
+    assert _of_sections(labels, 200, 0, 20.0)[seen - 1].mean() == pytest.approx(size, rel=0.07)
+    turned = np.moveaxis(labels, 1, 3)
+    assert (_of_sections(turned, 200, 2, 20.0) == _of_sections(labels, 200, 0, 20.0)).all()
+    cut = (slice(0, 3), slice(2, 6), slice(2, 6))
+    assert _weights([cut], (3, 10, 10), [0])[0] > 1 > _weights([cut], (3, 10, 10))[0] == 0
 
 
 # sizes
@@ -400,6 +417,16 @@ def test_a_look_in_one_call(tiny):
     assert (look.found.stated_mm, look.found.spacing) == (0.1, 0.01)
     assert look.page.html.startswith("<!doctype html>")
     assert look.found.sentence in repr(look)
+
+
+@pytest.mark.parametrize("polarity", ["bright", "dark", "auto"])
+@pytest.mark.parametrize("size", ["auto", "0.1", "100um"])
+def test_commands_take_what_is_to_be_found(polarity, size):
+    for name in ("ingest", "segment"):
+        given = ["x", "y", "--name", "z", "--particle-size", size, "--particles", polarity]
+        args = parser_of(f"ps3d {name}", COMMANDS[name]).parse_args(given)
+        assert args.particles == polarity
+        assert args.particle_size == ("auto" if size == "auto" else pytest.approx(0.1))
 
 
 def test_only_what_is_usual_is_left_out_of_metadata(tmp_path):
