@@ -12,13 +12,18 @@ from ps3d_core.inspection.record import Inspection
 from ps3d_core.inspection.settled import is_settled, stated_info
 from ps3d_core.plan import SegmentJob, SegmentPlan
 from ps3d_core.progress import SILENT, Progress
+from ps3d_core.region.settled import settle_region
 
 LONG: Final = 4000
 """Patches from which a run looks first: a look evaluates up to 250, without mirror images."""
 
 
 def look_where_asked(job: SegmentJob, progress: Progress = SILENT) -> Inspection | None:
-    """Look at a scan whose particle size or polarity is to be found; return what was seen, None where all is stated."""
+    """Look at a scan whose particle size or polarity is to be found; return what was seen, None where all is stated.
+
+    Its region is found as well, where that is asked for.
+    """
+    settle_region(job.dataset, job.scan, job.params.predict.roi, progress)
     if is_settled(stated_info(job.dataset, job.scan, job.params.predict)):
         return None
     return _inspection(job, progress)

@@ -53,7 +53,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_field(network, PredictParams, "quality", help=_quality_help())
     add_fields(network, PredictParams, "folds", "mirror", "target_particle_size", "zscore", "allow_absurd")
     particles = parser.add_argument_group("particles")
-    add_fields(particles, PredictParams, "particle_size", "particles")
+    add_fields(particles, PredictParams, "particle_size", "particles", "roi")
     add_fields(particles, InstancesParams)
     machine = parser.add_argument_group("machine")
     add_fields(machine, PredictParams, "device", "engine", "precision", "batch_size")
@@ -163,6 +163,8 @@ def print_results(plan: SegmentPlan, record: RunRecord) -> None:
         print(f"  {verdict['grade']}: {verdict['sentence']}")
         for reason in verdict["reasons"]:
             print(f"    {reason}")
+    if plan.region_text:
+        print(f"  region  {plan.region_text}")
     if left_out:
         print(f"  left out {', '.join(left_out)}")
     print(f"  labels  {result.labels}")

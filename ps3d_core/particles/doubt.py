@@ -51,6 +51,7 @@ class Sureness:
         neighbour: uint32, with which it has that; 0 for none.
         certainty: float64, 0 to 1; None where nobody knows.
         calibration: of the model; None where it has none.
+        cut: bool, whether the region that was segmented cuts the particle; None where it cuts none.
 
     """
 
@@ -59,6 +60,7 @@ class Sureness:
     neighbour: Labels
     certainty: Floats | None = None
     calibration: Calibration | None = None
+    cut: Flags | None = None
 
 
 def doubt_columns(columns: Columns, known: Sureness | None) -> Columns:

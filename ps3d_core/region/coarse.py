@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import floor, log2
+from math import ceil, floor, log2
 from typing import Final, cast
 
 import numpy as np
@@ -12,8 +12,9 @@ from scipy.ndimage import binary_dilation, gaussian_filter
 
 from ps3d_core.errors import InputError, MissingDataError
 from ps3d_core.geometry.boxes import Box, Shape
-from ps3d_core.inference.sample import NetworkView
+from ps3d_core.geometry.resample import TILE, Resampler
 from ps3d_core.region.region import Floats
+from ps3d_core.store.arrays import object_shape, read_box
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import image_levels, open_image
 
@@ -72,8 +73,11 @@ def coarse_grey(image: Location) -> tuple[F32, Floats]:
     across = min(1.0, SIDE / max(scan[1:]))
     zooms = min(1.0, SIDE / scan[0]), across, across
     shape = cast(Shape, tuple(max(1, round(n * zoom)) for n, zoom in zip(scan, zooms, strict=True)))
-    level = _level(image, shape)
-    grey = NetworkView(open_image(level), shape).read(Box.of(shape))
+    array = open_image(_level(image, shape))
+    _, *sides = object_shape(array)
+    tile_y, tile_x = (side * ceil(TILE / side) for side in sides)
+    resampler = Resampler(cast(Shape, array.shape), shape, (tile_y, tile_x))
+    grey = resampler(lambda box: read_box(array, box), Box.of(shape))
     return grey, np.array(scan) / np.array(shape)
 
 

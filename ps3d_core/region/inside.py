@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,10 @@ from ps3d_core.store.location import Location
 from ps3d_core.store.ome import open_image
 
 Flags = npt.NDArray[np.bool_]
+
+
+PIECE: Final = 64
+"""Side of the pieces in which a box is worked on: coordinates take more memory than flags."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +44,15 @@ class GridRegion:
         With a `margin`, in voxels of the scan, only those that far from every bound; from the bounds of a mask along
         the axes.
         """
-        z, y, x = (self._along(axis, box) for axis in range(3))
-        at = z[:, None, None], y[:, None], x
         flags = np.ones(box.shape, np.bool_)
-        for bound in self.region.bounds:
-            flags &= bound.beyond(at) <= -margin
-        return flags if self.region.mask is None else flags & self._masked(z, y, x, margin)
+        for piece in _pieces(box):
+            here = flags[piece.relative_to(box).slices]
+            z, y, x = (self._along(axis, piece) for axis in range(3))
+            for bound in self.region.bounds:
+                here &= bound.beyond((z[:, None, None], y[:, None], x)) <= -margin
+            if self.region.mask is not None:
+                here &= self._masked(z, y, x, margin)
+        return flags
 
     def is_outside(self, box: Box) -> bool:
         """Return whether no voxel of a `box` of the grid is inside; of boxes at the edge that may not be noticed."""
@@ -69,7 +77,7 @@ class GridRegion:
 
     def _mask_at(self, at: Coordinates) -> Flags:
         sides = zip(at, self._mask.shape, self.scan, strict=True)
-        index = [np.clip(np.floor((each + 0.5) * n / of).astype(np.int64), 0, n - 1) for each, n, of in sides]
+        index = [np.clip(np.floor((each + 0.5) / round(of / n)).astype(np.int64), 0, n - 1) for each, n, of in sides]
         start, stop = ([int(each[end]) for each in index] for end in (0, -1))
         seen = Box((start[0], start[1], start[2]), (stop[0] + 1, stop[1] + 1, stop[2] + 1))
         values = read_box(self._mask, seen) != 0
@@ -78,3 +86,9 @@ class GridRegion:
     @cached_property
     def _mask(self) -> zarr.Array[Any]:
         return open_image(Location.parse(self.region.mask.place if self.region.mask else ""))
+
+
+def _pieces(box: Box) -> Iterator[Box]:
+    """The box in pieces of at most `PIECE` voxels a side."""
+    for z, y, x in product(*(range(a, b, PIECE) for a, b in zip(box.start, box.stop, strict=True))):
+        yield Box((z, y, x), (z + PIECE, y + PIECE, x + PIECE)).intersect(box)
