@@ -134,7 +134,8 @@ class SegmentPlan:
     @property
     def inputs(self) -> tuple[Location, ...]:
         """Places that are read, and never written."""
-        return self.image, self.job.dataset.metadata, self.bundle.location
+        mask = () if self.region.mask is None else (Location.parse(self.region.mask.place),)
+        return self.image, self.job.dataset.metadata, self.bundle.location, *mask
 
     @property
     def later_memory_bytes(self) -> int:

@@ -103,15 +103,15 @@ def ends(seen: Floats, reach: float, value: float) -> Floats:
 
 def _distances(reach: float) -> Floats:
     count = round(reach / FINE)
-    return np.arange(-count, count + 1) * FINE
+    return np.asarray(np.arange(-count, count + 1) * FINE, np.float64)
 
 
 def _across(normal: Floats) -> tuple[Floats, Floats]:
     """Two directions across a normal and across each other, of length 1."""
     axis = np.eye(3)[np.abs(normal).argmin()]
     first = np.cross(normal, axis)
-    first = np.asarray(first / np.linalg.norm(first), np.float64)
-    return first, np.asarray(np.cross(normal, first), np.float64)
+    first = first / np.linalg.norm(first)
+    return first, np.cross(normal, first)
 
 
 def robust_median(values: Iterable[float]) -> float:

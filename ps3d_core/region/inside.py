@@ -83,6 +83,10 @@ class GridRegion:
         values = read_box(self._mask, seen) != 0
         return np.asarray(values[np.ix_(*(each - first for each, first in zip(index, start, strict=True)))])
 
+    def __reduce__(self) -> tuple[type[GridRegion], tuple[Region, Shape, Shape]]:
+        """Leave the mask that was opened here behind: workers open their own."""
+        return GridRegion, (self.region, self.scan, self.grid)
+
     @cached_property
     def _mask(self) -> zarr.Array[Any]:
         return open_image(Location.parse(self.region.mask.place if self.region.mask else ""))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,7 @@ def test_a_mask_covers_as_many_voxels_as_it_is_coarser(tmp_path: Path) -> None:
 def test_the_inside_does_not_depend_on_the_box(kind: str, grid: Shape, tmp_path: Path) -> None:
     region = GridRegion(TILTED if kind == "numbers" else masked(tmp_path), SCAN, grid)
     whole = region.inside(Box.of(grid), margin=1.5)
+    region = pickle.loads(pickle.dumps(region))
     for box in (Box((0, 0, 0), (1, 1, 1)), Box((3, 5, 7), (9, 14, 19)), Box((2, 0, 4), (5, 14, 5))):
         assert np.array_equal(region.inside(box, margin=1.5), whole[box.slices])
 

@@ -44,9 +44,10 @@ def step(root):
     grey = stored(root / "scan", np.random.default_rng(0).integers(0, 99, SHAPE).astype(np.uint8), (64, 64, 20))
     job, info = SimpleNamespace(result=result), SimpleNamespace(spacing=0.5, particle_size=8.0)
     bundle = SimpleNamespace(info=SimpleNamespace(calibration=Calibration(slope=5, offset=-5, particles=99, right=90)))
-    plan = SimpleNamespace(work=result.work, job=job, info=info, image=grey, bundle=bundle, cutting=None)
+    plan = SimpleNamespace(work=result.work, job=job, info=info, image=grey, bundle=bundle)
     contacts = SimpleNamespace(largest=lambda n: (np.arange(n + 1) * 3.0, np.arange(n + 1, dtype=np.uint32)[::-1]))
     certainty = SimpleNamespace(by_label=lambda: np.concatenate(([np.nan], np.linspace(0.6, 1, 9))))
+    plan.cutting = None
     return ParticleTable(plan, SimpleNamespace(), contacts, certainty)
 
 
