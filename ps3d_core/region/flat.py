@@ -26,6 +26,8 @@ VOTES: Final = 40_000
 """Steps that vote, at most."""
 PLANES: Final = 24
 """Planes that are looked at closely."""
+TRIED: Final = 3
+"""Planes that are measured, the clearest first, until one has an inner face."""
 MOST: Final = 6
 """Flat walls of one container."""
 SPANNED: Final = 0.25
@@ -60,13 +62,12 @@ def _wall(points: Points, look: Coarse, scan: Voxels, within: Sequence[Cylinder 
         for normal in _normals(points)
         if (face := clearest(_faces(points, look, normal, LEAST_SHARE))) is not None
     ]
-    if not found:
-        return None
     # The face that is seen best says how the wall lies; only along that normal are shells as thin as they are.
-    face, normal = max(found, key=lambda each: each[0].share)
-    exact = np.array(_measured(face, normal, look, scan, within).normal)
-    inner = innermost(_faces(points, look, exact, CLEAR))
-    return None if inner is None else _measured(inner, exact, look, scan, within)
+    for face, normal in sorted(found, key=lambda each: -each[0].share)[:TRIED]:
+        exact = np.array(_measured(face, normal, look, scan, within).normal)
+        if (inner := innermost(_faces(points, look, exact, CLEAR))) is not None:
+            return _measured(inner, exact, look, scan, within)
+    return None
 
 
 def _normals(seen: Points) -> list[Floats]:

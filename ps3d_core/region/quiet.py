@@ -124,7 +124,8 @@ def is_bound(points: Points, beyond: Floats) -> bool:
     shell = (beyond[outer] / points.unit).astype(np.int64)
     size = np.bincount(shell)
     share = np.bincount(shell[points.steep[outer]], minlength=len(size)) / np.maximum(size, 1)
-    sample = (size > 0) & ~maximum_filter1d(share > FACE, 5)
+    faces = maximum_filter1d(share > FACE, 5) & (share > QUIET * inside)  # and their flanks
+    sample = (size > 0) & ~faces
     rest = np.repeat(share[sample], size[sample])
     if inside == 0 or len(rest) < LEAST_POINTS:
         return False

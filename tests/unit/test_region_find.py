@@ -36,6 +36,12 @@ PHANTOMS: dict[str, dict[str, Any]] = {
     "noise and streaks": {"tube": Tube(radius_voxels=36, wall_voxels=7), "noise": 0.1, "streaks": 0.2, "cupping": 0.3},
     "field of view": {"fov_radius_voxels": 44},
     "floor": {"walls": (Wall(normal=(-1, 0.05, 0.1), offset_voxels=25, grey=0.7),)},
+    "two walls that are not square": {
+        "walls": (
+            Wall(normal=(0.6, 1, -0.7), offset_voxels=20, wall_voxels=6, grey=1.0),
+            Wall(normal=(0, -1, 0), offset_voxels=38, wall_voxels=6, grey=1.0),
+        )
+    },
     "tube with a floor": {
         "tube": Tube(radius_voxels=36, wall_voxels=6),
         "walls": (Wall(normal=(1, 0, 0), offset_voxels=25),),
