@@ -29,6 +29,7 @@ PAGES: Final = {
     "ps3d_core/particles/README.md": "rooms/particles.md",
     "ps3d_core/doubt/README.md": "rooms/doubt.md",
     "ps3d_core/inspection/README.md": "rooms/inspection.md",
+    "ps3d_core/region/README.md": "rooms/region.md",
     "ps3d_core/network/README.md": "rooms/network.md",
     "ps3d_core/network/bundled/MODEL_CARD.md": "rooms/bundled.md",
     "ps3d_core/training/README.md": "rooms/training.md",

@@ -8,9 +8,9 @@ from prefect.logging import get_run_logger
 from ps3d_app.flows.options import form
 from ps3d_app.flows.places import place
 from ps3d_app.flows.service.at_work import at_work
-from ps3d_app.tasks.inspect import look_before
+from ps3d_app.tasks.inspect import find_region, look_before
 from ps3d_app.tasks.segment import finish_run, plan_segmentation, run_steps, show_results
-from ps3d_core.before import must_look, should_look
+from ps3d_core.before import has_to_find_region, must_look, should_look
 from ps3d_core.network import BUNDLED
 from ps3d_core.outcome import begin_run, finished_run, remove_leftovers
 from ps3d_core.params import Resources, SegmentParams
@@ -58,6 +58,8 @@ def segment_scan(
         resources or Resources(),
         keep_work,
     )
+    if has_to_find_region(job):
+        find_region(job)
     if must_look(job):
         look_before(job)
     plan = plan_segmentation(job)

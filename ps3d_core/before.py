@@ -13,9 +13,21 @@ from ps3d_core.inspection.record import Inspection
 from ps3d_core.inspection.settled import is_settled, stated_info
 from ps3d_core.plan import SegmentJob, SegmentPlan
 from ps3d_core.progress import SILENT, Progress
+from ps3d_core.region.settled import settle_region
+from ps3d_core.roi import is_looked_for
 
 LONG: Final = 4000
 """Patches from which a run looks first: a look evaluates up to 250, without mirror images."""
+
+
+def has_to_find_region(job: SegmentJob) -> bool:
+    """Return whether the region of a scan has to be found, or read from a mask, before it can be planned."""
+    return is_looked_for(job.params.predict.roi)
+
+
+def find_region(job: SegmentJob, progress: Progress = SILENT) -> None:
+    """Find the region of a scan where that is asked for, unless it was found before."""
+    settle_region(job.dataset, job.scan, job.params.predict.roi, progress)
 
 
 def must_look(job: SegmentJob) -> bool:

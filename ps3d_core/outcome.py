@@ -209,6 +209,7 @@ def make_record(
             "spacing_mm": plan.info.spacing,
             "particle_size_mm": plan.info.particle_size_mm,
             "particles": plan.info.particles,
+            **({"region": {"text": plan.region.text, **plan.region.facts}} if plan.region_text else {}),
         },
         model={
             "source": without_keys(plan.job.model),
@@ -255,6 +256,7 @@ def _counts(done: Outcomes) -> dict[str, Any]:
         "patches_evaluated": predicted.patches_evaluated,
         "patches_constant": predicted.patches_constant,
         "patches_empty": predicted.patches_empty,
+        "patches_outside": predicted.patches_outside,
         "patches_unique": predicted.patches_unique,
         "intensity": {"offset": grey.offset, "scale": grey.scale},
         "size": table.model_dump(mode="json", include={"by_volume", "touching_border"}),

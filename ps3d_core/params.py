@@ -25,6 +25,7 @@ from ps3d_core.quantities import (
     MeanAndStd,
     ModelName,
     Precision,
+    RegionOfInterest,
     SmallestCore,
     StatedPolarity,
     StatedSize,
@@ -123,6 +124,13 @@ class PredictParams(_Params):
         default=None,
         description="whether particles are brighter or darker than what is around them; auto finds it; as the dataset "
         "says when left out",
+    )
+    roi: RegionOfInterest = Field(
+        default="none",
+        description="part of the scan that is segmented: auto finds wall and field of view by their shape and takes "
+        "what is inside; cylinder:Y,X,RADIUS in voxels along z, or with mm at its end, or cylinder:Y0,X0,Y1,X1,RADIUS "
+        "with the centres in the first and the last slice; or a mask, an image of the scan's shape or a whole fraction "
+        "of it that is not 0 inside; none takes everything",
     )
     zscore: MeanAndStd | None = Field(
         default=None,

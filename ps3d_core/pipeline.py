@@ -10,7 +10,7 @@ see `ps3d_core.engine.step`.
 from __future__ import annotations
 
 from ps3d_core import outcome
-from ps3d_core.before import look_before, must_look, should_look
+from ps3d_core.before import find_region, look_before, must_look, should_look
 from ps3d_core.outcome import SegmentRun
 from ps3d_core.plan import SegmentJob, SegmentPlan, plan_segmentation
 from ps3d_core.progress import SILENT, Progress
@@ -57,6 +57,7 @@ def segment(job: SegmentJob, progress: Progress = SILENT) -> RunRecord:
 
     Raise `InputError` for what cannot be used before anything is written, and `StoreError` when a store fails.
     """
+    find_region(job, progress)
     if must_look(job):
         look_before(job, progress)
     plan = plan_segmentation(job)

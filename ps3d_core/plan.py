@@ -21,7 +21,7 @@ from ps3d_core.errors import InputError, Ps3dError
 from ps3d_core.geometry.boxes import Shape, shape_text
 from ps3d_core.geometry.patches import fitted_patch
 from ps3d_core.geometry.scale import Scale, particle_scale
-from ps3d_core.inference.estimate import Pace, empty_share
+from ps3d_core.inference.estimate import Pace, empty_share, outside_share
 from ps3d_core.inference.plan import PredictionPlan, plan_prediction, walk_axis
 from ps3d_core.inference.predict import patch_bytes
 from ps3d_core.inference.sample import NetworkView, PaddedView, scan_intensity
@@ -34,7 +34,11 @@ from ps3d_core.network.measured import accuracy_text
 from ps3d_core.network.normalisation import knows_surroundings
 from ps3d_core.params import GIB, Resources, SegmentParams
 from ps3d_core.quality import REFERENCE
+from ps3d_core.region.inside import GridRegion
+from ps3d_core.region.region import Region
+from ps3d_core.region.settled import settled_region
 from ps3d_core.result import check_result
+from ps3d_core.roi import NONE
 from ps3d_core.scan.contrast import require_contrast
 from ps3d_core.scan.reader import scan_dtype
 from ps3d_core.scan.spacing import agreed_spacing
@@ -84,6 +88,7 @@ class SegmentPlan:
     input_identity: str
     computation: Computation
     notes: tuple[str, ...] = ()
+    region: Region = field(default_factory=Region)
 
     @property
     def work(self) -> Location:
@@ -109,9 +114,31 @@ class SegmentPlan:
         return self.prediction.quality.adaptive and self.knows_surroundings
 
     @property
+    def region_text(self) -> str | None:
+        """What is segmented, in words; None where nobody asked for less than everything."""
+        return None if self.job.params.predict.roi == NONE else self.region.text
+
+    @property
+    def on_network_grid(self) -> GridRegion | None:
+        """Region of the scan on its network grid, None where that is everything."""
+        return GridRegion(self.region, self.scale.scan_shape, self.scale.network_shape) if self.region else None
+
+    @property
+    def cutting(self) -> GridRegion | None:
+        """Region on the grid of the scan, with the bounds that cut particles alone; None where there are none."""
+        shape = self.scale.scan_shape
+        return GridRegion(cutting, shape, shape) if (cutting := self.region.cutting) else None
+
+    def outside_share(self) -> float:
+        """Return about which share of the patches lies outside of the region, and is not evaluated."""
+        region = self.on_network_grid
+        return 0.0 if region is None else outside_share(self.prediction.patches, region)
+
+    @property
     def inputs(self) -> tuple[Location, ...]:
         """Places that are read, and never written."""
-        return self.image, self.job.dataset.metadata, self.bundle.location
+        mask = () if self.region.mask is None else (Location.parse(self.region.mask.place),)
+        return self.image, self.job.dataset.metadata, self.bundle.location, *mask
 
     @property
     def later_memory_bytes(self) -> int:
@@ -150,7 +177,11 @@ class SegmentPlan:
         network, scan = prod(self.scale.network_shape), prod(self.scale.scan_shape)
         later = network * memory_model.SECONDS_PER_NETWORK_VOXEL + scan * memory_model.SECONDS_PER_SCAN_VOXEL
         others = memory_model.SECONDS_PER_SCAN + later / self.job.resources.workers
-        share = (1 - empty) * prod(self.prediction.patches.patch) / prod(self.bundle.info.patch_size)
+        share = (
+            (1 - max(empty, self.outside_share()))
+            * prod(self.prediction.patches.patch)
+            / prod(self.bundle.info.patch_size)
+        )
         rows = share * sum(count * pace.seconds(patches) for count, patches in self.prediction.rows)
         return pace.start + rows / min(self.prediction.workers, len(self.prediction.blocks)), others
 
@@ -186,6 +217,10 @@ class SegmentPlan:
             f"memory     about {patches.memory_bytes * patches.workers / GIB:.1f} GiB for prediction, budget "
             f"{self.job.resources.memory_gib:.1f} GiB; up to {self.disk_bytes / GIB:.1f} GiB on the store",
         ]
+        if (text := self.region_text) is not None:
+            outside = self.outside_share()
+            spared = f"; about {outside:.0%} of the patches lie outside and are not evaluated" if outside else ""
+            lines.append(f"region     {text}{spared}")
         if empty:
             lines.append(f"air        about {empty:.0%} of the patches are surely empty and not evaluated")
         if pace is not None:
@@ -240,6 +275,7 @@ def plan_segmentation(job: SegmentJob) -> SegmentPlan:
         input_identity=content_identity(image),
         computation=computation,
         notes=() if is_ours(array) else absences(array),
+        region=settled_region(job.dataset, job.scan, job.params.predict.roi, info.spacing),
     )
     check_result(job.result, job.result.parts, plan.inputs)
     if not job.result.root.exists():  # an earlier run has written its part already

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from types import NoneType, UnionType
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
+
+from ps3d_core.roi import checked_roi
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,8 @@ Certainty = Annotated[float, Field(ge=0, le=1)]
 GreatestLength = Annotated[float, Field(ge=0, le=1000)]
 GreatestNeck = Annotated[float, Field(ge=0, lt=1)]
 """Diagonal of a particle's bounding box, in equivalent diameters."""
+RegionOfInterest = Annotated[str, Field(min_length=1, max_length=2000), AfterValidator(checked_roi)]
+"""Part of a scan that is worked on, as a person says it."""
 MeanAndStd = tuple[
     Annotated[float, Field(allow_inf_nan=False, ge=-MAX_GREY, le=MAX_GREY)],
     Annotated[float, Field(allow_inf_nan=False, gt=0, le=MAX_GREY)],

@@ -1,4 +1,4 @@
-"""The look before a segmentation, as a Prefect task: shown on the page of the run, and told in an event."""
+"""The look before a segmentation, as Prefect tasks: shown on the page of the run, and told in an event."""
 
 from __future__ import annotations
 
@@ -14,6 +14,12 @@ from ps3d_core import before
 from ps3d_core.inspection.record import Inspection
 from ps3d_core.inspection.words import lines_of
 from ps3d_core.plan import SegmentJob
+
+
+@step("region", of="{job.scan}")
+def find_region(job: SegmentJob) -> None:
+    """Find the region of a scan, or bring its mask to a form that is computed on."""
+    before.find_region(job, run_progress(job.scan))
 
 
 @step("inspect", of="{job.scan}")

@@ -32,6 +32,7 @@ _VALUES: Final[dict[str, str | tuple[str, ...]]] = {
     "dask_scheduler": "ADDRESS",
     "memory_gib": "GB",
     "planner": "CLASS",
+    "roi": "REGION",
     "series": "PATTERN",
     "sha256": "HEX",
     "shape": ("Z", "Y", "X"),

@@ -53,7 +53,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_field(network, PredictParams, "quality", help=_quality_help())
     add_fields(network, PredictParams, "folds", "mirror", "target_particle_size", "zscore", "allow_absurd")
     particles = parser.add_argument_group("particles")
-    add_fields(particles, PredictParams, "particle_size", "particles")
+    add_fields(particles, PredictParams, "particle_size", "particles", "roi")
     add_fields(particles, InstancesParams)
     machine = parser.add_argument_group("machine")
     add_fields(machine, PredictParams, "device", "engine", "precision", "batch_size")
@@ -84,7 +84,7 @@ def segment_jobs(jobs: Sequence[SegmentJob], *, direct: bool) -> None:
     """
     from ps3d_app.flows.command.terminal import shown
     from ps3d_app.flows.failures import Failures
-    from ps3d_core.before import look_before, must_look
+    from ps3d_core.before import find_region, look_before, must_look
     from ps3d_core.plan import plan_segmentation
 
     with shown() as progress:
@@ -92,6 +92,7 @@ def segment_jobs(jobs: Sequence[SegmentJob], *, direct: bool) -> None:
         plans: list[SegmentPlan] = []
         for job in jobs:
             with failures.collected(job.scan):
+                find_region(job, progress)
                 if must_look(job):
                     tell_seen(look_before(job, progress), progress)
                 plans.append(plan_segmentation(job))
@@ -164,6 +165,8 @@ def print_results(plan: SegmentPlan, record: RunRecord) -> None:
         print(f"  {verdict['grade']}: {verdict['sentence']}")
         for reason in verdict["reasons"]:
             print(f"    {reason}")
+    if plan.region_text:
+        print(f"  region  {plan.region_text}")
     if left_out:
         print(f"  left out {', '.join(left_out)}")
     print(f"  labels  {result.labels}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -24,7 +25,8 @@ from ps3d_core.invalid import first_problem
 from ps3d_core.network import BUNDLED
 from ps3d_core.params import InstancesParams, OnDoubt, PredictParams, SegmentParams
 from ps3d_core.quality import LevelName
-from ps3d_core.quantities import MAX_SPACING_MM, Folds, StatedPolarity, StatedSize, VoxelEdge
+from ps3d_core.quantities import MAX_SPACING_MM, Folds, RegionOfInterest, StatedPolarity, StatedSize, VoxelEdge
+from ps3d_core.roi import is_named
 from ps3d_core.store.layout import USABLE, is_usable
 from ps3d_core.store.location import from_json
 
@@ -40,12 +42,20 @@ class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
+def _no_place(roi: str) -> str:
+    """Return a region that needs no file: which files are read is for whoever runs the inbox to say."""
+    if not is_named(roi):
+        raise ValueError("must be auto, none or cylinder:Y,X,RADIUS; a mask is given to ps3d segment")
+    return roi
+
+
 class ScanSettings(_Strict):
     """Settings of the segmentation that a scan may bring along; those absent are the inbox's own."""
 
     quality: LevelName | None = None
     mirror: bool | None = None
     folds: Folds | None = None
+    roi: Annotated[RegionOfInterest, AfterValidator(_no_place)] | None = None
     target_particle_size: float | None = None
     zscore: tuple[FiniteFloat, PositiveFloat] | None = None
     min_rel_particle_size: float | None = None

@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import islice, product
 from math import ceil
 from statistics import fmean
 from typing import Final
@@ -17,6 +17,7 @@ from typing import Final
 import torch
 
 from ps3d_core.geometry.boxes import Box, Shape
+from ps3d_core.geometry.patches import PatchGrid
 from ps3d_core.inference.aggregate import RollingAccumulator
 from ps3d_core.inference.empty import surely_empty
 from ps3d_core.inference.forward import GPU_BATCH, PatchEvaluator
@@ -28,8 +29,10 @@ from ps3d_core.network.computation import Computation
 from ps3d_core.network.device import choose_device, gpu_count
 from ps3d_core.network.ensemble import Predictor
 from ps3d_core.quality import PLAIN, Mirrorings
+from ps3d_core.region.inside import GridRegion
 
 LOOKED_AT: Final = 64
+COUNTED: Final = 1000
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,13 @@ def empty_share(view: PaddedView, patches: int = LOOKED_AT) -> float:
     some = corners[:: ceil(len(corners) / patches)]
     looked_at = (view.read(Box.of(grid.patch).shift(corner)) for corner in some)
     return fmean(float(surely_empty(torch.from_numpy(values)[None])) for values in looked_at)
+
+
+def outside_share(grid: PatchGrid, region: GridRegion, patches: int = COUNTED) -> float:
+    """Return about which share of the patches lies outside of a region, from so many spread evenly over their grid."""
+    corners = list(islice(product(*grid.origins), 0, None, ceil(len(grid) / patches)))
+    boxes = (grid.reflection(Box.of(grid.patch).shift(corner))[0] for corner in corners)
+    return fmean(region.is_outside(box) for box in boxes)
 
 
 def _timed(evaluate: PatchEvaluator, patches: Sequence[torch.Tensor]) -> float:

@@ -23,11 +23,13 @@ import numpy.typing as npt
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
+from ps3d_core.border_core.classes import CERTAIN
 from ps3d_core.engine.blocks import Runner, run_blocks, stop_workers, worker_number
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.blocks import Block
 from ps3d_core.geometry.boxes import Box, Shape
 from ps3d_core.inference.aggregate import RollingAccumulator
+from ps3d_core.inference.empty import background
 from ps3d_core.inference.forward import PatchEvaluator
 from ps3d_core.inference.plan import PredictionPlan, border_core_chunks, border_core_shards
 from ps3d_core.inference.sample import NetworkView, PaddedView
@@ -35,12 +37,14 @@ from ps3d_core.inference.weights import gaussian_weights
 from ps3d_core.memory import release_memory
 from ps3d_core.memory_model import ACTIVATION_BYTES
 from ps3d_core.network import openvino
+from ps3d_core.network.architecture import CLASSES
 from ps3d_core.network.bundle import Bundle, BundleInfo, load_bundle
 from ps3d_core.network.computation import Computation
 from ps3d_core.network.device import free_batch, held_device
 from ps3d_core.network.ensemble import Predictor
 from ps3d_core.network.intensity import Intensity
 from ps3d_core.progress import SILENT, Progress
+from ps3d_core.region.inside import GridRegion
 from ps3d_core.store.arrays import ensure_array, object_shape, open_array, write_box
 from ps3d_core.store.lease import require_lease
 from ps3d_core.store.ledger import Ledger, Record
@@ -48,6 +52,8 @@ from ps3d_core.store.location import Location
 from ps3d_core.store.ome import open_image
 from ps3d_core.store.written import note_written, noting_writes
 from ps3d_core.timeline import activity
+
+Corner = tuple[int, int]
 
 VERSION: Final = 2
 """Raise when a change of the code changes border-core labels: finished work of older code is then redone."""
@@ -71,6 +77,8 @@ class Prediction:
     computation: Computation = field(default_factory=Computation)
     skip_empty: bool = False
     """Take patches for background that are surely empty."""
+    region: GridRegion | None = None
+    """What lies outside of it is background, for certain; patches wholly outside are not evaluated."""
     batch_size: int | None = None
     threads: int | None = None
     """Patches at once in one worker, on a CPU; when absent, workers share the cores of their machine."""
@@ -100,6 +108,7 @@ class Predicted(BaseModel):
     patches_evaluated: int
     patches_constant: int = Field(description="of these, answered from memory, because all their voxels were equal")
     patches_empty: int = Field(default=0, description="of these, background without a look, because surely empty")
+    patches_outside: int = Field(default=0, description="not evaluated, because wholly outside of the region")
     patches_unique: int = Field(description="patches of the scan; others were evaluated again at borders of blocks")
     forward_seconds: float = Field(description="time of the network's forward passes")
     computed_by: str = Field(default="PyTorch", description="engine with its version, precision, and kind of device")
@@ -133,6 +142,7 @@ def predict(prediction: Prediction, *, progress: Progress = SILENT) -> Predicted
         patches_evaluated=sum(record["patches"] for record in now),
         patches_constant=sum(record["constant"] for record in now),
         patches_empty=sum(record.get("empty", 0) for record in now),
+        patches_outside=sum(record.get("outside", 0) for record in now),
         patches_unique=len(plan.patches),
         forward_seconds=sum(record["forward_seconds"] for record in now),
         computed_by=", ".join(sorted({record.get("computed_by", "PyTorch") for record in records})),
@@ -168,6 +178,7 @@ class _Walk:
         self._bundle = _unchanged_bundle(prediction)
         self._predictor = _predictor(prediction, self._bundle, device)
         self._device = device
+        self._outside = 0
         weights = gaussian_weights(self._grid.patch, prediction.plan.quality.sigma)
         self._weights = torch.from_numpy(weights).to(self._device)
 
@@ -181,24 +192,43 @@ class _Walk:
             report(self._skipped(zs, ys, xs))
             accumulator = RollingAccumulator(self._core, self._weights, zs[0])
             with self._evaluator() as evaluate, _RowWriter(self._write_row, rows) as writer:
-                corners = list(product(ys, xs))
                 answers = evaluate(self._patches(zs, ys, xs))
                 for z, next_z in pairwise((*zs, last)):
                     require_lease()
-                    for (y, x), probabilities in zip(corners, answers, strict=False):  # those of later rows follow
+                    inside, outside = self._sorted(z, ys, xs)
+                    for (y, x), probabilities in zip(inside, answers, strict=False):  # those of later rows follow
                         accumulator.add((z, y, x), probabilities.transpose(1, 1 + self._axis))
                         report(1)
+                    for y, x in outside:  # whose voxels all are, so that the order does not matter
+                        accumulator.add((z, y, x), background(self._weights, CLASSES))
+                        report(1)
+                    self._outside += len(outside)
                     with activity("finish"):
                         writer.put(z, accumulator.advance(next_z))
                     release_memory()
             return self._record(evaluate)
         return self._record(None)
 
+    def _sorted(self, z: int, ys: tuple[int, ...], xs: tuple[int, ...]) -> tuple[list[Corner], list[Corner]]:
+        """Return those corners (y, x) whose patches at slice `z` reach into the region, and those whose do not."""
+        region, corners = self._prediction.region, list(product(ys, xs))
+        if region is None:
+            return corners, []
+        outside = [(y, x) for y, x in corners if region.is_outside(self._shown((z, y, x)))]
+        left_out = set(outside)
+        return [corner for corner in corners if corner not in left_out], outside
+
+    def _shown(self, corner: Shape) -> Box:
+        """Box of the network grid that a patch shows, as it lies in the scan."""
+        shown, _ = self._grid.reflection(Box.of(self._grid.patch).shift(corner))
+        return shown.turned(self._axis)
+
     def _record(self, evaluator: PatchEvaluator | None) -> Record:
         return {
             "patches": evaluator.patches if evaluator else 0,
             "constant": evaluator.constant if evaluator else 0,
             "empty": evaluator.empty if evaluator else 0,
+            "outside": self._outside,
             "forward_seconds": evaluator.forward_seconds if evaluator else 0.0,
             "computed_by": self._prediction.computation.text_here,
         }
@@ -238,8 +268,9 @@ class _Walk:
         self, zs: tuple[int, ...], ys: tuple[int, ...], xs: tuple[int, ...]
     ) -> Iterator[Iterator[torch.Tensor]]:
         """For every row of patches, its patches; they are views of what moves on with the next row."""
-        for slab in self._slabs(zs, ys, xs):
-            cuts = (_cut(slab, y - ys[0], x - xs[0], self._grid.patch) for y, x in product(ys, xs))
+        for z, slab in zip(zs, self._slabs(zs, ys, xs), strict=True):
+            inside, _ = self._sorted(z, ys, xs)
+            cuts = (_cut(slab, y - ys[0], x - xs[0], self._grid.patch) for y, x in inside)
             yield (cut.transpose(0, self._axis) for cut in cuts)
 
     def _slabs(self, zs: tuple[int, ...], ys: tuple[int, ...], xs: tuple[int, ...]) -> Iterator[torch.Tensor]:
@@ -277,9 +308,14 @@ class _Walk:
         z = start - padding
         (_, y0, x0), (_, y1, x1) = self._box.start, self._box.stop
         box = Box((z, y0, x0), (z + known.shape[1], y1, x1))
+        box = box.turned(self._axis)
+        labels, certainty = (values.swapaxes(0, self._axis) for values in known)
+        if self._prediction.region is not None:
+            outside = ~self._prediction.region.inside(box)
+            labels[outside], certainty[outside] = 0, CERTAIN
         with activity("write"), noting_writes() as written:
-            for output, values in zip(self._outputs, known, strict=True):
-                write_box(output, box.turned(self._axis), values.swapaxes(0, self._axis))
+            for output, values in zip(self._outputs, (labels, certainty), strict=True):
+                write_box(output, box, values)
         self._rows.record((z - self._box.start[0]) // self._row_depth, {}, written)
 
 

@@ -56,6 +56,7 @@ class Sureness:
         certainty: float64, 0 to 1; None where nobody knows.
         calibration: of the model; None where it has none.
         intensity: by which the network's grey values were normalised; None where that is not known.
+        cut: bool, whether the region that was segmented cuts the particle; None where it cuts none.
 
     """
 
@@ -65,6 +66,7 @@ class Sureness:
     certainty: Floats | None = None
     calibration: Calibration | None = None
     intensity: Intensity | None = None
+    cut: Flags | None = None
 
 
 def doubt_columns(columns: Columns, known: Sureness | None) -> Columns:

@@ -322,6 +322,8 @@ class _Totals:
         spacing, grey = self._sample.spacing, self._sample.image is not None
         for sums in particles:
             columns = particle_columns(sums, self._shape, spacing, grey=grey)
+            if self._known is not None and (cut := self._known.cut) is not None:
+                columns["touches_border"] |= cut[np.minimum(sums.labels, len(cut) - 1)]
             columns |= doubt_columns(columns, self._known)
             self._voxels.append(sums.voxels)
             self._touching += int(columns["touches_border"].sum())

@@ -31,12 +31,13 @@ class BorderCore(Step[Predicted]):
 
     @property
     def parameters(self) -> tuple[Any, ...]:
-        """Folds of the network, how thoroughly it is applied, and what computes it."""
+        """Folds of the network, how thoroughly it is applied, what computes it, and the region where there is one."""
         prediction = self.plan.prediction
         known = identity(prediction.quality, prediction.patches.patch)
         folds = self.plan.job.params.predict.folds or self.plan.bundle.folds
         known = known | {"empty": empty.facts()} if self.plan.skips_empty else known
-        return (folds, known, *self.plan.computation.identity)
+        region = ({"region": self.plan.region.facts},) if self.plan.region else ()
+        return (folds, known, *self.plan.computation.identity, *region)
 
     @property
     def labels(self) -> Location:
@@ -75,6 +76,7 @@ class BorderCore(Step[Predicted]):
             folds=params.folds,
             computation=plan.computation,
             skip_empty=plan.skips_empty,
+            region=plan.on_network_grid,
             batch_size=params.batch_size,
             threads=resources.workers if resources.runner == "threads" else None,
             runner=context.runner.model_copy(update={"workers": plan.prediction.workers}),

@@ -69,6 +69,7 @@ class ReportPage(Step[Reported]):
                     "Scan grid, voxels (z, y, x)": shape_text(plan.scale.scan_shape),
                     "Network grid, voxels (z, y, x)": shape_text(plan.scale.network_shape),
                     "Zoom": f"{plan.scale.zoom:.3f}",
+                    **({"Region": plan.region_text} if plan.region_text else {}),
                     "Stated particle size, mm": plan.info.particle_size_mm,
                     "Split at necks": found.split,
                     "Left out": {"too small": found.dropped, "uncertain": found.unsure, "too long": found.long},

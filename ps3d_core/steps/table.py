@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+import numpy as np
 
 from ps3d_core.engine.block_step import Site
 from ps3d_core.errors import CorruptDataError
-from ps3d_core.particles.doubt import Sureness
+from ps3d_core.geometry.blocks import Block
+from ps3d_core.particles.doubt import Flags, Sureness
 from ps3d_core.particles.measure import Measurement, ParticleSummary, Sample
 from ps3d_core.plan import SegmentPlan
 from ps3d_core.steps.certainty import ParticleCertainty
 from ps3d_core.steps.contacts import ContactAreas
 from ps3d_core.steps.grey_values import GreyScale, GreyValues
 from ps3d_core.steps.label_image import LabelImage
+from ps3d_core.store.arrays import read_box
 from ps3d_core.store.ledger import Record
 from ps3d_core.store.location import Location
+from ps3d_core.store.ome import open_image
 
 
 @dataclass(frozen=True)
@@ -51,13 +56,32 @@ class ParticleTable(Measurement[ParticleSummary]):
         """Folder of the run's intermediates."""
         return self.plan.work
 
+    def work(self, block: Block, site: Site) -> Record:
+        """Leave the sums of one block, and say which particles the region cuts there."""
+        record, region = super().work(block, site), self.plan.cutting
+        if region is None:
+            return record
+        edge = ~region.inside(block.core, margin=1 + 1 / self.plan.scale.zoom)  # labels come from the network grid
+        labels = read_box(open_image(self.volume), block.core)[edge]
+        return record | {"cut": np.unique(labels[labels > 0]).tolist()}
+
+    def _cut(self, records: Sequence[Record], particles: int) -> Flags | None:
+        """Whether the region cuts each of particles 1 to n."""
+        if self.plan.cutting is None:
+            return None
+        cut = np.zeros(particles + 1, np.bool_)
+        for record in records:
+            cut[record["cut"]] = True
+        return cut
+
     def merge(self, records: Sequence[Record], site: Site) -> ParticleSummary:
         """Write the table and return its summary.
 
         Raise `CorruptDataError` when there are not as many particles as were labelled.
         """
         labelled = site.done.of(LabelImage).particles
-        summary = self.write_table(records, site, self._known(labelled, site.done.of(GreyValues)))
+        known = self._known(labelled, site.done.of(GreyValues))
+        summary = self.write_table(records, site, replace(known, cut=self._cut(records, labelled)))
         if summary.particles != labelled:
             raise CorruptDataError(
                 f"{self.volume}: {summary.particles} particles where {labelled} were labelled; the label image is "

@@ -1,0 +1,1 @@
+"""Which part of a scan is worked on: the inside of the sample's surroundings, see the README."""

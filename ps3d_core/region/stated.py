@@ -1,0 +1,33 @@
+"""The region that a person says by numbers, see `ps3d_core.roi`."""
+
+from __future__ import annotations
+
+from ps3d_core.errors import InputError
+from ps3d_core.geometry.boxes import Box, Shape, shape_text
+from ps3d_core.region.inside import GridRegion
+from ps3d_core.region.region import Cylinder, Region
+from ps3d_core.roi import CYLINDER, cylinder_numbers
+
+_LOOKED_AT = 64
+
+
+def stated_cylinder(roi: str, shape: Shape, spacing: float) -> Region | None:
+    """Return the cylinder that `roi` says of a scan of `shape` with voxels of `spacing` mm; None where it says another.
+
+    Raise `InputError` for one of which nothing lies in the scan.
+    """
+    if not roi.startswith(CYLINDER):
+        return None
+    unit = spacing if roi.endswith("mm") else 1.0
+    *centres, radius = (value / unit for value in cylinder_numbers(roi))
+    (y, x), (last_y, last_x) = centres[:2], centres[-2:]
+    slices = max(1, shape[0] - 1)
+    tilt = ((last_y - y) / slices, (last_x - x) / slices)
+    region = Region(cylinders=(Cylinder(kind="given", centre=(y, x), tilt=tilt, radius=radius),))
+    depth, height, width = (min(n, _LOOKED_AT) for n in shape)
+    if not GridRegion(region, shape, (depth, height, width)).inside(Box.of((depth, height, width))).any():
+        raise InputError(
+            f"region {roi}: nothing of it lies in the scan of {shape_text(shape)} voxels; "
+            "give centre and radius in voxels, or in mm as cylinder:Y,X,RADIUSmm"
+        )
+    return region
