@@ -10,7 +10,7 @@ from ps3d_app.flows.service.at_work import at_work
 from ps3d_app.tasks.ingest import ingest
 from ps3d_core.invalid import made
 from ps3d_core.params import IngestParams
-from ps3d_core.quantities import StatedPolarity, StatedSize
+from ps3d_core.quantities import StatedSize
 from ps3d_core.scan.ingest import IngestSummary
 from ps3d_core.store.layout import Dataset
 
@@ -26,7 +26,6 @@ def ingest_scan(
     overwrite: bool = False,
     allow_gaps: bool = False,
     series: str | None = None,
-    particles: StatedPolarity = "bright",
 ) -> IngestSummary:
     """Bring one scan into a dataset, whole or not at all.
 
@@ -41,7 +40,6 @@ def ingest_scan(
         allow_gaps: Take a stack with missing slice numbers; the slices close up. Otherwise such a run fails.
         series: Which scan to take of a folder that holds several: a pattern for the names of its slices, like ore1_*,
             or a word that only they have.
-        particles: Whether particles are brighter or darker than what is around them. auto: a look at the scan finds it.
 
     Returns:
         What was ingested.
@@ -55,7 +53,6 @@ def ingest_scan(
             IngestParams,
             spacing=spacing,
             particle_size=particle_size,
-            particles=particles,
             overwrite=overwrite,
             allow_gaps=allow_gaps,
             series=series,

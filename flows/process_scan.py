@@ -34,7 +34,7 @@ from ps3d_core.inbox.process import InboxJob, require_workable
 from ps3d_core.inbox.reason import reason_of
 from ps3d_core.inbox.verdict import ScanFailedError, judged, reason_to_hold, succeed
 from ps3d_core.network import BUNDLED
-from ps3d_core.params import InboxParams, Resources, SegmentParams
+from ps3d_core.params import InboxParams, IngestParams, Resources, SegmentParams
 from ps3d_core.record import RunRecord
 
 GONE: Final = "Gone"
@@ -112,22 +112,21 @@ def job_of(
 def processed(claim: Claim, job: InboxJob) -> RunRecord:
     """Bring a claimed arrival to its end within the current run; return the record of its segmentation."""
     # Bring torch, which Prefect does without when it loads this flow to see whether there are hooks, as after a cancel.
-    from ps3d_app.flows.ingest_scan import ingest_scan
     from ps3d_app.flows.segment_scan import segment_scan
+    from ps3d_app.tasks.ingest import ingest
 
     with judged(claim, job.params, lambda reason: tell_failed(claim, reason), excused=OF_PREFECT):
         tell("scan.received", claim, attempt=claim.attempt)
         scan = accept(claim, job.model, job.segmentation)
         if not scan.ingested:
             # Not as runs below this one: who cancels the run cancels all there is.
-            ingest_scan.fn(
+            ingest(
                 scan.source,
-                str(job.inbox.dataset.root),
+                job.inbox.dataset,
                 scan.name,
-                spacing=scan.spacing,
-                particle_size=scan.particle_size,
-                particles=scan.particles,
-                overwrite=True,
+                IngestParams(
+                    spacing=scan.spacing, particle_size=scan.particle_size, particles=scan.particles, overwrite=True
+                ),
             )
             ingested(claim)
         record = segment_scan.fn(

@@ -19,7 +19,7 @@ from ps3d_core.particles.table import read_table
 from ps3d_core.pipeline import segment as segment_scan
 from ps3d_core.plan import SegmentJob
 from ps3d_core.progress import SILENT, Progress
-from ps3d_core.quantities import StatedPolarity, StatedSize
+from ps3d_core.quantities import StatedSize
 from ps3d_core.record import RunRecord
 from ps3d_core.scan.array_volume import is_array
 from ps3d_core.scan.ingest import ingest, same_voxels
@@ -73,7 +73,6 @@ def segment(
     image: Source,
     *,
     particle_size: StatedSize,
-    particles: StatedPolarity = "bright",
     spacing: float | None = None,
     output: str | Location | None = None,
     model: str = BUNDLED,
@@ -87,13 +86,12 @@ def segment(
         image: grey values (z, y, x): an array (NumPy, Zarr, Dask), a folder of TIFF slices, a TIFF, NIfTI or Zarr on a
             path or URL.
         particle_size: mean diameter of the particles, mm; "auto": a look at the scan finds it.
-        particles: whether these are brighter or darker than what is around them; "auto": a look finds it.
         spacing: edge of a voxel, mm; what the source says when absent.
         output: folder or URL that gets dataset/ (the scan) and NAME/ (the result); the same call continues there what
             was interrupted. When absent, everything goes with the object returned: scans in memory are kept there,
             others in a temporary folder.
         model: bundled, or folder or URL of a bundle.
-        params: parameters of the stages.
+        params: parameters of the stages; that particles are dark, or where they are looked for, is in `predict`.
         resources: memory, workers and runner; the whole machine when absent.
         progress: is told how the work goes on.
 
@@ -107,7 +105,7 @@ def segment(
     with ExitStack() as stack:
         if output is None:
             stack.callback(remove, place)
-        stated = made(IngestParams, spacing=spacing, particle_size=particle_size, particles=particles)
+        stated = made(IngestParams, spacing=spacing, particle_size=particle_size)
         _bring_in(image, dataset, name, stated, progress)
         job = SegmentJob(dataset, name, place, model, params or SegmentParams(), resources or Resources())
         segmentation = Segmentation(job.result, segment_scan(job, progress))
@@ -122,12 +120,10 @@ def _bring_in(image: Source, dataset: Dataset, name: str, stated: IngestParams, 
     info = dataset.read_metadata().get(name)
     if info is None:
         ingest(image, dataset, name, stated, progress=progress)
-    elif (info.particle_size, info.particles) != (stated.particle_size, stated.particles) or (
-        stated.spacing not in (None, info.spacing)
-    ):
+    elif info.particle_size != stated.particle_size or stated.spacing not in (None, info.spacing):
         raise InputError(
-            f"{dataset.root}: scan {name!r} is there with a spacing of {info.spacing} mm and {info.particles} "
-            f"particles of {info.particle_size} mm",
+            f"{dataset.root}: scan {name!r} is there with a spacing of {info.spacing} mm and particles of "
+            f"{info.particle_size} mm",
             "give another <output>",
         )
     elif not same_voxels(image, dataset.require_image(name)):

@@ -107,11 +107,12 @@ def _vote(
             row_b = source[index_z[z, 0], index_y[y, 1]]
             row_c = source[index_z[z, 1], index_y[y, 0]]
             row_d = source[index_z[z, 1], index_y[y, 1]]
-            weight_a = weight_z[z, 0] * weight_y[y, 0]
-            weight_b = weight_z[z, 0] * weight_y[y, 1]
-            weight_c = weight_z[z, 1] * weight_y[y, 0]
-            weight_d = weight_z[z, 1] * weight_y[y, 1]
-            all_rows = weight_a + weight_b + weight_c + weight_d
+            rows = (
+                weight_z[z, 0] * weight_y[y, 0],
+                weight_z[z, 0] * weight_y[y, 1],
+                weight_z[z, 1] * weight_y[y, 0],
+                weight_z[z, 1] * weight_y[y, 1],
+            )
             # Branch-free, so that the compiler uses vectors: most voxels are inside a particle or outside of all.
             for i in range(alike.size):
                 alike[i] = (row_a[i] == row_b[i]) & (row_a[i] == row_c[i]) & (row_a[i] == row_d[i])
@@ -124,23 +125,20 @@ def _vote(
                     elected[z, y, x] = label
                     continue
                 near, far = weight_x[x, 0], weight_x[x, 1]
-                own = near * (
-                    weight_a
-                    + (weight_b if row_b[i] == label else 0)
-                    + (weight_c if row_c[i] == label else 0)
-                    + (weight_d if row_d[i] == label else 0)
-                ) + far * (
-                    (weight_a if row_a[j] == label else 0)
-                    + (weight_b if row_b[j] == label else 0)
-                    + (weight_c if row_c[j] == label else 0)
-                    + (weight_d if row_d[j] == label else 0)
-                )
-                if own > (near + far) * all_rows - own:  # more than half, mostly that of the nearest neighbour
-                    elected[z, y, x] = label
-                    continue
                 ids = (label, row_a[j], row_b[i], row_b[j], row_c[i], row_c[j], row_d[i], row_d[j])
-                rows = (weight_a, weight_b, weight_c, weight_d)
-                elected[z, y, x] = _elect(ids, rows, near, far, higher, candidates, votes)
+                if _first_has_more_than_half(ids, rows, near, far):  # it is mostly that of the nearest neighbour
+                    elected[z, y, x] = label
+                else:
+                    elected[z, y, x] = _elect(ids, rows, near, far, higher, candidates, votes)
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _first_has_more_than_half(ids: tuple[np.uint32, ...], rows: tuple[int, ...], near: int, far: int) -> bool:
+    """Whether the first of 8 ids has more than half of the weights, which are as in `_elect`."""
+    own = 0
+    for row in range(4):
+        own += rows[row] * ((near if ids[2 * row] == ids[0] else 0) + (far if ids[2 * row + 1] == ids[0] else 0))
+    return 2 * own > (near + far) * (rows[0] + rows[1] + rows[2] + rows[3])
 
 
 @njit(nogil=True, cache=True, inline="always")

@@ -221,7 +221,7 @@ def test_ingest_flow(client: SyncPrefectClient, tmp_path: Path, monkeypatch: pyt
 def test_a_size_that_nobody_knows_is_looked_for_and_shown(client: SyncPrefectClient, tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "scan.tif", balls(56, 5), photometric="minisblack")
     dataset, output = str(tmp_path / "data"), str(tmp_path / "results")
-    ingest_scan(str(tmp_path / "scan.tif"), dataset, "ore", "auto", 0.01, particles="auto")
+    ingest_scan(str(tmp_path / "scan.tif"), dataset, "ore", "auto", 0.01)
     state = segment_scan(dataset, "ore", output, params=PARAMS, resources=RESOURCES, return_state=True)
     record = state.result()
     assert record.input["particle_size_mm"] == pytest.approx(0.1, rel=0.15)
