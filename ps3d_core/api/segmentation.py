@@ -27,6 +27,7 @@ from ps3d_core.scan.sources import Source, place_of
 from ps3d_core.store.layout import Dataset, Result, is_usable
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import open_image
+from ps3d_core.store.parquet import from_parquet
 from ps3d_core.store.scratch import fresh_place, remove, remove_with
 
 
@@ -58,8 +59,7 @@ class Segmentation:
     @property
     def contacts(self) -> pa.Table:
         """Table with one row for every two particles that touch, and the surface that they share, mm2."""
-        with (self.result.root / self.record.results["contacts"]).open_reading() as stream:
-            return pq.read_table(stream)
+        return from_parquet(self.result.root / self.record.results["contacts"], pq.ParquetFile.read, "segment again")
 
     def report(self) -> Report:
         """Return the page about the scan, which shows itself in a notebook."""

@@ -28,6 +28,8 @@ from ps3d_core.network.bundle import load_bundle
 from ps3d_core.network.computation import computation_of
 from ps3d_core.params import PredictParams
 from ps3d_core.progress import SILENT, Progress, Stage
+from ps3d_core.region.settled import settle_region, settled_region
+from ps3d_core.roi import AUTO
 from ps3d_core.scan.contrast import require_contrast
 from ps3d_core.store.layout import Dataset
 from ps3d_core.store.location import Location
@@ -81,6 +83,8 @@ def inspect(job: InspectJob, progress: Progress = SILENT) -> Inspection:
         seen = look(image, looker, progress)
         shown = _three_sizes(image, looker, seen)
         pace = looker.seconds_per_patch
+    settle_region(job.dataset, job.scan, AUTO, progress)
+    region = settled_region(job.dataset, job.scan, AUTO, info.spacing)
     with progress.stage("quality", 1, "scans") as stage:
         quality = scan_quality(image, seen.close, bundle.info)
         stage.advance()
@@ -96,6 +100,7 @@ def inspect(job: InspectJob, progress: Progress = SILENT) -> Inspection:
         seen_by=look_identity(bundle, image),
         particles=seen.particles,
         size=seen.size,
+        surroundings=region.text if region else None,
         forecast=forecast(seen.close, bundle.info, dark=seen.particles == "dark"),
         quality=quality,
         seconds=time.perf_counter() - started,

@@ -65,6 +65,7 @@ def _facts(seen: Inspection) -> list[tuple[str, str]]:
     facts: dict[str, Any] = {
         "Model": seen.model,
         "Stated particle size, mm": seen.stated_mm,
+        "Surroundings": seen.surroundings or "no wall or field of view is clear",
         "Particles seen": found.particles,
         "Share of the blocks that they fill": f"{found.fill:.0%}",
         "Trust in what looks like particles": f"{found.trust:.0%}",

@@ -44,6 +44,7 @@ class Inspection(BaseModel):
     seen_by: str = Field(description="what tells this model, this scan and this way of looking from others")
     particles: Literal["bright", "dark"] = Field(description="than their surroundings")
     size: SizeFound | None = Field(description="None when nothing like a particle was found at any size")
+    surroundings: str | None = Field(description="walls and field of view, in words; None where none is clear")
     forecast: Forecast
     quality: ScanQuality
     seconds: float

@@ -14,6 +14,7 @@ def lines_of(seen: Inspection) -> list[tuple[str, str]]:
     return [
         ("model", f"{seen.model}, looked for {seen.seconds:.0f} s"),
         *_size(seen),
+        *_surroundings(seen),
         *_expected(seen),
         ("cost", ", ".join(f"{duration_text(seen.seconds_at(level))} {level}" for level in LEVELS) + " for prediction"),
         ("scan", "; ".join(_figures(seen))),
@@ -30,6 +31,11 @@ def _size(seen: Inspection) -> Iterator[tuple[str, str]]:
             f"{seen.size_mm:.3g} mm ({low:.3g} to {high:.3g}{sure}), a {'wide' if seen.size.wide else 'narrow'} "
             f"distribution{stated}; particles are {seen.particles}er than what is around them",
         )
+
+
+def _surroundings(seen: Inspection) -> Iterator[tuple[str, str]]:
+    if seen.surroundings is not None:
+        yield "region", f"{seen.surroundings}: --roi auto segments the inside"
 
 
 def _expected(seen: Inspection) -> Iterator[tuple[str, str]]:

@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from ps3d_core.errors import CorruptDataError
 from ps3d_core.particles.shape import Columns
 from ps3d_core.store.location import Location, writing_to
+from ps3d_core.store.parquet import WRITING, from_parquet
 from ps3d_core.store.publishing import publish
 
 VERSION: Final = 3
@@ -85,7 +86,7 @@ def write_table(tables: Iterable[pa.Table], parquet: Location, csv: Location) ->
         local_parquet, local_csv = Path(folder) / "particles.parquet", Path(folder) / "particles.csv"
         with (
             writing_to(Location.parse(folder)),
-            pq.ParquetWriter(local_parquet, SCHEMA, version="2.6", compression="zstd", compression_level=3) as writer,
+            pq.ParquetWriter(local_parquet, SCHEMA, version="2.6", compression_level=3, **WRITING) as writer,
             local_csv.open("wb") as text,
         ):
             text.write((",".join(SCHEMA.names) + "\n").encode())
@@ -104,11 +105,7 @@ def read_table(parquet: Location, names: Sequence[str] | None = None) -> pa.Tabl
     Raise `CorruptDataError` when the file is no particle table.
     """
     wanted = list(SCHEMA.names if names is None else names)
-    try:
-        with parquet.open_reading() as stream:
-            table = pq.read_table(stream, columns=wanted)
-    except pa.ArrowInvalid as error:
-        raise CorruptDataError(f"{parquet}: not a Parquet file ({error}); measure again") from error
+    table = from_parquet(parquet, lambda file: file.read(columns=wanted), "measure again")
     missing = sorted(set(wanted) - set(table.column_names))
     if missing:
         raise CorruptDataError(f"{parquet}: no column {missing[0]!r}; it is no particle table, measure again")

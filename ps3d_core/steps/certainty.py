@@ -18,11 +18,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ps3d_core.border_core.classes import CERTAIN
 from ps3d_core.engine.step import Context, DerivedStep, Outcomes
-from ps3d_core.errors import CorruptDataError
 from ps3d_core.plan import SegmentPlan
 from ps3d_core.steps.instances import Instances
 from ps3d_core.steps.label_image import LabelImage
 from ps3d_core.store.location import Location, writing_to
+from ps3d_core.store.parquet import WRITING, from_parquet
 from ps3d_core.store.publishing import publish
 
 SCHEMA: Final = pa.schema(
@@ -70,7 +70,7 @@ class ParticleCertainty(DerivedStep[Certain]):
         with tempfile.TemporaryDirectory(prefix="ps3d-certainty-") as folder, writing_to(Location.parse(folder)):
             file = Path(folder) / output.name
             table = pa.Table.from_arrays([pa.array(c) for c in (labels, voxels, sums / voxels)], schema=SCHEMA)
-            pq.write_table(table, file, compression="zstd")
+            pq.write_table(table, file, **WRITING)
             publish(output, file)
         return Certain(certainty=float(sums.sum() / voxels.sum()) if len(voxels) else None)
 
@@ -80,9 +80,5 @@ class ParticleCertainty(DerivedStep[Certain]):
         Raise `CorruptDataError` when the file cannot be read.
         """
         (output,) = self.outputs.values()
-        try:
-            with output.open_reading() as stream:
-                table = pq.read_table(stream, columns=SCHEMA.names)
-        except pa.ArrowInvalid as error:
-            raise CorruptDataError(f"{output}: not a Parquet file ({error}); segment again") from error
+        table = from_parquet(output, lambda file: file.read(columns=SCHEMA.names), "segment again")
         return np.concatenate(([np.nan], table.column("certainty").to_numpy()))

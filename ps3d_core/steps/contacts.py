@@ -16,7 +16,6 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field
 
 from ps3d_core.engine.block_step import BlockStep, Site
-from ps3d_core.errors import CorruptDataError
 from ps3d_core.geometry.blocks import Block
 from ps3d_core.memory_model import CONTACTS_BYTES
 from ps3d_core.particles.padded import HALO, read_padded
@@ -27,9 +26,10 @@ from ps3d_core.steps.label_image import LabelImage
 from ps3d_core.store.ledger import Record
 from ps3d_core.store.location import Location, writing_to
 from ps3d_core.store.ome import open_image
+from ps3d_core.store.parquet import WRITING, from_parquet
 from ps3d_core.store.publishing import publish
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Raise when a change of the code changes the file: finished work of older code is then redone."""
 
 ROWS: Final = 2**18
@@ -105,7 +105,7 @@ class ContactAreas(BlockStep[Contacts]):
         (output,) = self.outputs.values()
         with tempfile.TemporaryDirectory(prefix="ps3d-contacts-") as folder:
             file = Path(folder) / output.name
-            with writing_to(Location.parse(folder)), pq.ParquetWriter(file, SCHEMA, compression="zstd") as writer:
+            with writing_to(Location.parse(folder)), pq.ParquetWriter(file, SCHEMA, **WRITING) as writer:
                 for counts in in_batches(merged_counts(records, site), ROWS):
                     areas = contact_area(counts.crossings, spacing)
                     columns = [counts.lower, counts.higher, counts.crossings[:, 0], areas]
@@ -120,17 +120,17 @@ class ContactAreas(BlockStep[Contacts]):
         Of contacts of equal area the one with the lowest neighbour counts. Raise `CorruptDataError` when the file of
         the contacts cannot be read.
         """
-        area, neighbour = np.zeros(particles + 1), np.zeros(particles + 1, np.uint32)
         (output,) = self.outputs.values()
-        try:
-            with output.open_reading() as stream, pq.ParquetFile(stream) as file:
-                for batch in file.iter_batches(ROWS, columns=["label_a", "label_b", "contact_area_mm2"]):
-                    lower, higher, areas = (np.asarray(column) for column in batch.columns)
-                    _keep_largest(lower, higher, areas, area, neighbour)
-                    _keep_largest(higher, lower, areas, area, neighbour)
-        except pa.ArrowInvalid as error:
-            raise CorruptDataError(f"{output}: not a Parquet file ({error}); segment again") from error
-        return area, neighbour
+        return from_parquet(output, lambda file: _largest(file, particles), "segment again")
+
+
+def _largest(file: pq.ParquetFile, particles: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.uint32]]:
+    area, neighbour = np.zeros(particles + 1), np.zeros(particles + 1, np.uint32)
+    for batch in file.iter_batches(ROWS, columns=["label_a", "label_b", "contact_area_mm2"]):
+        lower, higher, areas = (np.asarray(column) for column in batch.columns)
+        _keep_largest(lower, higher, areas, area, neighbour)
+        _keep_largest(higher, lower, areas, area, neighbour)
+    return area, neighbour
 
 
 def _keep_largest(

@@ -80,9 +80,9 @@ def test_an_empty_patch_is_background_and_costs_no_look() -> None:
     predictor = Predictor([network.eval()], PLAIN)
     patches = [noise(-1, 0.1), noise(1, 0.1), torch.full((SIDE,) * 3, -1.0), torch.full((SIDE,) * 3, 1.0)]
     with PatchEvaluator(predictor, threads=1) as every:
-        expected = list(every(patches))
+        expected = list(every([patches]))
     with PatchEvaluator(predictor, threads=1, batch_size=3, skip_empty=True) as evaluate:
-        first, second, third, fourth = evaluate(patches)
+        first, second, third, fourth = evaluate([patches])
     assert torch.equal(first, background(patches[0], CLASSES))
     assert torch.equal(third, background(patches[2], CLASSES))
     torch.testing.assert_close(second, expected[1])

@@ -286,6 +286,7 @@ def looked(**changed):
         "seen_by": "x",
         "particles": "bright",
         "size": SizeFound(size=20, low=17, high=23, sure=True, wide=False, tried=(one,)),
+        "surroundings": None,
         "forecast": Forecast(
             trust=0.98,
             right=0.97,
