@@ -61,6 +61,8 @@ from ps3d_core.timeline import recorded, timeline_text
 
 SCAN = "scan"
 MEMORY = 16 * 2**30
+COMPILING_GIB = 0.2
+"""Of compilers of kernels, which a fresh checkout needs once and no plan knows of."""
 MOST_DIFFERENT = 0.002
 LEAST_F1 = 0.99
 GOAL = 1.1
@@ -248,7 +250,7 @@ def measure_prediction(place: Location, bundle: Bundle, image: Location, device:
         "batch": batch_of(bundle, device),
         **memory,
         "planned_gib": planned,
-        "ok": memory["host_gib"] <= planned,
+        "ok": memory["host_gib"] <= planned + COMPILING_GIB,
         "timeline": timeline_text(timeline).splitlines(),
     }
 
