@@ -47,7 +47,7 @@ class Forecast(BaseModel):
 
 def forecast(sighting: Sighting, info: BundleInfo, *, dark: bool = False) -> Forecast:
     """Return what to expect, from a close look at the size of the particles; `dark` ones may be cells of a foam."""
-    believed, kept = trusted(sighting, info), sighting.certainty >= (info.least_certainty or 0)
+    believed, kept = trusted(sighting, info), sighting.kept(info)
     trust = float(np.average(believed, weights=sighting.voxels)) if len(believed) else 0.0
     fill = float((sighting.classes > 0).mean()) if sighting.classes.size else 0.0
     contact = float(np.median(sighting.contact[kept])) if kept.any() else 0.0

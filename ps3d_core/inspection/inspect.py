@@ -13,7 +13,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from math import prod
-from typing import Final, Literal, NamedTuple, cast
+from typing import Final, NamedTuple, cast
 
 from ps3d_core.geometry.boxes import Shape
 from ps3d_core.inspection.blocks import read_blocks
@@ -28,6 +28,7 @@ from ps3d_core.network.bundle import load_bundle
 from ps3d_core.network.computation import computation_of
 from ps3d_core.params import PredictParams
 from ps3d_core.progress import SILENT, Progress, Stage
+from ps3d_core.quantities import Polarity
 from ps3d_core.region.settled import settle_region, settled_region
 from ps3d_core.roi import AUTO
 from ps3d_core.scan.contrast import require_contrast
@@ -49,7 +50,7 @@ CLOSE: Final = 24
 class Look(NamedTuple):
     """Polarity and size of the particles of a scan, and what is found at that size."""
 
-    particles: Literal["bright", "dark"]
+    particles: Polarity
     size: SizeFound | None
     close: Sighting
 

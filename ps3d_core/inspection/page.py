@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -13,6 +12,7 @@ from ps3d_core.inspection.record import Inspection
 from ps3d_core.inspection.sighting import Sighting
 from ps3d_core.particles.charts import Series, line_chart
 from ps3d_core.particles.overlay import plane_pictures
+from ps3d_core.particles.report_sections import data_url
 from ps3d_core.particles.templating import rendered
 from ps3d_core.quality import LEVELS
 
@@ -43,7 +43,7 @@ def _size(sighting: Sighting, size: float) -> dict[str, Any]:
     rows = np.sort(np.argsort(-full, kind="stable")[:SHOWN])
     middle = sighting.blocks.shape[1] // 2
     greys, labels = ([each[row, middle] for row in rows] for each in (sighting.blocks, sighting.labels))
-    pictures = [tuple(map(_data, pair)) for pair in plane_pictures(greys, labels, _SIDE)] if len(rows) else []
+    pictures = [tuple(map(data_url, pair)) for pair in plane_pictures(greys, labels, _SIDE)] if len(rows) else []
     return {"size": size, "pictures": pictures, "particles": len(sighting.voxels)}
 
 
@@ -79,7 +79,3 @@ def _facts(seen: Inspection) -> list[tuple[str, str]]:
         "Seconds that the look took": f"{seen.seconds:.0f}",
     }
     return [(name, str(value)) for name, value in facts.items() if value not in (None, False)]
-
-
-def _data(png: bytes) -> str:
-    return f"data:image/png;base64,{b64encode(png).decode()}"

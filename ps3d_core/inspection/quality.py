@@ -69,7 +69,7 @@ def scan_quality(image: Location, sighting: Sighting, info: BundleInfo) -> ScanQ
         repeated=repeated,
         jumps=jumps,
         smallest=smallest,
-        below=_below(sighting, smallest * sighting.zoom, info.least_certainty or 0),
+        below=_below(sighting, smallest * sighting.zoom, info),
     )
 
 
@@ -79,8 +79,8 @@ def _smallest_seen(info: BundleInfo) -> float:
     return core + 2 * info.border_thickness
 
 
-def _below(sighting: Sighting, smallest: float, least_certainty: float) -> float:
-    weight = np.where(sighting.certainty >= least_certainty, sighting.weight, 0)
+def _below(sighting: Sighting, smallest: float, info: BundleInfo) -> float:
+    weight = np.where(sighting.kept(info), sighting.weight, 0)
     total = float(weight.sum())
     return float(weight[sighting.diameter < smallest].sum()) / total if total else 0.0
 

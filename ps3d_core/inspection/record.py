@@ -12,6 +12,7 @@ from ps3d_core.inspection.quality import ScanQuality
 from ps3d_core.inspection.size import SizeFound
 from ps3d_core.network.bundle import Bundle
 from ps3d_core.quality import LEVELS, LevelName
+from ps3d_core.quantities import Polarity, StatedPolarity
 from ps3d_core.store.identity import content_identity
 from ps3d_core.store.layout import Dataset, ScanInfo
 from ps3d_core.store.ledger import fingerprint
@@ -38,11 +39,11 @@ class Inspection(BaseModel):
     patches: float = Field(description="volume of the scan at the size that was found, in patches of the network")
     seconds_per_patch: float = Field(description="of one forward pass here, all cores together")
     stated_mm: float | None = Field(description="particle size that was stated; None when it is to be found")
-    stated_particles: Literal["bright", "dark", "auto"]
+    stated_particles: StatedPolarity
     model: str
     model_digest: str
     seen_by: str = Field(description="what tells this model, this scan and this way of looking from others")
-    particles: Literal["bright", "dark"] = Field(description="than their surroundings")
+    particles: Polarity = Field(description="than their surroundings")
     size: SizeFound | None = Field(description="None when nothing like a particle was found at any size")
     surroundings: str | None = Field(description="walls and field of view, in words; None where none is clear")
     forecast: Forecast
@@ -116,8 +117,7 @@ class Inspection(BaseModel):
         reasons = []
         if self.polarity_differs:
             reasons.append(
-                f"the particles are {self.particles}er than what is around them; "
-                f"say so with <particles> {self.particles}"
+                f"the particles are {self.particles}er than what is around them; state particles as {self.particles}"
             )
         if self.size is not None and self.size_mm is not None:
             low, high = (each * self.spacing for each in (self.size.low, self.size.high))

@@ -26,7 +26,7 @@ from ps3d_core.geometry.boxes import Box, Shape
 from ps3d_core.inference.empty import surely_empty
 from ps3d_core.inference.forward import PatchEvaluator
 from ps3d_core.inspection.blocks import Blocks
-from ps3d_core.network.bundle import Bundle
+from ps3d_core.network.bundle import Bundle, BundleInfo
 from ps3d_core.network.computation import Computation
 from ps3d_core.network.ensemble import Predictor
 from ps3d_core.network.intensity import Intensity
@@ -80,6 +80,10 @@ class Sighting:
     intensity: Intensity
     thin: bool = False
 
+    def kept(self, info: BundleInfo) -> npt.NDArray[np.bool_]:
+        """Return which particles a segmentation keeps, (n,): those of which the network is sure enough."""
+        return np.asarray(self.certainty >= (info.least_certainty or 0))
+
 
 class Looker:
     """A model ready to look at blocks; a context manager's value, see `looking`."""
@@ -109,8 +113,8 @@ class Looker:
         voxels, sums, labels = self._particles(classes, certainty)
         target = self.bundle.info.target_particle_size
         thin = [axis for axis in range(3) if blocks.shape[axis] < THIN * target]
-        weight, area = _weights(find_objects(labels), shape, thin), _largest_contacts(labels)
-        labels = labels.reshape(len(seen), -1, *shape[1:])[:, : shape[0]]
+        weight, area = _weights(find_objects(labels) if labels.size else [], shape, thin), _largest_contacts(labels)
+        labels = labels.reshape(len(seen), shape[0] + 1, *shape[1:])[:, : shape[0]]
         diameter = np.cbrt(6 * voxels / np.pi)
         return Sighting(
             zoom=zoom,

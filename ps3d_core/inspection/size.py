@@ -91,7 +91,7 @@ class SizeFound(BaseModel):
 
 def tried(sighting: Sighting, size: float, info: BundleInfo) -> Tried:
     """Return what came of looking at a scan as if its particles measured `size` voxels."""
-    believed, kept = trusted(sighting, info), sighting.certainty >= (info.least_certainty or 0)
+    believed, kept = trusted(sighting, info), sighting.kept(info)
     weight = np.where(kept, sighting.weight, 0)
     whole = int((weight > 0).sum())
     found, spread, bulk = None, 0.0, _halving(sighting.diameter[kept]) / sighting.zoom

@@ -97,9 +97,9 @@ def slices(pictures: Sequence[Picture], spacing: float) -> list[Figures]:
         shown.append(
             {
                 "picture": picture,
-                "grey": None if picture.grey is None else _data(picture.grey),
-                "outlines": _data(picture.outlines),
-                "doubt": None if picture.doubt is None else _data(picture.doubt),
+                "grey": None if picture.grey is None else data_url(picture.grey),
+                "outlines": data_url(picture.outlines),
+                "doubt": None if picture.doubt is None else data_url(picture.doubt),
                 "bar": round_length(width * spacing / 4),
                 "max_width": MAX_HEIGHT * width / height,
             }
@@ -210,5 +210,6 @@ def _zingg(elongation: npt.NDArray[np.float64], flatness: npt.NDArray[np.float64
     return [(name, meaning, int(which.sum()), 100 * float(which.mean())) for name, meaning, which in classes]
 
 
-def _data(png: bytes) -> str:
+def data_url(png: bytes) -> str:
+    """Return a PNG as the URL of an image that is part of its page."""
     return f"data:image/png;base64,{b64encode(png).decode()}"

@@ -420,6 +420,14 @@ def test_a_look_in_one_call(tiny):
     assert look.found.sentence in repr(look)
 
 
+def test_blocks_that_are_surely_empty_show_nothing(tmp_path, tiny, monkeypatch):
+    every = lambda patches: torch.ones(len(patches), dtype=torch.bool)  # noqa: E731
+    monkeypatch.setattr("ps3d_core.inspection.sighting.surely_empty", every)
+    grey = np.random.default_rng(0).integers(0, 1000, (32, 32, 32)).astype(np.uint16)
+    seen = inspect(InspectJob(ingested(tmp_path, grey), "ore", str(tiny.location), PredictParams(engine="torch")))
+    assert (seen.size, seen.forecast.particles, seen.advice) == (None, 0, "does not understand")
+
+
 @pytest.mark.parametrize("polarity", ["bright", "dark", "auto"])
 @pytest.mark.parametrize("size", ["auto", "0.1", "100um"])
 def test_commands_take_what_is_to_be_found(polarity, size):
