@@ -17,6 +17,7 @@ from ps3d_core.quantities import (
     BatchSize,
     BorderThickness,
     Certainty,
+    CropText,
     Device,
     Engine,
     Folds,
@@ -24,7 +25,9 @@ from ps3d_core.quantities import (
     GreatestNeck,
     MeanAndStd,
     ModelName,
+    NanText,
     Precision,
+    RawLayout,
     RegionOfInterest,
     SmallestCore,
     StatedPolarity,
@@ -297,8 +300,8 @@ class TrainParams(_Params):
         return tuple(sorted(set(folds))) if isinstance(folds, tuple) else folds
 
 
-class CopyParams(_Params):
-    """Parameters of copying a volume from files."""
+class SourceParams(_Params):
+    """What of a source is read, and how, where the source alone does not say."""
 
     series: str | None = Field(
         default=None,
@@ -308,6 +311,43 @@ class CopyParams(_Params):
     allow_gaps: bool = Field(
         default=False, description="accept slices whose numbering leaves some out; the others close up"
     )
+    inside: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=1000,
+        description="path of the volume within a file that holds several, like /entry/data; SOURCE may end in it, too: "
+        "scan.h5:/entry/data",
+    )
+    channel: Annotated[int, Field(ge=0)] | None = Field(
+        default=None, description="which channel of a source that has several, from 0"
+    )
+    time: Annotated[int, Field(ge=0)] | None = Field(
+        default=None, description="which point in time of a source that has several, from 0"
+    )
+    channels_are_slices: bool = Field(
+        default=False, description="take what a TIFF file calls channels for slices, which is how some programs save"
+    )
+    raw: RawLayout | None = Field(
+        default=None,
+        description="layout of a file that is nothing but voxels: SHAPE,TYPE or SHAPE,TYPE,ENDIAN,OFFSET, with the "
+        "shape as ZxYxX, like 800x512x512,uint16,little,0",
+    )
+    crop: CropText | None = Field(
+        default=None,
+        description="part that is read, Z0:Z1,Y0:Y1,X0:X1 in voxels or with units (1mm:3.5mm), nothing for all of an "
+        "axis: 100:400,,256:; voxels keep the coordinates that they have in the scan",
+    )
+    every: int = Field(default=1, ge=1, le=1000, description="read every Nth voxel along each axis only, as a preview")
+    nan: NanText | None = Field(
+        default=None,
+        description="grey value in the place of what is no number or infinite: a number, min (the least of the scan) "
+        "or background (the middle of its darker values)",
+    )
+
+
+class CopyParams(SourceParams):
+    """Parameters of copying a volume from files."""
+
     overwrite: bool = Field(default=False, description="replace what is there, if ps3d made it; nothing else is")
 
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 from pydantic import AfterValidator, Field
 
 from ps3d_core.roi import checked_roi
+from ps3d_core.source_texts import checked_crop, checked_nan, checked_raw
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,12 @@ GreatestNeck = Annotated[float, Field(ge=0, lt=1)]
 """Diagonal of a particle's bounding box, in equivalent diameters."""
 RegionOfInterest = Annotated[str, Field(min_length=1, max_length=2000), AfterValidator(checked_roi)]
 """Part of a scan that is worked on, as a person says it."""
+CropText = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(checked_crop)]
+"""Part of a source that is read, as a person says it."""
+RawLayout = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(checked_raw)]
+"""Layout of a file that is nothing but voxels, as a person says it."""
+NanText = Annotated[str, Field(min_length=1, max_length=40), AfterValidator(checked_nan)]
+"""Grey value of what is no number, as a person says it."""
 MeanAndStd = tuple[
     Annotated[float, Field(allow_inf_nan=False, ge=-MAX_GREY, le=MAX_GREY)],
     Annotated[float, Field(allow_inf_nan=False, gt=0, le=MAX_GREY)],

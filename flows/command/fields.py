@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 Options = argparse.ArgumentParser | argparse._ActionsContainer
 
 _FLAGS: Final = {
+    "crop": "--roi",
     "dataset_id": "--id",
     "folds": "--fold",
     "half_precision": "--half",
@@ -31,7 +32,11 @@ _VALUES: Final[dict[str, str | tuple[str, ...]]] = {
     "batch_size": "N",
     "dask_scheduler": "ADDRESS",
     "memory_gib": "GB",
+    "crop": "Z0:Z1,Y0:Y1,X0:X1",
+    "inside": "PATH",
+    "nan": "VALUE",
     "planner": "CLASS",
+    "raw": "SHAPE,TYPE,...",
     "roi": "REGION",
     "series": "PATTERN",
     "sha256": "HEX",

@@ -12,9 +12,10 @@ from ps3d_core.engine.once import Engine
 from ps3d_core.engine.step import Context, Outcomes, Step
 from ps3d_core.geometry.boxes import Shape
 from ps3d_core.memory_model import SLABS_BYTES
+from ps3d_core.params import SourceParams
 from ps3d_core.progress import SILENT, Progress
 from ps3d_core.scan.image_writer import write_levels
-from ps3d_core.scan.sources import Source, is_zarr, open_scan, place_of
+from ps3d_core.scan.sources import Source, is_zarr, open_scan, place_of, with_inside
 from ps3d_core.store.chunking import require_chunk_fits
 from ps3d_core.store.halving import method_for
 from ps3d_core.store.identity import content_identity
@@ -43,12 +44,14 @@ class ImageCopy(Step[Copied]):
         source: file or folder of the volume.
         identity: what tells the content of the source from any other.
         work: folder that the copy is made in.
+        inside: path of the volume within the source, where it holds several.
 
     """
 
     source: Location
     identity: str
     work: Location
+    inside: str | None = None
 
     name, title, found = "copy", "copy", Copied
 
@@ -60,7 +63,7 @@ class ImageCopy(Step[Copied]):
     @property
     def parameters(self) -> tuple[Any, ...]:
         """Place and content of the source."""
-        return (self.source.url, self.identity)
+        return (self.source.url, self.identity, *filter(None, (self.inside,)))
 
     @property
     def image(self) -> Location:
@@ -75,7 +78,8 @@ class ImageCopy(Step[Copied]):
     def make(self, done: Outcomes, context: Context) -> Copied:
         """Copy the volume, slab by slab, in place of what a killed call left."""
         self.image.remove_tree()
-        shape = _copy(self.source, self.source.name, self.image, context.memory_bytes, context.progress)
+        params = SourceParams(inside=self.inside)
+        shape = _copy(self.source, params, self.source.name, self.image, context.memory_bytes, context.progress)
         return Copied(shape=shape)
 
 
@@ -97,19 +101,21 @@ def as_image(
         return place
     if place is None:  # nothing tells whether an array in memory has changed
         copy = work / f"copy-{uuid4().hex[:16]}.zarr"
-        _copy(source, "array", copy, memory_bytes, progress)
+        _copy(source, SourceParams(), "array", copy, memory_bytes, progress)
         return copy
-    step = ImageCopy(place, content_identity(place), work)
+    step = ImageCopy(place, content_identity(place), work, with_inside(source, SourceParams()).inside)
     Engine(work, [step]).run_all(Context(memory_bytes=memory_bytes, progress=progress))
     return step.image
 
 
-def _copy(source: Source, name: str, copy: Location, memory_bytes: int, progress: Progress) -> Shape:
-    with open_scan(source) as reader:
+def _copy(
+    source: Source, params: SourceParams, name: str, copy: Location, memory_bytes: int, progress: Progress
+) -> Shape:
+    with open_scan(source, params) as reader:
         for note in reader.notes:
             progress.note(f"{reader.description}: {note}")
         method = method_for(reader.dtype, label=True)
         with progress.stage(f"read {name}", reader.shape[0], "slices") as stage:
             shapes = write_levels(reader, copy, method=method, memory_bytes=memory_bytes, stage=stage)
-        write_metadata(copy, shapes, spacing=reader.spacing, name=name, method=method)
+        write_metadata(copy, shapes, spacing=reader.spacing, origin=reader.origin, name=name, method=method)
         return reader.shape

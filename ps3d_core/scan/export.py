@@ -82,8 +82,8 @@ def export(
         if target.exists() and not holds_no_file(target) and not is_own(target) and not params.overwrite:
             raise InputError(f"{target}: already exists", "replace it with <overwrite>", "choose another destination")
         before = identities([origin])
-        reader = stack.enter_context(open_scan(origin, allow_gaps=params.allow_gaps, series=params.series))
-        size = params.spacing or reader.spacing
+        reader = stack.enter_context(open_scan(origin, params, spacing=params.spacing, progress=progress))
+        size = reader.spacing
         if size and (note := spacing_note(size)) is not None:
             progress.note(note)
         for note in reader.notes:
@@ -103,6 +103,8 @@ def export(
                         write_tiff(place, slabs, reader.shape, reader.dtype, size, big=big)
                     else:
                         write_tiff_slices(place, slabs, reader.shape, size, slice_name)
+        for finding in reader.findings:
+            progress.note(f"{reader.description}: {finding}")
         return ExportSummary(
             destination=str(target), format=format, shape=reader.shape, dtype=str(reader.dtype), spacing=size
         )

@@ -85,8 +85,9 @@ def ingest(
     with claimed("ingest", [output], inputs=inputs, say=progress.note), ExitStack() as stack:
         _require_new(dataset, name, overwrite=params.overwrite)
         before = identities(inputs)
-        reader = stack.enter_context(open_scan(source, allow_gaps=params.allow_gaps, series=params.series))
-        spacing, particle_size = _checked_spacing(reader, params.spacing, progress), params.particle_size
+        stated = None if params.spacing is None else (params.spacing,) * 3
+        reader = stack.enter_context(open_scan(source, params, spacing=stated, progress=progress))
+        spacing, particle_size = _checked_spacing(reader, progress), params.particle_size
         if particle_size != "auto":
             _check_particle_size(reader.shape, spacing, particle_size)
         _tell(reader, reader.notes, progress)
@@ -105,8 +106,16 @@ def ingest(
                 reader, place, method=method, memory_bytes=memory_bytes, stage=stage, inspect=content.add
             )
             attributes = {MARK: {**_provenance(reader), **content.summary()}}
-            write_metadata(place, shapes, spacing=spacing, name=name, method=method, attributes=attributes)
-        _tell(reader, content.notes(), progress)
+            write_metadata(
+                place,
+                shapes,
+                spacing=spacing,
+                name=name,
+                origin=reader.origin,
+                method=method,
+                attributes=attributes,
+            )
+        _tell(reader, reader.findings + content.notes(), progress)
         return IngestSummary(
             name=name,
             image=str(target),
@@ -186,7 +195,7 @@ def ingest_labels(
         if (target / GROUP_FILE).exists() and not params.overwrite:
             raise InputError(f"scan {name!r}: already has labels, {target}", "replace them with <overwrite>")
         before = identities([origin])
-        reader = stack.enter_context(as_labels(open_scan(origin, allow_gaps=params.allow_gaps, series=params.series)))
+        reader = stack.enter_context(as_labels(open_scan(origin, params)))
         if reader.shape != scan_shape:
             raise InputError(
                 f"{reader.description}: labels of {reader.shape} voxels, scan {name!r} of {scan_shape}: must be the "
@@ -246,7 +255,8 @@ class _Content:
         if not (isfinite(low) and isfinite(high)):
             raise InputError(
                 f"{self._name}: grey values that are infinite or not a number in slices {start} to "
-                f"{start + len(slab) - 1}; replace them, for example with the value of air"
+                f"{start + len(slab) - 1}",
+                "say with <nan> which value stands for them, for example that of air",
             )
         self._digest.update(slab.data)
         self._minimum, self._maximum = min(self._minimum, low), max(self._maximum, high)
@@ -268,25 +278,22 @@ def _tell(reader: ScanReader, notes: tuple[str, ...], progress: Progress) -> Non
         progress.note(f"{reader.description}: {note}")
 
 
-def _checked_spacing(reader: ScanReader, spacing: float | None, progress: Progress) -> float:
+def _checked_spacing(reader: ScanReader, progress: Progress) -> float:
     own = reader.spacing
-    if spacing is None:
-        if own is None:
-            raise InputError(
-                f"{reader.description}: {reader.without_spacing}",
-                "give <spacing>, the edge of a voxel in mm",
-            )
-        if max(own) > min(own) * (1 + SAME_SPACING):
-            raise InputError(
-                f"{reader.description}: spacing {own} mm; must be the same along all axes",
-                "resample the scan",
-                "treat it as equal by giving <spacing>",
-            )
-        spacing = own[2]
+    if own is None:
+        raise InputError(
+            f"{reader.description}: {reader.without_spacing}",
+            "give <spacing>, the edge of a voxel in mm",
+        )
+    if max(own) > min(own) * (1 + SAME_SPACING):
+        raise InputError(
+            f"{reader.description}: spacing {own} mm; must be the same along all axes",
+            "resample the scan",
+            "treat it as equal by giving <spacing>",
+        )
+    spacing = own[2]
     if not (isfinite(spacing) and 0 < spacing < 1000):
         raise InputError(f"spacing {spacing}: must be above 0 and below 1000 mm; give the edge of a voxel in mm")
-    if own and any(abs(side - spacing) > SAME_SPACING * spacing for side in own):
-        progress.note(f"spacing {spacing} mm is used; the source says {own} mm (z, y, x)")
     if (note := spacing_note([spacing])) is not None:
         progress.note(note)
     return float(spacing)

@@ -1,20 +1,14 @@
 """NIfTI volumes (.nii, .nii.gz), read as a stream.
 
-NIfTI stores x fastest and z slowest, so a range of slices is one run of bytes and, read in C order, already has axes
-(z, y, x). nibabel reads the header; the voxels come straight from the file, and a compressed file is never unpacked
-as a whole: slabs asked for in order are unpacked in order, once. Its checksum stands at its end, and is verified when
-the last slice is read. Orientation matrices are not applied: axes stay as stored, and the spacing is that of the
-header (pixdim).
+nibabel reads the header; the voxels come straight from the file, see `flat`. Orientation matrices are not applied:
+axes stay as stored, and the spacing is that of the header (pixdim).
 """
 
 from __future__ import annotations
 
-import gzip
 import logging
-import zlib
 from math import isfinite, isinf, isnan
-from threading import Lock
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -23,7 +17,8 @@ from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 
 from ps3d_core.errors import InputError
-from ps3d_core.scan.files import fill_from, open_to_read, size_of
+from ps3d_core.scan.files import open_to_read
+from ps3d_core.scan.flat import BROKEN, FlatLayout, FlatVoxels, unpacked
 from ps3d_core.scan.reader import ScanReader, scan_dtype, scan_shape
 from ps3d_core.scan.suffixes import NIFTI_SUFFIXES
 from ps3d_core.store.location import Location
@@ -35,10 +30,8 @@ _QUIET = logging.getLogger(f"{__name__}.header")  # nibabel logs what it mends; 
 _QUIET.addHandler(logging.NullHandler())
 _QUIET.propagate = False
 _NIFTI2 = (b"\x1c\x02\0\0", b"\0\0\x02\x1c")  # a header of 540 bytes, in either byte order
-_MOST_RATIO = 1032  # deflate packs no tighter
 _STRAIGHT = 1e-3  # cosine below which two axes stand at right angles
 _SAME = 0.01  # relative difference of spacings that are taken to be one
-_BROKEN = (EOFError, OSError, ValueError, OverflowError, zlib.error)
 
 
 class NiftiVolume(ScanReader):
@@ -52,11 +45,9 @@ class NiftiVolume(ScanReader):
 
     def __init__(self, location: Location) -> None:
         self._name = str(location)
-        self._lock = Lock()
         self._raw = open_to_read(location)
         self._packed = self._raw.read(2) == b"\x1f\x8b"
         self._raw.seek(0)
-        self._stream: BinaryIO = self._raw
         try:
             self._open()
         except BaseException:
@@ -84,39 +75,13 @@ class NiftiVolume(ScanReader):
             notes = [f"values are stored in units of {factor:g} above {offset:g}: kept as {self.dtype}"]
         self.spacing, self.spacing_doubt = _spacing(header, self._lengths)
         self.notes = tuple(filter(None, (*notes, self.spacing_doubt, _turned(header))))
-        self._start = self._read_start(header)
-        self._slice_bytes = self.shape[1] * self.shape[2] * self._stored.itemsize
-        self._check_size()
-
-    def _check_size(self) -> None:
-        size, end = size_of(self._raw), self._start + self.shape[0] * self._slice_bytes
-        if size * (_MOST_RATIO if self._packed else 1) < end:
-            raise InputError(f"{self._name}: truncated, {size} bytes do not hold {self.shape} voxels; restore the file")
-        if not self._packed and size > end:
-            raise self._not_its_header()
-
-    def _not_its_header(self) -> InputError:
-        return InputError(
-            f"{self._name}: more bytes than {self.shape} {self._stored} voxels; the header is not that of this file; "
-            "restore it or convert the scan again"
-        )
+        layout = FlatLayout(self.shape, self._stored, self._read_start(header), "gzip" if self._packed else None)
+        self._voxels = FlatVoxels(self._raw, layout, self._name)
 
     def read(self, start: int, stop: int) -> npt.NDArray[Any]:  # noqa: D102
-        slab = np.empty((stop - start, *self.shape[1:]), self._stored)
-        with self._lock:
-            try:
-                self._stream.seek(self._start + start * self._slice_bytes)
-                whole = fill_from(self._stream, slab)
-                # Only who reaches the end of a compressed file knows that all before it is whole.
-                excess = whole and stop == self.shape[0] and self._packed and bool(self._stream.read(1))
-            except _BROKEN as error:
-                raise InputError(f"{self._name}: damaged ({error}); restore the file") from error
-        if excess:
-            raise self._not_its_header()
-        if not whole:
-            raise InputError(f"{self._name}: truncated before slice {stop}; restore the file")
+        slab = self._voxels.read(start, stop)
         if self._scaling is None:
-            return slab.astype(self.dtype, copy=False)
+            return slab
         scaled = np.empty(slab.shape, self.dtype)
         slope, offset = self._scaling
         with np.errstate(over="ignore"):  # infinite then, which ingest refuses
@@ -125,7 +90,6 @@ class NiftiVolume(ScanReader):
         return scaled
 
     def close(self) -> None:  # noqa: D102
-        self._stream.close()
         self._raw.close()
 
     def _read_scaling(self, header: Any) -> tuple[tuple[float, float] | None, str | None]:
@@ -144,10 +108,8 @@ class NiftiVolume(ScanReader):
         return int(start)
 
     def _read_header(self) -> Any:
-        if self._packed:
-            self._stream = cast(BinaryIO, gzip.GzipFile(fileobj=self._raw, mode="rb"))
         try:
-            block = self._stream.read(nib.Nifti2Header.sizeof_hdr)
+            block = unpacked(self._raw, "gzip" if self._packed else None).read(nib.Nifti2Header.sizeof_hdr)
             kind: Any = nib.Nifti2Header if block[:4] in _NIFTI2 else nib.Nifti1Header
             header = kind(block[: kind.sizeof_hdr], check=False)
             magic = header["magic"].item()
@@ -161,7 +123,7 @@ class NiftiVolume(ScanReader):
                 raise InputError(
                     f"{self._name}: voxels of {bits} bits and of type {kind}; restore it or convert the scan"
                 )
-        except (WrapStructError, HeaderDataError, *_BROKEN) as error:
+        except (WrapStructError, HeaderDataError, *BROKEN) as error:
             if isinstance(error, InputError):
                 raise
             reason = " ".join(str(error).split())[:120]

@@ -9,15 +9,25 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection
 from types import TracebackType
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Final, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.boxes import Shape
+from ps3d_core.params import SourceParams
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import Spacing
+
+CHOICES: Final = {
+    "series": "a folder of slices, among which to choose",
+    "inside": "a file that holds several volumes",
+    "channel": "a source with channels",
+    "time": "a source with points in time",
+    "channels_are_slices": "a TIFF file with channels",
+}
+"""Parameters of a source that only some formats have, and what has them."""
 
 
 class ScanReader(ABC):
@@ -29,12 +39,18 @@ class ScanReader(ABC):
 
     suffixes: ClassVar[tuple[str, ...]] = ()
     """How the names of files that it reads end, in lower case."""
+    takes: ClassVar[frozenset[str]] = frozenset()
+    """Which parameters it heeds of those that not every format has: `ps3d_core.scan.reader.CHOICES`."""
     is_last: ClassVar[bool] = False
     """True when it takes what nobody else does, and is asked after all others."""
     shape: Shape
     dtype: np.dtype[Any]
     spacing: Spacing | None = None
     """mm per voxel (z, y, x), where the source says so beyond doubt."""
+    spacing_from: str | None = None
+    """Where the spacing was found, in a few words; None for the file's own header."""
+    origin: Spacing = (0.0, 0.0, 0.0)
+    """Position (z, y, x) of the centre of the first voxel in mm, as far as the source is a part of something larger."""
     spacing_doubt: str | None = None
     """Why the spacing that the source states is not believed; one of the notes."""
     description: str
@@ -52,14 +68,12 @@ class ScanReader(ABC):
         return children is None and location.name.lower().endswith(cls.suffixes)
 
     @classmethod
-    def opened(cls, location: Location, *, allow_gaps: bool = False, series: str | None = None) -> ScanReader:
+    def opened(cls, location: Location, params: SourceParams) -> ScanReader:
         """Open what is at `location` and return its reader.
 
-        `series` chooses one of several scans in a folder, `allow_gaps` accepts missing slices. Raise
-        `InputError` for what cannot be read, and for a `series` where there is nothing to choose from.
+        `params` say what of it is read; those that are not among `takes` have been refused before. Raise `InputError`
+        for what cannot be read.
         """
-        if series is not None:
-            raise InputError(f"{location}: not a folder of TIFF slices, among which to choose", "leave out <series>")
         return cls(location)  # type: ignore[call-arg]
 
     @abstractmethod
@@ -69,6 +83,11 @@ class ScanReader(ABC):
     @abstractmethod
     def close(self) -> None:
         """Release files and threads."""
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """Facts a person should hear of that come to light only while voxels are read."""
+        return ()
 
     @property
     def without_spacing(self) -> str:

@@ -17,6 +17,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Final
 
 from ps3d_core.errors import InputError
+from ps3d_core.params import SourceParams
 from ps3d_core.scan.reader import ScanReader
 from ps3d_core.store.location import Location
 
@@ -24,11 +25,15 @@ GROUP: Final = "ps3d.readers"
 _OURS: Final = "ps3d_core."
 
 
-def reader_of(location: Location, children: Collection[str] | None) -> type[ScanReader] | None:
+def reader_of(location: Location, children: Collection[str] | None, params: SourceParams) -> type[ScanReader] | None:
     """Return who reads what is at `location`: a folder with these `children`, a file when they are None.
+
+    Where `params` say the layout of raw voxels, that is who reads such files, whatever their names.
 
     Raises `InputError` for a reader of another package that cannot be loaded, where it might be the one.
     """
+    if params.raw is not None:
+        return next((reader for reader in _in_order() if "raw" in reader.takes and children is None), None)
     return next((reader for reader in _in_order() if reader.reads(location, children)), None)
 
 

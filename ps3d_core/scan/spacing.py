@@ -10,6 +10,12 @@ from ps3d_core.store.ome import Spacing, image_spacing
 SAME = 0.01  # relative difference of spacings that are taken to be one
 
 
+def spacing_text(spacing: Spacing) -> str:
+    """Return a spacing as people write it: one number where all axes are alike, else z,y,x."""
+    sides = [f"{side:g}" for side in spacing]
+    return sides[0] if len(set(sides)) == 1 else ",".join(sides)
+
+
 def agreed_spacing(image: Location, info: ScanInfo) -> Spacing:
     """Return the spacing (z, y, x) of a scan in mm; raise `InputError` when metadata.json and the image disagree."""
     stored = image_spacing(image)

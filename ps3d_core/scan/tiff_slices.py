@@ -14,6 +14,7 @@ import numpy.typing as npt
 from tifffile import TiffFile, TiffPage
 
 from ps3d_core.errors import InputError
+from ps3d_core.params import SourceParams
 from ps3d_core.scan.files import open_to_read, size_of
 from ps3d_core.scan.reader import ScanReader, scan_shape
 from ps3d_core.scan.slice_names import natural_order, one_series, unread_beside
@@ -33,6 +34,7 @@ class TiffSlices(ScanReader):
     it is fetched, which costs one request.
     """
 
+    takes = frozenset({"series"})
     is_last = True
 
     @classmethod
@@ -41,8 +43,8 @@ class TiffSlices(ScanReader):
         return children is not None
 
     @classmethod
-    def opened(cls, location: Location, *, allow_gaps: bool = False, series: str | None = None) -> ScanReader:
-        """Open the one scan in a folder, or the `series` of several; see `one_series`."""
+    def opened(cls, location: Location, params: SourceParams) -> ScanReader:
+        """Open the one scan in a folder, or the series of several; see `one_series`."""
         names: Sequence[str] = slice_names(location)
         if not names and (location / "images").is_dir():
             raise InputError(
@@ -52,7 +54,7 @@ class TiffSlices(ScanReader):
         if not names:
             raise InputError(f"{location}: no TIFF slices (*.tif, *.tiff) here; give the folder that holds them")
         others = set(location.children()) - set(names)
-        names = one_series(names, str(location), series=series, allow_gaps=allow_gaps)
+        names = one_series(names, str(location), series=params.series, allow_gaps=params.allow_gaps)
         reader = TiffStack(location / names[0]) if len(names) == 1 else cls(location, names)
         if unread := unread_beside(names, (name for name in others if not name.startswith("."))):
             reader.notes += (

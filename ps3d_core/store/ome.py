@@ -188,13 +188,15 @@ def write_metadata(
     spacing: float | Spacing | None,
     name: str,
     label: bool = False,
+    origin: Spacing = (0.0, 0.0, 0.0),
     method: str | None = None,
     attributes: Mapping[str, Any] | None = None,
 ) -> None:
     """Write or replace the group's metadata for levels "0", "1", ... of these `shapes`, in one step.
 
     Each level halves the one before (rounding up), so voxel i of level k covers voxels i * 2^k ... of level 0 and its
-    centre lies (2^k - 1) / 2 level-0 voxels further; `method` says how the values were reduced.
+    centre lies (2^k - 1) / 2 level-0 voxels further. `origin` (z, y, x) is where the centre of the first voxel lies, in
+    mm where there is a `spacing`; `method` says how the values were reduced.
     """
     unit = None if spacing is None else "millimeter"
     size = (spacing,) * 3 if isinstance(spacing, float | int) else spacing or (1.0, 1.0, 1.0)
@@ -202,7 +204,7 @@ def write_metadata(
         raise InputError(f"spacing {spacing} mm: must be positive; give the edge of a voxel in mm")
     multiscale = Multiscale(
         axes=tuple(Axis(name=axis, type="space", unit=unit) for axis in AXES),
-        datasets=tuple(_level(index, shapes, size) for index in range(len(shapes))),
+        datasets=tuple(_level(index, shapes, size, origin) for index in range(len(shapes))),
         name=name,
         type=method,
     )
@@ -232,13 +234,13 @@ def image_name(location: Location) -> str:
     return str(name or location.name)
 
 
-def _level(index: int, shapes: Sequence[Shape], spacing: Spacing) -> Level:
+def _level(index: int, shapes: Sequence[Shape], spacing: Spacing, origin: Spacing) -> Level:
     # A side of one voxel is not halved any more: its factor stays.
     factors = [1, 1, 1]
     for shape in shapes[:index]:
         factors = [f if n == 1 else 2 * f for f, n in zip(factors, shape, strict=True)]
     scale = [s * f for s, f in zip(spacing, factors, strict=True)]
-    shift = [s * (f - 1) / 2 for s, f in zip(spacing, factors, strict=True)]
+    shift = [o + s * (f - 1) / 2 for o, s, f in zip(origin, spacing, factors, strict=True)]
     return Level.build(path=str(index), scale=scale, translation=shift)
 
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from tifffile import TiffWriter, imwrite
 
 from ps3d_core.errors import CorruptDataError, InputError, MissingDataError
+from ps3d_core.params import SourceParams
 from ps3d_core.scan.slice_names import natural_order, one_series
 from ps3d_core.scan.sources import open_scan
 from ps3d_core.store.location import Location
@@ -26,7 +27,7 @@ GREY = np.random.default_rng(0).integers(0, 60000, (12, 40, 50)).astype(np.uint1
 
 def read_all(source, **options):
     """The volume in one piece, after it was found equal in pieces of any kind."""
-    with open_scan(str(source), **options) as reader:
+    with open_scan(str(source), SourceParams(**options)) as reader:
         whole = reader.read(0, reader.shape[0])
         assert whole.shape == reader.shape
         assert whole.dtype == reader.dtype

@@ -15,6 +15,7 @@ from tifffile import imwrite
 
 from ps3d_app.flows.command.cli import main
 from ps3d_core.errors import InputError
+from ps3d_core.params import SourceParams
 from ps3d_core.scan.name_patterns import matches
 from ps3d_core.scan.slice_names import natural_order, one_series
 from ps3d_core.scan.sources import open_scan
@@ -192,8 +193,8 @@ def test_series_of_a_command(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     for place in (tmp_path / "data" / "images" / "a.zarr", tmp_path / "one.tif"):
         with open_scan(str(place)) as reader:
             assert np.array_equal(reader.read(0, 12), GREY + 1)
-        with pytest.raises(InputError, match="not a folder of TIFF slices"):
-            open_scan(str(place), series="a")
+        with pytest.raises(InputError, match="not a folder of slices"):
+            open_scan(str(place), SourceParams(series="a"))
 
 
 def test_a_scan_in_several_files_is_not_halved(tmp_path: Path) -> None:
