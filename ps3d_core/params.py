@@ -365,6 +365,11 @@ class IngestParams(CopyParams):
         default="bright", description="whether particles are brighter or darker than what is around them; auto finds it"
     )
 
+    @property
+    def edges(self) -> tuple[float, float, float] | None:
+        """Edges of a voxel (z, y, x), mm; None where the source is to say them."""
+        return None if self.spacing is None else (self.spacing, self.spacing, self.spacing)
+
 
 class ExportParams(CopyParams):
     """Parameters of writing a volume for other programs."""

@@ -11,17 +11,26 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from math import isfinite
-from typing import Final, Literal
-
-import numpy as np
+from typing import Final
 
 from ps3d_core.geometry.boxes import Shape
 
 _MM: Final = {"nm": 1e-6, "um": 1e-3, "µm": 1e-3, "μm": 1e-3, "mm": 1.0}
 _END: Final = re.compile(rf"(\d+(?:\.\d*)?|\.\d+)({'|'.join(_MM)})?")
 _SIDES: Final = re.compile(r"(\d{1,9})x(\d{1,9})x(\d{1,9})")
-_TYPES: Final = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float32", "float64")
-_ORDERS: Final[dict[str, Literal["<", ">"]]] = {"little": "<", "big": ">"}
+_TYPES: Final = {
+    "uint8": "u1",
+    "int8": "i1",
+    "uint16": "u2",
+    "int16": "i2",
+    "uint32": "u4",
+    "int32": "i4",
+    "uint64": "u8",
+    "int64": "i8",
+    "float32": "f4",
+    "float64": "f8",
+}
+_ORDERS: Final = {"little": "<", "big": ">"}
 NAN_WORDS: Final = ("min", "background")
 
 
@@ -81,13 +90,13 @@ def _end(text: str) -> CropEnd | None:
 
 @dataclass(frozen=True, slots=True)
 class RawVoxels:
-    """Layout of a file of voxels without a header: shape (z, y, x), dtype with byte order, first byte of the voxels.
+    """Layout of a file of voxels without a header: shape (z, y, x), dtype as NumPy writes it, first byte of the voxels.
 
     Without an offset the voxels are the whole file.
     """
 
     shape: Shape
-    dtype: np.dtype[np.generic]
+    dtype: str
     offset: int | None
 
 
@@ -104,7 +113,7 @@ def parsed_raw(text: str) -> RawVoxels:
     if not (offset.isdecimal() and len(offset) < 16):
         raise ValueError(f"offset {offset!r}: must be the number of bytes before the voxels")
     z, y, x = map(int, sides.groups())
-    return RawVoxels((z, y, x), np.dtype(kind).newbyteorder(_ORDERS[order]), int(offset) if len(rest) == 3 else None)
+    return RawVoxels((z, y, x), _ORDERS[order] + _TYPES[kind], int(offset) if len(rest) == 3 else None)
 
 
 def checked_raw(text: str) -> str:

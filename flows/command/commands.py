@@ -20,6 +20,7 @@ from ps3d_app.flows.command import (
     ingest,
     inspect,
     instances,
+    look,
     measure,
     model_calibrate,
     model_import,
@@ -51,6 +52,7 @@ class Command(Protocol):
 
 COMMANDS: Final[dict[str, Command]] = {
     "demo": demo,
+    "look": look,
     "ingest": ingest,
     "inspect": inspect,
     "segment": segment,

@@ -21,7 +21,7 @@ it is read its axes stay as stored, rotations in its header are not applied, and
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    from ps3d_core.params import ExportParams
+    from ps3d_core.params import ExportParams, SourceParams
 
     parser.add_argument("source", metavar="SOURCE", help="OME-Zarr image, Zarr array, TIFF or NIfTI")
     parser.add_argument(
@@ -37,8 +37,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="edge of a voxel, mm, or with a unit: 12.5um; Z,Y,X where they differ, like 20,10,10um; what the source "
         "says when left out",
     )
-    add_fields(parser, ExportParams, "labels", "overwrite", "series", "allow_gaps")
+    add_fields(parser, ExportParams, "labels", "overwrite")
     add_slab_memory(parser)
+    add_fields(parser.add_argument_group("what is read"), SourceParams)
 
 
 def run(args: argparse.Namespace) -> None:

@@ -56,6 +56,11 @@ def add_fields(to: Options, model: type[BaseModel], *names: str) -> None:
         add_field(to, model, name)
 
 
+def flag_of(name: str) -> str:
+    """Return what the option of a field is called."""
+    return _FLAGS.get(name, f"--{name.replace('_', '-')}")
+
+
 def add_field(to: Options, model: type[BaseModel], name: str, *flags: str, **different: Any) -> None:
     """Add an option for one field of `model`.
 
@@ -68,7 +73,7 @@ def add_field(to: Options, model: type[BaseModel], name: str, *flags: str, **dif
 
     """
     field = model.model_fields[name]
-    flags = flags or (_FLAGS.get(name, f"--{name.replace('_', '-')}"),)
+    flags = flags or (flag_of(name),)
     to.add_argument(*flags, dest=name, **{**_described(name, field), **different})
 
 

@@ -7,7 +7,7 @@ import shlex
 
 from ps3d_app.flows.command.fields import add_field, add_fields, add_slab_memory, given, memory_bytes
 
-PURPOSE = "bring a scan into a dataset: TIFF, NIfTI or Zarr"
+PURPOSE = "bring a scan of any format into a dataset"
 EXAMPLES = """\
   ps3d ingest slices/ data --name ore --spacing 0.0125 --particle-size 0.3
   ps3d ingest scan.tif s3://bucket/data --name ore-2.5um --spacing 0.0025 --particle-size 0.08
@@ -23,9 +23,9 @@ The scanner's own grey values and type are kept."""
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    from ps3d_core.params import CopyParams, IngestParams
+    from ps3d_core.params import CopyParams, IngestParams, SourceParams
 
-    parser.add_argument("source", metavar="SOURCE", help="folder of TIFF slices, a TIFF, .nii, .nii.gz or Zarr")
+    parser.add_argument("source", metavar="SOURCE", help="a file or folder of any format; see ps3d look")
     parser.add_argument("dataset", metavar="DATASET", help="folder or URL of the dataset; made when it is not there")
     parser.add_argument("--name", required=True, metavar="NAME", help="name of the scan in the dataset")
     add_fields(parser, IngestParams, "spacing")
@@ -36,8 +36,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="SOURCE holds the particles of the scan NAME in DATASET: 0 is background, each number one particle",
     )
-    add_fields(parser, CopyParams)
+    add_fields(parser, CopyParams, "overwrite")
     add_slab_memory(parser)
+    add_fields(parser.add_argument_group("what is read"), SourceParams)
 
 
 def run(args: argparse.Namespace) -> None:

@@ -119,6 +119,13 @@ def pictures_of(
     return pictures
 
 
+def grey_pictures(planes: Sequence[npt.NDArray[Any]], max_side: int) -> list[bytes]:
+    """Return slices in memory, (rows, columns) each, as grey PNG files of at most `max_side` pixels a side."""
+    greys = [_reduce(plane, ceil(max(plane.shape) / max_side), mean=True) for plane in planes]
+    limits = _contrast(greys)
+    return [_png(_stretch(grey, limits)) for grey in greys]
+
+
 def plane_pictures(
     greys: Sequence[Grey], labels: Sequence[npt.NDArray[Any]], max_side: int
 ) -> list[tuple[bytes, bytes]]:

@@ -41,7 +41,7 @@ class ArrayVolume(ScanReader):
         self._array = array
 
     def read(self, start: int, stop: int) -> npt.NDArray[Any]:  # noqa: D102
-        return np.ascontiguousarray(self._array[start:stop], dtype=self.dtype)
+        return np.array(self._array[start:stop], dtype=self.dtype, order="C")
 
     def close(self) -> None:
         """Do nothing, as nothing is held open."""

@@ -37,8 +37,10 @@ class Cropped(ScanReader):
 
     def _said(self) -> str:
         ranges = zip(self._kept.start, self._kept.stop, strict=True)
-        box = ", ".join(f"{axis} {start}:{stop}" for axis, (start, stop) in zip(_AXES, ranges, strict=True))
-        return box if self._every == 1 else f"{box}, every {self._every}th voxel"
+        whole = zip(_AXES, ranges, self._whole.shape, strict=True)
+        box = ", ".join(f"{axis} {a}:{b}" for axis, (a, b), side in whole if (a, b) != (0, side))
+        said = filter(None, (box, "" if self._every == 1 else f"one voxel of {self._every} along each axis"))
+        return ", ".join(said) or "all of it"
 
     @property
     def findings(self) -> tuple[str, ...]:

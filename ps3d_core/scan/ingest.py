@@ -21,7 +21,7 @@ from ps3d_core.errors import InputError
 from ps3d_core.geometry.boxes import Shape
 from ps3d_core.memory_model import SLABS_BYTES
 from ps3d_core.params import CopyParams, IngestParams
-from ps3d_core.progress import SILENT, Progress
+from ps3d_core.progress import SILENT, Progress, Stage
 from ps3d_core.quantities import StatedSize
 from ps3d_core.scan.image_writer import write_levels
 from ps3d_core.scan.label_checks import LabelSizes
@@ -85,36 +85,20 @@ def ingest(
     with claimed("ingest", [output], inputs=inputs, say=progress.note), ExitStack() as stack:
         _require_new(dataset, name, overwrite=params.overwrite)
         before = identities(inputs)
-        stated = None if params.spacing is None else (params.spacing,) * 3
-        reader = stack.enter_context(open_scan(source, params, spacing=stated, progress=progress))
+        reader = stack.enter_context(open_scan(source, params, spacing=params.edges, progress=progress))
         spacing, particle_size = _checked_spacing(reader, progress), params.particle_size
         if particle_size != "auto":
             _check_particle_size(reader.shape, spacing, particle_size)
         _tell(reader, reader.notes, progress)
         content = _Content(str(origin or reader.description))
-        method = method_for(reader.dtype, label=False)
 
         def enter() -> None:
             require_unchanged(before)
             dataset.add_scan(name, spacing, particle_size, progress.note, particles=params.particles)
 
-        with (
-            all_or_nothing(output, finish=enter) as place,
-            progress.stage("ingest", reader.shape[0], "slices") as stage,
-        ):
-            shapes = write_levels(
-                reader, place, method=method, memory_bytes=memory_bytes, stage=stage, inspect=content.add
-            )
-            attributes = {MARK: {**_provenance(reader), **content.summary()}}
-            write_metadata(
-                place,
-                shapes,
-                spacing=spacing,
-                name=name,
-                origin=reader.origin,
-                method=method,
-                attributes=attributes,
-            )
+        making = all_or_nothing(output, finish=enter)
+        with making as place, progress.stage("ingest", reader.shape[0], "slices") as stage:
+            levels = _write(reader, place, name, content, memory_bytes, stage)
         _tell(reader, reader.findings + content.notes(), progress)
         return IngestSummary(
             name=name,
@@ -123,10 +107,26 @@ def ingest(
             dtype=str(reader.dtype),
             spacing=spacing,
             particle_size=particle_size,
-            levels=len(shapes),
+            levels=levels,
             seconds=time.perf_counter() - started,
             **content.summary(),
         )
+
+
+def _write(reader: ScanReader, image: Location, name: str, content: _Content, memory_bytes: int, stage: Stage) -> int:
+    """Write all levels and the metadata of an image; return how many levels there are."""
+    method = method_for(reader.dtype, label=False)
+    shapes = write_levels(reader, image, method=method, memory_bytes=memory_bytes, stage=stage, inspect=content.add)
+    write_metadata(
+        image,
+        shapes,
+        spacing=reader.spacing,
+        origin=reader.origin,
+        name=name,
+        method=method,
+        attributes={MARK: {**_provenance(reader), **content.summary()}},
+    )
+    return len(shapes)
 
 
 def _require_new(dataset: Dataset, name: str, *, overwrite: bool) -> None:

@@ -24,7 +24,8 @@ class WithoutNan(ScanReader):
     """Another volume, which it owns, with `value` in the place of what is not finite."""
 
     def __init__(self, whole: ScanReader, value: float) -> None:
-        self._whole, self._value = whole, whole.dtype.type(value)
+        with np.errstate(over="ignore"):
+            self._whole, self._value = whole, whole.dtype.type(value)
         if not np.isfinite(self._value):
             raise InputError(f"{value:g}: more than {whole.dtype} holds", "give another value with <nan>")
         self.shape, self.dtype, self.chunk_depth = whole.shape, whole.dtype, whole.chunk_depth

@@ -60,6 +60,12 @@ def one_series(
     return tuple(chosen)
 
 
+def series_in(names: Iterable[str]) -> dict[str, int]:
+    """Return how many slices each scan has of those that the names seem to belong to, by a pattern that chooses it."""
+    scans, _ = _scans_among(natural_order(names))
+    return {pattern: len(members) for pattern, members in scans.items()}
+
+
 def unread_beside(slices: Sequence[str], others: Iterable[str]) -> list[str]:
     """Return the `others` named like the `slices`, but for the ending, with numbers that no slice has, in order.
 

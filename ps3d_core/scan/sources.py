@@ -84,7 +84,7 @@ def _opened(source: Source, params: SourceParams) -> ScanReader:
     if (reader := reader_of(location, children, params)) is None:
         raise _unknown(location)
     for name, what in CHOICES.items():
-        if getattr(params, name) not in (None, False) and name not in reader.takes:
+        if name in params.model_dump(exclude_defaults=True) and name not in reader.takes:
             raise InputError(f"{location}: not {what}", f"leave out <{name}>")
     return reader.opened(location, params)
 

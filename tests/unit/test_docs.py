@@ -22,7 +22,7 @@ from docs.generate import PAGES as GENERATED
 from docs.generate import ps3d_parsers, reference_parsers
 from docs.sources import IMAGES, PAGES, ROOT, anchors, as_page, section, targets
 from ps3d_core.errors import InputError
-from ps3d_core.params import SegmentParams, TrainParams
+from ps3d_core.params import SegmentParams, SourceParams, TrainParams
 from ps3d_core.particles.voxel_sums import block_sums
 from ps3d_core.store.location import Location
 
@@ -155,7 +155,7 @@ def test_the_reader_of_the_recipe_reads(tmp_path: Path) -> None:
     reader_of = recipe("add-reader")["NpyVolume"]
     assert reader_of.reads(Location.parse(tmp_path / "scan.npy"), None)
     assert not reader_of.reads(Location.parse(tmp_path / "scan.npy.gz"), None)
-    with reader_of.opened(Location.parse(tmp_path / "scan.npy")) as reader:
+    with reader_of.opened(Location.parse(tmp_path / "scan.npy"), SourceParams()) as reader:
         assert reader.shape == volume.shape
         assert (reader.read(1, 2) == volume[1:]).all()
     (tmp_path / "scan.npy").write_bytes(b"\x93NUMPY\x01\x00 damaged")
