@@ -13,7 +13,8 @@ from datetime import datetime
 from typing import Any, Final
 
 from ps3d_core.inbox.description import FILE
-from ps3d_core.scan.suffixes import NIFTI_SUFFIXES, TIFF_SUFFIXES, ZARR_FILES
+from ps3d_core.scan.companions import SLICE_SUFFIXES, scan_files, stem_and_ending
+from ps3d_core.scan.suffixes import HDF5_SUFFIXES, ZARR_FILES
 from ps3d_core.store.ledger import fingerprint
 
 LEFT: Final = ".left"
@@ -22,7 +23,6 @@ ASKED: Final = ".asked"
 """Folder in the inbox whose files say that what lies under a key is to be taken again, see `again`."""
 README_FILE: Final = "README.txt"
 FUTURE_SECONDS = 5.0
-_IMAGES = (*TIFF_SUFFIXES, *NIFTI_SUFFIXES)
 _ZARR_ENDING = ".zarr"
 
 
@@ -84,8 +84,15 @@ class Arrival:
 
     @property
     def slices(self) -> list[str]:
-        """TIFF files of the scan."""
-        return [name for name in self._images() if name.lower().endswith(TIFF_SUFFIXES)]
+        """Files that are slices or parts of the scan: pictures, DICOM with or without an ending, HDF5."""
+        images = self._images()
+        slices = [name for name in images if name.lower().endswith(SLICE_SUFFIXES)]
+        if slices or not self.is_folder:
+            return slices
+        if len(images) > 1 and all(name.lower().endswith(HDF5_SUFFIXES) for name in images):
+            return images
+        unnamed = [name for name in self._visible() if "." not in name.rpartition("/")[2]]
+        return unnamed if len(unnamed) > 1 and not images else []
 
     @property
     def sources(self) -> list[str]:
@@ -120,9 +127,11 @@ class Arrival:
         return any(f"{folder}/{file}" in self.files for file in ZARR_FILES)
 
     def _images(self) -> list[str]:
+        return scan_files(self._visible())
+
+    def _visible(self) -> list[str]:
         depth = 1 if self.is_folder else 0
-        visible = (name for name in self.files if name.count("/") == depth and name.rpartition("/")[2][:1] != ".")
-        return sorted(name for name in visible if name.lower().endswith(_IMAGES))
+        return [name for name in self.files if name.count("/") == depth and name.rpartition("/")[2][:1] != "."]
 
 
 def arrivals_in(listing: Mapping[str, Mapping[str, Any]]) -> list[Arrival]:
@@ -142,9 +151,8 @@ def unknown_in(listing: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
     Hidden files and the README of ps3d are left out.
     """
-    known = (*_IMAGES, ".json")
     loose = (name for name in listing if "/" not in name and not name.startswith(".") and name != README_FILE)
-    return sorted(name for name in loose if Stamp.of(listing[name]).is_plain and not name.lower().endswith(known))
+    return sorted(name for name in loose if Stamp.of(listing[name]).is_plain and _parts(name) is None)
 
 
 def sign_of(key: str) -> str:
@@ -170,10 +178,14 @@ def _folders(stamps: Mapping[str, Stamp]) -> list[Arrival]:
 def _files(stamps: Mapping[str, Stamp]) -> list[Arrival]:
     files: defaultdict[str, dict[str, Stamp]] = defaultdict(dict)
     for name, stamp in stamps.items():
-        ending = next((ending for ending in (*_IMAGES, ".json") if name.lower().endswith(ending)), None)
-        if ending and stamp.is_plain and "/" not in name and not name.startswith("."):
-            files[name[: -len(ending)]][name] = stamp
+        if stamp.is_plain and "/" not in name and not name.startswith(".") and (parts := _parts(name)) is not None:
+            files[parts[0]][name] = stamp
     return [Arrival(stem, False, members) for stem, members in files.items()]
+
+
+def _parts(name: str) -> tuple[str, str] | None:
+    """The name of a loose file without its ending, and that; None when it is neither an image nor a description."""
+    return (name[:-5], ".json") if name.lower().endswith(".json") else stem_and_ending(name)
 
 
 def _seconds(time: Any) -> float:

@@ -23,7 +23,7 @@ RECENT = 10
 """Scans that are done, of which so many are listed."""
 
 State = Literal["unknown", "waits", "complete", "works", "failed", "held", "done"]
-UNKNOWN_KIND = "neither an image (TIFF, NIfTI) nor a description; a Zarr or slices are dropped as a folder"
+UNKNOWN_KIND = "neither a file of a scan nor a description; a Zarr or slices are dropped as a folder"
 
 
 @dataclass(frozen=True, slots=True)

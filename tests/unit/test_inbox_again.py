@@ -325,10 +325,10 @@ def test_the_overview_tells_all(inbox):
 
 def test_slices_of_another_kind_are_named(inbox):
     for index in range(3):
-        (inbox.incoming / "ore" / f"s{index}.bmp").write_bytes(b"x")
+        (inbox.incoming / "ore" / f"s{index}.jpg").write_bytes(b"x")
     (inbox.incoming / "ore" / "scan.json").write_json({"name": "ore", "spacing": 0.01, "particle_size": 0.1})
     [entry] = overview(inbox, AT_ONCE)
-    assert entry.why == "slices (.bmp files are none)"
+    assert entry.why == "slices (.jpg files are none)"
 
 
 def test_two_failures_of_one_name_are_two(inbox):

@@ -1,0 +1,71 @@
+"""Which of the files that lie together a person would give as a scan, and which belong to another: by their names.
+
+Of a header and the voxels beside it that is the header. A scanner's log is one only beside voxels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Final
+
+from ps3d_core.scan.suffixes import (
+    AMIRA_SUFFIXES,
+    DICOM_SUFFIXES,
+    HDF5_SUFFIXES,
+    ISQ_SUFFIXES,
+    METAIMAGE_SUFFIXES,
+    NIFTI_SUFFIXES,
+    NRRD_SUFFIXES,
+    PACKED_ZARR_SUFFIXES,
+    PAIR_SUFFIXES,
+    PICTURE_SUFFIXES,
+    RAW_HEADER_SUFFIXES,
+    RAW_SUFFIXES,
+    TIFF_SUFFIXES,
+    XRM_SUFFIXES,
+)
+
+SLICE_SUFFIXES: Final = (*TIFF_SUFFIXES, *PICTURE_SUFFIXES, *DICOM_SUFFIXES)
+"""Of files that may be slices of one scan."""
+_VOXELS: Final = (*RAW_SUFFIXES, ".zraw", *(ending for ending in PAIR_SUFFIXES if ".img" in ending))
+_HEADERS: Final = (*METAIMAGE_SUFFIXES, *NRRD_SUFFIXES, *(ending for ending in PAIR_SUFFIXES if ".hdr" in ending))
+_OTHERS: Final = (
+    *PACKED_ZARR_SUFFIXES,
+    *NIFTI_SUFFIXES,
+    *HDF5_SUFFIXES,
+    *XRM_SUFFIXES,
+    *ISQ_SUFFIXES,
+    *AMIRA_SUFFIXES,
+)
+FILE_SUFFIXES: Final = (*SLICE_SUFFIXES, *_OTHERS, *_HEADERS, *_VOXELS, *RAW_HEADER_SUFFIXES)
+"""Of all files that are a scan or a part of one; longer endings come before those that they end in."""
+
+
+def stem_and_ending(name: str) -> tuple[str, str] | None:
+    """Return the name of a scan's file without its ending, and the ending in lower case; None for any other file."""
+    ending = next((ending for ending in FILE_SUFFIXES if name.lower().endswith(ending)), None)
+    return None if ending is None else (name[: -len(ending)], ending)
+
+
+def scan_files(names: Collection[str]) -> list[str]:
+    """Return those of the files in one folder that a person would give as a scan each, sorted.
+
+    `names` may be paths, all in the same folder. Slices are returned one by one.
+    """
+    known = {name: parts for name in names if (parts := stem_and_ending(name)) is not None}
+    voxels = {stem for stem, ending in known.values() if ending in _VOXELS}
+    logs = {name for name, (stem, ending) in known.items() if ending in RAW_HEADER_SUFFIXES and _is_of(stem, voxels)}
+    headed = {known[name][0] for name in logs} | {stem for stem, ending in known.values() if ending in _HEADERS}
+    return sorted(
+        name
+        for name, (stem, ending) in known.items()
+        if (ending not in RAW_HEADER_SUFFIXES or name in logs)
+        and not (ending in _VOXELS and any(_is_of(header, {stem}) for header in headed))
+    )
+
+
+def _is_of(header: str, stems: Collection[str]) -> bool:
+    """Whether a header is that of voxels: named like them, or like them with their ending, scan.vol.info."""
+    return header in stems or any(
+        header.lower().endswith(ending) and header[: -len(ending)] in stems for ending in _VOXELS
+    )
