@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ps3d_core.api.segmentation import Segmentation, segment
     from ps3d_core.errors import InputError, Ps3dError, StoreError
     from ps3d_core.evaluation.metrics import Evaluation
-    from ps3d_core.params import InstancesParams, PredictParams, Resources, SegmentParams
+    from ps3d_core.params import InstancesParams, PredictParams, Resources, SegmentParams, SourceParams
     from ps3d_core.progress import Progress
     from ps3d_core.scan.reader import ScanReader
     from ps3d_core.scan.sources import open_scan
@@ -41,6 +41,7 @@ __all__ = [
     "ScanReader",
     "SegmentParams",
     "Segmentation",
+    "SourceParams",
     "StoreError",
     "__version__",
     "evaluate",
@@ -58,7 +59,7 @@ _ROOMS: Final = {
     "ps3d_core.api.segmentation": ("Segmentation", "segment"),
     "ps3d_core.errors": ("InputError", "Ps3dError", "StoreError"),
     "ps3d_core.evaluation.metrics": ("Evaluation",),
-    "ps3d_core.params": ("InstancesParams", "PredictParams", "Resources", "SegmentParams"),
+    "ps3d_core.params": ("InstancesParams", "PredictParams", "Resources", "SegmentParams", "SourceParams"),
     "ps3d_core.progress": ("Progress",),
     "ps3d_core.scan.reader": ("ScanReader",),
     "ps3d_core.scan.sources": ("open_scan",),

@@ -22,6 +22,7 @@ from ps3d_core.progress import SILENT, Progress
 from ps3d_core.quantities import StatedSize
 from ps3d_core.record import RunRecord
 from ps3d_core.scan.array_volume import is_array
+from ps3d_core.scan.companions import stem_and_ending
 from ps3d_core.scan.ingest import ingest, same_voxels
 from ps3d_core.scan.sources import Source, place_of
 from ps3d_core.store.layout import Dataset, Result, is_usable
@@ -133,7 +134,6 @@ def _bring_in(image: Source, dataset: Dataset, name: str, stated: IngestParams, 
 def _name_of(image: Source) -> str:
     """Return the name of the scan: that of its folder or file, without ending."""
     place = place_of(image)
-    name = "scan" if place is None else place.name
-    for ending in (".gz", ".zarr", ".tif", ".tiff", ".nii"):
-        name = name.removesuffix(ending)
+    name = "scan" if place is None else place.name.removesuffix(".zarr")
+    name, _ = stem_and_ending(name) or (name, "")
     return name if is_usable(name) else "scan"

@@ -27,6 +27,7 @@ from ps3d_core.particles.report_sections import data_url
 from ps3d_core.particles.rounding import round_length, significant
 from ps3d_core.particles.templating import rendered
 from ps3d_core.progress import SILENT, Progress
+from ps3d_core.scan.companions import scan_files, stem_and_ending
 from ps3d_core.scan.files import open_to_read, size_of
 from ps3d_core.scan.plausible import spacing_note
 from ps3d_core.scan.reader import ScanReader
@@ -192,7 +193,8 @@ def scans_in(folder: Location) -> list[tuple[str, str | None, str]]:
 
 def _below(folder: Location, names: list[str]) -> Iterator[tuple[str, str | None, str]]:
     """Yield the scans among the children of a folder."""
-    for name in names[: 20 * _NAMED]:
+    parts = {name for name in names if stem_and_ending(name)} - set(scan_files(names))
+    for name in [name for name in names if name not in parts][: 20 * _NAMED]:
         place = folder / name
         children = place.children() if place.is_dir() else None
         reader = reader_of(place, children, SourceParams())
@@ -205,7 +207,8 @@ def _below(folder: Location, names: list[str]) -> Iterator[tuple[str, str | None
 def name_for(source: str) -> str:
     """Return a usable name for the scan of a source: its last part without endings."""
     place = place_of(source)
-    stem = "" if place is None else place.name.partition(".")[0]
+    name = "" if place is None else place.name.removesuffix(".zarr")
+    stem, _ = stem_and_ending(name) or (name, "")
     name = re.sub(r"[^\w\-]+", "-", stem).strip("-_")
     return name if is_usable(name) else "scan"
 

@@ -20,8 +20,8 @@ from ps3d_core.scan.suffixes import HDF5_SUFFIXES, READ, ZARR_FILES
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import Spacing
 
-Source = str | os.PathLike[str] | Location | ArrayLike
-"""What names a volume: a path, a URL, or an array of this process."""
+Source = str | os.PathLike[str] | Location | ArrayLike | ScanReader
+"""What names a volume: a path, a URL, an array of this process, or what `open_scan` has opened."""
 _INSIDE: Final = re.compile(rf"(.*(?:{'|'.join(map(re.escape, HDF5_SUFFIXES))}))::?(/.*)", re.IGNORECASE | re.DOTALL)
 """A file that holds several volumes, and the path of one of them in it."""
 
@@ -35,10 +35,10 @@ def open_scan(
 ) -> ScanReader:
     """Open a volume for reading: an array, or a file or folder of any format that is known.
 
-    `source` is a path, any fsspec URL, or an array (NumPy, Zarr, Dask). A file that holds several volumes may be
-    followed by the path of one, `scan.h5:/entry/data`. `params` say what of the source is read, and how; see
-    `SourceParams`. `spacing` (z, y, x) in mm takes the place of what the source says. Packages may add formats, see
-    `ps3d_core.scan.readers`. Raise `InputError` that names what is wrong with the source.
+    `source` is a path, any fsspec URL, an array (NumPy, Zarr, Dask), or an open reader. A file that holds several
+    volumes may be followed by the path of one, `scan.h5:/entry/data`. `params` say what of the source is read, and
+    how; see `SourceParams`. `spacing` (z, y, x) in mm takes the place of what the source says. Packages may add
+    formats, see `ps3d_core.scan.readers`. Raise `InputError` that names what is wrong with the source.
     """
     params = with_inside(source, params or SourceParams())
     with ExitStack() as stack:
@@ -53,13 +53,16 @@ def open_scan(
 
 
 def place_of(source: Source) -> Location | None:
-    """Return where a volume lies; None for an array that is in memory, or may be computed."""
+    """Return where a volume lies; None for an array that is in memory, or may be computed, and for an open one."""
+    if isinstance(source, ScanReader):
+        return None
     return folder_of(source) if is_array(source) else _place_and_inside(cast(str, source))[0]
 
 
 def with_inside(source: Source, params: SourceParams) -> SourceParams:
     """Return `params` with the path inside of a file that a source names. Raise `InputError` where both name one."""
-    inside = None if is_array(source) else _place_and_inside(cast(str, source))[1]
+    is_open = isinstance(source, ScanReader) or is_array(source)
+    inside = None if is_open else _place_and_inside(cast(str, source))[1]
     if inside is None:
         return params
     if params.inside not in (None, inside):
@@ -73,6 +76,8 @@ def is_zarr(location: Location) -> bool:
 
 
 def _opened(source: Source, params: SourceParams) -> ScanReader:
+    if isinstance(source, ScanReader):
+        return source
     location = place_of(source)
     if location is None:
         return ArrayVolume(cast(ArrayLike, source))

@@ -14,6 +14,7 @@ from ps3d_core.errors import InputError, Ps3dError
 from ps3d_core.params import SourceParams
 from ps3d_core.scan.sources import open_scan
 from tests.formats.file_format import SPACING, FileFormat, all_formats, largest_file, sample
+from tests.formats.table import PAGE, page_with_table
 
 FORMATS = {form.name: form for form in all_formats()}
 CELLS = [(form, dtype) for form in FORMATS.values() for dtype in form.dtypes]
@@ -97,3 +98,8 @@ def test_from_folders_only(form, tmp_path):
             opened(form, f"memory://{form.name}/{source.relative_to(tmp_path)}", volume)
     finally:
         store.rm(f"/{form.name}", recursive=True)
+
+
+def test_the_table_of_the_documentation():
+    page = PAGE.read_text("utf-8")
+    assert page_with_table(page) == page, "python -m tests.formats.table brings it up to date"

@@ -184,3 +184,9 @@ def test_choices_where_there_is_nothing_to_choose(tmp_path, said, option):
     tifffile.imwrite(tmp_path / "scan.nii", GREY)
     with pytest.raises(InputError, match=rf"not a .*leave out {option}"):
         open_scan(str(tmp_path / "scan.nii"), SourceParams(**said))
+
+
+def test_what_is_open_is_a_source_too(tmp_path):
+    reader = opened(spacing=(0.1, 0.1, 0.1), crop="5:15,,", every=2)
+    ingest(reader, Dataset(Location.parse(tmp_path)), "part", IngestParams(particle_size=1.0))
+    assert np.array_equal(open_image(Dataset(Location.parse(tmp_path)).image("part"))[:], GREY[5:15:2, ::2, ::2])
