@@ -19,6 +19,7 @@ from ps3d_core.scan.sources import Source, is_zarr, open_scan, place_of, with_in
 from ps3d_core.store.chunking import require_chunk_fits
 from ps3d_core.store.halving import method_for
 from ps3d_core.store.identity import content_identity
+from ps3d_core.store.ledger import fingerprint
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import open_image, write_metadata
 from ps3d_core.store.packing import packing_notes
@@ -103,7 +104,10 @@ def as_image(
         copy = work / f"copy-{uuid4().hex[:16]}.zarr"
         _copy(source, SourceParams(), "array", copy, memory_bytes, progress)
         return copy
-    step = ImageCopy(place, content_identity(place), work, with_inside(source, SourceParams()).inside)
+    params = with_inside(source, SourceParams())
+    with open_scan(source, params) as reader:
+        identity = fingerprint([content_identity(file) for file in (place, *reader.beside)])
+    step = ImageCopy(place, identity, work, params.inside)
     Engine(work, [step]).run_all(Context(memory_bytes=memory_bytes, progress=progress))
     return step.image
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.boxes import Box, shape_text
 from ps3d_core.params import SourceParams
-from ps3d_core.scan.reader import ScanReader, scan_shape
+from ps3d_core.scan.reader import DerivedReader, ScanReader, scan_shape
 from ps3d_core.source_texts import parsed_crop
 from ps3d_core.store.ome import Spacing
 
@@ -21,18 +21,17 @@ _HELD: Final = 64 * 2**20
 _AXES: Final = "zyx"
 
 
-class Cropped(ScanReader):
+class Cropped(DerivedReader):
     """Every `every`-th voxel of the box `kept` of another volume, which it owns."""
 
     def __init__(self, whole: ScanReader, kept: Box, every: int) -> None:
-        self._whole, self._kept, self._every = whole, kept, every
+        super().__init__(whole)
+        self._kept, self._every = kept, every
         self.shape = scan_shape(tuple(-(-side // every) for side in kept.shape), whole.description)
-        self.dtype = whole.dtype
         edges = whole.spacing or (1.0, 1.0, 1.0)
         self.origin = _along(lambda axis: whole.origin[axis] + kept.start[axis] * edges[axis])
         self.spacing = whole.spacing and _along(lambda axis: edges[axis] * every)
-        self.spacing_doubt, self.spacing_from, self.is_label = whole.spacing_doubt, whole.spacing_from, whole.is_label
-        self.description, self.notes = f"{whole.description}, {self._said()}", whole.notes
+        self.description = f"{whole.description}, {self._said()}"
         self.chunk_depth = max(1, whole.chunk_depth // every)
 
     def _said(self) -> str:
@@ -41,11 +40,6 @@ class Cropped(ScanReader):
         box = ", ".join(f"{axis} {a}:{b}" for axis, (a, b), side in whole if (a, b) != (0, side))
         said = filter(None, (box, "" if self._every == 1 else f"one voxel of {self._every} along each axis"))
         return ", ".join(said) or "all of it"
-
-    @property
-    def findings(self) -> tuple[str, ...]:
-        """Facts that the whole volume has brought to light."""
-        return self._whole.findings
 
     def read(self, start: int, stop: int) -> npt.NDArray[Any]:  # noqa: D102
         slab = np.empty((stop - start, *self.shape[1:]), self.dtype)
@@ -69,9 +63,6 @@ class Cropped(ScanReader):
             count = -(-(block_end - at) // self._every)
             yield at, count
             at += count * self._every
-
-    def close(self) -> None:  # noqa: D102
-        self._whole.close()
 
 
 def cropped(reader: ScanReader, params: SourceParams) -> ScanReader:

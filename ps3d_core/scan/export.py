@@ -22,7 +22,7 @@ from ps3d_core.scan.nifti_writer import write_nifti
 from ps3d_core.scan.plausible import spacing_note
 from ps3d_core.scan.reader import ScanReader
 from ps3d_core.scan.slabs import deepest_slab, read_ahead
-from ps3d_core.scan.sources import open_scan
+from ps3d_core.scan.sources import Source, open_scan, place_of
 from ps3d_core.scan.suffixes import BIG_TIFF_SUFFIXES, NIFTI_SUFFIXES, TIFF_SUFFIXES
 from ps3d_core.scan.tiff_writer import SLICE_NAME, write_tiff, write_tiff_slices
 from ps3d_core.store.arrays import SHARD
@@ -58,7 +58,7 @@ class ExportSummary(BaseModel):
 
 
 def export(
-    source: str | Location,
+    source: Source,
     destination: str | Location,
     params: ExportParams,
     *,
@@ -75,14 +75,16 @@ def export(
     destination is replaced only when `params` say so, and only when ps3d made it. `title` is what progress calls it.
     Raise `InputError` that names what is wrong; nothing is left of a failed export.
     """
-    target, origin, format = Location.parse(destination), Location.parse(source), params.format
+    target, origin, format = Location.parse(destination), place_of(source), params.format
     _check_name(target, format)
     output, known = _output(target, format)
-    with claimed("export", [output], inputs=[origin], say=progress.note), ExitStack() as stack:
+    inputs = [] if origin is None else [origin]
+    with claimed("export", [output], inputs=inputs, say=progress.note), ExitStack() as stack:
         if target.exists() and not holds_no_file(target) and not is_own(target) and not params.overwrite:
             raise InputError(f"{target}: already exists", "replace it with <overwrite>", "choose another destination")
-        before = identities([origin])
-        reader = stack.enter_context(open_scan(origin, params, spacing=params.spacing, progress=progress))
+        before = identities(inputs)
+        reader = stack.enter_context(open_scan(source, params, spacing=params.spacing, progress=progress))
+        before |= identities(reader.beside)
         size = reader.spacing
         if size and (note := spacing_note(size)) is not None:
             progress.note(note)

@@ -86,6 +86,7 @@ def ingest(
         _require_new(dataset, name, overwrite=params.overwrite)
         before = identities(inputs)
         reader = stack.enter_context(open_scan(source, params, spacing=params.edges, progress=progress))
+        before |= identities(reader.beside)
         spacing, particle_size = _checked_spacing(reader, progress), params.particle_size
         if particle_size != "auto":
             _check_particle_size(reader.shape, spacing, particle_size)
@@ -173,7 +174,7 @@ class LabelsSummary(BaseModel):
 
 
 def ingest_labels(
-    source: str | Location,
+    source: Source,
     dataset: Dataset,
     name: str,
     params: CopyParams | None = None,
@@ -188,14 +189,15 @@ def ingest_labels(
     are refused. Raise `InputError` that names what is wrong; nothing is left of a failed ingest.
     """
     started, params = time.perf_counter(), params or CopyParams()
-    origin, target, info = Location.parse(source), dataset.truth(name), dataset.scan_info(name)
-    output = Output(target, zarr_is_own)
-    with claimed("ingest", [output], inputs=[origin], say=progress.note), ExitStack() as stack:
+    origin, target, info = place_of(source), dataset.truth(name), dataset.scan_info(name)
+    output, inputs = Output(target, zarr_is_own), [] if origin is None else [origin]
+    with claimed("ingest", [output], inputs=inputs, say=progress.note), ExitStack() as stack:
         scan_shape = tuple(open_image(dataset.require_image(name)).shape)
         if (target / GROUP_FILE).exists() and not params.overwrite:
             raise InputError(f"scan {name!r}: already has labels, {target}", "replace them with <overwrite>")
-        before = identities([origin])
-        reader = stack.enter_context(as_labels(open_scan(origin, params)))
+        before = identities(inputs)
+        reader = stack.enter_context(as_labels(open_scan(source, params)))
+        before |= identities(reader.beside)
         if reader.shape != scan_shape:
             raise InputError(
                 f"{reader.description}: labels of {reader.shape} voxels, scan {name!r} of {scan_shape}: must be the "
@@ -203,7 +205,7 @@ def ingest_labels(
             )
         _tell(reader, reader.notes, progress)
         sizes = LabelSizes()
-        look = partial(_add_labels, sizes, origin)
+        look = partial(_add_labels, sizes, str(origin or reader.description))
         method = method_for(reader.dtype, label=True)
         making = all_or_nothing(output, finish=partial(require_unchanged, before))
         with making as place, progress.stage("ingest", reader.shape[0], "slices") as stage:
@@ -220,7 +222,7 @@ def ingest_labels(
         )
 
 
-def _add_labels(sizes: LabelSizes, origin: Location, start: int, slab: npt.NDArray[Any]) -> None:
+def _add_labels(sizes: LabelSizes, origin: str, start: int, slab: npt.NDArray[Any]) -> None:
     """Count the labels of slices that begin at `start`; raise `InputError` for one below 0."""
     if (low := int(slab.min())) < 0:
         raise InputError(

@@ -10,7 +10,7 @@ from skimage.filters import threshold_otsu
 
 from ps3d_core.errors import InputError
 from ps3d_core.progress import SILENT, Progress
-from ps3d_core.scan.reader import ScanReader
+from ps3d_core.scan.reader import DerivedReader, ScanReader
 from ps3d_core.scan.slabs import read_ahead
 from ps3d_core.source_texts import parsed_nan
 
@@ -20,18 +20,15 @@ _MOST_VALUES: Final = 2**20
 """Of each of these slices."""
 
 
-class WithoutNan(ScanReader):
+class WithoutNan(DerivedReader):
     """Another volume, which it owns, with `value` in the place of what is not finite."""
 
     def __init__(self, whole: ScanReader, value: float) -> None:
+        super().__init__(whole)
         with np.errstate(over="ignore"):
-            self._whole, self._value = whole, whole.dtype.type(value)
+            self._value = whole.dtype.type(value)
         if not np.isfinite(self._value):
             raise InputError(f"{value:g}: more than {whole.dtype} holds", "give another value with <nan>")
-        self.shape, self.dtype, self.chunk_depth = whole.shape, whole.dtype, whole.chunk_depth
-        self.spacing, self.origin, self.spacing_from = whole.spacing, whole.origin, whole.spacing_from
-        self.spacing_doubt, self.is_label = whole.spacing_doubt, whole.is_label
-        self.description, self.notes = whole.description, whole.notes
         self._replaced: dict[int, int] = {}
 
     def read(self, start: int, stop: int) -> npt.NDArray[Any]:  # noqa: D102
@@ -55,9 +52,6 @@ class WithoutNan(ScanReader):
             f"{count} voxels ({share:.2%}) in {len(self._replaced)} slices, {first} to {last}, were no finite numbers; "
             f"they are {self._value:g} now",
         )
-
-    def close(self) -> None:  # noqa: D102
-        self._whole.close()
 
 
 def without_nan(reader: ScanReader, text: str, progress: Progress = SILENT) -> ScanReader:

@@ -61,6 +61,8 @@ class ScanReader(ABC):
     """Ranges that are multiples of this many slices are read without decoding anything twice."""
     is_label: bool = False
     """True when the source says that its voxels are ids."""
+    beside: tuple[Location, ...] = ()
+    """Files outside of the source that voxels or spacing come from as well: of a header its voxels, a scanner's log."""
 
     @classmethod
     def reads(cls, location: Location, children: Collection[str] | None) -> bool:
@@ -101,6 +103,26 @@ class ScanReader(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+class DerivedReader(ScanReader):
+    """Another volume, of which it delivers something else; owns it. What it does not say otherwise is as there."""
+
+    def __init__(self, whole: ScanReader) -> None:
+        self._whole = whole
+        self.shape, self.dtype, self.chunk_depth = whole.shape, whole.dtype, whole.chunk_depth
+        self.spacing, self.spacing_from, self.spacing_doubt = whole.spacing, whole.spacing_from, whole.spacing_doubt
+        self.origin, self.is_label, self.beside = whole.origin, whole.is_label, whole.beside
+        self.description, self.notes = whole.description, whole.notes
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """Facts that the other volume has brought to light."""
+        return self._whole.findings
+
+    def close(self) -> None:
+        """Close the other volume."""
+        self._whole.close()
 
 
 def scan_dtype(dtype: npt.DTypeLike, source: str) -> np.dtype[Any]:
