@@ -35,6 +35,7 @@ from ps3d_core.quantities import (
     TargetParticleSize,
     Unit,
     VoxelEdge,
+    VoxelEdges,
 )
 
 GIB: Final = 2**30
@@ -354,8 +355,10 @@ class CopyParams(SourceParams):
 class IngestParams(CopyParams):
     """Parameters of bringing a scan into a dataset."""
 
-    spacing: VoxelEdge | None = Field(
-        default=None, description="edge of a voxel, mm, or with a unit: 12.5um; what the source says when left out"
+    spacing: VoxelEdges | None = Field(
+        default=None,
+        description="edge of a voxel, mm, or with a unit: 12.5um; three where they differ, z, y, x; what the source "
+        "says when left out",
     )
     particle_size: StatedSize = Field(
         description="mean diameter of the particles, mm; an estimate within 30 % will do; auto: a look at the scan "

@@ -102,9 +102,7 @@ def _grown(pairs: Pairs, crossings: Crossings) -> tuple[Pairs, Crossings]:
 
 
 @njit(nogil=True, cache=True)
-def _count(
-    padded: Labels, first: int, used: int, kinds: Kinds, pairs: Pairs, crossings: Crossings
-) -> tuple[int, int]:
+def _count(padded: Labels, first: int, used: int, kinds: Kinds, pairs: Pairs, crossings: Crossings) -> tuple[int, int]:
     """Count row by row from row `first`, until the table is too full for another; return the next row and its fill."""
     height, width = padded.shape[1] - 2, padded.shape[2] - 2
     rows = (padded.shape[0] - 2) * height

@@ -117,8 +117,8 @@ def slices(pictures: Sequence[Picture], spacing: StatedSpacing) -> list[Figures]
 
 def worst(sample: Sample, labels: Location, image: Location | None) -> list[Figures]:
     """Return the particles that a person should look at, with pictures, the worst first."""
-    particles = most_doubtful(sample.table, UNSURE)
-    return [each | {"slices": slices(crops_of(each, labels, image, sample.spacing), sample.spacing)} for each in particles]
+    particles, spacing = most_doubtful(sample.table, UNSURE), sample.spacing
+    return [each | {"slices": slices(crops_of(each, labels, image, spacing), spacing)} for each in particles]
 
 
 def confidence_by_label(sample: Sample) -> npt.NDArray[np.float64] | None:

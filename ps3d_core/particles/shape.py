@@ -79,7 +79,7 @@ def principal_axes(sums: LabelSums, spacing: StatedSpacing = 1.0) -> Floats:
 
 
 def covariances(sums: LabelSums) -> Floats:
-    """Return covariance matrices (n, 3, 3) of the points of the particles' voxels, in voxels along the axes, squared."""
+    """Return covariance matrices (n, 3, 3) of the points of the particles' voxels, in voxels along both axes."""
     n, first = sums.voxels, sums.first
     # About the whole voxel below the centroid, in wrapping integers: exact whenever the result fits.
     centre = first // n[:, None]

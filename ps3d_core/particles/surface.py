@@ -55,10 +55,10 @@ def kinds_of_directions(spacing: StatedSpacing) -> int:
 def surface_area(intercepts: npt.NDArray[np.int64], spacing: StatedSpacing = 1.0) -> npt.NDArray[np.float64]:
     """Return areas (n,) in units of `spacing` squared from intercepts (n, kinds) by kind of direction."""
     first, *others = intercept_weights(relative_spacing(spacing))
-    area: npt.NDArray[np.float64] = first * intercepts[:, 0]
+    area = np.asarray(first * intercepts[:, 0], np.float64)
     for kind, weight in enumerate(others, start=1):
-        area = area + weight * intercepts[:, kind]
-    return np.asarray(area * mean_spacing(spacing) ** 2)
+        area += weight * intercepts[:, kind]
+    return np.asarray(area * mean_spacing(spacing) ** 2, np.float64)
 
 
 def shared_faces(crossings: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

@@ -51,8 +51,8 @@ class Voxels:
 def profiles(scan: Voxels, sites: Floats, normals: Floats, reach: float, *, exact: bool = False) -> Floats:
     """Return grey values along the normals of sites, (n, samples), NaN beyond the scan.
 
-    Sites and normals are (n, 3), in voxels of the scan, along all axes in edges along x; samples lie `FINE` apart from `-reach` to `reach`. With `exact`
-    they are those of single voxels, else smoothed and averaged beside the profile.
+    Sites and normals are (n, 3), in voxels of the scan, along all axes in edges along x; samples lie `FINE` apart from
+    `-reach` to `reach`. With `exact` they are those of single voxels, else smoothed and averaged beside the profile.
     """
     along = _distances(reach)
     found = np.full((len(sites), len(along)), np.nan)

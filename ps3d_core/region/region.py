@@ -151,7 +151,8 @@ class Region(BaseModel):
     def text(self) -> str:
         """What lies inside, in words."""
         mask = () if self.mask is None else (self.mask,)
-        return "inside " + " and ".join(each.text(self.edges) for each in (*self.bounds, *mask)) if self else "the whole scan"
+        inside = " and ".join(each.text(self.edges) for each in (*self.bounds, *mask))
+        return f"inside {inside}" if self else "the whole scan"
 
     def __bool__(self) -> bool:
         """Return whether it is less than everything."""

@@ -10,8 +10,8 @@ from ps3d_core.errors import InputError, Ps3dError
 from ps3d_core.geometry.spacing import StatedSpacing
 from ps3d_core.progress import Progress
 from ps3d_core.scan.as_image import as_image
-from ps3d_core.scan.spacing import nearly_one
 from ps3d_core.scan.sources import Source, is_zarr, open_scan, place_of
+from ps3d_core.scan.spacing import nearly_one
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import image_levels, image_spacing, is_scan
 

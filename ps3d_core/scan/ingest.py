@@ -27,10 +27,10 @@ from ps3d_core.quantities import StatedSize
 from ps3d_core.scan.image_writer import write_levels
 from ps3d_core.scan.label_checks import LabelSizes
 from ps3d_core.scan.plausible import spacing_note
-from ps3d_core.scan.spacing import SAME, checked_spacing, nearly_one
 from ps3d_core.scan.reader import ScanReader
 from ps3d_core.scan.slabs import read_ahead
 from ps3d_core.scan.sources import Source, open_scan, place_of
+from ps3d_core.scan.spacing import SAME, checked_spacing, nearly_one
 from ps3d_core.scan.whole_labels import as_labels
 from ps3d_core.store.claim import Output, claimed
 from ps3d_core.store.halving import method_for

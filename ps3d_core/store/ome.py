@@ -27,8 +27,8 @@ from pydantic import ValidationError
 from zarr.errors import NodeNotFoundError
 
 from ps3d_core.errors import InputError, MissingDataError, Ps3dError
+from ps3d_core.geometry import spacing as geometry_spacing
 from ps3d_core.geometry.boxes import Shape
-from ps3d_core.geometry.spacing import Spacing as Spacing
 from ps3d_core.geometry.spacing import StatedSpacing, per_axis, per_axis_text
 from ps3d_core.invalid import first_problem
 from ps3d_core.store.arrays import (
@@ -47,6 +47,7 @@ from ps3d_core.store.ownership import MARK, ZARR_FILES, is_own, mark_own, remove
 from ps3d_core.store.volume import as_volume
 from ps3d_core.version import __version__
 
+Spacing = geometry_spacing.Spacing
 ImageAttrs = ImageAttrs04 | ImageAttrs05
 
 GROUP_FILE: Final = "zarr.json"
