@@ -50,7 +50,8 @@ def settle_region(dataset: Dataset, scan: str, roi: str, progress: Progress = SI
         region = found_region(image, edges) if roi == AUTO else _region_of_mask(dataset, scan, roi, progress)
         stage.advance()
     kept = _Kept(seen_by=_identity(dataset, scan, roi, edges), region=region)
-    _file(dataset, scan, roi).write_json(kept.model_dump(mode="json"))
+    usual = {"region": {"edges"}} if region.edges == CUBES else None
+    _file(dataset, scan, roi).write_json(kept.model_dump(mode="json", exclude=usual))
     if roi == AUTO:
         clear = region.text if region else "no wall or field of view is clear; the whole scan is segmented"
         progress.note(f"{scan}: region {clear}")
