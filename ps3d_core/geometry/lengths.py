@@ -68,8 +68,8 @@ def voxel_edges_mm(text: str) -> Spacing:
     """
     sides = text.split(",")
     if len(sides) not in (1, 3):
-        hint = f"; decimals are written {text.replace(',', '.')}" if len(sides) == 2 else ""
-        raise InputError(f"{text}: must be one length or three, z,y,x, like 0.02,0.01,0.01{hint}")
+        hint = _comma_hint(text).replace(",", ";", 1)
+        raise InputError(f"{text}: must be one length or three; give z,y,x, like 0.02,0.01,0.01{hint}")
     z, y, x = edges_mm(sides) * (1 if len(sides) == 3 else 3)
     return z, y, x
 

@@ -93,9 +93,10 @@ class LabelSums(NamedTuple):
 
 def merge(parts: Iterable[LabelSums]) -> LabelSums:
     """Return the sums over everything the `parts` are sums of; in any order, the result is the same."""
-    parts = [part for part in parts if len(part.labels)]
+    given = list(parts)
+    parts = [part for part in given if len(part.labels)]
     if not parts:
-        return LabelSums.empty(np.empty(0, np.uint32))
+        return given[0] if given else LabelSums.empty(np.empty(0, np.uint32))
     if len(parts) == 1:
         return parts[0]
     labels = np.concatenate([part.labels for part in parts])
