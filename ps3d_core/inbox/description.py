@@ -88,7 +88,7 @@ def _edge(given: Any) -> Any:
 
 def _edges(given: Any) -> Any:
     """The edges of a voxel in mm: one, or three (z, y, x)."""
-    return [_edge(each) for each in given] if isinstance(given, list) else _edge(given)
+    return tuple(map(_edge, given)) if isinstance(given, list) else _edge(given)
 
 
 def _length(given: Any) -> Any:

@@ -1,4 +1,4 @@
-"""A scan on voxels that are no cubes gives what its cubic twin gives, the whole way: both are means of one finer scan."""
+"""A scan on voxels that are no cubes gives what its cubic twin gives: both are means of one finer scan."""
 
 import json
 from typing import Any
@@ -45,9 +45,7 @@ def averaged(fine: npt.NDArray[Any], by: tuple[int, int, int]) -> npt.NDArray[np
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     """All twins, with their true labels."""
-    grey, labels = render(
-        PhantomParams(shape=(SIDE,) * 3, particle_size_voxels=DIAMETER, seed=5, size_sigma=0.25)
-    )
+    grey, labels = render(PhantomParams(shape=(SIDE,) * 3, particle_size_voxels=DIAMETER, seed=5, size_sigma=0.25))
     found = Dataset(Location.parse(tmp_path_factory.mktemp("twins")))
     for name, by in TWINS.items():
         spacing = tuple(FINE * step for step in by)
