@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
 from ps3d_core.free_memory import free_bytes
+from ps3d_core.geometry.spacing import per_axis
 from ps3d_core.memory_model import LEADER_BYTES, torch_bytes
 from ps3d_core.network.normalisation import Normalisation
 from ps3d_core.quality import EVERY, LEVELS, PLAIN, LevelName, Quality
@@ -371,7 +372,7 @@ class IngestParams(CopyParams):
     @property
     def edges(self) -> tuple[float, float, float] | None:
         """Edges of a voxel (z, y, x), mm; None where the source is to say them."""
-        return None if self.spacing is None else (self.spacing, self.spacing, self.spacing)
+        return None if self.spacing is None else per_axis(self.spacing)
 
 
 class ExportParams(CopyParams):

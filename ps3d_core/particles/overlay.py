@@ -148,7 +148,8 @@ def pictures_of(
 
 def grey_pictures(planes: Sequence[npt.NDArray[Any]], max_side: int) -> list[bytes]:
     """Return slices in memory, (rows, columns) each, as grey PNG files of at most `max_side` pixels a side."""
-    greys = [_reduce(plane, ceil(max(plane.shape) / max_side), mean=True) for plane in planes]
+    steps = [ceil(max(plane.shape) / max_side) for plane in planes]
+    greys = [_reduce(plane, (step, step), mean=True) for plane, step in zip(planes, steps, strict=True)]
     limits = _contrast(greys)
     return [_png(_stretch(grey, limits)) for grey in greys]
 

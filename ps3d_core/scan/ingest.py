@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.boxes import Shape
-from ps3d_core.geometry.spacing import StatedSpacing, mean_spacing, per_axis, per_axis_text, same_spacing
+from ps3d_core.geometry.spacing import StatedSpacing, mean_spacing, per_axis, per_axis_text
 from ps3d_core.memory_model import SLABS_BYTES
 from ps3d_core.params import CopyParams, IngestParams
 from ps3d_core.progress import SILENT, Progress, Stage
@@ -30,7 +30,7 @@ from ps3d_core.scan.plausible import spacing_note
 from ps3d_core.scan.reader import ScanReader
 from ps3d_core.scan.slabs import read_ahead
 from ps3d_core.scan.sources import Source, open_scan, place_of
-from ps3d_core.scan.spacing import SAME, checked_spacing, nearly_one
+from ps3d_core.scan.spacing import checked_spacing, nearly_one
 from ps3d_core.scan.whole_labels import as_labels
 from ps3d_core.store.claim import Output, claimed
 from ps3d_core.store.halving import method_for
@@ -87,7 +87,7 @@ def ingest(
         _require_new(dataset, name, overwrite=params.overwrite)
         before = identities(inputs)
         reader = stack.enter_context(open_scan(source, params, spacing=params.edges, progress=progress))
-        spacing, particle_size = _checked_spacing(reader, progress), params.particle_size
+        spacing, particle_size = _checked_spacing(reader, params, progress), params.particle_size
         if particle_size != "auto":
             _check_particle_size(reader.shape, spacing, particle_size)
         _tell(reader, reader.notes, progress)
@@ -279,14 +279,14 @@ def _tell(reader: ScanReader, notes: tuple[str, ...], progress: Progress) -> Non
         progress.note(f"{reader.description}: {note}")
 
 
-def _checked_spacing(reader: ScanReader, progress: Progress) -> StatedSpacing:
+def _checked_spacing(reader: ScanReader, params: IngestParams, progress: Progress) -> StatedSpacing:
     own = reader.spacing
     if own is None:
         raise InputError(
             f"{reader.description}: {reader.without_spacing}",
             "give <spacing>, the edge of a voxel in mm",
         )
-    spacing = checked_spacing(nearly_one(own))
+    spacing = checked_spacing(nearly_one(own) if params.spacing is None else own)
     if (note := spacing_note(per_axis(spacing))) is not None:
         progress.note(note)
     return spacing

@@ -448,7 +448,7 @@ def test_what_is_said_counts_and_the_difference_is_noted(tmp_path, slices):
     dataset = Dataset(Location.parse(tmp_path / "data"))
     params = IngestParams(particle_size=0.1, spacing=(0.03, 0.01, 0.01))
     assert ingest(str(slices), dataset, "ore", params, progress=progress).spacing == (0.03, 0.01, 0.01)
-    assert "spacing 0.03 x 0.01 x 0.01 (z, y, x) mm is used; the source says (0.02, 0.01, 0.01) mm" in notes[0]
+    assert "spacing 0.03,0.01,0.01 mm is used; the source says 0.02,0.01,0.01 mm" in notes[0]
     assert np.array_equal(open_image(dataset.image("ore"))[:], open_image(slices)[:])
 
 
