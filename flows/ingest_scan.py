@@ -8,6 +8,7 @@ from ps3d_app.flows.options import form
 from ps3d_app.flows.places import place
 from ps3d_app.flows.service.at_work import at_work
 from ps3d_app.tasks.ingest import ingest
+from ps3d_core.geometry.spacing import StatedSpacing
 from ps3d_core.invalid import made
 from ps3d_core.params import IngestParams, SourceParams
 from ps3d_core.quantities import StatedSize
@@ -22,7 +23,7 @@ def ingest_scan(
     dataset: str,
     name: str,
     particle_size: StatedSize,
-    spacing: float | None = None,
+    spacing: StatedSpacing | None = None,
     overwrite: bool = False,
     reading: SourceParams | None = None,
 ) -> IngestSummary:
@@ -34,7 +35,8 @@ def ingest_scan(
         dataset: Dataset to add it to: folder or URL; made when it is not there.
         name: Name for the scan. Results will carry it.
         particle_size: Mean diameter of the particles in mm; within 30 % will do. auto: a look at the scan finds it.
-        spacing: Edge of a voxel in mm. Leave it out when the source says it; ps3d look tells.
+        spacing: Edge of a voxel in mm; three (z, y, x) where they differ. Leave it out when the source says it; ps3d
+            look tells.
         overwrite: Replace a scan of this name. Otherwise such a run fails and changes nothing.
         reading: What of the source is read, and how, where the source alone does not say: which of several scans,
             volumes or channels, a part of it, what stands for values that are no numbers.

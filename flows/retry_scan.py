@@ -8,7 +8,8 @@ from prefect.logging import get_run_logger
 from ps3d_app.flows.options import form
 from ps3d_app.flows.places import place
 from ps3d_app.flows.service.at_work import at_work
-from ps3d_core.geometry.lengths import edges_mm, length_mm
+from ps3d_core.geometry.lengths import length_mm, voxel_edges_mm
+from ps3d_core.geometry.spacing import PerAxis, one_if_equal
 from ps3d_core.inbox.again import retry
 from ps3d_core.inbox.history import names_in
 from ps3d_core.inbox.layout import Inbox
@@ -30,7 +31,8 @@ def retry_scan(
     Args:
         prefix: Folder or URL that holds inbox/, failed/ and held/.
         scan: Folder in failed/ or held/, or a scan in the inbox; everything in failed/ when left out.
-        spacing: Edge of a voxel to put into its description, mm or with a unit, like 12.5um.
+        spacing: Edge of a voxel to put into its description, mm or with a unit, like 12.5um; three where
+            they differ, z, y, x, like 20,10,10um.
         particle_size: Mean diameter of the particles to put into its description, mm or with a unit.
         model: Another model to put into its description, bundled or a folder in models/.
 
@@ -47,14 +49,14 @@ def retry_scan(
     return said
 
 
-def corrections(spacing: str | None, particle_size: str | None, model: str | None) -> dict[str, float | str]:
+def corrections(spacing: str | None, particle_size: str | None, model: str | None) -> dict[str, PerAxis | str]:
     """Return the fields of a description that are to be replaced, lengths in mm.
 
     Raise `InputError` when a text is no length.
     """
-    changes: dict[str, float | str] = {} if model is None else {"model": model}
+    changes: dict[str, PerAxis | str] = {} if model is None else {"model": model}
     if spacing is not None:
-        changes["spacing"] = edges_mm([spacing])[0]
+        changes["spacing"] = one_if_equal(voxel_edges_mm(spacing))
     if particle_size is not None:
         changes["particle_size"] = length_mm(particle_size)
     return changes

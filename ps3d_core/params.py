@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
 from ps3d_core.free_memory import free_bytes
+from ps3d_core.geometry.spacing import per_axis
 from ps3d_core.memory_model import LEADER_BYTES, torch_bytes
 from ps3d_core.network.normalisation import Normalisation
 from ps3d_core.quality import EVERY, LEVELS, PLAIN, LevelName, Quality
@@ -35,6 +36,7 @@ from ps3d_core.quantities import (
     TargetParticleSize,
     Unit,
     VoxelEdge,
+    VoxelEdges,
 )
 
 GIB: Final = 2**30
@@ -354,8 +356,10 @@ class CopyParams(SourceParams):
 class IngestParams(CopyParams):
     """Parameters of bringing a scan into a dataset."""
 
-    spacing: VoxelEdge | None = Field(
-        default=None, description="edge of a voxel, mm, or with a unit: 12.5um; what the source says when left out"
+    spacing: VoxelEdges | None = Field(
+        default=None,
+        description="edge of a voxel, mm, or with a unit: 12.5um; three where they differ, z, y, x; what the source "
+        "says when left out",
     )
     particle_size: StatedSize = Field(
         description="mean diameter of the particles, mm; an estimate within 30 % will do; auto: a look at the scan "
@@ -368,7 +372,7 @@ class IngestParams(CopyParams):
     @property
     def edges(self) -> tuple[float, float, float] | None:
         """Edges of a voxel (z, y, x), mm; None where the source is to say them."""
-        return None if self.spacing is None else (self.spacing, self.spacing, self.spacing)
+        return None if self.spacing is None else per_axis(self.spacing)
 
 
 class ExportParams(CopyParams):

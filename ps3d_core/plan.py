@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any, Final
 
-import numpy as np
 import zarr
 
 from ps3d_core import memory_model
@@ -21,6 +20,7 @@ from ps3d_core.errors import InputError, Ps3dError
 from ps3d_core.geometry.boxes import Shape, shape_text
 from ps3d_core.geometry.patches import fitted_patch
 from ps3d_core.geometry.scale import Scale, particle_scale
+from ps3d_core.geometry.spacing import Spacing, per_axis_text
 from ps3d_core.inference.estimate import Pace, empty_share, outside_share
 from ps3d_core.inference.plan import PredictionPlan, plan_prediction, walk_axis
 from ps3d_core.inference.predict import patch_bytes
@@ -47,7 +47,7 @@ from ps3d_core.store.chunking import require_chunk_fits
 from ps3d_core.store.identity import content_identity
 from ps3d_core.store.layout import Dataset, Result, ScanInfo
 from ps3d_core.store.location import Location
-from ps3d_core.store.ome import Spacing, open_image
+from ps3d_core.store.ome import open_image
 from ps3d_core.store.presence import absences
 from ps3d_core.store.room import require_room
 
@@ -205,10 +205,10 @@ class SegmentPlan:
         patches = self.prediction
         lines = [
             f"scan       {self.job.scan}: {shape_text(self.scale.scan_shape)} voxels, {self.dtype}, "
-            f"{self.spacing[0]:g} mm per voxel",
+            f"{per_axis_text(self.spacing)} mm per voxel",
             f"particles  {'dark, ' if self.info.is_dark else ''}mean diameter {self.info.particle_size_mm:g} mm = "
-            f"{self.info.particle_size_mm / float(np.mean(self.spacing)):.1f} voxels; the model wants "
-            f"{self.target_particle_size:g}: zoom {self.scale.zoom:.3f}",
+            f"{self.info.particle_size_mm / self.info.mean_spacing:.1f} voxels; the model wants "
+            f"{self.target_particle_size:g}: zoom {self.scale.zoom_text}",
             f"network    {shape_text(self.scale.network_shape)} voxels, {len(patches.patches)} patches of "
             f"{shape_text(patches.patches.patch)}, {patches.evaluated} evaluated in {len(patches.blocks)} block(s) "
             f"({patches.redundancy:.2f} per patch)",

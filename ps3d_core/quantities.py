@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from types import NoneType, UnionType
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 
+from ps3d_core.geometry.spacing import PerAxis, one_if_equal, per_axis
 from ps3d_core.roi import checked_roi
 from ps3d_core.source_texts import checked_crop, checked_nan, checked_raw
 
@@ -28,6 +29,42 @@ MAX_SPACING_MM: Final = 1000.0
 
 VoxelEdge = Annotated[float, Field(gt=0, lt=MAX_SPACING_MM, allow_inf_nan=False), Unit("mm")]
 """Edge of a voxel."""
+
+
+MOST_STRETCHED: Final = 1000.0
+"""Longest edge of a voxel to its shortest."""
+
+
+def _one_or_three(edges: Any) -> Any:
+    """Edges of a voxel as they were given, unless there are too few or too many."""
+    if isinstance(edges, tuple | list) and len(edges) != len(_AXES):
+        raise ValueError(f"{len(edges)} lengths; give one for all axes, or three (z, y, x)")
+    return edges
+
+
+def _one_if_equal(edges: PerAxis) -> PerAxis:
+    """One edge in the place of three that are equal; three that are no voxel of any scanner are refused."""
+    longest, shortest = max(per_axis(edges)), min(per_axis(edges))
+    if longest > MOST_STRETCHED * shortest:
+        raise ValueError(f"the longest must be at most {MOST_STRETCHED:g} times the shortest; are all in one unit?")
+    return one_if_equal(edges)
+
+
+def _how_many(edges: Any) -> str:
+    return "z, y, x" if isinstance(edges, tuple | list) else "one length"
+
+
+_AXES: Final = "zyx"
+_Cube = Annotated[VoxelEdge, Tag("one length")]
+_Cuboid = Annotated[tuple[VoxelEdge, VoxelEdge, VoxelEdge], Tag("z, y, x")]
+VoxelEdges = Annotated[
+    _Cube | _Cuboid,
+    Discriminator(_how_many),
+    BeforeValidator(_one_or_three),
+    AfterValidator(_one_if_equal),
+    Unit("mm"),
+]
+"""Edges of a voxel: one number for cubes, three (z, y, x) for others. Of three that are equal it makes one."""
 ParticleSize = Annotated[float, Field(gt=0, lt=1e6, allow_inf_nan=False), Unit("mm")]
 """Mean diameter of the particles of a scan."""
 Auto = Literal["auto"]

@@ -47,7 +47,7 @@ def show_results(plan: SegmentPlan, record: RunRecord) -> None:
             description=f"{name}: the largest particles; one far larger than the others is often several in one",
         )
         curve = preview.size_curve(sample).encode()
-    pictures = preview.pictures(result.labels, plan.image)
+    pictures = preview.pictures(result.labels, plan.image, spacing=plan.info.spacing)
     create_markdown_artifact(
         rendered(
             "result.md.jinja",

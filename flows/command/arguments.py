@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from ps3d_core.errors import InputError
 from ps3d_core.geometry import lengths
+from ps3d_core.geometry.spacing import Spacing, StatedSpacing, one_if_equal
 
 Given = TypeVar("Given")
 Read = TypeVar("Read")
@@ -35,17 +36,17 @@ def voxel_mm(text: str) -> float:
     return _told(lengths.edges_mm, [text])[0]
 
 
-def spacing_mm(text: str) -> tuple[float, float, float]:
+def spacing_mm(text: str) -> Spacing:
     """Return the edges of a voxel (z, y, x) in mm from one length for all, or three with commas between them.
 
     Raise `argparse.ArgumentTypeError` when the text is neither.
     """
-    sides = text.split(",")
-    if len(sides) not in (1, 3):
-        hint = f"; decimals are written {text.replace(',', '.')}" if len(sides) == 2 else ""
-        raise argparse.ArgumentTypeError(f"{text}: must be one length or three, z,y,x, like 0.02,0.01,0.01{hint}")
-    z, y, x = _told(lengths.edges_mm, sides) * (1 if len(sides) == 3 else 3)
-    return z, y, x
+    return _told(lengths.voxel_edges_mm, text)
+
+
+def stated_spacing_mm(text: str) -> StatedSpacing:
+    """Return the edges of a voxel as those of `spacing_mm`, one number where all are equal."""
+    return one_if_equal(spacing_mm(text))
 
 
 def whole_number(least: int | None = None) -> Callable[[str], int]:

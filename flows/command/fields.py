@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, get_args, get_origin
 
-from ps3d_app.flows.command.arguments import size_mm, voxel_mm, whole_number
+from ps3d_app.flows.command.arguments import size_mm, stated_spacing_mm, whole_number
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -46,7 +46,7 @@ _VALUES: Final[dict[str, str | tuple[str, ...]]] = {
     "zscore": ("MEAN", "STD"),
 }
 _KINDS: Final = {int: "N", float: "F", str: "NAME"}
-_LENGTHS: Final = {"spacing": voxel_mm, "particle_size": size_mm}
+_LENGTHS: Final = {"spacing": stated_spacing_mm, "particle_size": size_mm}
 """Fields whose values may have a unit."""
 
 

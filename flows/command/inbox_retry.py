@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from ps3d_app.flows.command.arguments import size_mm, voxel_mm
+from ps3d_app.flows.command.arguments import size_mm, stated_spacing_mm
 
 PURPOSE = "take scans again that failed, are held or were cancelled"
 EXAMPLES = """\
@@ -28,7 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "words", nargs="*", metavar="[PREFIX] NAME", help="folder in failed/ or held/, or scan in the inbox"
     )
     parser.add_argument("--all", action="store_true", help="all of these but what is held")
-    parser.add_argument("--spacing", type=voxel_mm, metavar="MM", help="the right one: mm, or with a unit")
+    parser.add_argument("--spacing", type=stated_spacing_mm, metavar="MM", help="the right one: mm, or with a unit")
     parser.add_argument("--particle-size", type=size_mm, metavar="MM", help="the right one: mm, with a unit, or auto")
     parser.add_argument("--particles", choices=("bright", "dark", "auto"), help="than what is around them")
     parser.add_argument("--model", metavar="NAME", help="another one: bundled, or a folder in PREFIX/models/")

@@ -12,6 +12,7 @@ EXAMPLES = """\
   ps3d ingest slices/ data --name ore --spacing 0.0125 --particle-size 0.3
   ps3d ingest scan.tif s3://bucket/data --name ore-2.5um --spacing 0.0025 --particle-size 0.08
   ps3d ingest scan.nii.gz data --name tablet --particle-size 0.5       spacing from the file
+  ps3d ingest slices/ data --name coarse --spacing 20,10,10um --particle-size 0.3        slices further apart (z,y,x)
   ps3d ingest both/ data --name ore-80 --spacing 12.5um --particle-size 0.3 --series "*_80kV"       one scan of two
   ps3d ingest labels/ data --name ore --labels                         its particles, numbered, for training
 
@@ -84,6 +85,7 @@ def _ingest_labels(args: argparse.Namespace) -> None:
 def _ingest_scan(args: argparse.Namespace) -> None:
     from ps3d_app.flows.command.terminal import duration, shown
     from ps3d_core.geometry.boxes import shape_text
+    from ps3d_core.geometry.spacing import per_axis_text
     from ps3d_core.params import IngestParams
     from ps3d_core.scan.ingest import ingest
     from ps3d_core.store.layout import Dataset
@@ -99,6 +101,7 @@ def _ingest_scan(args: argparse.Namespace) -> None:
             progress=progress,
         )
     shape = shape_text(summary.shape)
-    print(f"{summary.name}: {shape} voxels of {summary.spacing:g} mm, {summary.dtype}, in {duration(summary.seconds)}")
+    edges = per_axis_text(summary.spacing)
+    print(f"{summary.name}: {shape} voxels of {edges} mm, {summary.dtype}, in {duration(summary.seconds)}")
     print(f"  image   {summary.image}")
     print(f"  next    {shlex.join(('ps3d', 'segment', args.dataset, 'RESULTS', '--name', summary.name))}")

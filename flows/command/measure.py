@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from ps3d_app.flows.command.arguments import voxel_mm
+from ps3d_app.flows.command.arguments import stated_spacing_mm
 
 PURPOSE = "measure the particles of any label image"
 EXAMPLES = """\
@@ -23,7 +23,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("output", metavar="OUTPUT", help="folder or URL for the table")
     parser.add_argument("--image", metavar="IMAGE", help="the scan itself, for the grey values of particles")
     parser.add_argument(
-        "--spacing", type=voxel_mm, metavar="MM", help="edge of a voxel, mm (default: what LABELS says)"
+        "--spacing",
+        type=stated_spacing_mm,
+        metavar="MM",
+        help="edge of a voxel, mm, or z,y,x where they differ (default: what LABELS says)",
     )
     parser.add_argument(
         "--any-labels",

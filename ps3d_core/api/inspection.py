@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ps3d_core.api.report import Report
+from ps3d_core.geometry.spacing import StatedSpacing
 from ps3d_core.inspection.inspect import InspectJob
 from ps3d_core.inspection.inspect import inspect as inspect_scan
 from ps3d_core.inspection.record import Inspection
@@ -43,7 +44,7 @@ class Look:
 def inspect(
     image: Source,
     *,
-    spacing: float | None = None,
+    spacing: StatedSpacing | None = None,
     particle_size: StatedSize = "auto",
     particles: StatedPolarity = "auto",
     model: str = BUNDLED,
@@ -56,7 +57,7 @@ def inspect(
     Args:
         image: grey values (z, y, x): an array (NumPy, Zarr, Dask), a folder of TIFF slices, a TIFF, NIfTI or Zarr on a
             path or URL. It is copied to a place that goes when the call ends.
-        spacing: edge of a voxel, mm; what the source says when absent.
+        spacing: edge of a voxel, mm, or three (z, y, x); what the source says when absent.
         particle_size: mean diameter of the particles, mm, which is checked; "auto" when nobody knows.
         particles: whether these are brighter or darker than what is around them, which is checked, or "auto".
         model: bundled, or folder or URL of a bundle.

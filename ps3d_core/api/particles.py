@@ -12,12 +12,14 @@ from ps3d_core.engine.blocks import Runner
 from ps3d_core.engine.step import Context
 from ps3d_core.evaluation.evaluate import evaluate as evaluate_images
 from ps3d_core.evaluation.metrics import Evaluation
+from ps3d_core.geometry.spacing import StatedSpacing
 from ps3d_core.params import InstancesParams, Resources
 from ps3d_core.particles.measure import Foreign, measure_particles
 from ps3d_core.particles.table import read_table
 from ps3d_core.progress import SILENT, Progress
 from ps3d_core.scan.given import spacing_of, volumes_in
 from ps3d_core.scan.sources import Source
+from ps3d_core.scan.spacing import checked_spacing
 from ps3d_core.store.arrays import open_array
 from ps3d_core.store.scratch import fresh_place, remove_with, temporary
 
@@ -65,7 +67,7 @@ def instances(
 def measure(
     labels: Source,
     *,
-    spacing: float | None = None,
+    spacing: StatedSpacing | None = None,
     image: Source | None = None,
     any_labels: bool = False,
     resources: Resources | None = None,
@@ -75,7 +77,7 @@ def measure(
 
     Args:
         labels: whole numbers, 0 is background.
-        spacing: edge of a voxel, mm; what `labels` say of themselves when absent.
+        spacing: edge of a voxel, mm, or three (z, y, x); what `labels` say of themselves when absent.
         image: grey values of the same shape, for their mean, deviation and range in every particle.
         any_labels: measure what hardly can be particles, too: a mask, classes, a numbered background.
         resources: memory, workers and runner; the whole machine when absent.
@@ -89,7 +91,7 @@ def measure(
 
     """
     resources = resources or Resources()
-    spacing = spacing or spacing_of(labels)
+    spacing = spacing_of(labels) if spacing is None else checked_spacing(spacing)
     with temporary() as work, volumes_in(work, progress, memory_bytes=resources.memory_bytes) as volumes:
         measure_particles(
             volumes.labels(labels),

@@ -12,6 +12,7 @@ import zarr
 
 from ps3d_core.api.report import Report
 from ps3d_core.errors import InputError
+from ps3d_core.geometry.spacing import StatedSpacing, per_axis_text
 from ps3d_core.invalid import made
 from ps3d_core.network import BUNDLED
 from ps3d_core.params import IngestParams, Resources, SegmentParams
@@ -74,7 +75,7 @@ def segment(
     image: Source,
     *,
     particle_size: StatedSize,
-    spacing: float | None = None,
+    spacing: StatedSpacing | None = None,
     output: str | Location | None = None,
     model: str = BUNDLED,
     params: SegmentParams | None = None,
@@ -87,7 +88,7 @@ def segment(
         image: grey values (z, y, x): an array (NumPy, Zarr, Dask), a folder of TIFF slices, a TIFF, NIfTI or Zarr on a
             path or URL.
         particle_size: mean diameter of the particles, mm; "auto": a look at the scan finds it.
-        spacing: edge of a voxel, mm; what the source says when absent.
+        spacing: edge of a voxel, mm, or three (z, y, x); what the source says when absent.
         output: folder or URL that gets dataset/ (the scan) and NAME/ (the result); the same call continues there what
             was interrupted. When absent, everything goes with the object returned: scans in memory are kept there,
             others in a temporary folder.
@@ -123,8 +124,8 @@ def _bring_in(image: Source, dataset: Dataset, name: str, stated: IngestParams, 
         ingest(image, dataset, name, stated, progress=progress)
     elif info.particle_size != stated.particle_size or stated.spacing not in (None, info.spacing):
         raise InputError(
-            f"{dataset.root}: scan {name!r} is there with a spacing of {info.spacing} mm and particles of "
-            f"{info.particle_size} mm",
+            f"{dataset.root}: scan {name!r} is there with a spacing of {per_axis_text(info.spacing)} mm and particles "
+            f"of {info.particle_size} mm",
             "give another <output>",
         )
     elif not same_voxels(image, dataset.require_image(name)):

@@ -13,6 +13,7 @@ from math import inf
 from typing import Final
 
 from ps3d_core.errors import InputError
+from ps3d_core.geometry.spacing import Spacing
 
 _LENGTH: Final = re.compile(r"(?P<number>[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?)\s*(?P<unit>[a-zµμ]*)")
 _COMMA: Final = re.compile(r"[0-9]+,[0-9]+ *[a-zµμ]*")
@@ -58,6 +59,19 @@ def edges_mm(texts: Sequence[str]) -> list[float]:
         if len(units) == 1 or max(sides) <= _MOST_STRETCHED * min(sides):
             return sides
     raise InputError(f"{','.join(texts)}: lengths in different units that make no voxel; write one unit")
+
+
+def voxel_edges_mm(text: str) -> Spacing:
+    """Return the edges of a voxel (z, y, x) in mm from one length for all, or three with commas between them.
+
+    Raise `InputError` when the text is neither.
+    """
+    sides = text.split(",")
+    if len(sides) not in (1, 3):
+        hint = _comma_hint(text).replace(",", ";", 1)
+        raise InputError(f"{text}: must be one length or three; give z,y,x, like 0.02,0.01,0.01{hint}")
+    z, y, x = edges_mm(sides) * (1 if len(sides) == 3 else 3)
+    return z, y, x
 
 
 def doubt_of_bare_edge(text: str, side: float) -> str | None:

@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 
 from ps3d_core.errors import InputError, Ps3dError
+from ps3d_core.geometry.spacing import StatedSpacing
 from ps3d_core.inbox.description import ScanDescription
 from ps3d_core.inbox.history import files_of
 from ps3d_core.inbox.journal import Journal, read_journal, write_journal
@@ -49,7 +50,7 @@ class AcceptedScan:
 
     name: str
     source: str
-    spacing: float
+    spacing: StatedSpacing
     particle_size: StatedSize
     particles: StatedPolarity
     model: str

@@ -25,7 +25,7 @@ from ps3d_core.invalid import first_problem
 from ps3d_core.network import BUNDLED
 from ps3d_core.params import InstancesParams, OnDoubt, PredictParams, SegmentParams
 from ps3d_core.quality import LevelName
-from ps3d_core.quantities import MAX_SPACING_MM, Folds, RegionOfInterest, StatedPolarity, StatedSize, VoxelEdge
+from ps3d_core.quantities import MAX_SPACING_MM, Folds, RegionOfInterest, StatedPolarity, StatedSize, VoxelEdges
 from ps3d_core.roi import is_named
 from ps3d_core.store.layout import USABLE, is_usable
 from ps3d_core.store.location import from_json
@@ -86,6 +86,11 @@ def _edge(given: Any) -> Any:
     return _length(given)
 
 
+def _edges(given: Any) -> Any:
+    """The edges of a voxel in mm: one, or three (z, y, x)."""
+    return tuple(map(_edge, given)) if isinstance(given, list) else _edge(given)
+
+
 def _length(given: Any) -> Any:
     """A length in mm, if `given` is a text, which has its unit then."""
     if not isinstance(given, str):
@@ -107,7 +112,7 @@ class ScanDescription(_Strict):
     """Content of scan.json. Lengths in mm; those that were texts had a unit, like "12.5um"."""
 
     name: str
-    spacing: Annotated[VoxelEdge, BeforeValidator(_edge)]
+    spacing: Annotated[VoxelEdges, BeforeValidator(_edges)]
     particle_size: Annotated[StatedSize, BeforeValidator(_size)]
     particles: StatedPolarity = "bright"
     slices: int | None = Field(default=None, ge=2, le=1_000_000)

@@ -18,9 +18,10 @@ A scan is taken from here when it is complete:
 
 {"name": "ore-7", "spacing": 0.0125, "particle_size": 0.3, "slices": 1000}
 
-Lengths are in mm. With "slices" a folder is taken as soon as so many slices are there, without when nothing has
-changed for a while. Results appear in ../results, what was processed in ../done, what could not be in ../failed with
-the reason in reason.txt, and in ../held what somebody has to look at first.
+Lengths are in mm; "spacing" is three of them, [z, y, x], where voxels are no cubes. With "slices" a folder is taken as
+soon as so many slices are there, without when nothing has changed for a while. Results appear in ../results, what was
+processed in ../done, what could not be in ../failed with the reason in reason.txt, and in ../held what somebody has to
+look at first.
 """
 READABLE = 40
 

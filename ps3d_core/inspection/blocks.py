@@ -19,6 +19,8 @@ from ps3d_core.errors import InputError, MissingDataError
 from ps3d_core.geometry.boxes import Box, Shape
 from ps3d_core.geometry.patches import PatchGrid, fitted_patch
 from ps3d_core.geometry.resample import F32
+from ps3d_core.geometry.scale import network_grid
+from ps3d_core.geometry.spacing import PerAxis, per_axis
 from ps3d_core.inference.sample import NetworkView, spread
 from ps3d_core.network.bundle import Bundle
 from ps3d_core.network.intensity import Intensity
@@ -53,14 +55,13 @@ class Blocks:
         return rule.intensity(_pieces(self.grey[(slice(None), *self.inside.slices)]))
 
 
-def read_blocks(image: Location, zoom: float, bundle: Bundle, count: int) -> Blocks:
+def read_blocks(image: Location, zoom: PerAxis, bundle: Bundle, count: int) -> Blocks:
     """Return at most `count` blocks of a scan at `zoom` network voxels per voxel; fewer where these cover it."""
     scan = cast(Shape, open_image(image).shape)
-    z, y, x = (max(1, round(n * zoom)) for n in scan)
-    shape = (z, y, x)
+    shape = network_grid(scan, zoom)
     patch = fitted_patch(shape, bundle.info.patch_size, bundle.info.architecture.downsampling)
     grid = PatchGrid(shape, patch, patch, even=True)
-    view = NetworkView(open_image(_level(image, scan, zoom)), shape)
+    view = NetworkView(open_image(_level(image, scan, per_axis(zoom))), shape)
     corners = list(islice(_spread_corners(grid), count))
     grey = np.stack([_read(view, grid, Box.of(patch).shift(corner)) for corner in corners])
     before = np.array([grid.padding_before(axis) for axis in range(3)])
@@ -68,16 +69,16 @@ def read_blocks(image: Location, zoom: float, bundle: Bundle, count: int) -> Blo
     return Blocks(grey, np.array(corners) - before, shape, inside)
 
 
-def _level(image: Location, scan: Shape, zoom: float) -> Location:
+def _level(image: Location, scan: Shape, zoom: tuple[float, float, float]) -> Location:
     """The coarsest level of an image that is still as fine as the network grid."""
     levels = image_levels(image)
-    wanted = min(len(levels) - 1, max(0, floor(log2(1 / zoom))))
+    wanted = min(len(levels) - 1, max(0, floor(log2(1 / max(zoom)))))
     for level in reversed(levels[1 : wanted + 1]):
         try:
             shape = open_image(level).shape
         except (MissingDataError, InputError):  # what the metadata of others promise need not be there
             continue
-        if all(coarse >= n * zoom * 0.99 for coarse, n in zip(shape, scan, strict=True)):
+        if all(coarse >= n * each * 0.99 for coarse, n, each in zip(shape, scan, zoom, strict=True)):
             return level
     return levels[0]
 

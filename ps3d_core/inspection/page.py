@@ -31,7 +31,7 @@ def page_of(seen: Inspection, sightings: Sequence[Sighting], target: float) -> s
     return rendered(
         "inspection.html.jinja",
         seen=seen,
-        sizes=[_size(sighting, target / sighting.zoom * seen.spacing) for sighting in sightings],
+        sizes=[_size(sighting, target / sighting.zoom * seen.mean_spacing) for sighting in sightings],
         chart=_chart(seen),
         facts=_facts(seen),
     )
@@ -52,7 +52,7 @@ def _chart(seen: Inspection) -> Any:
     tried = sorted(seen.size.tried, key=lambda each: each.size) if seen.size else []
     if len(tried) < 2:
         return None
-    sizes = np.array([each.size * seen.spacing for each in tried])
+    sizes = np.array([each.size * seen.mean_spacing for each in tried])
     series = [
         Series("agreement", sizes, np.array([each.agreement for each in tried])),
         Series("trust", sizes, np.array([each.trust for each in tried])),

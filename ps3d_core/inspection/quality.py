@@ -14,6 +14,7 @@ from scipy.ndimage import distance_transform_edt, median_filter
 from scipy.special import ndtr
 
 from ps3d_core.geometry.boxes import Box, Shape
+from ps3d_core.geometry.spacing import Spacing
 from ps3d_core.inspection.sighting import Floats, Sighting
 from ps3d_core.network.bundle import BundleInfo
 from ps3d_core.store.arrays import read_box
@@ -54,8 +55,13 @@ class ScanQuality(BaseModel):
     below: float = Field(description="share of the found particles, by number, that is smaller")
 
 
-def scan_quality(image: Location, sighting: Sighting, info: BundleInfo) -> ScanQuality:
-    """Return the faults of a scan that was looked at closely, at the size of its particles."""
+def scan_quality(
+    image: Location, sighting: Sighting, info: BundleInfo, edges: Spacing = (1.0, 1.0, 1.0)
+) -> ScanQuality:
+    """Return the faults of a scan that was looked at closely, at the size of its particles.
+
+    `edges` are those of a voxel (z, y, x) in units of their geometric mean.
+    """
     array = open_image(image)
     step = 2 * abs(sighting.intensity.scale)
     repeated, jumps = _slices(array)
@@ -64,7 +70,7 @@ def scan_quality(image: Location, sighting: Sighting, info: BundleInfo) -> ScanQ
         contrast=_contrast(sighting),
         blur=_blur(sighting) if sighting.zoom >= FINE else None,
         saturated=_saturated(array),
-        drift=_drift(sighting, cast(Shape, array.shape)),
+        drift=_drift(sighting, array.shape[0] * edges[0]),
         rings=_rings(array, step),
         repeated=repeated,
         jumps=jumps,
@@ -122,13 +128,16 @@ def _edge_width(at: Floats, profile: Floats) -> float:
     return float(min(tries, key=lambda each: misfit(*each))[0])
 
 
-def _drift(sighting: Sighting, scan: Shape) -> float | None:
-    """Slope of the surroundings' grey over z, over all slices, in steps; blocks are normalised to steps of 2."""
+def _drift(sighting: Sighting, depth: float) -> float | None:
+    """Slope of the surroundings' grey over z, over all slices, in steps; blocks are normalised to steps of 2.
+
+    `depth` is that of the scan, in voxels.
+    """
     heights, greys = [], []
     for place, grey, classes in zip(sighting.places, sighting.blocks, sighting.classes, strict=True):
         around = grey[classes == 0]
         if len(around) >= _FEW:
-            heights.append((place[0] + grey.shape[0] / 2) / (scan[0] * sighting.zoom))
+            heights.append((place[0] + grey.shape[0] / 2) / (depth * sighting.zoom))
             greys.append(float(np.median(around)) / 2)
     if len(set(heights)) < 3:
         return None

@@ -7,6 +7,7 @@ from typing import Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ps3d_core.errors import InputError
+from ps3d_core.geometry.spacing import StatedSpacing, mean_spacing, one_if_equal, relative_spacing
 from ps3d_core.inspection.forecast import Forecast
 from ps3d_core.inspection.quality import ScanQuality
 from ps3d_core.inspection.size import SizeFound
@@ -30,12 +31,15 @@ Advice = Literal["go on", "change this", "does not understand"]
 
 
 class Inspection(BaseModel):
-    """What a look at a scan found, by one model. Lengths are voxels of the scan unless their name says mm."""
+    """What a look at a scan found, by one model. Lengths are voxels of the scan unless their name says mm.
+
+    Where voxels are no cubes, a length in voxels is in edges of the cube that has the volume of one.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     scan: str
-    spacing: float = Field(description="edge of a voxel, mm")
+    spacing: StatedSpacing = Field(description="edge of a voxel, mm; three (z, y, x) where they differ")
     patches: float = Field(description="volume of the scan at the size that was found, in patches of the network")
     seconds_per_patch: float = Field(description="of one forward pass here, all cores together")
     stated_mm: float | None = Field(description="particle size that was stated; None when it is to be found")
@@ -51,9 +55,14 @@ class Inspection(BaseModel):
     seconds: float
 
     @property
+    def mean_spacing(self) -> float:
+        """Edge of the cube that has the volume of a voxel, mm: what lengths in voxels are multiplied with."""
+        return mean_spacing(self.spacing)
+
+    @property
     def size_mm(self) -> float | None:
         """Mean diameter of the particles that was found, mm."""
-        return self.size.size * self.spacing if self.size else None
+        return self.size.size * self.mean_spacing if self.size else None
 
     @property
     def model_key(self) -> str:
@@ -120,7 +129,7 @@ class Inspection(BaseModel):
                 f"the particles are {self.particles}er than what is around them; state particles as {self.particles}"
             )
         if self.size is not None and self.size_mm is not None:
-            low, high = (each * self.spacing for each in (self.size.low, self.size.high))
+            low, high = (each * self.mean_spacing for each in (self.size.low, self.size.high))
             if not self.size.sure:
                 reasons.append(f"the particle size cannot be told for sure: perhaps {self.size_mm:.3g} mm")
             elif self.size_differs:
@@ -131,11 +140,13 @@ class Inspection(BaseModel):
         return (*reasons, *_faults(self.quality))
 
 
-def look_identity(bundle: Bundle, image: Location) -> str:
-    """Return what tells a look at this scan by this model from others."""
+def look_identity(bundle: Bundle, image: Location, spacing: StatedSpacing) -> str:
+    """Return what tells a look at this scan by this model from others; of `spacing` the shape of voxels matters."""
+    cubic = isinstance(one_if_equal(spacing), float | int)
+    shape_of_voxels = () if cubic else (relative_spacing(spacing),)
     calibration = bundle.info.calibration
     facts = calibration.model_dump() if calibration else None
-    return fingerprint(VERSION, bundle.info.digest, facts, content_identity(image))
+    return fingerprint(VERSION, bundle.info.digest, facts, content_identity(image), *shape_of_voxels)
 
 
 def saved_inspection(dataset: Dataset, scan: str, bundle: Bundle) -> Inspection | None:
@@ -144,7 +155,9 @@ def saved_inspection(dataset: Dataset, scan: str, bundle: Bundle) -> Inspection 
         known = Inspection.model_validate(_file(dataset, scan, bundle).read_json())
     except (InputError, ValidationError, OSError):
         return None
-    return known if known.seen_by == look_identity(bundle, dataset.image(scan)) else None
+    info = dataset.read_metadata().get(scan)
+    spacing = known.spacing if info is None else info.spacing
+    return known if known.seen_by == look_identity(bundle, dataset.image(scan), spacing) else None
 
 
 def save_inspection(dataset: Dataset, inspection: Inspection, bundle: Bundle) -> None:

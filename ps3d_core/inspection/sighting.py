@@ -53,7 +53,7 @@ U8 = npt.NDArray[np.uint8]
 class Sighting:
     """Particles that were found in blocks; lengths are voxels of the network grid.
 
-    zoom: network voxels per voxel of the scan.
+    zoom: network voxels per voxel of the scan, or per cube that has the volume of one.
     voxels: of each particle, (n,).
     diameter: of the sphere of the same volume, (n,); in a thin scan, which cuts all particles, what their sections say.
     certainty: mean probability of the classes of its voxels, (n,), 0 to 1.

@@ -117,7 +117,7 @@ def trusted(sighting: Sighting, info: BundleInfo) -> Floats:
     return info.calibration.confidence(sighting.certainty) if info.calibration else sighting.certainty
 
 
-def sizes_to_try(longest: int, shortest: int, target: float) -> list[float]:
+def sizes_to_try(longest: float, shortest: float, target: float) -> list[float]:
     """Return sizes in voxels, the largest first, for a scan whose longest and shortest side have so many voxels.
 
     The largest is half of the longest side, or what makes a thin scan two voxels thick; `target` is what a model wants.

@@ -23,7 +23,7 @@ def lines_of(seen: Inspection) -> list[tuple[str, str]]:
 
 def _size(seen: Inspection) -> Iterator[tuple[str, str]]:
     if seen.size is not None and seen.size_mm is not None:
-        low, high = seen.size.low * seen.spacing, seen.size.high * seen.spacing
+        low, high = seen.size.low * seen.mean_spacing, seen.size.high * seen.mean_spacing
         stated = f"; stated {seen.stated_mm:g} mm" if seen.stated_mm else ""
         sure = "" if seen.size.sure else ", not sure"
         yield (

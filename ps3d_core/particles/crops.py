@@ -7,6 +7,7 @@ from typing import Any, Final, cast
 import numpy as np
 
 from ps3d_core.geometry.boxes import Box, Shape
+from ps3d_core.geometry.spacing import StatedSpacing, relative_spacing
 from ps3d_core.particles.overlay import Picture, pictures_of, slice_of
 from ps3d_core.particles.table import read_columns
 from ps3d_core.store.location import Location
@@ -33,10 +34,17 @@ def most_doubtful(table: Location, below: float) -> list[dict[str, Any]]:
     return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
-def crops_of(particle: dict[str, Any], labels: Location, image: Location | None) -> list[Picture]:
-    """Return slices perpendicular to z, y and x through the middle of a particle's box, with what is around it."""
+def crops_of(
+    particle: dict[str, Any], labels: Location, image: Location | None, spacing: StatedSpacing = 1.0
+) -> list[Picture]:
+    """Return slices perpendicular to z, y and x through the middle of a particle's box, with what is around it.
+
+    `spacing` are the edges of a voxel, in any unit.
+    """
     shape = cast(Shape, open_image(labels).shape)
     start, stop = (np.array([particle[name] for name in part]) for part in (_PLACE[:3], _PLACE[3:]))
-    around = Box(tuple(start), tuple(stop)).grow(max(2, int(_AROUND * (stop - start).max())), shape)
+    edges = np.array(relative_spacing(spacing))
+    z, y, x = (max(2, int(_AROUND * ((stop - start) * edges).max() / edge)) for edge in edges)
+    around = Box(tuple(start), tuple(stop)).grow((z, y, x), shape)
     boxes = [(axis, slice_of(around, axis, int(middle))) for axis, middle in enumerate((start + stop) // 2)]
-    return pictures_of(boxes, labels, image, max_side=MAX_SIDE)
+    return pictures_of(boxes, labels, image, spacing=spacing, max_side=MAX_SIDE)

@@ -13,11 +13,13 @@ the ordinary median. Weights are whole voxels, so no figure depends on the order
 from __future__ import annotations
 
 from math import pi
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
+
+from ps3d_core.geometry.spacing import StatedSpacing, mean_spacing
 
 Weighting = Literal["volume", "number"]
 Integers = npt.NDArray[np.int64]
@@ -40,12 +42,17 @@ class SizeDistribution(BaseModel):
         return (self.d90 - self.d10) / self.d50
 
 
-def equivalent_diameter(voxels: npt.ArrayLike, spacing: float) -> Floats:
-    """Return the diameter (mm) of the ball that has the volume of `voxels` cubes of edge `spacing` (mm)."""
-    return np.asarray(np.cbrt(6.0 / pi * np.asarray(voxels, np.float64)) * spacing, np.float64)
+def equivalent_diameter(voxels: npt.ArrayLike, spacing: StatedSpacing) -> Floats:
+    """Return the diameter (mm) of the ball that has the volume of `voxels` voxels of edges `spacing` (mm)."""
+    return np.asarray(np.cbrt(6.0 / pi * np.asarray(voxels, np.float64)) * mean_spacing(spacing), np.float64)
 
 
-def size_distribution(voxels: Integers, spacing: float, weighting: Weighting) -> SizeDistribution | None:
+def volume_of(voxels: Any, spacing: StatedSpacing) -> Any:
+    """Return the volume (mm3) of so many `voxels`, a number or an array, of edges `spacing` (mm)."""
+    return voxels * mean_spacing(spacing) ** 3
+
+
+def size_distribution(voxels: Integers, spacing: StatedSpacing, weighting: Weighting) -> SizeDistribution | None:
     """Return D10, D50 and D90 of particles of `voxels` (n,) voxels each; None when there are no particles."""
     if len(voxels) == 0:
         return None
@@ -54,7 +61,7 @@ def size_distribution(voxels: Integers, spacing: float, weighting: Weighting) ->
     return SizeDistribution(weighting=weighting, d10=float(d10), d50=float(d50), d90=float(d90))
 
 
-def passing_curve(voxels: Integers, spacing: float, weighting: Weighting) -> tuple[Floats, Floats]:
+def passing_curve(voxels: Integers, spacing: StatedSpacing, weighting: Weighting) -> tuple[Floats, Floats]:
     """Return the knots of the distribution function.
 
     They are diameters (mm, rising) and the fraction of the material that is finer. Particles of equal size share two

@@ -30,16 +30,19 @@ from ps3d_core.engine.step import Context, Found_co
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.blocks import Block, BlockGrid
 from ps3d_core.geometry.boxes import Shape
+from ps3d_core.geometry.spacing import StatedSpacing, one_if_equal
 from ps3d_core.memory_model import GREY_BYTES, LABELS_BYTES
 from ps3d_core.particles import table
-from ps3d_core.particles.distribution import SizeDistribution, size_distribution
+from ps3d_core.particles.distribution import SizeDistribution, size_distribution, volume_of
 from ps3d_core.particles.doubt import Sureness, doubt_columns
 from ps3d_core.particles.exact_sums import MAX_VALUES
 from ps3d_core.particles.padded import HALO, read_padded
 from ps3d_core.particles.plausible import doubt_about
 from ps3d_core.particles.shape import particle_columns
 from ps3d_core.particles.sums import LabelSums, merge
+from ps3d_core.particles.surface import kinds_of_directions
 from ps3d_core.particles.voxel_sums import block_sums
+from ps3d_core.scan.spacing import checked_spacing
 from ps3d_core.store.arrays import read_box
 from ps3d_core.store.chunking import require_chunk_fits
 from ps3d_core.store.identity import content_identity
@@ -61,13 +64,13 @@ class Sample:
     Attributes:
         labels: whole numbers, 0 is background.
         image: grey values of the same shape; without it the grey columns have no values.
-        spacing: edge of a voxel, mm.
+        spacing: edges of a voxel, mm: one, or three (z, y, x).
 
     """
 
     labels: Location
     image: Location | None
-    spacing: float
+    spacing: StatedSpacing
 
     @property
     def bytes_per_voxel(self) -> float:
@@ -77,10 +80,7 @@ class Sample:
 
     def require_measurable(self, memory_bytes: int) -> None:
         """Raise `InputError` for images that do not fit together or into memory, and a spacing that cannot be."""
-        if not 0 < self.spacing < 1000:
-            raise InputError(
-                f"spacing {self.spacing} mm: must be above 0 and below 1000; give the edge of a voxel in mm"
-            )
+        checked_spacing(self.spacing)
         labels = open_image(self.labels)
         require_chunk_fits(labels, memory_bytes)
         if self.image is not None:
@@ -145,7 +145,7 @@ class Measurement(BlockStep[Found_co]):
         labels, image = self.sample.labels, self.sample.image
         padded = read_padded(open_image(labels), block, str(labels))
         grey = None if image is None else read_box(open_image(image), block.core)
-        sums = block_sums(padded, block.core.start, grey)
+        sums = block_sums(padded, block.core.start, grey, kinds_of_directions(self.sample.spacing))
         site.file(block.index).write_arrays(**sums.to_arrays())
         return {"labels": len(sums.labels), "first": int(sums.labels[0]) if len(sums.labels) else None}
 
@@ -239,7 +239,7 @@ def measure_particles(
     labels: Location,
     output: Location,
     *,
-    spacing: float,
+    spacing: StatedSpacing,
     work: Location,
     image: Location | None = None,
     foreign: Foreign | None = None,
@@ -251,7 +251,7 @@ def measure_particles(
     Args:
         labels: label image (z, y, x), 0 is background.
         output: folder of the table.
-        spacing: edge of a voxel, mm.
+        spacing: edges of a voxel, mm: one, or three (z, y, x).
         work: folder for the sums of blocks; blocks finished there are not measured again, nor is anything once the
             table is there as it was written.
         image: grey values of the same shape; without it the grey columns have no values.
@@ -266,7 +266,7 @@ def measure_particles(
     """
     context = context or Context()
     identities = content_identity(labels), None if image is None else content_identity(image)
-    step = GivenLabels(Sample(labels, image, spacing), identities, output, work, foreign, block_shape)
+    step = GivenLabels(Sample(labels, image, one_if_equal(spacing)), identities, output, work, foreign, block_shape)
     found = Engine(work, [step]).run_all(context).of(GivenLabels)
     if foreign is not None and found.doubt is not None:
         context.progress.note(f"{foreign.name}: {found.doubt}")
@@ -334,7 +334,7 @@ class _Totals:
         return ParticleSummary(
             particles=len(voxels),
             voxels=int(voxels.sum()),
-            volume_mm3=int(voxels.sum()) * spacing**3,
+            volume_mm3=volume_of(int(voxels.sum()), spacing),
             touching_border=self._touching,
             by_volume=size_distribution(voxels, spacing, "volume"),
             by_number=size_distribution(voxels, spacing, "number"),

@@ -3,7 +3,8 @@
 Grey values and outlines are separate pictures of one frame, laid over each other by whoever shows them, so outlines
 can be switched off and both compress well. Only the slices are read, band by band; slices larger than the picture
 are reduced (grey values averaged, labels sampled), and a full-resolution window of the middle is added. A particle's
-colour follows from its label alone: it is the same in every slice and every run.
+colour follows from its label alone: it is the same in every slice and every run. Where voxels are no cubes, pixels are
+made as square as whole numbers of voxels allow; whoever shows a picture does so in its `proportions`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
-from typing import Any, Final, cast
+from typing import Any, Final, TypeVar, cast
 
 import imagecodecs
 import numpy as np
@@ -19,6 +20,7 @@ import numpy.typing as npt
 import zarr
 
 from ps3d_core.geometry.boxes import Box, Shape
+from ps3d_core.geometry.spacing import StatedSpacing, per_axis, relative_spacing
 from ps3d_core.store.arrays import read_box
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import open_image
@@ -37,6 +39,7 @@ _GOLDEN: Final = 0.6180339887498949
 Grey = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]
 Confidence = npt.NDArray[np.float64]
+Number = TypeVar("Number", int, float)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +49,17 @@ class Picture:
     axis: str  # the slice is perpendicular to this axis: "z", "y" or "x"
     index: int  # voxel index along it
     box: Box  # voxels shown
-    step: int  # voxels per pixel of grey values along a side
+    steps: tuple[int, int]  # voxels per pixel of grey values, down and to the right
     is_window: bool  # shows a part of the slice only
     grey: bytes | None  # PNG, 8-bit grey; None without an image
     outlines: bytes  # PNG, RGBA: outlines, or filled particles where there is no image
     doubt: bytes | None = None  # PNG, RGBA: particles in the colour of their confidence; None where none is known
+    edges: tuple[float, float] = (1.0, 1.0)  # of a voxel, down and to the right, in units of their mean
+
+    @property
+    def step(self) -> int:
+        """Voxels per pixel of grey values, along the side where these are more."""
+        return max(self.steps)
 
     @property
     def down(self) -> str:
@@ -67,20 +76,32 @@ class Picture:
         """Height and width of the frame in voxels."""
         return self.box.shape[_AXES.index(self.down)], self.box.shape[_AXES.index(self.right)]
 
+    @property
+    def proportions(self) -> tuple[float, float]:
+        """Height and width of the frame as lengths, in edges of the cube that has the volume of a voxel."""
+        (height, width), (down, right) = self.extent, self.edges
+        return height * down, width * right
+
 
 def overlay_pictures(
-    labels: Location, image: Location | None, *, max_side: int = MAX_SIDE, confidence: Confidence | None = None
+    labels: Location,
+    image: Location | None,
+    *,
+    spacing: StatedSpacing = 1.0,
+    max_side: int = MAX_SIDE,
+    confidence: Confidence | None = None,
 ) -> list[Picture]:
     """Return pictures of slices perpendicular to z, y and x through the middle.
 
     After the first comes its middle in full resolution, if it was reduced. Grey values are stretched between robust
-    limits that all pictures share. `confidence` is by label, that of label 0 first.
+    limits that all pictures share. `confidence` is by label, that of label 0 first;
+    `spacing` are the edges of a voxel, in any unit.
     """
     shape = cast(Shape, open_image(labels).shape)
     boxes = [(axis, _slice_box(shape, axis)) for axis in range(3)]
-    if max(shape[1:]) > max_side:
-        boxes.insert(1, (0, _window(boxes[0][1], max_side)))
-    return pictures_of(boxes, labels, image, max_side=max_side, confidence=confidence)
+    if max(_steps(boxes[0][1], 0, spacing, max_side)) > 1:
+        boxes.insert(1, (0, _window(boxes[0][1], spacing, max_side)))
+    return pictures_of(boxes, labels, image, spacing=spacing, max_side=max_side, confidence=confidence)
 
 
 def pictures_of(
@@ -88,31 +109,37 @@ def pictures_of(
     labels: Location,
     image: Location | None,
     *,
+    spacing: StatedSpacing = 1.0,
     max_side: int = MAX_SIDE,
     confidence: Confidence | None = None,
 ) -> list[Picture]:
-    """Return a picture of every one of `boxes`, each one voxel thick along its axis (0 is z), all of one contrast."""
+    """Return a picture of every one of `boxes`, each one voxel thick along its axis (0 is z), all of one contrast.
+
+    `spacing` are the edges of a voxel, in any unit.
+    """
     label_array = open_image(labels)
     image_array = None if image is None else open_image(image)
     shape = cast(Shape, label_array.shape)
     greys = [
-        None if image_array is None else _read(image_array, box, axis, _step(box, max_side), mean=True)
+        None if image_array is None else _read(image_array, box, axis, _steps(box, axis, spacing, max_side), mean=True)
         for axis, box in boxes
     ]
     limits = _contrast([grey for grey in greys if grey is not None])
     pictures = []
     for (axis, box), grey in zip(boxes, greys, strict=True):
-        step = _step(box, max_side)
-        plane = _read(label_array, box, axis, step, mean=False)
+        steps, edges = _steps(box, axis, spacing, max_side), _in_plane(relative_spacing(spacing), axis)
+        plane = _read(label_array, box, axis, steps, mean=False)
+        pixel = steps[0] * edges[0], steps[1] * edges[1]
         pictures.append(
             Picture(
                 axis=_AXES[axis],
                 index=box.start[axis],
                 box=box,
-                step=step,
+                steps=steps,
+                edges=edges,
                 is_window=box != _slice_box(shape, axis),
                 grey=None if grey is None else _png(_stretch(grey, limits)),
-                outlines=_png(_outlines(plane, max_side, filled=grey is None)),
+                outlines=_png(_outlines(plane, max_side, pixel, filled=grey is None)),
                 doubt=None if confidence is None else _png(_doubt(plane, confidence)),
             )
         )
@@ -121,7 +148,8 @@ def pictures_of(
 
 def grey_pictures(planes: Sequence[npt.NDArray[Any]], max_side: int) -> list[bytes]:
     """Return slices in memory, (rows, columns) each, as grey PNG files of at most `max_side` pixels a side."""
-    greys = [_reduce(plane, ceil(max(plane.shape) / max_side), mean=True) for plane in planes]
+    steps = [ceil(max(plane.shape) / max_side) for plane in planes]
+    greys = [_reduce(plane, (step, step), mean=True) for plane, step in zip(planes, steps, strict=True)]
     limits = _contrast(greys)
     return [_png(_stretch(grey, limits)) for grey in greys]
 
@@ -132,7 +160,7 @@ def plane_pictures(
     """Return grey values and outlines of slices in memory, (rows, columns) each, as PNG files, all of one contrast."""
     limits = _contrast(greys)
     return [
-        (_png(_stretch(grey, limits)), _png(_outlines(plane, max_side, filled=False)))
+        (_png(_stretch(grey, limits)), _png(_outlines(plane, max_side, (1.0, 1.0), filled=False)))
         for grey, plane in zip(greys, labels, strict=True)
     ]
 
@@ -174,36 +202,52 @@ def _slice_box(shape: Shape, axis: int) -> Box:
     return slice_of(Box.of(shape), axis, shape[axis] // 2)
 
 
-def _window(box: Box, side: int) -> Box:
-    """The middle of `box`, at most `side` voxels a side."""
-    start = [s + max(0, n - side) // 2 for s, n in zip(box.start, box.shape, strict=True)]
-    stop = [s + min(n, side) for s, n in zip(start, box.shape, strict=True)]
+def _window(box: Box, spacing: StatedSpacing, side: int) -> Box:
+    """The middle of `box`, as long as at most `side` of the shorter voxels' edges in a slice across z."""
+    edges = per_axis(spacing)
+    sides = [max(1, int(side * min(edges[1:]) / edge)) for edge in edges]
+    start = [s + max(0, n - most) // 2 for s, n, most in zip(box.start, box.shape, sides, strict=True)]
+    stop = [s + min(n, most) for s, n, most in zip(start, box.shape, sides, strict=True)]
     return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
 
 
-def _step(box: Box, max_side: int) -> int:
-    return ceil(max(box.shape) / max_side)
+def _in_plane(values: tuple[Number, Number, Number], axis: int) -> tuple[Number, Number]:
+    """Two of three values (z, y, x): those down and to the right of a slice perpendicular to an axis."""
+    down, right = (each for own, each in enumerate(values) if own != axis)
+    return down, right
 
 
-def _read(array: zarr.Array[Any], box: Box, axis: int, step: int, *, mean: bool) -> npt.NDArray[Any]:
-    """A slice as (rows, columns), every `step` x `step` voxels made one: their mean, or the middle one."""
+def _steps(box: Box, axis: int, spacing: StatedSpacing, max_side: int) -> tuple[int, int]:
+    """Voxels per pixel down and to the right, so that pixels are about square and a picture at most `max_side` long."""
+    edges = _in_plane(per_axis(spacing), axis)
+    shortest = min(edges)
+    sides = [n * (edge / shortest) for n, edge in zip(_in_plane(box.shape, axis), edges, strict=True)]
+    step = ceil(max(sides) / max_side)
+    down, right = (max(1, int(step * (shortest / edge))) for edge in edges)
+    return down, right
+
+
+def _read(array: zarr.Array[Any], box: Box, axis: int, steps: tuple[int, int], *, mean: bool) -> npt.NDArray[Any]:
+    """A slice as (rows, columns), some x some voxels made one: their mean, or the middle one."""
     row_axis = 1 if axis == 0 else 0
     bands = []
-    band = ceil(_BAND / step) * step
+    band = ceil(_BAND / steps[0]) * steps[0]
     for top in range(box.start[row_axis], box.stop[row_axis], band):
         start, stop = list(box.start), list(box.stop)
         start[row_axis], stop[row_axis] = top, min(top + band, box.stop[row_axis])
         part = Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
-        bands.append(_reduce(read_box(array, part).squeeze(axis), step, mean=mean))
+        bands.append(_reduce(read_box(array, part).squeeze(axis), steps, mean=mean))
     return np.concatenate(bands)
 
 
-def _reduce(plane: npt.NDArray[Any], step: int, *, mean: bool) -> npt.NDArray[Any]:
+def _reduce(plane: npt.NDArray[Any], steps: tuple[int, int], *, mean: bool) -> npt.NDArray[Any]:
     if not mean:
         # The middle voxel of each cell; the last cell may be cut.
-        rows, columns = (np.minimum(np.arange(0, n, step) + step // 2, n - 1) for n in plane.shape)
+        rows, columns = (
+            np.minimum(np.arange(0, n, step) + step // 2, n - 1) for n, step in zip(plane.shape, steps, strict=True)
+        )
         return plane[np.ix_(rows, columns)]
-    edges = [np.arange(0, n, step) for n in plane.shape]
+    edges = [np.arange(0, n, step) for n, step in zip(plane.shape, steps, strict=True)]
     sums = np.add.reduceat(np.add.reduceat(plane.astype(np.float64), edges[0], axis=0), edges[1], axis=1)
     sizes = [np.diff(np.append(edge, n)) for edge, n in zip(edges, plane.shape, strict=True)]
     return (sums / np.outer(*sizes)).astype(np.float32)
@@ -224,11 +268,17 @@ def _stretch(plane: Grey, limits: tuple[float, float]) -> Bytes:
     return np.rint(255 * np.clip(np.nan_to_num(scaled), 0, 1)).astype(np.uint8)
 
 
-def _outlines(plane: npt.NDArray[Any], max_side: int, *, filled: bool) -> Bytes:
-    """RGBA of the particles' outermost pixels. Small slices are magnified first, so that lines stay thin."""
-    times = min(_MAX_MAGNIFICATION, max(1, max_side // max(plane.shape)))
-    plane = plane.repeat(times, axis=0).repeat(times, axis=1)
-    thickness = 1 if times == 1 else 2
+def _outlines(plane: npt.NDArray[Any], max_side: int, pixel: tuple[float, float], *, filled: bool) -> Bytes:
+    """RGBA of the particles' outermost pixels. Small slices are magnified first, so that lines stay thin.
+
+    `pixel` are the lengths of one down and to the right; it is made about square, so that lines are as thick both ways.
+    """
+    longer = [length / min(pixel) for length in pixel]
+    side = max(n * times for n, times in zip(plane.shape, longer, strict=True))
+    magnified = min(_MAX_MAGNIFICATION, max(1, int(max_side // side)))
+    down, right = (round(magnified * times) for times in longer)
+    plane = plane.repeat(down, axis=0).repeat(right, axis=1)
+    thickness = 1 if min(down, right) == 1 else 2
     inside = plane > 0
     for _ in range(thickness):
         inside = _without_edge(inside, plane)

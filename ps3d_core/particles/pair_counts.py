@@ -7,26 +7,33 @@ half a crossing is one intercept of either.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
 from ps3d_core.particles.label_index import Labels
+from ps3d_core.particles.surface import CUBES, OTHERS
 
 Pairs = npt.NDArray[np.uint64]
 Crossings = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.uint8]
+Kinds = npt.NDArray[np.int64]
 
 _DIRECTIONS = 13
+_KINDS: Final = {
+    CUBES: np.array([0, 0, 0, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2]),
+    OTHERS: np.array([2, 1, 0, 3, 3, 4, 4, 5, 5, 6, 6, 6, 6]),
+}
+"""Kinds of the directions in the order in which neighbours are looked at, by their number."""
 
 
 class PairCounts(NamedTuple):
     """Pairs of labels in rising order, and how often each is crossed.
 
     pairs: (n,) uint64, the lower label in the upper 32 bits, the higher one in the lower.
-    crossings: (n, 3) int64, along axes, face diagonals and body diagonals.
+    crossings: (n, kinds) int64, by kind of direction, see `surface`.
     """
 
     pairs: Pairs
@@ -53,24 +60,25 @@ class PairCounts(NamedTuple):
         )
 
 
-def no_pairs() -> PairCounts:
-    """Return counts without any pair."""
-    return PairCounts(np.empty(0, np.uint64), np.empty((0, 3), np.int64))
+def no_pairs(kinds: int = CUBES) -> PairCounts:
+    """Return counts without any pair, for so many kinds of directions."""
+    return PairCounts(np.empty(0, np.uint64), np.empty((0, kinds), np.int64))
 
 
-def count_pairs_of(padded: Labels) -> PairCounts:
+def count_pairs_of(padded: Labels, kinds: int = CUBES) -> PairCounts:
     """Count the crossings from the voxels of a block to those that follow them.
 
     `padded` (z + 2, y + 2, x + 2) uint32 holds the block's labels and one voxel more on every side, which belongs to
     other blocks or is 0 outside the scan. A crossing belongs to the block of its first voxel, so blocks share none.
+    `kinds` is the number of kinds of directions that are told apart.
     """
     _, height, width = (side - 2 for side in padded.shape)
     rows = (padded.shape[0] - 2) * height
     places = 1 << int(4 * _DIRECTIONS * width).bit_length()
-    pairs, crossings = np.zeros(places, np.uint64), np.zeros((places, 3), np.int64)
+    pairs, crossings = np.zeros(places, np.uint64), np.zeros((places, kinds), np.int64)
     row = used = 0
     while row < rows:
-        row, used = _count(padded, row, used, pairs, crossings)
+        row, used = _count(padded, row, used, _KINDS[kinds], pairs, crossings)
         if row < rows:
             pairs, crossings = _grown(pairs, crossings)
     found = np.flatnonzero(pairs)
@@ -81,20 +89,20 @@ def count_pairs_of(padded: Labels) -> PairCounts:
 def merge_pairs(first: PairCounts, second: PairCounts) -> PairCounts:
     """Add the counts of two parts of a volume."""
     pairs, rows = np.unique(np.concatenate((first.pairs, second.pairs)), return_inverse=True)
-    crossings = np.zeros((len(pairs), 3), np.int64)
+    crossings = np.zeros((len(pairs), first.crossings.shape[1]), np.int64)
     np.add.at(crossings, rows, np.concatenate((first.crossings, second.crossings)))
     return PairCounts(pairs, crossings)
 
 
 def _grown(pairs: Pairs, crossings: Crossings) -> tuple[Pairs, Crossings]:
     """Return a table of twice as many places with the same entries."""
-    wide, counts = np.zeros(2 * len(pairs), np.uint64), np.zeros((2 * len(pairs), 3), np.int64)
+    wide, counts = np.zeros(2 * len(pairs), np.uint64), np.zeros((2 * len(pairs), crossings.shape[1]), np.int64)
     _move(pairs, crossings, wide, counts)
     return wide, counts
 
 
 @njit(nogil=True, cache=True)
-def _count(padded: Labels, first: int, used: int, pairs: Pairs, crossings: Crossings) -> tuple[int, int]:
+def _count(padded: Labels, first: int, used: int, kinds: Kinds, pairs: Pairs, crossings: Crossings) -> tuple[int, int]:
     """Count row by row from row `first`, until the table is too full for another; return the next row and its fill."""
     height, width = padded.shape[1] - 2, padded.shape[2] - 2
     rows = (padded.shape[0] - 2) * height
@@ -109,19 +117,19 @@ def _count(padded: Labels, first: int, used: int, pairs: Pairs, crossings: Cross
             if not beside[x]:
                 continue
             label = here[x]
-            used += _cross(label, here[x + 1], 0, pairs, crossings)
-            used += _cross(label, behind[x], 0, pairs, crossings)
-            used += _cross(label, above[x], 0, pairs, crossings)
-            used += _cross(label, behind[x - 1], 1, pairs, crossings)
-            used += _cross(label, behind[x + 1], 1, pairs, crossings)
-            used += _cross(label, above[x - 1], 1, pairs, crossings)
-            used += _cross(label, above[x + 1], 1, pairs, crossings)
-            used += _cross(label, before_above[x], 1, pairs, crossings)
-            used += _cross(label, behind_above[x], 1, pairs, crossings)
-            used += _cross(label, before_above[x - 1], 2, pairs, crossings)
-            used += _cross(label, before_above[x + 1], 2, pairs, crossings)
-            used += _cross(label, behind_above[x - 1], 2, pairs, crossings)
-            used += _cross(label, behind_above[x + 1], 2, pairs, crossings)
+            used += _cross(label, here[x + 1], kinds[0], pairs, crossings)
+            used += _cross(label, behind[x], kinds[1], pairs, crossings)
+            used += _cross(label, above[x], kinds[2], pairs, crossings)
+            used += _cross(label, behind[x - 1], kinds[3], pairs, crossings)
+            used += _cross(label, behind[x + 1], kinds[4], pairs, crossings)
+            used += _cross(label, above[x - 1], kinds[5], pairs, crossings)
+            used += _cross(label, above[x + 1], kinds[6], pairs, crossings)
+            used += _cross(label, before_above[x], kinds[7], pairs, crossings)
+            used += _cross(label, behind_above[x], kinds[8], pairs, crossings)
+            used += _cross(label, before_above[x - 1], kinds[9], pairs, crossings)
+            used += _cross(label, before_above[x + 1], kinds[10], pairs, crossings)
+            used += _cross(label, behind_above[x - 1], kinds[11], pairs, crossings)
+            used += _cross(label, behind_above[x + 1], kinds[12], pairs, crossings)
         row += 1
     return row, used
 

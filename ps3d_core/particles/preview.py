@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ps3d_core.geometry.boxes import Shape
+from ps3d_core.geometry.spacing import StatedSpacing
 from ps3d_core.particles import report_sections as sections
 from ps3d_core.particles.distribution import size_distribution
 from ps3d_core.particles.overlay import Picture, overlay_pictures
@@ -28,7 +29,7 @@ MAX_SIDE: Final = 400
 _QUALITY: Final = 80
 
 
-def sample_of(labels: Location, table: Location, spacing: float) -> Sample:
+def sample_of(labels: Location, table: Location, spacing: StatedSpacing) -> Sample:
     """Return a particle table with the columns of it that are needed throughout; `spacing` in mm."""
     columns = read_columns(table, ["voxels", "touches_border"])
     return Sample(
@@ -40,12 +41,14 @@ def sample_of(labels: Location, table: Location, spacing: float) -> Sample:
     )
 
 
-def pictures(labels: Location, image: Location | None, max_side: int = MAX_SIDE) -> list[tuple[str, bytes]]:
+def pictures(
+    labels: Location, image: Location | None, max_side: int = MAX_SIDE, *, spacing: StatedSpacing = 1.0
+) -> list[tuple[str, bytes]]:
     """Return JPEG pictures of three slices, each after the axis that it is perpendicular to.
 
-    Outlines of particles are drawn over grey values.
+    Outlines of particles are drawn over grey values. `spacing` are the edges of a voxel, in any unit.
     """
-    found = overlay_pictures(*_coarse_levels(labels, image, max_side), max_side=max_side)
+    found = overlay_pictures(*_coarse_levels(labels, image, max_side), spacing=spacing, max_side=max_side)
     return [(picture.axis, _flattened(picture)) for picture in found if not picture.is_window]
 
 
@@ -105,11 +108,22 @@ def _flattened(picture: Picture) -> bytes:
     base = np.zeros(outlines.shape[:2], np.uint8)
     if picture.grey is not None:
         base = _stretched(imagecodecs.png_decode(picture.grey), base.shape)
+    outlines, base = (_in_proportion(each, picture) for each in (outlines, base))
     colours = np.where(outlines[..., 3:] > 0, outlines[..., :3], base[..., None])
     return bytes(imagecodecs.jpeg_encode(np.ascontiguousarray(colours), level=_QUALITY))
 
 
+def _in_proportion(plane: npt.NDArray[np.uint8], picture: Picture) -> npt.NDArray[np.uint8]:
+    """The pixels of a picture in a frame of its proportions, with as many of them along its longer side."""
+    height, width = picture.proportions
+    (rows, columns), longer = plane.shape[:2], max(height, width)
+    if picture.edges[0] == picture.edges[1]:
+        return plane
+    side = max(rows, columns)
+    return _stretched(plane, (max(1, round(side * height / longer)), max(1, round(side * width / longer))))
+
+
 def _stretched(plane: npt.NDArray[np.uint8], shape: Sequence[int]) -> npt.NDArray[np.uint8]:
     """`plane` in a frame of more pixels."""
-    rows, columns = (np.arange(n) * m // n for n, m in zip(shape, plane.shape, strict=True))
+    rows, columns = (np.arange(n) * m // n for n, m in zip(shape, plane.shape[:2], strict=True))
     return plane[np.ix_(rows, columns)]

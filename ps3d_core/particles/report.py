@@ -7,12 +7,13 @@ the table are read one at a time, which keeps memory small for millions of parti
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, cast
 
 import numpy as np
 
 from ps3d_core.geometry.boxes import Shape, shape_text
+from ps3d_core.geometry.spacing import StatedSpacing, one_if_equal, per_axis
 from ps3d_core.particles import report_sections as sections
 from ps3d_core.particles.overlay import MAX_SIDE, Picture, overlay_pictures
 from ps3d_core.particles.report_sections import Figures, Sample
@@ -37,7 +38,7 @@ def write_report(
     table: Location,
     labels: Location,
     image: Location | None,
-    spacing: float,
+    spacing: StatedSpacing,
     title: str,
     verdict: Verdict | None = None,
     facts: Mapping[str, Any] | None = None,
@@ -49,7 +50,7 @@ def write_report(
         table: particles.parquet.
         labels: the label image.
         image: grey values; without it the pictures show filled particles.
-        spacing: edge of a voxel, mm.
+        spacing: edges of a voxel, mm: one, or three (z, y, x).
         title: name of the scan, any text.
         verdict: how far the particles can be trusted, where that is known.
         facts: what is to be said about the run (parameters, model, timings), nested mappings of any printable values.
@@ -68,7 +69,7 @@ def write_report(
     confidence = sections.confidence_by_label(sample)
     side = MAX_SIDE
     while True:
-        pictures = overlay_pictures(labels, image, max_side=side, confidence=confidence)
+        pictures = overlay_pictures(labels, image, spacing=spacing, max_side=side, confidence=confidence)
         page = render(sample, pictures, title, facts or {}, worst)
         if len(page.encode()) <= MAX_BYTES or side <= 64:
             break
@@ -87,11 +88,12 @@ def page_figures(
     sample: Sample, pictures: Sequence[Picture], title: str, facts: Mapping[str, Any], worst: Sequence[Figures] = ()
 ) -> Figures:
     """Return everything that the page's template shows."""
+    one = one_if_equal(sample.spacing)
     return {
         "title": title,
         "shape": shape_text(sample.shape),
-        "spacing": sample.spacing,
-        "edges": " x ".join(significant(n * sample.spacing) for n in sample.shape),
+        "spacing": _lengths([one] if isinstance(one, float | int) else one),
+        "edges": _lengths(n * edge for n, edge in zip(sample.shape, per_axis(sample.spacing), strict=True)),
         "slices": sections.slices(pictures, sample.spacing),
         "verdict": sample.verdict,
         "found": sections.found(sample) if len(sample.voxels) else None,
@@ -110,6 +112,10 @@ def fact_lines(facts: Mapping[str, Any], above: str = "") -> Iterator[tuple[str,
             yield name, ", ".join(_plain(item) for item in value)
         else:
             yield name, _plain(value)
+
+
+def _lengths(lengths: Iterable[float]) -> str:
+    return " x ".join(map(significant, lengths))
 
 
 def _plain(value: Any) -> str:

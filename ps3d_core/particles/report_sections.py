@@ -12,9 +12,16 @@ import numpy as np
 import numpy.typing as npt
 
 from ps3d_core.geometry.boxes import Shape
+from ps3d_core.geometry.spacing import StatedSpacing, mean_spacing
 from ps3d_core.particles.charts import Series, histogram, line_chart
 from ps3d_core.particles.crops import crops_of, most_doubtful
-from ps3d_core.particles.distribution import SizeDistribution, Weighting, passing_curve, size_distribution
+from ps3d_core.particles.distribution import (
+    SizeDistribution,
+    Weighting,
+    passing_curve,
+    size_distribution,
+    volume_of,
+)
 from ps3d_core.particles.doubt import UNSURE
 from ps3d_core.particles.overlay import Picture
 from ps3d_core.particles.rounding import round_length
@@ -47,7 +54,7 @@ class Sample:
 
     table: Location
     shape: Shape
-    spacing: float
+    spacing: StatedSpacing
     voxels: Integers
     cut: npt.NDArray[np.bool_]
     verdict: Verdict | None = None
@@ -74,7 +81,7 @@ def overview(sample: Sample) -> Figures:
     return {
         "particles": len(sample.voxels),
         "sizes": size_distribution(sample.voxels, sample.spacing, "volume"),
-        "volume": total * sample.spacing**3,
+        "volume": volume_of(total, sample.spacing),
         "percent": 100 * total / prod(sample.shape),
     }
 
@@ -89,18 +96,19 @@ def edge(sample: Sample) -> Figures:
     }
 
 
-def slices(pictures: Sequence[Picture], spacing: float) -> list[Figures]:
-    """Return the pictures with their files as data: URLs and the length of a scale bar, mm."""
-    shown = []
+def slices(pictures: Sequence[Picture], spacing: StatedSpacing) -> list[Figures]:
+    """Return the pictures with their files as data: URLs, the length of a scale bar and of what it is part of, mm."""
+    shown, mean = [], mean_spacing(spacing)
     for picture in pictures:
-        height, width = picture.extent
+        height, width = picture.proportions
         shown.append(
             {
                 "picture": picture,
                 "grey": None if picture.grey is None else data_url(picture.grey),
                 "outlines": data_url(picture.outlines),
                 "doubt": None if picture.doubt is None else data_url(picture.doubt),
-                "bar": round_length(width * spacing / 4),
+                "across": width * mean,
+                "bar": round_length(width * mean / 4),
                 "max_width": MAX_HEIGHT * width / height,
             }
         )
@@ -109,8 +117,8 @@ def slices(pictures: Sequence[Picture], spacing: float) -> list[Figures]:
 
 def worst(sample: Sample, labels: Location, image: Location | None) -> list[Figures]:
     """Return the particles that a person should look at, with pictures, the worst first."""
-    particles = most_doubtful(sample.table, UNSURE)
-    return [each | {"slices": slices(crops_of(each, labels, image), sample.spacing)} for each in particles]
+    particles, spacing = most_doubtful(sample.table, UNSURE), sample.spacing
+    return [each | {"slices": slices(crops_of(each, labels, image, spacing), spacing)} for each in particles]
 
 
 def confidence_by_label(sample: Sample) -> npt.NDArray[np.float64] | None:

@@ -1,12 +1,12 @@
 """From sums of voxels to the quantities a person asks for.
 
 Lengths are in mm. Positions count from the centre of the scan's first voxel, so that position = voxel index *
-spacing, which is how OME-Zarr and its viewers place a label image.
+spacing along its axis, which is how OME-Zarr and its viewers place a label image.
 
-    volume            voxels * spacing^3
+    volume            voxels * volume of a voxel
     diameter          of the ball of equal volume, (6 volume / pi)^(1/3)
     principal axes    full axes of the ellipsoid that has the particle's second moments: 2 sqrt(5 * variance) along
-                      each principal direction. A voxel is a cube and not a point, which adds 1/12 to each variance.
+                      each principal direction. A voxel is no point, which adds its edge squared / 12 to each variance.
     elongation        intermediate / longest axis, flatness: shortest / intermediate axis (Zingg, Schweizerische
                       mineralogische und petrographische Mitteilungen 15, 1935); both are 1 for a ball or a cube
     surface area      see surface.py
@@ -24,7 +24,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ps3d_core.geometry.boxes import Shape
-from ps3d_core.particles.distribution import equivalent_diameter
+from ps3d_core.geometry.spacing import StatedSpacing, mean_spacing, per_axis, relative_spacing
+from ps3d_core.particles.distribution import equivalent_diameter, volume_of
 from ps3d_core.particles.exact_sums import sum_of_squares, total
 from ps3d_core.particles.sums import SECOND_MOMENTS, LabelSums
 from ps3d_core.particles.surface import surface_area
@@ -37,22 +38,22 @@ _AXES = "zyx"
 _MAX_MOMENT = 2.0**62
 
 
-def particle_columns(sums: LabelSums, shape: Shape, spacing: float, *, grey: bool) -> Columns:
+def particle_columns(sums: LabelSums, shape: Shape, spacing: StatedSpacing, *, grey: bool) -> Columns:
     """Return one array per column of the table, with one element per label of `sums`.
 
-    `shape` is the scan's (voxels), `spacing` the edge of a voxel (mm). Without `grey` the grey columns are NaN.
+    `shape` is the scan's (voxels), `spacing` the edges of a voxel (mm). Without `grey` the grey columns are NaN.
     Principal axes of a label too vast for exact moments (beyond about 10^11 voxels over 10^4) are NaN.
     """
     diameter = equivalent_diameter(sums.voxels, spacing)
-    area = surface_area(sums.intercepts) * spacing**2
-    long, intermediate, short = (principal_axes(sums) * spacing).T
+    area = surface_area(sums.intercepts, spacing)
+    long, intermediate, short = principal_axes(sums, spacing).T
     touches = (sums.low == 0).any(axis=1) | (sums.high == np.array(shape, np.int32) - 1).any(axis=1)
     return {
         "label": sums.labels,
         "voxels": sums.voxels,
-        "volume_mm3": sums.voxels * spacing**3,
+        "volume_mm3": volume_of(sums.voxels, spacing),
         "diameter_mm": diameter,
-        **_per_axis("centroid_{}_mm", _centroid(sums) * spacing),
+        **_per_axis("centroid_{}_mm", _centroid(sums) * per_axis(spacing)),
         **_per_axis("bbox_{}_start", sums.low),
         **_per_axis("bbox_{}_stop", sums.high + 1),
         "axis_long_mm": long,
@@ -67,17 +68,18 @@ def particle_columns(sums: LabelSums, shape: Shape, spacing: float, *, grey: boo
     }
 
 
-def principal_axes(sums: LabelSums) -> Floats:
-    """Return full axis lengths (n, 3) of the equivalent ellipsoids in voxels, longest first."""
-    matrices = covariances(sums)
+def principal_axes(sums: LabelSums, spacing: StatedSpacing = 1.0) -> Floats:
+    """Return full axis lengths (n, 3) of the equivalent ellipsoids, longest first, in the unit of `spacing`."""
+    edges = np.array(relative_spacing(spacing))
+    matrices = covariances(sums) * np.outer(edges, edges)
     known = ~np.isnan(matrices).any(axis=(1, 2))
     lengths = np.full((len(matrices), 3), np.nan)
     lengths[known] = 2 * np.sqrt(5 * np.linalg.eigvalsh(matrices[known])[:, ::-1])
-    return lengths
+    return lengths * mean_spacing(spacing)
 
 
 def covariances(sums: LabelSums) -> Floats:
-    """Return covariance matrices (n, 3, 3) of the points of the particles' voxel cubes, in voxels squared."""
+    """Return covariance matrices (n, 3, 3) of the points of the particles' voxels, in voxels along both axes."""
     n, first = sums.voxels, sums.first
     # About the whole voxel below the centroid, in wrapping integers: exact whenever the result fits.
     centre = first // n[:, None]

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ps3d_core.particles.exact_sums import SQUARE_WINDOWS, TOTAL_WINDOWS, normalised
+from ps3d_core.particles.surface import CUBES
 
 Integers = npt.NDArray[np.int64]
 
@@ -42,15 +43,15 @@ class LabelSums(NamedTuple):
     high: npt.NDArray[np.int32]  # (n, 3) largest z, y, x
     first: Integers  # (n, 3) sums of z, y, x
     second: Integers  # (n, 6) sums of products, see SECOND_MOMENTS; modulo 2^64
-    intercepts: Integers  # (n, 3) intercepts along axes, face diagonals, body diagonals, see surface.py
+    intercepts: Integers  # (n, kinds) intercepts by kind of direction, see surface.py
     grey_low: npt.NDArray[np.float32]  # (n,) smallest grey value
     grey_high: npt.NDArray[np.float32]  # (n,) largest grey value
     grey_total: Integers  # (n, TOTAL_WINDOWS) sum of grey values, see exact_sums.py
     grey_squares: Integers  # (n, SQUARE_WINDOWS) sum of their squares
 
     @classmethod
-    def empty(cls, labels: npt.NDArray[np.uint32]) -> LabelSums:
-        """Return sums of no voxel for sorted `labels`; kernels add to the arrays."""
+    def empty(cls, labels: npt.NDArray[np.uint32], kinds: int = CUBES) -> LabelSums:
+        """Return sums of no voxel for sorted `labels`, with `kinds` of directions; kernels add to the arrays."""
         n = len(labels)
         return cls(
             labels=labels,
@@ -59,7 +60,7 @@ class LabelSums(NamedTuple):
             high=np.full((n, 3), -1, np.int32),
             first=np.zeros((n, 3), np.int64),
             second=np.zeros((n, len(SECOND_MOMENTS)), np.int64),
-            intercepts=np.zeros((n, 3), np.int64),
+            intercepts=np.zeros((n, kinds), np.int64),
             grey_low=np.full(n, np.inf, np.float32),
             grey_high=np.full(n, -np.inf, np.float32),
             grey_total=np.zeros((n, TOTAL_WINDOWS), np.int64),
@@ -92,9 +93,10 @@ class LabelSums(NamedTuple):
 
 def merge(parts: Iterable[LabelSums]) -> LabelSums:
     """Return the sums over everything the `parts` are sums of; in any order, the result is the same."""
-    parts = [part for part in parts if len(part.labels)]
+    given = list(parts)
+    parts = [part for part in given if len(part.labels)]
     if not parts:
-        return LabelSums.empty(np.empty(0, np.uint32))
+        return given[0] if given else LabelSums.empty(np.empty(0, np.uint32))
     if len(parts) == 1:
         return parts[0]
     labels = np.concatenate([part.labels for part in parts])

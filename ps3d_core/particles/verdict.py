@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
+from ps3d_core.geometry.spacing import StatedSpacing
 from ps3d_core.particles.distribution import SizeDistribution, size_distribution
 from ps3d_core.particles.doubt import UNSURE
 
@@ -86,7 +87,7 @@ class Evidence(BaseModel):
     dropped_voxels, kept_voxels: on the network grid, of what was dropped as uncertain, and of particles.
     cut: particles that the edge of the scan may have cut; where nearly all are, their sizes say nothing.
     particle_size: as stated, mm.
-    spacing: edge of a voxel, mm.
+    spacing: edges of a voxel, mm: one, or three (z, y, x).
     """
 
     model_config = ConfigDict(frozen=True)
@@ -95,7 +96,7 @@ class Evidence(BaseModel):
     kept_voxels: int
     cut: int
     particle_size: float
-    spacing: float
+    spacing: StatedSpacing
 
 
 def verdict_on(voxels: Integers, confidence: Floats, merged: Floats, split: Floats, evidence: Evidence) -> Verdict:

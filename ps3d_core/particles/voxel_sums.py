@@ -17,21 +17,23 @@ from ps3d_core.geometry.boxes import Shape
 from ps3d_core.particles.exact_sums import GreySums, add_grey
 from ps3d_core.particles.label_index import LabelIndex, Labels, index_labels, row_of
 from ps3d_core.particles.sums import LabelSums
+from ps3d_core.particles.surface import CUBES
 
 Integers = npt.NDArray[np.int64]
 Counts = npt.NDArray[np.uint8]
 
 
-def block_sums(padded: Labels, origin: Shape, image: npt.NDArray[Any] | None) -> LabelSums:
+def block_sums(padded: Labels, origin: Shape, image: npt.NDArray[Any] | None, kinds: int = CUBES) -> LabelSums:
     """Return the sums of the labels of one block.
 
     `padded` (z + 2, y + 2, x + 2) holds the block's labels and one voxel more on every side, which belongs to other
     blocks or is 0 outside the scan; `origin` is the block's first voxel in the scan. `image` (z, y, x) has the grey
-    values of the block in any real dtype; without it the grey sums are those of no voxel.
+    values of the block in any real dtype; without it the grey sums are those of no voxel. `kinds` is the number
+    of kinds of directions that are told apart, see `surface`.
     """
     core = padded[1:-1, 1:-1, 1:-1]
     index = index_labels(core)
-    sums = LabelSums.empty(index.labels)
+    sums = LabelSums.empty(index.labels, kinds)
     _walk(padded, np.array(origin, np.int64), index, sums)
     if image is not None:
         add_grey(core, image, index, GreySums(sums.grey_low, sums.grey_high, sums.grey_total, sums.grey_squares))
@@ -41,13 +43,17 @@ def block_sums(padded: Labels, origin: Shape, image: npt.NDArray[Any] | None) ->
 @njit(nogil=True, cache=True)
 def _walk(padded: Labels, origin: Integers, index: LabelIndex, sums: LabelSums) -> None:
     nz, ny, nx = padded.shape[0] - 2, padded.shape[1] - 2, padded.shape[2] - 2
-    around = np.zeros((3, nx), np.uint8)
+    kinds = sums.intercepts.shape[1]
+    around = np.zeros((kinds, nx), np.uint8)
     for k in range(nz):
         z = origin[0] + k
         for j in range(ny):
             y = origin[1] + j
             line = padded[k + 1, j + 1]
-            _count_exits(padded, k + 1, j + 1, around)
+            if kinds == CUBES:
+                _count_exits(padded, k + 1, j + 1, around)
+            else:
+                _count_exits_by_axes(padded, k + 1, j + 1, around)
             i = 0
             while i < nx:
                 label = line[i + 1]
@@ -66,6 +72,9 @@ def _walk(padded: Labels, origin: Integers, index: LabelIndex, sums: LabelSums) 
                 sums.intercepts[row, 0] += a
                 sums.intercepts[row, 1] += f
                 sums.intercepts[row, 2] += b
+                for kind in range(3, kinds):
+                    for i_of_run in range(start, i):
+                        sums.intercepts[row, kind] += around[kind, i_of_run]
 
 
 @njit(nogil=True, cache=True, inline="always")
@@ -111,6 +120,28 @@ def _count_exits(padded: Labels, k: int, j: int, around: Counts) -> None:
             + np.uint8(c != above_behind[i + 1])
         )
         bodies[i] = (
+            np.uint8(c != above_before[i])
+            + np.uint8(c != above_before[i + 2])
+            + np.uint8(c != above_behind[i])
+            + np.uint8(c != above_behind[i + 2])
+        )
+
+
+@njit(nogil=True, cache=True)
+def _count_exits_by_axes(padded: Labels, k: int, j: int, around: Counts) -> None:
+    """For every voxel of row (k, j): forward neighbours of another label, by the axes along which they lie."""
+    here, behind = padded[k, j], padded[k, j + 1]
+    above_before, above, above_behind = padded[k + 1, j - 1], padded[k + 1, j], padded[k + 1, j + 1]
+    z, y, x, yx, zx, zy, body = around[0], around[1], around[2], around[3], around[4], around[5], around[6]
+    for i in range(z.size):
+        c = here[i + 1]
+        z[i] = np.uint8(c != above[i + 1])
+        y[i] = np.uint8(c != behind[i + 1])
+        x[i] = np.uint8(c != here[i + 2])
+        yx[i] = np.uint8(c != behind[i]) + np.uint8(c != behind[i + 2])
+        zx[i] = np.uint8(c != above[i]) + np.uint8(c != above[i + 2])
+        zy[i] = np.uint8(c != above_before[i + 1]) + np.uint8(c != above_behind[i + 1])
+        body[i] = (
             np.uint8(c != above_before[i])
             + np.uint8(c != above_before[i + 2])
             + np.uint8(c != above_behind[i])

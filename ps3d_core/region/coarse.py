@@ -13,7 +13,8 @@ from scipy.ndimage import binary_dilation, gaussian_filter
 from ps3d_core.errors import InputError, MissingDataError
 from ps3d_core.geometry.boxes import Box, Shape
 from ps3d_core.geometry.resample import TILE, Resampler
-from ps3d_core.region.region import Floats
+from ps3d_core.geometry.spacing import Spacing
+from ps3d_core.region.region import CUBES, Floats
 from ps3d_core.store.arrays import object_shape, read_box
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import image_levels, open_image
@@ -32,7 +33,8 @@ class Coarse:
 
     grey: float32 (z, y, x), as they are.
     slope: float32 (3, z, y, x), gradient of the smoothed grey values in units of the scan's contrast, per voxel of y.
-    factor: voxels of the scan per coarse voxel, (3,).
+    factor: voxels of the scan per coarse voxel, (3,), along all axes in edges of a voxel along x.
+    edges: those of a voxel of the scan in units of that along x, (3,).
     seen: where there is anything: bool (z, y, x), False in constant corners and at their rim.
     constant: where there is but one value, that of the corners.
     """
@@ -40,6 +42,7 @@ class Coarse:
     grey: F32
     slope: F32
     factor: Floats
+    edges: Floats
     seen: Flags
     constant: Flags
 
@@ -55,7 +58,12 @@ class Coarse:
 
     def in_scan(self, index: Floats, axis: int) -> Floats:
         """Return the coordinate in the scan of coarse voxels along an axis."""
-        return np.asarray((index + 0.5) * self.factor[axis] - 0.5)
+        return np.asarray((index + 0.5) * self.factor[axis] - 0.5 * self.edges[axis])
+
+    @property
+    def middle(self) -> float:
+        """Coordinate of the middle of the scan along z."""
+        return float(self.shape[0] * self.factor[0] - self.edges[0]) / 2
 
     @property
     def coordinates(self) -> tuple[Floats, Floats, Floats]:
@@ -64,27 +72,29 @@ class Coarse:
         return z[:, None, None], y[:, None], x
 
 
-def coarse_grey(image: Location) -> tuple[F32, Floats]:
+def coarse_grey(image: Location, edges: Spacing = CUBES) -> tuple[F32, Floats]:
     """Return a scan at a coarse level, (z, y, x), and how many voxels each of it covers, (3,).
 
-    Sides y and x are alike, z is by itself, so that short scans keep their slices.
+    Sides y and x are alike, z is by itself, so that short scans keep their slices. `edges` are those of a voxel in
+    units of that along x, and what it covers is in these units, too.
     """
     scan = cast(Shape, open_image(image).shape)
-    across = min(1.0, SIDE / max(scan[1:]))
-    zooms = min(1.0, SIDE / scan[0]), across, across
+    across = min(1.0, SIDE / max(n * edge for n, edge in zip(scan[1:], edges[1:], strict=True)))
+    zooms = min(1.0, SIDE / scan[0]), across * edges[1], across
     shape = cast(Shape, tuple(max(1, round(n * zoom)) for n, zoom in zip(scan, zooms, strict=True)))
     array = open_image(_level(image, shape))
     _, *sides = object_shape(array)
     tile_y, tile_x = (side * ceil(TILE / side) for side in sides)
     resampler = Resampler(cast(Shape, array.shape), shape, (tile_y, tile_x))
     grey = resampler(lambda box: read_box(array, box), Box.of(shape))
-    return grey, np.array(scan) / np.array(shape)
+    return grey, np.array(scan) * np.array(edges) / np.array(shape)
 
 
-def looked_at(grey: F32, factor: Floats, smoothing: float) -> Coarse:
+def looked_at(grey: F32, factor: Floats, smoothing: float, edges: Spacing = CUBES) -> Coarse:
     """Return what is known of coarse grey values (z, y, x) of which each covers `factor` voxels of the scan.
 
-    `smoothing` is the standard deviation of a Gaussian, coarse voxels.
+    `smoothing` is the standard deviation of a Gaussian, coarse voxels; `edges` are those of a voxel of the scan in
+    units of that along x.
     """
     constant = _constant_corners(grey)
     seen = ~_widened(constant, 3)
@@ -97,7 +107,7 @@ def looked_at(grey: F32, factor: Floats, smoothing: float) -> Coarse:
     for axis, n in enumerate(grey.shape):
         if n > 1:
             slope[axis] = np.gradient(smooth, axis=axis) * (factor[1] / factor[axis] / contrast)
-    return Coarse(grey, slope, factor, seen, constant)
+    return Coarse(grey, slope, factor, np.array(edges), seen, constant)
 
 
 def _constant_corners(grey: F32) -> Flags:

@@ -18,7 +18,8 @@ import numpy.typing as npt
 from scipy.ndimage import gaussian_filter, map_coordinates
 
 from ps3d_core.geometry.boxes import Box, Shape
-from ps3d_core.region.region import Floats
+from ps3d_core.geometry.spacing import Spacing
+from ps3d_core.region.region import CUBES, Floats
 from ps3d_core.store.arrays import read_box
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import open_image
@@ -34,8 +35,9 @@ BESIDE: Final = (-1.5, 0.0, 1.5)
 class Voxels:
     """Voxels of a scan, box by box; small scans are read at once."""
 
-    def __init__(self, image: Location) -> None:
-        """Open the scan at `image`, OME-Zarr."""
+    def __init__(self, image: Location, edges: Spacing = CUBES) -> None:
+        """Open the scan at `image`, OME-Zarr; `edges` are those of a voxel in units of that along x."""
+        self.edges = np.array(edges)
         self._array = open_image(image)
         self.shape = cast(Shape, self._array.shape)
         whole = prod(self.shape) <= SMALL
@@ -49,8 +51,8 @@ class Voxels:
 def profiles(scan: Voxels, sites: Floats, normals: Floats, reach: float, *, exact: bool = False) -> Floats:
     """Return grey values along the normals of sites, (n, samples), NaN beyond the scan.
 
-    Sites and normals are (n, 3), in voxels of the scan; samples lie `FINE` apart from `-reach` to `reach`. With `exact`
-    they are those of single voxels, else smoothed and averaged beside the profile.
+    Sites and normals are (n, 3), in voxels of the scan, along all axes in edges along x; samples lie `FINE` apart from
+    `-reach` to `reach`. With `exact` they are those of single voxels, else smoothed and averaged beside the profile.
     """
     along = _distances(reach)
     found = np.full((len(sites), len(along)), np.nan)
@@ -64,7 +66,7 @@ def profiles(scan: Voxels, sites: Floats, normals: Floats, reach: float, *, exac
 
 def _values(scan: Voxels, points: Floats, exact: bool) -> Floats:
     """Grey values at points (n, 3) of the scan, NaN beyond it."""
-    shape = np.array(scan.shape)
+    shape, points = np.array(scan.shape), points / scan.edges
     low = np.maximum(np.floor(points.min(axis=0)).astype(int) - 3, 0)
     high = np.minimum(np.ceil(points.max(axis=0)).astype(int) + 4, shape)
     if (low >= high).any():

@@ -1,6 +1,7 @@
 """Which part of a scan is worked on: what lies within cylinders, on the inner side of planes, and in a mask.
 
-All is in voxels of the scan (z, y, x), the centre of its first voxel at 0. A voxel is inside where its centre is.
+All is in voxels of the scan (z, y, x), the centre of its first voxel at 0. A voxel is inside where its centre is. Where
+voxels are no cubes, lengths along all axes are in edges of a voxel along x, so that what is round is round.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from ps3d_core.geometry.boxes import Shape
+from ps3d_core.geometry.spacing import Spacing
 
 Kind = Literal["wall", "field of view", "given"]
 """Where a bound comes from. Particles end at a wall of the container; any other bound cuts them."""
 Floats = npt.NDArray[np.float64]
 Coordinates = tuple[Floats, Floats, Floats]
+CUBES: Spacing = (1.0, 1.0, 1.0)
 
 
 class _Bound(BaseModel):
@@ -63,11 +66,10 @@ class Cylinder(_Bound):
         across = float(np.hypot(*nearest).min()) - hypot(*self.tilt) / 2
         return across / hypot(1, *self.tilt) - self.radius
 
-    @property
-    def text(self) -> str:
-        """What it is, in words."""
+    def text(self, edges: Spacing = CUBES) -> str:
+        """Return what it is, in words; `edges` are those of a voxel in units of that along x."""
         tilted = f", tilted by {np.degrees(np.arctan(hypot(*self.tilt))):.2g} degrees" if any(self.tilt) else ""
-        y, x = self.centre
+        y, x = self.centre[0] / edges[1], self.centre[1]
         name = {"wall": "tube", "field of view": "field of view", "given": "given cylinder"}[self.kind]
         return f"a {name} of radius {self.radius:.4g} voxels around y {y:.4g}, x {x:.4g}{tilted}"
 
@@ -93,9 +95,8 @@ class HalfSpace(_Bound):
         normal = np.array(self.normal)
         return float(np.where(normal > 0, low, high) @ normal) - self.offset
 
-    @property
-    def text(self) -> str:
-        """What it is, in words."""
+    def text(self, edges: Spacing = CUBES) -> str:
+        """Return what it is, in words; its direction is the same whatever the `edges` of a voxel."""
         z, y, x = self.normal
         return f"a flat wall towards ({z:.2f}, {y:.2f}, {x:.2f})"
 
@@ -109,9 +110,8 @@ class Mask(_Bound):
     sides: Shape
     name: str = Field(description="what the user called it")
 
-    @property
-    def text(self) -> str:
-        """What it is, in words."""
+    def text(self, edges: Spacing = CUBES) -> str:
+        """Return what it is, in words, whatever the `edges` of a voxel."""
         return f"the mask {self.name}"
 
 
@@ -123,6 +123,7 @@ class Region(BaseModel):
     cylinders: tuple[Cylinder, ...] = ()
     planes: tuple[HalfSpace, ...] = ()
     mask: Mask | None = None
+    edges: Spacing = Field(default=CUBES, description="of a voxel (z, y, x) in units of that along x")
 
     @property
     def bounds(self) -> tuple[Cylinder | HalfSpace, ...]:
@@ -136,19 +137,22 @@ class Region(BaseModel):
             cylinders=tuple(each for each in self.cylinders if each.cuts),
             planes=tuple(each for each in self.planes if each.cuts),
             mask=self.mask,
+            edges=self.edges,
         )
 
     @property
     def facts(self) -> dict[str, object]:
         """What decides which voxels are inside, JSON-able: of a mask its content, wherever it lies."""
         mask = None if self.mask is None else self.mask.identity
-        return self.model_dump(mode="json", include={"cylinders", "planes"}) | {"mask": mask}
+        edges = {} if self.edges == CUBES else {"edges": list(self.edges)}
+        return self.model_dump(mode="json", include={"cylinders", "planes"}) | {"mask": mask} | edges
 
     @property
     def text(self) -> str:
         """What lies inside, in words."""
         mask = () if self.mask is None else (self.mask,)
-        return "inside " + " and ".join(each.text for each in (*self.bounds, *mask)) if self else "the whole scan"
+        inside = " and ".join(each.text(self.edges) for each in (*self.bounds, *mask))
+        return f"inside {inside}" if self else "the whole scan"
 
     def __bool__(self) -> bool:
         """Return whether it is less than everything."""

@@ -13,9 +13,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.boxes import Shape, shape_text
+from ps3d_core.geometry.spacing import Spacing, StatedSpacing, spacing_by_x
 from ps3d_core.progress import SILENT, Progress
 from ps3d_core.region.find import found_region
-from ps3d_core.region.region import Mask, Region
+from ps3d_core.region.region import CUBES, Mask, Region
 from ps3d_core.region.stated import stated_cylinder
 from ps3d_core.roi import AUTO, NONE, is_looked_for
 from ps3d_core.scan.as_image import as_image
@@ -41,20 +42,22 @@ def settle_region(dataset: Dataset, scan: str, roi: str, progress: Progress = SI
 
     What was done before is not done again. Raise `InputError` for a mask that does not fit the scan.
     """
-    if not is_looked_for(roi) or _kept(dataset, scan, roi) is not None:
+    edges = _edges_of(dataset, scan)
+    if not is_looked_for(roi) or _kept(dataset, scan, roi, edges) is not None:
         return
     image = dataset.require_image(scan)
     with progress.stage("region", 1, "scans") as stage:
-        region = found_region(image) if roi == AUTO else _region_of_mask(dataset, scan, roi, progress)
+        region = found_region(image, edges) if roi == AUTO else _region_of_mask(dataset, scan, roi, progress)
         stage.advance()
-    kept = _Kept(seen_by=_identity(dataset, scan, roi), region=region)
-    _file(dataset, scan, roi).write_json(kept.model_dump(mode="json"))
+    kept = _Kept(seen_by=_identity(dataset, scan, roi, edges), region=region)
+    usual = {"region": {"edges"}} if region.edges == CUBES else None
+    _file(dataset, scan, roi).write_json(kept.model_dump(mode="json", exclude=usual))
     if roi == AUTO:
         clear = region.text if region else "no wall or field of view is clear; the whole scan is segmented"
         progress.note(f"{scan}: region {clear}")
 
 
-def settled_region(dataset: Dataset, scan: str, roi: str, spacing: float) -> Region:
+def settled_region(dataset: Dataset, scan: str, roi: str, spacing: StatedSpacing) -> Region:
     """Return the region of a scan; everything where none was asked for, or none is clear.
 
     Raise `InputError` where it has yet to be found with `settle_region`.
@@ -64,7 +67,7 @@ def settled_region(dataset: Dataset, scan: str, roi: str, spacing: float) -> Reg
     if not is_looked_for(roi):
         shape = cast(Shape, open_image(dataset.require_image(scan)).shape)
         return stated_cylinder(roi, shape, spacing) or Region()
-    if (kept := _kept(dataset, scan, roi)) is None:
+    if (kept := _kept(dataset, scan, roi, spacing_by_x(spacing))) is None:
         raise InputError(
             f"scan {scan!r}: region {roi} has not been looked for, or the scan has changed since; run again"
         )
@@ -84,20 +87,26 @@ def _region_of_mask(dataset: Dataset, scan: str, roi: str, progress: Progress) -
             "give a mask of the scan's shape, or of a whole fraction of it"
         )
     mask = Mask(place=image.url, identity=content_identity(source), sides=sides, name=source.name)
-    return Region(mask=mask)
+    return Region(mask=mask, edges=_edges_of(dataset, scan))
 
 
-def _identity(dataset: Dataset, scan: str, roi: str) -> str:
+def _edges_of(dataset: Dataset, scan: str) -> Spacing:
+    info = dataset.read_metadata().get(scan)
+    return CUBES if info is None else spacing_by_x(info.spacing)
+
+
+def _identity(dataset: Dataset, scan: str, roi: str, edges: Spacing) -> str:
     mask = None if roi == AUTO else content_identity(Location.parse(roi))
-    return fingerprint(VERSION, roi, content_identity(dataset.image(scan)), mask)
+    shape_of_voxels = () if edges == CUBES else (edges,)
+    return fingerprint(VERSION, roi, content_identity(dataset.image(scan)), mask, *shape_of_voxels)
 
 
-def _kept(dataset: Dataset, scan: str, roi: str) -> _Kept | None:
+def _kept(dataset: Dataset, scan: str, roi: str, edges: Spacing) -> _Kept | None:
     try:
         kept = _Kept.model_validate(_file(dataset, scan, roi).read_json())
     except (InputError, ValidationError, OSError):
         return None
-    if kept.seen_by != _identity(dataset, scan, roi):
+    if kept.seen_by != _identity(dataset, scan, roi, edges):
         return None
     return None if kept.region.mask is not None and not Location.parse(kept.region.mask.place).exists() else kept
 

@@ -73,7 +73,7 @@ def _axes(look: Coarse) -> list[Axis]:
     step = max(0.03, 4 * across / scan_depth)
     shifts = np.arange(-int(TILTS / step), int(TILTS / step) + 1) * step
     found: list[tuple[float, Axis]] = []
-    middle = (scan_depth - 1) / 2
+    middle = look.middle
     for tilt in product(shifts, shifts):
         total = np.zeros_like(votes[0])
         for each, z in zip(votes, middles, strict=True):
@@ -127,7 +127,7 @@ def _faces(look: Coarse, points: Points, axis: Axis, least: float) -> list[Face]
 def _arc(look: Coarse, axis: Axis, radius: float) -> float:
     """Share of a circle, in the middle slice, that lies in the scan."""
     angles = np.linspace(0, 2 * np.pi, 360, endpoint=False)
-    middle = (look.shape[0] * look.factor[0] - 1) / 2
+    middle = look.middle
     inside = np.ones(360, np.bool_)
     for k, unit in enumerate((np.sin(angles), np.cos(angles))):
         at = axis.centre[k] + axis.tilt[k] * middle + radius * unit
@@ -139,7 +139,7 @@ def _measured(face: Face, axis: Axis, look: Coarse, scan: Voxels) -> Cylinder:
     """The face as exactly as the scan's own voxels tell it."""
     cylinder = axis.cylinder(face.distance)
     for reach in (2.5 * look.factor[1] + 2, 4.0):
-        sites, normals = _sites(cylinder, np.array(scan.shape))
+        sites, normals = _sites(cylinder, scan)
         seen = profiles(scan, sites, normals, reach)
         at = steps(seen, reach, face.sign)
         cylinder = _fitted(cylinder, sites + at[:, None] * normals, step_is_usual(seen))
@@ -153,11 +153,11 @@ def step_is_usual(seen: Floats) -> npt.NDArray[np.bool_]:
     return np.asarray(height > 0.5 * robust_median(height))
 
 
-def _sites(cylinder: Cylinder, shape: npt.NDArray[np.int64]) -> tuple[Floats, Floats]:
+def _sites(cylinder: Cylinder, scan: Voxels) -> tuple[Floats, Floats]:
     """Places on the face that lie in the scan, spread evenly, and the directions out."""
-    many = SITES * 12
+    many, shape = SITES * 12, np.array(scan.shape)
     index = np.arange(many)
-    z = (index + 0.5) / many * (shape[0] - 1)
+    z = (index + 0.5) / many * (shape[0] - 1) * scan.edges[0]
     angle = index * np.pi * (3 - np.sqrt(5))
     (cy, cx), (ty, tx) = cylinder.centre, cylinder.tilt
     along = np.array([1, ty, tx]) / np.sqrt(1 + ty * ty + tx * tx)
@@ -166,14 +166,15 @@ def _sites(cylinder: Cylinder, shape: npt.NDArray[np.int64]) -> tuple[Floats, Fl
     second = np.cross(along, first)
     normals = np.sin(angle)[:, None] * first + np.cos(angle)[:, None] * second
     sites = np.stack([z, cy + ty * z, cx + tx * z], axis=1) + cylinder.radius * normals
-    inside = ((sites >= 1) & (sites <= shape - 2)).all(axis=1) if shape[0] > 4 else _in_slices(sites, shape)
+    voxels = sites / scan.edges
+    inside = ((voxels >= 1) & (voxels <= shape - 2)).all(axis=1) if shape[0] > 4 else _in_slices(voxels, shape)
     chosen = np.flatnonzero(inside)
     chosen = chosen[:: max(1, len(chosen) // SITES)]
     return sites[chosen], normals[chosen]
 
 
-def _in_slices(sites: Floats, shape: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-    return np.asarray(((sites[:, 1:] >= 1) & (sites[:, 1:] <= shape[1:] - 2)).all(axis=1))
+def _in_slices(voxels: Floats, shape: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    return np.asarray(((voxels[:, 1:] >= 1) & (voxels[:, 1:] <= shape[1:] - 2)).all(axis=1))
 
 
 def _fitted(start: Cylinder, points: Floats, use: npt.NDArray[np.bool_]) -> Cylinder:

@@ -47,14 +47,14 @@ def _off(circle: Floats, y: Floats, x: Floats) -> Floats:
 
 def _measured(circle: Floats, look: Coarse, scan: Voxels) -> Cylinder:
     """The circle as exactly as the scan's own voxels tell it."""
-    depth, ny, nx = scan.shape
+    last = ((np.array(scan.shape) - 1) * scan.edges)[1:]
     for reach in (2.5 * look.factor[1] + 2, 3.0):
         index = np.arange(SITES * 8)
         angle = index * np.pi * (3 - np.sqrt(5))
         normals = np.stack([np.zeros(len(index)), np.sin(angle), np.cos(angle)], axis=1)
-        z = np.rint((index % 3 + 0.5) / 3 * (depth - 1))
+        z = np.rint((index % 3 + 0.5) / 3 * (scan.shape[0] - 1)) * scan.edges[0]
         sites = np.stack([z, circle[0] + circle[2] * normals[:, 1], circle[1] + circle[2] * normals[:, 2]], axis=1)
-        here = (sites[:, 1:] >= reach).all(axis=1) & (sites[:, 1:] <= np.array([ny, nx]) - 1 - reach).all(axis=1)
+        here = (sites[:, 1:] >= reach).all(axis=1) & (sites[:, 1:] <= last - reach).all(axis=1)
         chosen = np.flatnonzero(here)[:SITES]
         value = float(look.grey[look.constant][0])
         at = ends(profiles(scan, sites[chosen], normals[chosen], reach, exact=True), reach, value)

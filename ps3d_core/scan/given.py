@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ps3d_core.errors import InputError, Ps3dError
+from ps3d_core.geometry.spacing import StatedSpacing
 from ps3d_core.progress import Progress
 from ps3d_core.scan.as_image import as_image
 from ps3d_core.scan.sources import Source, is_zarr, open_scan, place_of
+from ps3d_core.scan.spacing import nearly_one
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import image_levels, image_spacing, is_scan
 
-SAME = 0.01
 MEMORY = 2**31  # as measure and evaluate use at most
 
 
@@ -74,10 +75,10 @@ class Volumes:
         return message
 
 
-def spacing_of(source: Source) -> float:
-    """Return the spacing (mm) that the metadata of an image of any format say, equal along all axes.
+def spacing_of(source: Source) -> StatedSpacing:
+    """Return the spacing (mm) that the metadata of an image of any format say: one number for cubes, else (z, y, x).
 
-    Raise `InputError` when they say none, or one that differs between axes.
+    Raise `InputError` when they say none.
     """
     place = place_of(source)
     name = "array" if place is None else str(place)
@@ -88,6 +89,4 @@ def spacing_of(source: Source) -> float:
             spacing, problem = reader.spacing, reader.without_spacing
     if spacing is None:
         raise InputError(f"{name}: {problem}", "give <spacing> in mm")
-    if max(spacing) > min(spacing) * (1 + SAME):
-        raise InputError(f"{name}: spacing {spacing} mm; must be the same along all axes", "give <spacing> in mm")
-    return spacing[0]
+    return nearly_one(spacing)

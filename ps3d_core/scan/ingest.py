@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.boxes import Shape
+from ps3d_core.geometry.spacing import StatedSpacing, mean_spacing, per_axis, per_axis_text
 from ps3d_core.memory_model import SLABS_BYTES
 from ps3d_core.params import CopyParams, IngestParams
 from ps3d_core.progress import SILENT, Progress, Stage
@@ -29,6 +30,7 @@ from ps3d_core.scan.plausible import spacing_note
 from ps3d_core.scan.reader import ScanReader
 from ps3d_core.scan.slabs import read_ahead
 from ps3d_core.scan.sources import Source, open_scan, place_of
+from ps3d_core.scan.spacing import checked_spacing, nearly_one
 from ps3d_core.scan.whole_labels import as_labels
 from ps3d_core.store.claim import Output, claimed
 from ps3d_core.store.halving import method_for
@@ -41,7 +43,6 @@ from ps3d_core.store.staging import all_or_nothing, is_unfinished
 from ps3d_core.version import __version__
 
 LEAST_VOXELS = 2.0  # a particle of fewer voxels across cannot be told from noise
-SAME_SPACING = 0.01  # relative difference of spacings that are taken to be one
 
 
 class IngestSummary(BaseModel):
@@ -53,7 +54,7 @@ class IngestSummary(BaseModel):
     image: str
     shape: Shape
     dtype: str
-    spacing: float
+    spacing: StatedSpacing
     particle_size: StatedSize
     levels: int
     sha256: str
@@ -87,7 +88,7 @@ def ingest(
         before = identities(inputs)
         reader = stack.enter_context(open_scan(source, params, spacing=params.edges, progress=progress))
         before |= identities(reader.beside)
-        spacing, particle_size = _checked_spacing(reader, progress), params.particle_size
+        spacing, particle_size = _checked_spacing(reader, params, progress), params.particle_size
         if particle_size != "auto":
             _check_particle_size(reader.shape, spacing, particle_size)
         _tell(reader, reader.notes, progress)
@@ -99,7 +100,7 @@ def ingest(
 
         making = all_or_nothing(output, finish=enter)
         with making as place, progress.stage("ingest", reader.shape[0], "slices") as stage:
-            levels = _write(reader, place, name, content, memory_bytes, stage)
+            levels = _write(reader, place, name, spacing, content, memory_bytes=memory_bytes, stage=stage)
         _tell(reader, reader.findings + content.notes(), progress)
         return IngestSummary(
             name=name,
@@ -114,14 +115,23 @@ def ingest(
         )
 
 
-def _write(reader: ScanReader, image: Location, name: str, content: _Content, memory_bytes: int, stage: Stage) -> int:
+def _write(
+    reader: ScanReader,
+    image: Location,
+    name: str,
+    spacing: StatedSpacing,
+    content: _Content,
+    *,
+    memory_bytes: int,
+    stage: Stage,
+) -> int:
     """Write all levels and the metadata of an image; return how many levels there are."""
     method = method_for(reader.dtype, label=False)
     shapes = write_levels(reader, image, method=method, memory_bytes=memory_bytes, stage=stage, inspect=content.add)
     write_metadata(
         image,
         shapes,
-        spacing=reader.spacing,
+        spacing=spacing,
         origin=reader.origin,
         name=name,
         method=method,
@@ -236,7 +246,7 @@ def _require_particles(sizes: LabelSizes, reader: ScanReader, name: str, info: S
     if not sizes.highest:
         raise InputError(f"{reader.description}: no label above 0; give instance labels, one number per particle")
     size = info.particle_size_mm
-    if (problem := sizes.problem(size / info.spacing)) is not None:
+    if (problem := sizes.problem(size / info.mean_spacing)) is not None:
         raise InputError(
             f"{reader.description}: {problem}; give one number per particle and 0 for background, or correct "
             f"particle_size of {name!r} in metadata.json ({size:g} mm)"
@@ -280,32 +290,25 @@ def _tell(reader: ScanReader, notes: tuple[str, ...], progress: Progress) -> Non
         progress.note(f"{reader.description}: {note}")
 
 
-def _checked_spacing(reader: ScanReader, progress: Progress) -> float:
+def _checked_spacing(reader: ScanReader, params: IngestParams, progress: Progress) -> StatedSpacing:
     own = reader.spacing
     if own is None:
         raise InputError(
             f"{reader.description}: {reader.without_spacing}",
             "give <spacing>, the edge of a voxel in mm",
         )
-    if max(own) > min(own) * (1 + SAME_SPACING):
-        raise InputError(
-            f"{reader.description}: spacing {own} mm; must be the same along all axes",
-            "resample the scan",
-            "treat it as equal by giving <spacing>",
-        )
-    spacing = own[2]
-    if not (isfinite(spacing) and 0 < spacing < 1000):
-        raise InputError(f"spacing {spacing}: must be above 0 and below 1000 mm; give the edge of a voxel in mm")
-    if (note := spacing_note([spacing])) is not None:
+    spacing = checked_spacing(nearly_one(own) if params.spacing is None else own)
+    if (note := spacing_note(per_axis(spacing))) is not None:
         progress.note(note)
-    return float(spacing)
+    return spacing
 
 
-def _check_particle_size(shape: Shape, spacing: float, particle_size: float) -> None:
-    least, most = LEAST_VOXELS * spacing, max(shape) * spacing
+def _check_particle_size(shape: Shape, spacing: StatedSpacing, particle_size: float) -> None:
+    least = LEAST_VOXELS * mean_spacing(spacing)
+    most = max(n * side for n, side in zip(shape, per_axis(spacing), strict=True))
     if not (isfinite(particle_size) and least <= particle_size <= most):
         raise InputError(
             f"particle size {particle_size:g} mm: must be {least:g} mm ({LEAST_VOXELS:g} voxels) to {most:g} mm (the "
-            f"longest side of the scan) at a spacing of {spacing:g} mm",
+            f"longest side of the scan) at a spacing of {per_axis_text(spacing)} mm",
             "correct <particle_size> or <spacing>",
         )

@@ -17,10 +17,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ps3d_core.engine.block_step import BlockStep, Site
 from ps3d_core.geometry.blocks import Block
+from ps3d_core.geometry.spacing import StatedSpacing
 from ps3d_core.memory_model import CONTACTS_BYTES
 from ps3d_core.particles.padded import HALO, read_padded
 from ps3d_core.particles.pair_counts import PairCounts, count_pairs_of, merge_pairs, no_pairs
-from ps3d_core.particles.surface import surface_area
+from ps3d_core.particles.surface import CUBES, kinds_of_directions, shared_faces, surface_area
 from ps3d_core.plan import SegmentPlan
 from ps3d_core.steps.label_image import LabelImage
 from ps3d_core.store.ledger import Record
@@ -95,20 +96,23 @@ class ContactAreas(BlockStep[Contacts]):
 
     def work(self, block: Block, site: Site) -> Record:
         """Count what the labels of one block share with each other and with those around it."""
-        counts = count_pairs_of(read_padded(open_image(self.volume), block, str(self.volume)))
+        kinds = kinds_of_directions(self.plan.info.spacing)
+        counts = count_pairs_of(read_padded(open_image(self.volume), block, str(self.volume)), kinds)
         site.file(block.index).write_arrays(**counts._asdict())
         return {"pairs": len(counts.pairs), "first": int(counts.lower[0]) if len(counts.pairs) else None}
 
     def merge(self, records: Sequence[Record], site: Site) -> Contacts:
         """Add up the blocks' counts and write the table; return number and area of all contacts."""
-        pairs, crossings, spacing = 0, np.zeros(3, np.int64), self.plan.info.spacing
+        pairs, spacing = 0, self.plan.info.spacing
+        kinds = kinds_of_directions(spacing)
+        crossings = np.zeros(kinds, np.int64)
         (output,) = self.outputs.values()
         with tempfile.TemporaryDirectory(prefix="ps3d-contacts-") as folder:
             file = Path(folder) / output.name
             with writing_to(Location.parse(folder)), pq.ParquetWriter(file, SCHEMA, **WRITING) as writer:
-                for counts in in_batches(merged_counts(records, site), ROWS):
+                for counts in in_batches(merged_counts(records, site, kinds), ROWS, kinds):
                     areas = contact_area(counts.crossings, spacing)
-                    columns = [counts.lower, counts.higher, counts.crossings[:, 0], areas]
+                    columns = [counts.lower, counts.higher, shared_faces(counts.crossings), areas]
                     writer.write_table(pa.Table.from_arrays(list(map(pa.array, columns)), schema=SCHEMA))
                     pairs, crossings = pairs + len(areas), crossings + counts.crossings.sum(axis=0)
             publish(output, file)
@@ -148,19 +152,19 @@ def _keep_largest(
     area[labels[better]], neighbour[labels[better]] = areas[rows][better], others[rows][better]
 
 
-def contact_area(crossings: npt.NDArray[np.int64], spacing: float) -> npt.NDArray[np.float64]:
-    """Return areas (n,) in mm2 from crossings (n, 3) and the edge of a voxel in mm."""
-    return surface_area(crossings) / 2 * spacing**2
+def contact_area(crossings: npt.NDArray[np.int64], spacing: StatedSpacing) -> npt.NDArray[np.float64]:
+    """Return areas (n,) in mm2 from crossings (n, kinds) and the edges of a voxel in mm."""
+    return surface_area(crossings, spacing) / 2
 
 
-def merged_counts(records: Sequence[Record], site: Site) -> Iterator[PairCounts]:
+def merged_counts(records: Sequence[Record], site: Site, kinds: int = CUBES) -> Iterator[PairCounts]:
     """Yield the counts of the whole volume in rising order of pairs, some at a time.
 
     Labels follow the order of first voxels, so what is still open lies in few blocks: a pair is complete as soon as
     the lower of its labels is below all labels of the blocks that were not read.
     """
     waiting = sorted((record["first"], index) for index, record in enumerate(records) if record["pairs"])
-    open_counts = no_pairs()
+    open_counts = no_pairs(kinds)
     for (_, index), (following, _) in pairwise([*waiting, (2**32, -1)]):
         open_counts = merge_pairs(open_counts, PairCounts(**site.file(index).read_arrays()))
         complete = open_counts.lower < following
@@ -169,9 +173,9 @@ def merged_counts(records: Sequence[Record], site: Site) -> Iterator[PairCounts]
             open_counts = open_counts.rows(~complete)
 
 
-def in_batches(parts: Iterable[PairCounts], rows: int) -> Iterator[PairCounts]:
+def in_batches(parts: Iterable[PairCounts], rows: int, kinds: int = CUBES) -> Iterator[PairCounts]:
     """Yield the rows of all `parts`, `rows` at a time: how they came does not show in the file."""
-    waiting = no_pairs()
+    waiting = no_pairs(kinds)
     for part in parts:
         waiting = waiting.followed_by(part)
         while len(waiting.pairs) >= rows:

@@ -68,7 +68,7 @@ class ReportPage(Step[Reported]):
                     "Software": f"ps3d {__version__}",
                     "Scan grid, voxels (z, y, x)": shape_text(plan.scale.scan_shape),
                     "Network grid, voxels (z, y, x)": shape_text(plan.scale.network_shape),
-                    "Zoom": f"{plan.scale.zoom:.3f}",
+                    "Zoom": plan.scale.zoom_text,
                     **({"Region": plan.region_text} if plan.region_text else {}),
                     "Stated particle size, mm": plan.info.particle_size_mm,
                     "Split at necks": found.split,

@@ -61,7 +61,8 @@ class ParticleTable(Measurement[ParticleSummary]):
         record, region = super().work(block, site), self.plan.cutting
         if region is None:
             return record
-        edge = ~region.inside(block.core, margin=1 + 1 / self.plan.scale.zoom)  # labels come from the network grid
+        z, y, x = (1 + 1 / zoom for zoom in self.plan.scale.zoom_zyx)  # labels come from the network grid
+        edge = ~region.inside(block.core, margin=(z, y, x))
         labels = read_box(open_image(self.volume), block.core)[edge]
         return record | {"cut": np.unique(labels[labels > 0]).tolist()}
 

@@ -10,8 +10,9 @@ from typing import Any, Final
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from ps3d_core.errors import InputError, MissingDataError
+from ps3d_core.geometry.spacing import Spacing, StatedSpacing, mean_spacing, per_axis
 from ps3d_core.invalid import first_problem
-from ps3d_core.quantities import StatedPolarity, StatedSize, VoxelEdge
+from ps3d_core.quantities import StatedPolarity, StatedSize, VoxelEdges
 from ps3d_core.spelling import meant
 from ps3d_core.store.lease import Say, in_turn
 from ps3d_core.store.location import Location
@@ -37,11 +38,21 @@ class ScanInfo(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
-    spacing: VoxelEdge = Field(description="edge of a voxel, mm")
+    spacing: VoxelEdges = Field(description="edge of a voxel, mm; three (z, y, x) where they differ")
     particle_size: StatedSize = Field(description="mean particle diameter, mm, or auto: a look at the scan finds it")
     particles: StatedPolarity = Field(
         default="bright", description="particles are brighter or darker than what is around them; auto: as a look finds"
     )
+
+    @property
+    def spacing_zyx(self) -> Spacing:
+        """Edges of a voxel (z, y, x), mm."""
+        return per_axis(self.spacing)
+
+    @property
+    def mean_spacing(self) -> float:
+        """Edge of the cube that has the volume of a voxel, mm: for what is counted in voxels along no axis."""
+        return mean_spacing(self.spacing)
 
     @property
     def particle_size_mm(self) -> float:
@@ -71,7 +82,7 @@ class Dataset:
 
     @property
     def metadata(self) -> Location:
-        """metadata.json: {name: {"spacing": mm, "particle_size": mm}}."""
+        """metadata.json: {name: {"spacing": mm or [z, y, x] in mm, "particle_size": mm}}."""
         return self.root / "metadata.json"
 
     @property
@@ -157,7 +168,7 @@ class Dataset:
     def add_scan(
         self,
         name: str,
-        spacing: float,
+        spacing: StatedSpacing,
         particle_size: StatedSize,
         say: Say = lambda text: None,
         *,

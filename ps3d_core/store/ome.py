@@ -27,7 +27,9 @@ from pydantic import ValidationError
 from zarr.errors import NodeNotFoundError
 
 from ps3d_core.errors import InputError, MissingDataError, Ps3dError
+from ps3d_core.geometry import spacing as geometry_spacing
 from ps3d_core.geometry.boxes import Shape
+from ps3d_core.geometry.spacing import StatedSpacing, per_axis, per_axis_text
 from ps3d_core.invalid import first_problem
 from ps3d_core.store.arrays import (
     AXES,
@@ -45,7 +47,7 @@ from ps3d_core.store.ownership import MARK, ZARR_FILES, is_own, mark_own, remove
 from ps3d_core.store.volume import as_volume
 from ps3d_core.version import __version__
 
-Spacing = tuple[float, float, float]
+Spacing = geometry_spacing.Spacing
 ImageAttrs = ImageAttrs04 | ImageAttrs05
 
 GROUP_FILE: Final = "zarr.json"
@@ -74,7 +76,7 @@ def create_image(
     shape: Shape,
     dtype: npt.DTypeLike,
     *,
-    spacing: float | Spacing | None,
+    spacing: StatedSpacing | None,
     name: str,
     label: bool = False,
     overwrite: bool = False,
@@ -185,7 +187,7 @@ def write_metadata(
     location: Location,
     shapes: Sequence[Shape],
     *,
-    spacing: float | Spacing | None,
+    spacing: StatedSpacing | None,
     name: str,
     label: bool = False,
     origin: Spacing = (0.0, 0.0, 0.0),
@@ -199,9 +201,9 @@ def write_metadata(
     mm where there is a `spacing`; `method` says how the values were reduced.
     """
     unit = None if spacing is None else "millimeter"
-    size = (spacing,) * 3 if isinstance(spacing, float | int) else spacing or (1.0, 1.0, 1.0)
+    size = (1.0, 1.0, 1.0) if spacing is None else per_axis(spacing)
     if not all(np.isfinite(size)) or min(size) <= 0:
-        raise InputError(f"spacing {spacing} mm: must be positive; give the edge of a voxel in mm")
+        raise InputError(f"spacing {per_axis_text(size)} mm: must be positive; give the edge of a voxel in mm")
     multiscale = Multiscale(
         axes=tuple(Axis(name=axis, type="space", unit=unit) for axis in AXES),
         datasets=tuple(_level(index, shapes, size, origin) for index in range(len(shapes))),

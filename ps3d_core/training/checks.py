@@ -21,6 +21,7 @@ import numpy as np
 from ps3d_core.errors import InputError, MissingDataError, Ps3dError, Wording, worded
 from ps3d_core.geometry.boxes import Shape
 from ps3d_core.geometry.scale import Scale, particle_scale
+from ps3d_core.geometry.spacing import per_axis_text
 from ps3d_core.scan.reader import scan_dtype, scan_shape
 from ps3d_core.scan.sources import open_scan
 from ps3d_core.scan.spacing import agreed_spacing
@@ -208,6 +209,6 @@ def _scale(shape: Shape, info: ScanInfo, target_particle_size: float, *, allow_a
     if min(scale.network_shape) < 2:
         raise InputError(
             f"network grid {scale.network_shape}: every side must be at least 2 voxels; correct the particle size "
-            f"{info.particle_size_mm} mm or the spacing {info.spacing} mm, or annotate a thicker scan"
+            f"{info.particle_size_mm} mm or the spacing {per_axis_text(info.spacing)} mm, or annotate a thicker scan"
         )
     return scale

@@ -249,6 +249,6 @@ def _line(case: CasePlan) -> str:
     scan, scale = case.scan, case.scan.scale
     return (
         f"scan       {scan.name}: {shape_text(scale.scan_shape)} voxels, {scan.image.dtype}, labels "
-        f"{scan.labels.dtype}; particles {scan.info.particle_size_mm / scan.info.spacing:.1f} voxels, zoom "
-        f"{scale.zoom:.3f}, network grid {shape_text(case.network_shape)}"
+        f"{scan.labels.dtype}; particles {scan.info.particle_size_mm / scan.info.mean_spacing:.1f} voxels, zoom "
+        f"{scale.zoom_text}, network grid {shape_text(case.network_shape)}"
     )

@@ -16,7 +16,7 @@ from ps3d_core.geometry.boxes import Shape
 from ps3d_core.invalid import first_problem
 from ps3d_core.network.intensity import Intensity
 from ps3d_core.network.normalisation import Normalisation
-from ps3d_core.quantities import BorderThickness, TargetParticleSize
+from ps3d_core.quantities import BorderThickness, TargetParticleSize, VoxelEdges
 from ps3d_core.store.digest import Digest
 from ps3d_core.store.layout import checked_name
 from ps3d_core.store.ledger import fingerprint
@@ -39,11 +39,13 @@ class CaseRecord(BaseModel):
     scan: str
     image: str = Field(description="where the scan was read")
     labels: str = Field(description="where its instance labels were read")
-    spacing: _Length = Field(description="of the scan, mm per voxel")
+    spacing: VoxelEdges = Field(description="of the scan, mm per voxel; three (z, y, x) where they differ")
     particle_size: _Length = Field(description="mean diameter, mm")
     scan_shape: _Grid
     network_shape: _Grid
-    zoom: _Length = Field(description="network voxels per scan voxel along an axis")
+    zoom: _Length | tuple[_Length, _Length, _Length] = Field(
+        description="network voxels per scan voxel along an axis; three (z, y, x) where they differ"
+    )
     intensity: Intensity = Field(description="offset, scale and limits that the grey values were normalised with")
     particles: int = Field(ge=1, description="on the network grid")
     image_fingerprint: _Digest = Field(description="everything that decides the image file")

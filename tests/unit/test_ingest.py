@@ -141,8 +141,8 @@ def test_spacing_of_the_source(tmp_path, dataset):
     ingest(str(tmp_path / "scan.tif"), dataset, "given", IngestParams(**SIZES), progress=Progress(events.append))
     assert any(isinstance(event, Noted) and "spacing 0.01 mm is used" in event.text for event in events)
     imwrite(tmp_path / "flat.tif", GREY, imagej=True, resolution=(50, 25), metadata=meta)
-    with pytest.raises(InputError, match="must be the same along all axes"):
-        ingest(str(tmp_path / "flat.tif"), dataset, "flat", IngestParams(spacing=None, particle_size=0.2))
+    flat = ingest(str(tmp_path / "flat.tif"), dataset, "flat", IngestParams(spacing=None, particle_size=0.2))
+    assert flat.spacing == dataset.scan_info("flat").spacing == (0.02, 0.04, 0.02)
 
 
 # --- memory ---

@@ -36,7 +36,7 @@ MISTAKES = (
     (f"ingest gap new --name ore {INGEST}", "slice 7 is missing between ore_0006.tif and ore_0008.tif; restore it"),
     (f"ingest slices new --name ore/1 {INGEST}", "scan name 'ore/1': must be 1 to 128 bytes of printable characters"),
     ("ingest slices new --name ore --spacing 0.01 --particle-size 80", "particle size 80 mm: must be"),
-    ("ingest slices new --name ore --spacing 0,01 --particle-size 0.08", "--spacing 0,01: must be a length in mm"),
+    ("ingest slices new --name ore --spacing 0,01 --particle-size 0.08", "--spacing 0,01: must be one length or three"),
     ("ingest slices new --name ore --spacing 0.01 --particle-size 0.08cm", "0.08cm: must be a length in mm"),
     (f"ingest slices data --name ore {INGEST}", "already in {here}/data; replace it with --overwrite, or give another"),
     (f"ingest slices notes.txt --name ore {INGEST}", "{here}/notes.txt: a file, where a folder is needed"),

@@ -111,7 +111,7 @@ def _target(asked: float | None, dataset: Dataset, name: str) -> float | None:
     if asked != 0:
         return asked
     info = dataset.scan_info(name)
-    return info.particle_size_mm / info.spacing
+    return info.particle_size_mm / info.mean_spacing
 
 
 def _model(args: argparse.Namespace) -> str:
