@@ -34,7 +34,7 @@ from ps3d_core.inbox.process import InboxJob, require_workable
 from ps3d_core.inbox.reason import reason_of
 from ps3d_core.inbox.verdict import ScanFailedError, judged, reason_to_hold, succeed
 from ps3d_core.network import BUNDLED
-from ps3d_core.params import InboxParams, IngestParams, Resources, SegmentParams
+from ps3d_core.params import InboxParams, Resources, SegmentParams
 from ps3d_core.record import RunRecord
 
 GONE: Final = "Gone"
@@ -124,9 +124,7 @@ def processed(claim: Claim, job: InboxJob) -> RunRecord:
                 scan.source,
                 job.inbox.dataset,
                 scan.name,
-                IngestParams(
-                    spacing=scan.spacing, particle_size=scan.particle_size, particles=scan.particles, overwrite=True
-                ),
+                scan.ingest,
             )
             ingested(claim)
         record = segment_scan.fn(

@@ -11,7 +11,6 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 
 from ps3d_core.errors import InputError, Ps3dError
-from ps3d_core.geometry.spacing import StatedSpacing
 from ps3d_core.inbox.description import ScanDescription
 from ps3d_core.inbox.history import files_of
 from ps3d_core.inbox.journal import Journal, read_journal, write_journal
@@ -19,8 +18,7 @@ from ps3d_core.inbox.layout import Inbox
 from ps3d_core.inbox.listing import InboxListing, ListedScan
 from ps3d_core.inbox.verdict import discard, undecided
 from ps3d_core.network import BUNDLED
-from ps3d_core.params import InboxParams, SegmentParams
-from ps3d_core.quantities import StatedPolarity, StatedSize
+from ps3d_core.params import InboxParams, IngestParams, SegmentParams
 from ps3d_core.store.layout import checked_name
 from ps3d_core.store.lease import LeaseTakenError, Say, sole_run
 
@@ -50,9 +48,7 @@ class AcceptedScan:
 
     name: str
     source: str
-    spacing: StatedSpacing
-    particle_size: StatedSize
-    particles: StatedPolarity
+    ingest: IngestParams
     model: str
     params: SegmentParams
     ingested: bool
@@ -128,9 +124,7 @@ def accept(claim: Claim, model: str, defaults: SegmentParams) -> AcceptedScan:
     return AcceptedScan(
         name=description.name,
         source=claim.source,
-        spacing=description.spacing,
-        particle_size=description.particle_size,
-        particles=description.particles,
+        ingest=description.as_ingested,
         model=model if own is None else BUNDLED if own == BUNDLED else str(claim.inbox.model(own)),
         params=description.settings.applied_to(defaults),
         ingested=journal.ingested,

@@ -23,7 +23,7 @@ from ps3d_core.errors import InputError
 from ps3d_core.geometry.lengths import doubt_of_bare_edge, has_unit, length_mm
 from ps3d_core.invalid import first_problem
 from ps3d_core.network import BUNDLED
-from ps3d_core.params import InstancesParams, OnDoubt, PredictParams, SegmentParams
+from ps3d_core.params import IngestParams, InstancesParams, OnDoubt, PredictParams, SegmentParams, SourceParams
 from ps3d_core.quality import LevelName
 from ps3d_core.quantities import MAX_SPACING_MM, Folds, RegionOfInterest, StatedPolarity, StatedSize, VoxelEdges
 from ps3d_core.roi import is_named
@@ -112,7 +112,8 @@ class ScanDescription(_Strict):
     """Content of scan.json. Lengths in mm; those that were texts had a unit, like "12.5um"."""
 
     name: str
-    spacing: Annotated[VoxelEdges, BeforeValidator(_edges)]
+    spacing: Annotated[VoxelEdges | None, BeforeValidator(_edges)] = None
+    """What the source says when absent."""
     particle_size: Annotated[StatedSize, BeforeValidator(_size)]
     particles: StatedPolarity = "bright"
     slices: int | None = Field(default=None, ge=2, le=1_000_000)
@@ -121,7 +122,20 @@ class ScanDescription(_Strict):
     """On which machines it is processed, and nowhere else, where Prefect places it."""
     on_doubt: OnDoubt | None = None
     """What becomes of it when its verdict is doubtful or not understood."""
+    source: SourceParams = SourceParams()
+    """What of the files is read, and how."""
     settings: ScanSettings = ScanSettings()
+
+    @property
+    def as_ingested(self) -> IngestParams:
+        """Parameters of the scan's ingest, which replaces what an earlier attempt left."""
+        return IngestParams(
+            **self.source.model_dump(exclude_defaults=True),
+            spacing=self.spacing,
+            particle_size=self.particle_size,
+            particles=self.particles,
+            overwrite=True,
+        )
 
     @model_validator(mode="after")
     def _names_are_safe(self) -> Self:
@@ -181,7 +195,9 @@ def in_description(option: str) -> str | None:
     option = _OTHER_NAMES.get(option, option)
     if option in ScanDescription.model_fields:
         return f'"{option}" in {FILE}'
-    return f'"{option}" in the settings of {FILE}' if option in ScanSettings.model_fields else None
+    if option in ScanSettings.model_fields:
+        return f'"{option}" in the settings of {FILE}'
+    return f'"{option}" in the source of {FILE}' if option in SourceParams.model_fields else None
 
 
 def can_name_a_scan(name: str) -> bool:

@@ -22,7 +22,7 @@ from ps3d_core.inbox.listing import InboxListing, ListedScan
 from ps3d_core.inbox.reason import plain
 from ps3d_core.inbox.verdict import ScanFailedError, judged, reason_to_hold, succeed
 from ps3d_core.network import BUNDLED
-from ps3d_core.params import InboxParams, IngestParams, Resources, SegmentParams
+from ps3d_core.params import InboxParams, Resources, SegmentParams
 from ps3d_core.progress import SILENT, Progress
 from ps3d_core.record import RunRecord
 from ps3d_core.store.lease import Say
@@ -166,9 +166,7 @@ def process_scan(claim: Claim, job: InboxJob, progress: Progress = SILENT) -> Ru
                 scan.source,
                 job.inbox.dataset,
                 scan.name,
-                IngestParams(
-                    spacing=scan.spacing, particle_size=scan.particle_size, particles=scan.particles, overwrite=True
-                ),
+                scan.ingest,
                 progress=progress,
             )
             ingested(claim)

@@ -31,7 +31,7 @@ DONE, HELD = GOOD[:4], GOOD[4:]
 """Their few particles are doubtful; half of the scans say that they are to be held then."""
 REASONS = {
     "cut": "slice_0007.tif: truncated",
-    "no spacing": "spacing is missing",
+    "no spacing": "particle_size is missing",
     "evil": "name '../../evil': must be",
 }
 
@@ -61,7 +61,7 @@ def drop_twelve(inbox: Inbox) -> None:
     for name in DONE:
         drop(inbox.incoming, name)
     drop(inbox.incoming, "cut", truncated=7)
-    drop(inbox.incoming, "no spacing", spacing=None)
+    drop(inbox.incoming, "no spacing", particle_size=None)
     drop(inbox.incoming, "evil", name="../../evil")
     drop(inbox.incoming, "unfinished", slices=SIDE - 1)
     for name in HELD:
@@ -225,11 +225,11 @@ def test_the_command_holds_and_a_person_decides(request, place, capsys):
 
 def test_the_command_without_a_server(on_folder, capsys):
     drop(on_folder.incoming, "ore")
-    drop(on_folder.incoming, "bad", spacing=None)
+    drop(on_folder.incoming, "bad", particle_size=None)
     assert main(["inbox", str(on_folder.prefix), "--direct", "--settle", "0", "--workers", "1", "--memory", "2"]) == 2
     said = capsys.readouterr()
     assert re.search(r"^ore: \d+ particles; .*report\.html$", said.out, re.MULTILINE)
-    assert "bad: failed: scan.json: spacing is missing" in said.out
+    assert "bad: failed: scan.json: particle_size is missing" in said.out
     assert said.err.splitlines()[-1].startswith("ps3d: error: bad: moved to ")
     assert on_folder.done.children() == ["ore"]
     assert main(["inbox", str(on_folder.prefix), "--direct"]) == 0

@@ -334,7 +334,7 @@ def test_a_name_that_was_used_is_refused_and_the_earlier_results_stay(inbox):
 
 def test_failures_of_one_name_do_not_mix(inbox):
     for _ in range(2):
-        drop(inbox, spacing=None)
+        drop(inbox, particle_size=None)
         attempt(inbox)
     drop(inbox)
     assert list(attempt(inbox).done) == ["ore"], "mended, it is welcome"
@@ -413,7 +413,7 @@ def test_a_bad_prefix_model_or_dataset_is_not_the_scans_fault(inbox):
 
 def test_most_scans_of_a_poll(inbox):
     for name in ("a", "b", "c"):
-        drop(inbox, name, spacing=None)
+        drop(inbox, name, particle_size=None)
     assert len(process_inbox(InboxJob(inbox, AT_ONCE.model_copy(update={"max_scans": 2}))).failed) == 2
     assert len(inbox.failed.children()) == 2
     assert files(inbox.journals) == []
@@ -543,10 +543,10 @@ def test_a_kill_at_any_operation_changes_nothing(tmp_path, end):
     record = DOUBTFUL if end == "held" else GOOD
     for number in range(1, 200):
         inbox = Inbox(Location.parse(tmp_path / str(number)))
-        drop(inbox, spacing=None if end == "failed" else 0.01)
+        drop(inbox, particle_size=None if end == "failed" else 0.01)
         killed = killed_at(number, lambda inbox=inbox: attempt(inbox, params=HOLD, record=record))
         for _ in range(2):
-            drop(inbox, "later", count=2, spacing=None)  # so that there is a poll that finds something
+            drop(inbox, "later", count=2, particle_size=None)  # so that there is a poll that finds something
             attempt(inbox, params=HOLD, record=record)
         assert_only_in(inbox, end)
         assert inbox.result("ore").run.exists() == (end != "failed")
@@ -582,7 +582,7 @@ def test_a_kill_while_a_person_decides_loses_nothing(tmp_path, monkeypatch, stor
         with monkeypatch.context() as patch:
             work = partial(DECISIONS[decision], inbox, "ore")
             ended = not killed_at(number, work) if store == "folder" else _breaks_off_after(number, patch, work)
-        drop(inbox, "later", count=2, spacing=None)
+        drop(inbox, "later", count=2, particle_size=None)
         attempt(inbox, params=HOLD)
         if files(inbox.held / "ore"):
             assert len(files(inbox.held / "ore")) == 5, "begun, it is brought to its end by the next look"

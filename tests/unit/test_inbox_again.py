@@ -48,11 +48,11 @@ def breaks_off(scan: object) -> None:
 
 
 def test_a_failed_scan_comes_back_with_its_description_mended(inbox):
-    drop(inbox, spacing=None)
+    drop(inbox, particle_size=None)
     before = identities(inbox)
     attempt(inbox)
     assert names_in(inbox.failed) == ["ore"]
-    said = retry(inbox, "ore", {"spacing": 0.02})
+    said = retry(inbox, "ore", {"particle_size": 0.3})
     assert said == f"ore: back in the inbox, as {inbox.incoming}/ore/scan.json"
     assert names_in(inbox.failed) == []
     assert not ends(inbox)
@@ -226,7 +226,7 @@ def test_what_is_worked_on_is_not_asked_for_again(inbox):
 def test_a_name_that_nothing_has_is_refused_with_those_there_are(inbox):
     with pytest.raises(InputError, match="nothing failed or is held"):
         retry(inbox, "ore", {})
-    drop(inbox, spacing=None)
+    drop(inbox, particle_size=None)
     attempt(inbox)
     with pytest.raises(InputError, match=r"orr: not in .*failed, .*held or .*inbox; did you mean ore\?"):
         retry(inbox, "orr", {})
@@ -235,16 +235,16 @@ def test_a_name_that_nothing_has_is_refused_with_those_there_are(inbox):
 
 
 def test_a_description_that_would_still_be_wrong_stays_where_it_is(inbox):
-    drop(inbox, spacing=None, particle_size=None)
+    drop(inbox, particle_size=None, slices=1)
     attempt(inbox)
-    with pytest.raises(InputError, match="particle_size is missing"):
-        retry(inbox, "ore", {"spacing": 0.02})
+    with pytest.raises(InputError, match="slices"):
+        retry(inbox, "ore", {"particle_size": 0.3})
     assert names_in(inbox.failed) == ["ore"]
-    retry(inbox, "ore", {"spacing": 0.02, "particle_size": 0.3})
+    retry(inbox, "ore", {"slices": 3, "particle_size": 0.3})
 
 
 def test_another_scan_of_that_folder_is_not_mixed_up_with_it(inbox):
-    drop(inbox, spacing=None)
+    drop(inbox, particle_size=None)
     attempt(inbox)
     (inbox.incoming / "ore" / "s1.tif").write_bytes(b"of another scan")
     with pytest.raises(InputError, match=r"inbox/ore/s1\.tif: another file"):
@@ -255,7 +255,7 @@ def test_another_scan_of_that_folder_is_not_mixed_up_with_it(inbox):
 def test_a_kill_while_it_comes_back_leaves_no_half_scan(tmp_path):
     for number in range(1, 60):
         inbox = Inbox(Location.parse(tmp_path / str(number)))
-        drop(inbox, spacing=None)
+        drop(inbox, particle_size=None)
         attempt(inbox)
         killed = _killed_in_a_retry(inbox, number)
         if "ore/scan.json" in files(inbox.incoming):
@@ -301,7 +301,7 @@ def test_the_overview_tells_all(inbox):
     hold(inbox, "odd")
     for name in ("good", "ready", "slow"):
         drop(inbox, name, slices=5 if name == "slow" else None)
-    drop(inbox, "bad", spacing=None)
+    drop(inbox, "bad", particle_size=None)
     (inbox.incoming / "notes.docx").write_bytes(b"x")
     with sole_run(inbox.lease("ready"), "scan ready"):
         attempt(inbox)
@@ -316,7 +316,7 @@ def test_the_overview_tells_all(inbox):
     entries = {entry.name: entry for entry in overview(inbox, AT_ONCE)}
     assert entries["ready"].state == "complete"
     assert entries["slow"].why == "2 of 5 slices"
-    assert "spacing is missing" in entries["bad"].why
+    assert "particle_size is missing" in entries["bad"].why
     assert entries["odd"].why == "doubtful: 3 particles are too few for a size distribution"
     assert all(entries[name].since for name in ("ready", "slow", "bad", "odd", "good"))
     assert [entry.name for entry in overview(inbox, AT_ONCE, recent=0) if entry.state == "done"] == []
@@ -333,7 +333,7 @@ def test_slices_of_another_kind_are_named(inbox):
 
 def test_two_failures_of_one_name_are_two(inbox):
     for name in ("a", "b"):
-        drop(inbox, name, spacing=None)
+        drop(inbox, name, particle_size=None)
         content = (inbox.incoming / name / "scan.json").read_json()
         (inbox.incoming / name / "scan.json").write_json({**content, "name": "ore"})
     poll = attempt(inbox)
@@ -352,11 +352,11 @@ def test_the_reason_names_the_files_where_they_are_now(inbox):
 
 
 def test_a_folder_that_was_emptied_is_free_again(inbox):
-    drop(inbox, spacing=None)
+    drop(inbox, particle_size=None)
     attempt(inbox)
     for name in files(inbox.failed / "ore"):
         (inbox.failed / "ore" / name).remove_tree()
-    drop(inbox, spacing=None)
+    drop(inbox, particle_size=None)
     attempt(inbox)
     assert names_in(inbox.failed) == ["ore"]
 

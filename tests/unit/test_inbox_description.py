@@ -74,7 +74,7 @@ def test_a_byte_order_mark_does_no_harm():
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"spacing": None}, "spacing is missing; add it"),
+        ({"particle_size": None}, "particle_size is missing; add it"),
         ({"spacing": "0.01"}, "spacing '0.01': must be a number of mm, or a text with its unit, like \"12.5um\""),
         ({"spacing": 12.5}, "spacing 12.5: a voxel of 12.5 mm; is 12.5um meant? write the unit: 12.5um or 12.5mm"),
         ({"spacing": 1e-5}, "is 10um meant?"),
@@ -159,3 +159,14 @@ def test_reasons_are_one_line_without_keys(monkeypatch):
     assert reason.startswith("RuntimeError: bad \\x1b[2Jthing *** at https://***@host/x?***, yyy")
     assert len(reason) <= LONGEST
     assert reason_of(InputError("spacing 0: give another")) == "spacing 0: give another"
+
+
+def test_what_of_the_files_is_read():
+    said = {"inside": "/entry/data", "crop": "0:50,,", "every": 2, "nan": "background", "channel": 0}
+    described = read_description(json.dumps({"name": "a", "particle_size": 0.3, "source": said}).encode(), FILE)
+    params = described.as_ingested
+    assert (params.spacing, params.overwrite, params.particle_size) == (None, True, 0.3)
+    assert {name: getattr(params, name) for name in said} == said
+    for wrong, problem in ({"path": "/etc"}, "path"), ({"crop": "1"}, "crop"), ({"every": 0}, "every"):
+        with pytest.raises(InputError, match=problem):
+            read_description(json.dumps({"name": "a", "particle_size": 0.3, "source": wrong}).encode(), FILE)
