@@ -261,7 +261,7 @@ def test_a_kill_while_it_comes_back_leaves_no_half_scan(tmp_path):
         if "ore/scan.json" in files(inbox.incoming):
             assert {f"ore/s{index}.tif" for index in range(3)} <= set(files(inbox.incoming))
         else:
-            retry(inbox, "ore", {"spacing": 0.01})
+            retry(inbox, "ore", {"particle_size": 0.3})
         assert list(attempt(inbox).done) == ["ore"]
         if not killed:
             assert number > 5
@@ -290,7 +290,7 @@ def _killed_in_a_retry(inbox: Inbox, number: int) -> bool:
             setattr(Location, name, counted(getattr(Location, name)))
         moving.rename_to_new = counted(moving.rename_to_new)
         try:
-            retry(inbox, "ore", {"spacing": 0.01})
+            retry(inbox, "ore", {"particle_size": 0.3})
         finally:
             os._exit(0)
     _, status = os.waitpid(child, 0)

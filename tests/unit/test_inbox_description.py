@@ -163,10 +163,10 @@ def test_reasons_are_one_line_without_keys(monkeypatch):
 
 def test_what_of_the_files_is_read():
     said = {"inside": "/entry/data", "crop": "0:50,,", "every": 2, "nan": "background", "channel": 0}
-    described = read_description(json.dumps({"name": "a", "particle_size": 0.3, "source": said}).encode(), FILE)
+    described = read_description(json.dumps({"name": "a", "particle_size": 0.3, "source": said}).encode(), "scan.json")
     params = described.as_ingested
     assert (params.spacing, params.overwrite, params.particle_size) == (None, True, 0.3)
     assert {name: getattr(params, name) for name in said} == said
     for wrong, problem in ({"path": "/etc"}, "path"), ({"crop": "1"}, "crop"), ({"every": 0}, "every"):
         with pytest.raises(InputError, match=problem):
-            read_description(json.dumps({"name": "a", "particle_size": 0.3, "source": wrong}).encode(), FILE)
+            read_description(json.dumps({"name": "a", "particle_size": 0.3, "source": wrong}).encode(), "scan.json")

@@ -33,7 +33,7 @@ from ps3d_app.flows.train_model import train_model
 from ps3d_core.errors import InputError, StoreError
 from ps3d_core.inbox.description import FILE, ScanDescription, ScanSettings, in_description
 from ps3d_core.inbox.reason import reason_of
-from ps3d_core.params import Resources
+from ps3d_core.params import Resources, SourceParams
 
 ROOT = Path(__file__).parents[2]
 FORMS = (
@@ -208,15 +208,13 @@ def test_an_error_of_a_flow_is_worded_for_its_form_and_for_the_command() -> None
 def test_a_description_can_say_what_a_reason_advises() -> None:
     assert in_description("spacing") == f'"spacing" in {FILE}'
     assert in_description("fold") == f'"folds" in the settings of {FILE}'
-    can_say = ScanDescription.model_fields.keys() | ScanSettings.model_fields.keys() | SourceParams.model_fields.keys()
+    can_say = {name for model in (ScanDescription, ScanSettings, SourceParams) for name in model.model_fields}
     for option in known_options():
         called = in_description(option)
         assert called is None or re.findall(r'"(\w+)"', called)[0] in can_say
     error = InputError("slice 7 is missing", "restore it", "accept that with <allow_gaps>", "leave out <overwrite>")
-    assert (
-        reason_of(error)
-        == 'slice 7 is missing; restore it, or accept that with "allow_gaps" in the source of scan.json'
-    )
+    advised = 'slice 7 is missing; restore it, or accept that with "allow_gaps" in the source of scan.json'
+    assert reason_of(error) == advised
     assert reason_of(StoreError("no answer", "wait")) == "no answer; wait"
 
 
