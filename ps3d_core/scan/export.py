@@ -124,7 +124,16 @@ def _write_zarr(
         raise InputError(f"{reader.description}: labels of type {reader.dtype}; must be integers; convert them first")
     method = method_for(reader.dtype, label=label)
     shapes = write_levels(reader, place, method=method, memory_bytes=memory_bytes, stage=stage)
-    write_metadata(place, shapes, spacing=spacing, name=name, label=label, method=method, attributes=ZARR_MARK)
+    write_metadata(
+        place,
+        shapes,
+        spacing=spacing,
+        name=name,
+        label=label,
+        origin=reader.origin,
+        method=method,
+        attributes=ZARR_MARK,
+    )
 
 
 def _counted(reader: ScanReader, memory_bytes: int, stage: Stage) -> Generator[npt.NDArray[Any], None, None]:

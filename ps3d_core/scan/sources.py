@@ -94,6 +94,9 @@ def _state(reader: ScanReader, spacing: Spacing) -> None:
     own = reader.spacing
     if own and any(abs(side / stated - 1) > SAME for side, stated in zip(own, spacing, strict=True)):
         reader.notes += (f"spacing {spacing_text(spacing)} mm is used; the source says {spacing_text(own)} mm",)
+    if own is None:  # its origin is in voxels
+        z, y, x = (place * side for place, side in zip(reader.origin, spacing, strict=True))
+        reader.origin = (z, y, x)
     reader.spacing, reader.spacing_from = spacing, "as given"
 
 
