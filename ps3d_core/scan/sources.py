@@ -16,13 +16,14 @@ from ps3d_core.scan.not_a_number import without_nan
 from ps3d_core.scan.reader import CHOICES, ScanReader
 from ps3d_core.scan.readers import reader_of
 from ps3d_core.scan.spacing import SAME, spacing_text
-from ps3d_core.scan.suffixes import HDF5_SUFFIXES, READ, ZARR_FILES
+from ps3d_core.scan.suffixes import HDF5_SUFFIXES, PACKED_ZARR_SUFFIXES, READ, ZARR_FILES
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import Spacing
 
 Source = str | os.PathLike[str] | Location | ArrayLike
 """What names a volume: a path, a URL, or an array of this process."""
-_INSIDE: Final = re.compile(rf"(.*(?:{'|'.join(map(re.escape, HDF5_SUFFIXES))}))::?(/.*)", re.IGNORECASE | re.DOTALL)
+_HOLDING_SEVERAL: Final = "|".join(map(re.escape, HDF5_SUFFIXES + PACKED_ZARR_SUFFIXES))
+_INSIDE: Final = re.compile(rf"(.*(?:{_HOLDING_SEVERAL}))::?(/.*)", re.IGNORECASE | re.DOTALL)
 """A file that holds several volumes, and the path of one of them in it."""
 
 

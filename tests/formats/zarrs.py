@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+import zipfile
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import zarr
+from zarr.storage import ZipStore
 
 from ps3d_core.store.ome import Spacing
 from tests.formats.file_format import SPACING, FileFormat, Part, Volume
@@ -48,6 +51,27 @@ def _read(source: Path, at: tuple[int, int] = (0, 0)) -> Volume:
     return np.asarray(zarr.open_array(source / "0", mode="r")[at])
 
 
+def _write_zipped(folder: Path, volume: Volume, spacing: Spacing, *, name: str, method: int, top: str) -> Path:
+    """An image of version 0.5 with a channel in an archive."""
+    place = write_five_axes(folder / "unpacked", volume, spacing)
+    with zipfile.ZipFile(folder / name, "w", method) as archive:
+        for path in sorted(place.rglob("*")):
+            archive.write(path, f"{top}{path.relative_to(place)}")
+    shutil.rmtree(folder / "unpacked")
+    return folder / name
+
+
+def _read_zipped(source: Path, *, top: str) -> Volume:
+    with ZipStore(source, mode="r") as store:
+        return np.asarray(zarr.open_array(store, path=f"{top}0", mode="r")[TIME, CHANNEL])
+
+
+def _directory(source: Path) -> list[Part]:
+    size = source.stat().st_size
+    with zipfile.ZipFile(source) as archive:
+        return [(source, archive.start_dir, size)]
+
+
 def _metadata(source: Path) -> list[Part]:
     files = [path for path in source.rglob("*") if path.name.startswith(".z") or path.name == "zarr.json"]
     return [(path, 0, path.stat().st_size) for path in files]
@@ -65,5 +89,18 @@ FORMATS = [
         spacing=SPACING,
         headers=_metadata,
         params=lambda volume: {"channel": CHANNEL, "time": TIME},
+    ),
+    *(
+        FileFormat(
+            f"OME-Zarr in {name}",
+            partial(_write_zipped, name=name, method=method, top=top),
+            partial(_read_zipped, top=top),
+            headers=_directory,
+            params=lambda volume: {"channel": CHANNEL, "time": TIME},
+        )
+        for name, method, top in (
+            ("scan.ozx", zipfile.ZIP_STORED, ""),
+            ("scan.zarr.zip", zipfile.ZIP_DEFLATED, "scan.zarr/"),
+        )
     ),
 ]
