@@ -113,6 +113,11 @@ def _unknown(location: Location) -> InputError:
     """Return what to give instead of a file that no reader reads."""
     if location.name.lower().endswith(".zip"):
         return InputError(f"{location}: a packed file; unpack it and give the folder")
+    if not location.is_listed:
+        return InputError(
+            f"{location}: neither a Zarr nor a file of a known kind; of folders on web servers only Zarrs are read, as "
+            "these servers list nothing; copy the folder, or give one file"
+        )
     return InputError(
         f"{location}: unknown kind of file; give {READ}",
         "say with <raw> how its voxels lie, when it is nothing but voxels",

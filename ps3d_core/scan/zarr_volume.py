@@ -27,7 +27,7 @@ from ps3d_core.store.ome import (
     without_scales,
 )
 from ps3d_core.store.packing import packing_notes
-from ps3d_core.store.presence import absences
+from ps3d_core.store.presence import absences, absent_when_read
 from ps3d_core.store.volume import NOTHING_CHOSEN, Chosen, stored_array
 
 
@@ -78,6 +78,11 @@ class ZarrVolume(ScanReader):
         _, y, x = self.shape
         slab = read_box(self._array, Box((start, 0, 0), (stop, y, x)))
         return slab.astype(self.dtype, copy=False)
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """What only reading tells where a store lists nothing."""
+        return absent_when_read(self._array)
 
     def close(self) -> None:
         """Do nothing, as nothing is held open."""

@@ -275,11 +275,18 @@ def _open_node(location: Location) -> tuple[Location, zarr.Array[Any] | zarr.Gro
     attributes = node.attrs.asdict()
     if not isinstance(attributes, dict) or SERIES not in all_of(attributes):
         return location, node
-    series = [location / name for name in location.children() if name.isdecimal()]
+    series = [location / name for name in _numbered(location)]
     if len(series) != 1:
         found = ", ".join(map(str, series[:4])) or "none"
         raise InputError(f"{location}: a folder of {len(series)} images ({found}); give one of them")
     return series[0], _node_at(series[0])
+
+
+def _numbered(location: Location) -> list[str]:
+    """Names of the images in a folder of bioformats2raw; the first two of them where a store lists nothing."""
+    if location.is_listed:
+        return [name for name in location.children() if name.isdecimal()]
+    return [name for name in ("0", "1") if (location / name).is_dir()]
 
 
 def _node_at(location: Location) -> zarr.Array[Any] | zarr.Group:

@@ -27,6 +27,8 @@ from ps3d_core.store.volume import Volume, stored_array
 
 AT_ONCE: Final = 32
 """Indices of shards that are asked for at the same time."""
+PROBES: Final = 64
+"""Chunks that are looked for where a store lists nothing."""
 _ABSENT: Final = np.iinfo(np.uint64).max
 
 Index = tuple[int, ...]
@@ -40,6 +42,8 @@ def absences(array: zarr.Array[Any]) -> tuple[str, ...]:
     """
     volume, array = array, stored_array(array)
     grid = tuple(ceil(n / side) for n, side in zip(array.shape, array.shards or array.chunks, strict=True))
+    if not array.store_path.store.supports_listing:
+        return sync(_of_unlisted(array, grid, _fixed_chunks(volume)))
     if not is_ours(array):
         return sync(_absent_of_others(array, grid, _fixed_chunks(volume)))
     present = sync(_present(array, grid))
@@ -52,6 +56,35 @@ def absences(array: zarr.Array[Any]) -> tuple[str, ...]:
         return ()
     total = prod(ceil(n / side) for n, side in zip(array.shape, array.chunks, strict=True))
     return (f"another program wrote here: it left out {left_out} of {total} chunks, which are read as 0",)
+
+
+def absent_when_read(array: zarr.Array[Any]) -> tuple[str, ...]:
+    """Return a note on chunks that turned out to be absent while an array was read; empty where none did.
+
+    For arrays on stores that list nothing; of others `absences` knows before.
+    """
+    array = stored_array(array)
+    absent = getattr(array.store_path.store, "absent", ())
+    return (f"{len(absent)} chunks are absent and were read as {_filling(array)}",) if absent else ()
+
+
+def _filling(array: zarr.Array[Any]) -> Any:
+    return 0 if array.fill_value is None else array.fill_value
+
+
+async def _of_unlisted(array: zarr.Array[Any], grid: Index, fixed: Mapping[int, int]) -> tuple[str, ...]:
+    """Look for some chunks, from the first to the last of those that are read, until one is there."""
+    sides = tuple(1 if axis in fixed else n for axis, n in enumerate(grid))
+    total = prod(sides)
+    for number in range(min(total, PROBES)):
+        place = np.unravel_index(number * max(1, total - 1) // max(1, min(total, PROBES) - 1), sides)
+        index = tuple(fixed.get(axis, int(at)) for axis, at in enumerate(place))
+        if await array.store_path.store.exists(array.metadata.encode_chunk_key(index)):
+            return ()
+    raise InputError(
+        f"{array_name(array)}: not one of {min(total, PROBES)} chunks is there that were asked for, of {total}; check "
+        "its address, or copy it to a folder"
+    )
 
 
 def _fixed_chunks(array: zarr.Array[Any]) -> dict[int, int]:
@@ -82,7 +115,7 @@ async def _absent_of_others(array: zarr.Array[Any], grid: Index, fixed: Mapping[
             f"its shape, {array.shape}: its chunks are not of {array.chunks} voxels, or its shape is another; correct "
             "the metadata, or remove those beyond if they are left over"
         )
-    value = 0 if array.fill_value is None else array.fill_value
+    value = _filling(array)
     notes = []
     if there < total:
         notes.append(f"{total - there} of {total} chunks are absent and read as {value}")
