@@ -87,22 +87,23 @@ class ImageCopy(Step[Copied]):
 def as_image(
     source: Source, work: Location, *, memory_bytes: int = SLABS_BYTES, progress: Progress = SILENT
 ) -> Location:
-    """Return where `source` lies when it is a Zarr on a store, else an OME-Zarr copy below `work`.
+    """Return where `source` lies when it is a Zarr in a folder or on an object store, else a copy below `work`.
 
-    A copy has the dtype and spacing of the source. `source` is anything that `open_scan` reads; what a person should
-    hear of it is noted. A copy that an earlier call left whole is used again, unless the source has changed since.
-    Raise `InputError` that names what is wrong with the source.
+    A copy is OME-Zarr and has the dtype and spacing of the source. `source` is anything that `open_scan` reads; what a
+    person should hear of it is noted. A copy that an earlier call left whole is used again, unless the source has
+    changed since, or nothing tells. Raise `InputError` that names what is wrong with the source.
     """
     place = place_of(source)
-    if place is not None and is_zarr(place):
+    is_image = place is not None and is_zarr(place)
+    if place is not None and is_image and place.is_listed:
         array = open_image(place)
         require_chunk_fits(array, memory_bytes)
         for note in absences(array) + packing_notes(array):
             progress.note(f"{place.name}: {note}")
         return place
-    if place is None:  # nothing tells whether an array in memory has changed
+    if place is None or is_image:  # nothing tells whether an array in memory, or on a web server, has changed
         copy = work / f"copy-{uuid4().hex[:16]}.zarr"
-        _copy(source, SourceParams(), "array", copy, memory_bytes, progress)
+        _copy(source, SourceParams(), "array" if place is None else place.name, copy, memory_bytes, progress)
         return copy
     params = with_inside(source, SourceParams())
     with open_scan(source, params) as reader:
@@ -121,5 +122,7 @@ def _copy(
         method = method_for(reader.dtype, label=True)
         with progress.stage(f"read {name}", reader.shape[0], "slices") as stage:
             shapes = write_levels(reader, copy, method=method, memory_bytes=memory_bytes, stage=stage)
+        for finding in reader.findings:
+            progress.note(f"{reader.description}: {finding}")
         write_metadata(copy, shapes, spacing=reader.spacing, origin=reader.origin, name=name, method=method)
         return reader.shape

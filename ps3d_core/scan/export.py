@@ -23,7 +23,7 @@ from ps3d_core.scan.plausible import spacing_note
 from ps3d_core.scan.reader import ScanReader
 from ps3d_core.scan.slabs import deepest_slab, read_ahead
 from ps3d_core.scan.sources import Source, open_scan, place_of
-from ps3d_core.scan.suffixes import BIG_TIFF_SUFFIXES, NIFTI_SUFFIXES, TIFF_SUFFIXES
+from ps3d_core.scan.suffixes import NIFTI_SUFFIXES, TIFF_SUFFIXES
 from ps3d_core.scan.tiff_writer import SLICE_NAME, write_tiff, write_tiff_slices
 from ps3d_core.store.arrays import SHARD
 from ps3d_core.store.claim import Output, claimed, holds_no_file
@@ -69,11 +69,11 @@ def export(
 ) -> ExportSummary:
     """Copy the volume at `source` (anything `open_scan` reads) to `destination`, in its dtype.
 
-    tiff: one file when `destination` ends in .tif or .tiff (BigTIFF above 4 GB, or when it ends in .btf), else a
-    folder of slices; nifti: a .nii or .nii.gz file; zarr: an OME-Zarr image. A spacing in `params` replaces that of
-    the source; voxels are not resampled. `slice_name` is that of single slices, see `write_tiff_slices`. An existing
-    destination is replaced only when `params` say so, and only when ps3d made it. `title` is what progress calls it.
-    Raise `InputError` that names what is wrong; nothing is left of a failed export.
+    tiff: one file when `destination` ends in .tif or .tiff (BigTIFF above 4 GB, or when it ends in .btf; OME-TIFF when
+    it ends in .ome.tif), else a folder of slices; nifti: a .nii or .nii.gz file; zarr: an OME-Zarr image. A spacing in
+    `params` replaces that of the source; voxels are not resampled. `slice_name` is that of single slices, see
+    `write_tiff_slices`. An existing destination is replaced only when `params` say so, and only when ps3d made it.
+    `title` is what progress calls it. Raise `InputError` that names what is wrong; nothing is left of a failed export.
     """
     target, origin, format = Location.parse(destination), place_of(source), params.format
     _check_name(target, format)
@@ -101,8 +101,7 @@ def export(
                         packed = target.name.lower().endswith(".gz")
                         write_nifti(place, slabs, reader.shape, reader.dtype, size, compressed=packed)
                     elif target.name.lower().endswith(TIFF_SUFFIXES):
-                        big = target.name.lower().endswith(BIG_TIFF_SUFFIXES)
-                        write_tiff(place, slabs, reader.shape, reader.dtype, size, big=big)
+                        write_tiff(place, slabs, reader.shape, reader.dtype, size, target.name)
                     else:
                         write_tiff_slices(place, slabs, reader.shape, size, slice_name)
         for finding in reader.findings:
@@ -126,7 +125,16 @@ def _write_zarr(
         raise InputError(f"{reader.description}: labels of type {reader.dtype}; must be integers; convert them first")
     method = method_for(reader.dtype, label=label)
     shapes = write_levels(reader, place, method=method, memory_bytes=memory_bytes, stage=stage)
-    write_metadata(place, shapes, spacing=spacing, name=name, label=label, method=method, attributes=ZARR_MARK)
+    write_metadata(
+        place,
+        shapes,
+        spacing=spacing,
+        name=name,
+        label=label,
+        origin=reader.origin,
+        method=method,
+        attributes=ZARR_MARK,
+    )
 
 
 def _counted(reader: ScanReader, memory_bytes: int, stage: Stage) -> Generator[npt.NDArray[Any], None, None]:

@@ -16,13 +16,14 @@ from ps3d_core.scan.not_a_number import without_nan
 from ps3d_core.scan.reader import CHOICES, ScanReader
 from ps3d_core.scan.readers import reader_of
 from ps3d_core.scan.spacing import SAME, spacing_text
-from ps3d_core.scan.suffixes import HDF5_SUFFIXES, READ, ZARR_FILES
+from ps3d_core.scan.suffixes import HDF5_SUFFIXES, PACKED_ZARR_SUFFIXES, READ, ZARR_FILES
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import Spacing
 
 Source = str | os.PathLike[str] | Location | ArrayLike | ScanReader
 """What names a volume: a path, a URL, an array of this process, or what `open_scan` has opened."""
-_INSIDE: Final = re.compile(rf"(.*(?:{'|'.join(map(re.escape, HDF5_SUFFIXES))}))::?(/.*)", re.IGNORECASE | re.DOTALL)
+_HOLDING_SEVERAL: Final = "|".join(map(re.escape, HDF5_SUFFIXES + PACKED_ZARR_SUFFIXES))
+_INSIDE: Final = re.compile(rf"(.*(?:{_HOLDING_SEVERAL}))::?(/.*)", re.IGNORECASE | re.DOTALL)
 """A file that holds several volumes, and the path of one of them in it."""
 
 
@@ -99,6 +100,9 @@ def _state(reader: ScanReader, spacing: Spacing) -> None:
     own = reader.spacing
     if own and any(abs(side / stated - 1) > SAME for side, stated in zip(own, spacing, strict=True)):
         reader.notes += (f"spacing {spacing_text(spacing)} mm is used; the source says {spacing_text(own)} mm",)
+    if own is None:  # its origin is in voxels
+        z, y, x = (place * side for place, side in zip(reader.origin, spacing, strict=True))
+        reader.origin = (z, y, x)
     reader.spacing, reader.spacing_from = spacing, "as given"
 
 
@@ -114,6 +118,11 @@ def _unknown(location: Location) -> InputError:
     """Return what to give instead of a file that no reader reads."""
     if location.name.lower().endswith(".zip"):
         return InputError(f"{location}: a packed file; unpack it and give the folder")
+    if not location.is_listed:
+        return InputError(
+            f"{location}: neither a Zarr nor a file of a known kind; of folders on web servers only Zarrs are read, as "
+            "these servers list nothing; copy the folder, or give one file"
+        )
     return InputError(
         f"{location}: unknown kind of file; give {READ}",
         "say with <raw> how its voxels lie, when it is nothing but voxels",

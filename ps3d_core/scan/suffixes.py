@@ -6,6 +6,7 @@ from typing import Final
 
 BIG_TIFF_SUFFIXES: Final = (".btf", ".tf2", ".tf8")
 TIFF_SUFFIXES: Final = (".tif", ".tiff", *BIG_TIFF_SUFFIXES)
+OME_TIFF_SUFFIXES: Final = tuple(f".ome{suffix}" for suffix in TIFF_SUFFIXES)
 PICTURE_SUFFIXES: Final = (".png", ".bmp", ".jp2", ".j2k", ".jpx")
 DICOM_SUFFIXES: Final = (".dcm", ".dicom", ".ima")
 NIFTI_SUFFIXES: Final = (".nii", ".nii.gz")

@@ -60,8 +60,11 @@ def _from_ome(xml: str) -> Said:
         pixels = ElementTree.fromstring(xml).find(".//{*}Pixels")  # noqa: S314 (without entities)
     except (ElementTree.ParseError, ValueError):
         return None, "its OME-XML is damaged"
-    if pixels is None:
-        return None, None
+    return (None, None) if pixels is None else edges_of(pixels)
+
+
+def edges_of(pixels: ElementTree.Element) -> Said:
+    """Return the spacing that the element Pixels of OME-XML states, and a note where it cannot be used."""
     sides = [pixels.get(f"PhysicalSize{axis}") for axis in "ZYX"]
     if not any(sides):
         return None, None

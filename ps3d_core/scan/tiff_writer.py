@@ -1,7 +1,8 @@
 """Volumes as TIFF: a folder of slices, or one file.
 
-Small grey volumes become ImageJ stacks, which every program opens with its spacing; the rest are plain TIFF, Big
-above 4 GB. Nothing is compressed: the files are for programs that may not know a codec.
+What is called .ome.tif becomes OME-TIFF. Of others small grey volumes become ImageJ stacks, which every program opens
+with its spacing; the rest are plain TIFF, Big above 4 GB. Nothing is compressed: the files are for programs that may
+not know a codec.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ import numpy as np
 import numpy.typing as npt
 from tifffile import TiffWriter
 
+from ps3d_core.errors import InputError
 from ps3d_core.geometry.boxes import Shape
 from ps3d_core.scan.slabs import Slabs
+from ps3d_core.scan.suffixes import BIG_TIFF_SUFFIXES, OME_TIFF_SUFFIXES
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import Spacing
 from ps3d_core.store.ownership import MARK
@@ -24,6 +27,7 @@ from ps3d_core.store.ownership import MARK
 SLICE_NAME = "slice_{index:0{digits}d}.tif"
 CLASSIC_LIMIT = 4 * 10**9  # bytes of voxels; offsets of 32 bits leave a little more
 IMAGEJ_TYPES = ("uint8", "uint16", "float32")
+OME_TYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
 
 
 def write_tiff(
@@ -32,25 +36,31 @@ def write_tiff(
     shape: Shape,
     dtype: np.dtype[Any],
     spacing: Spacing | None,
-    *,
-    big: bool = False,
+    name: str,
 ) -> None:
-    """Write one local TIFF file with a page per slice, voxels contiguous; BigTIFF when `big` or above 4 GB."""
+    """Write one local TIFF file with a page per slice, voxels contiguous, as a file of this `name` is expected to be.
+
+    OME-TIFF when it ends in .ome.tif; BigTIFF when it ends in .btf, and above 4 GB. Raise `InputError` for voxels of a
+    type that OME-TIFF does not have.
+    """
     path = location.local_path
     if path is None:
         raise ValueError(f"{location} is not local")
     path.parent.mkdir(parents=True, exist_ok=True)
+    ome, big = name.lower().endswith(OME_TIFF_SUFFIXES), name.lower().endswith(BIG_TIFF_SUFFIXES)
     big = big or prod(shape) * dtype.itemsize > CLASSIC_LIMIT
     # A last axis of one voxel would be taken for the samples of a pixel.
-    imagej = not big and str(dtype) in IMAGEJ_TYPES and shape[2] > 1
-    with TiffWriter(path, bigtiff=big, imagej=imagej) as tif:
+    imagej = not (big or ome) and str(dtype) in IMAGEJ_TYPES and shape[2] > 1
+    if ome and str(dtype) not in OME_TYPES:
+        raise InputError(f"{name}: OME-TIFF has no voxels of type {dtype}; call the file .tif, without .ome")
+    with TiffWriter(path, bigtiff=big, imagej=imagej, ome=ome) as tif:
         tif.write(
             _slices(slabs),
             shape=shape,
             dtype=dtype,
             photometric="minisblack",
             software=MARK,
-            metadata=_metadata(spacing, imagej=imagej),
+            metadata=_ome_metadata(spacing) if ome else _metadata(spacing, imagej=imagej),
             **_resolution(spacing, per_mm=imagej),
         )
 
@@ -82,6 +92,14 @@ def _metadata(spacing: Spacing | None, *, imagej: bool) -> dict[str, Any]:
     if spacing is None:
         return axes
     return {**axes, "spacing": spacing[0] if imagej else list(spacing), "unit": "mm"}
+
+
+def _ome_metadata(spacing: Spacing | None) -> dict[str, Any]:
+    """Edges in micrometres, for which some programs take them whatever the unit."""
+    edges: dict[str, Any] = {"axes": "ZYX"}
+    for axis, side in zip("ZYX", spacing or (), strict=False):
+        edges |= {f"PhysicalSize{axis}": float(f"{1000 * side:.12g}"), f"PhysicalSize{axis}Unit": "µm"}
+    return edges
 
 
 def _resolution(spacing: Spacing | None, *, per_mm: bool) -> dict[str, Any]:

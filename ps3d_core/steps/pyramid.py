@@ -16,7 +16,7 @@ from ps3d_core.store.arrays import ensure_array, open_array, read_box, shard_sha
 from ps3d_core.store.halving import VIEWABLE, Method, half_shape, halve, level_shapes, method_for
 from ps3d_core.store.ledger import Ledger, Record
 from ps3d_core.store.location import Location
-from ps3d_core.store.ome import image_name, image_spacing, is_label_image, open_image, write_metadata
+from ps3d_core.store.ome import image_name, image_origin, image_spacing, is_label_image, open_image, write_metadata
 from ps3d_core.store.ownership import zarr_attributes
 
 VERSION: Final = 1
@@ -54,6 +54,7 @@ def build_pyramid(
         image,
         shapes,
         spacing=image_spacing(image),
+        origin=image_origin(image),
         name=image_name(image),
         label=label,
         method=method,

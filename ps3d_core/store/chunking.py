@@ -10,6 +10,7 @@ import zarr
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.boxes import Shape
 from ps3d_core.store.arrays import array_name, object_shape, shard_shape
+from ps3d_core.store.volume import stored_array
 
 
 def block_alignment(array: zarr.Array[Any]) -> Shape:
@@ -25,10 +26,11 @@ def block_alignment(array: zarr.Array[Any]) -> Shape:
 
 def require_chunk_fits(array: zarr.Array[Any], memory_bytes: int) -> None:
     """Raise `InputError` when one chunk of the array, unpacked, exceeds `memory_bytes`: chunks are read whole."""
-    size = prod(array.chunks) * array.dtype.itemsize
+    chunks = stored_array(array).chunks  # along all axes: what spans channels is unpacked for all of them
+    size = prod(chunks) * array.dtype.itemsize
     if size > memory_bytes:
         raise InputError(
-            f"{array_name(array)}: chunks of {array.chunks} voxels, {size / 2**30:.1f} GiB each; the memory budget is "
+            f"{array_name(array)}: chunks of {chunks} voxels, {size / 2**30:.1f} GiB each; the memory budget is "
             f"{memory_bytes / 2**30:.1f} GiB",
             "give more <memory>",
             "write the array again in smaller chunks",

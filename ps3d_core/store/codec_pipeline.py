@@ -32,6 +32,8 @@ from ps3d_core.store.unpacking import COMPRESSORS, DAMAGED, unpacked_bytes
 
 WIDEST: Final = 8
 """Bytes of the widest voxel that a filter stores."""
+DECODED_BYTES: Final = 2**28
+"""Bytes of chunks that are decoded at the same time, unless one has more."""
 SPARE: Final = 2**18
 """Bytes more than its voxels that a chunk may unpack to: checksums, and what a size told in blocks is rounded up to."""
 
@@ -62,7 +64,8 @@ class BoundedPipeline(BatchedCodecPipeline):
     ) -> None:
         """Read the chunks into `out`; after a failure begin no other, and raise it when those begun are over."""
         failures: list[Exception] = []
-        turn = asyncio.Semaphore(zarr.config.get("async.concurrency"))
+        batch_info = list(batch_info)
+        turn = asyncio.Semaphore(_at_once(batch_info[0][1]) if batch_info else 1)
 
         async def read_some(some: Any) -> None:
             async with turn:
@@ -161,6 +164,12 @@ def _require_bounded(compressor: str, data: Buffer | None, spec: ArraySpec, *, f
     size = unpacked_bytes(compressor, data.as_numpy_array().data.cast("B"), limit)
     if size > limit:
         raise ValueError(f"it says that it unpacks to {size} bytes or more, where {limit} is the most for its voxels")
+
+
+def _at_once(spec: ArraySpec) -> int:
+    """How many chunks are decoded at the same time: fewer where they are large, as each is decoded whole."""
+    size = prod(spec.shape) * spec.dtype.to_native_dtype().itemsize
+    return max(1, min(int(zarr.config.get("async.concurrency")), DECODED_BYTES // max(size, 1)))
 
 
 def _use(pipeline: type[BatchedCodecPipeline]) -> None:

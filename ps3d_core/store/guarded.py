@@ -18,7 +18,7 @@ from zarr.core.array import AsyncArray
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import FsspecStore, LocalStore, StorePath, WrapperStore
 
-from ps3d_core.errors import CorruptDataError, InputError, MissingDataError
+from ps3d_core.errors import AccessDeniedError, CorruptDataError, InputError, MissingDataError
 
 REMAKE: Final = "restore it or make the array again"
 EMPTIED: Final = (
@@ -35,7 +35,13 @@ class Reading(WrapperStore[Any]):
     async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
         """Return what lies at `key`; raise `CorruptDataError` when it is a folder, a pipe or a device."""
         self._require_file(key)
-        return await super().get(key, prototype, byte_range)
+        try:
+            return await super().get(key, prototype, byte_range)
+        except AccessDeniedError:
+            # Some web servers refuse what is not there. A chunk is never taken for absent because of that.
+            if self.supports_listing or chunk_form(key) is not None:
+                raise
+            return None
 
     def _require_file(self, key: str) -> None:
         if not isinstance(self._store, LocalStore):
@@ -52,6 +58,12 @@ class Reading(WrapperStore[Any]):
     def name(self) -> str:
         """Path or URL of the store, as a person would write it."""
         return store_name(self._store)
+
+
+class WebStore(FsspecStore):
+    """Store on a web server, which does not say what it has."""
+
+    supports_listing = False
 
 
 class NothingImplied(Reading):
@@ -90,18 +102,26 @@ class NothingImplied(Reading):
 
 
 class SomethingThere(Reading):
-    """Store of an array of others: an absent chunk is the fill value if there are others, else an error."""
+    """Store of an array of others: an absent chunk is the fill value if there are others, else an error.
+
+    Where a store lists nothing, absent chunks are remembered, to be told of; see `presence.py`.
+    """
 
     def __init__(self, store: Store, form: str) -> None:
         super().__init__(store)
         self._form = form
         self._seen = False
+        self.absent: set[str] = set()
+        """Chunks that were asked for and are not there, where the store lists nothing."""
 
     async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
         """Return what lies at `key`; raise `InputError` for a chunk that is not there where no other is."""
         value = await super().get(key, prototype, byte_range)
-        if value is None and not self._seen and chunk_form(key) == self._form:
-            await self._require_some()
+        if value is None and chunk_form(key) == self._form:
+            if not self.supports_listing:
+                self.absent.add(key)
+            elif not self._seen:
+                await self._require_some()
         return value
 
     async def _require_some(self) -> None:

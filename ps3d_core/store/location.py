@@ -18,7 +18,7 @@ import stat
 import uuid
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
 import fsspec
 from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper
 
-from ps3d_core.errors import CorruptDataError, InputError, MissingDataError, NoSpaceError
+from ps3d_core.errors import AccessDeniedError, CorruptDataError, InputError, MissingDataError, NoSpaceError
 from ps3d_core.store.written import note_write
 
 if TYPE_CHECKING:
@@ -49,6 +49,8 @@ _SAME_STORE: Final = {"s3a": "s3", "local": "file", "gcs": "gs", "az": "abfs"}
 """Other names that fsspec has for a store."""
 _OBJECTS: Final = ("s3", "gs", "abfs")
 _WEB: Final = ("http", "https")
+ZARR_METADATA: Final = (".zarray", ".zattrs", ".zgroup", "zarr.json")
+"""Files by which the folder of a Zarr is known where nothing is listed, sorted."""
 _STORES: Final = ("file", "memory", *_OBJECTS, *_WEB)
 """What keeps files under URLs that say all there is to say: no archives, wrappers, nor hosts that want a login."""
 _FILE_URL: Final = re.compile(r"(file|local):(//(localhost)?(?=/)|(?=/[^/]))", re.IGNORECASE)
@@ -95,7 +97,12 @@ class Location:
     @property
     def name(self) -> str:
         """Last part of the path."""
-        return posixpath.basename(self.url)
+        return posixpath.basename(self.url.partition("?")[0] if self.scheme in _WEB else self.url)
+
+    @property
+    def is_listed(self) -> bool:
+        """Whether the store says what lies in a folder; web servers do not."""
+        return self.scheme not in _WEB
 
     @property
     def parent(self) -> Location:
@@ -115,9 +122,14 @@ class Location:
         return None if "://" in self.url else Path(self.url)
 
     def exists(self) -> bool:
-        """Return whether there is a file, a local folder, or a prefix with a file below it."""
+        """Return whether there is a file, a local folder, or a prefix with a file below it.
+
+        On web servers, which list nothing, a folder is one with metadata of a Zarr.
+        """
         if (path := self.local_path) is not None:
             return path.exists()
+        if not self.is_listed:
+            return self.is_dir() or self.is_file()
         return self.is_file() or self._holds_a_file(self._path)
 
     def is_file(self) -> bool:
@@ -130,10 +142,17 @@ class Location:
         """Return whether there is a folder, or a prefix under which something lies."""
         if (path := self.local_path) is not None:
             return path.is_dir()
+        if not self.is_listed:
+            return bool(self.children())
         return self._holds_a_file(self._path)
 
     def children(self) -> list[str]:
-        """Return the names directly below this folder, sorted; empty when it does not exist."""
+        """Return the names directly below this folder, sorted; empty when it does not exist.
+
+        On web servers, which list nothing, these are the files of a Zarr's metadata that are there.
+        """
+        if not self.is_listed:
+            return [] if "?" in self.url else [name for name in ZARR_METADATA if (self / name)._can_be_read()]
         try:
             entries = self._fs.ls(self._path, detail=False, refresh=True)
         except (FileNotFoundError, NotADirectoryError):
@@ -363,7 +382,8 @@ class Location:
         if (path := self.local_path) is not None:
             store = LocalStore(path, read_only=read_only)
         else:
-            store = FsspecStore(_connected(self.scheme, asynchronous=True), path=self._path, read_only=read_only)
+            kind = FsspecStore if self.is_listed else _web_store()
+            store = kind(_connected(self.scheme, asynchronous=True), path=self._path, read_only=read_only)
         return store if read_only else NotingStore(store, self.url)
 
     def _open_reading(self, **options: Any) -> BinaryIO:
@@ -372,6 +392,12 @@ class Location:
             return cast(BinaryIO, self._fs.open(self._path, "rb", **options))
         except FileNotFoundError as error:
             raise MissingDataError(f"{self}: no such file; check the path or run the step that makes it") from error
+
+    def _can_be_read(self) -> bool:
+        try:
+            return self.is_file()
+        except AccessDeniedError:  # as some servers answer for what is not there
+            return False
 
     def _holds_a_file(self, prefix: str) -> bool:
         # Some S3 servers go on listing prefixes whose objects were deleted.
@@ -503,7 +529,17 @@ def as_json(value: Any) -> str:
     return json.dumps(value, indent=2) + "\n"
 
 
+def _web_store() -> Callable[..., Store]:
+    from ps3d_core.store.guarded import WebStore
+
+    return WebStore
+
+
 def _connected(scheme: str, *, asynchronous: bool) -> fsspec.AbstractFileSystem:
+    if scheme in _WEB:
+        from ps3d_core.store.s3 import read_timeout
+
+        return _web(asynchronous, read_timeout(), os.getpid())
     if scheme != "s3":
         try:
             return _filesystem(scheme, asynchronous)
@@ -525,6 +561,13 @@ def _filesystem(scheme: str, asynchronous: bool) -> fsspec.AbstractFileSystem:
         return fsspec.filesystem(scheme, use_listings_cache=False, asynchronous=True)
     filesystem = fsspec.filesystem(scheme, use_listings_cache=False)
     return AsyncFileSystemWrapper(filesystem, asynchronous=True) if asynchronous else filesystem
+
+
+@cache
+def _web(asynchronous: bool, read_seconds: float, _process: int) -> fsspec.AbstractFileSystem:
+    from ps3d_core.store.web import WebFiles
+
+    return WebFiles(asynchronous=asynchronous, read_seconds=read_seconds, skip_instance_cache=True)
 
 
 @cache

@@ -14,8 +14,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import zarr
-from ome_zarr_models.common.coordinate_transformations import VectorScale
-from ome_zarr_models.v04.image import ImageAttrs as ImageAttrs04
+from ome_zarr_models.common.coordinate_transformations import VectorScale, VectorTranslation
 from ome_zarr_models.v04.multiscales import Multiscale as Multiscale04
 from ome_zarr_models.v05.axes import Axis
 from ome_zarr_models.v05.image import ImageAttrs as ImageAttrs05
@@ -23,14 +22,12 @@ from ome_zarr_models.v05.image_label import ImageLabelAttrs
 from ome_zarr_models.v05.image_label_types import Color, Label
 from ome_zarr_models.v05.multiscales import Dataset as Level
 from ome_zarr_models.v05.multiscales import Multiscale
-from pydantic import ValidationError
 from zarr.errors import NodeNotFoundError
 
 from ps3d_core.errors import InputError, MissingDataError, Ps3dError
 from ps3d_core.geometry import spacing as geometry_spacing
 from ps3d_core.geometry.boxes import Shape
 from ps3d_core.geometry.spacing import StatedSpacing, per_axis, per_axis_text
-from ps3d_core.invalid import first_problem
 from ps3d_core.store.arrays import (
     AXES,
     UNUSABLE,
@@ -43,12 +40,12 @@ from ps3d_core.store.arrays import (
 from ps3d_core.store.claim import Output, require_ours
 from ps3d_core.store.guarded import EMPTIED, Reading
 from ps3d_core.store.location import Location
+from ps3d_core.store.ome_metadata import all_of, channel_labels, image_attributes, unusable, version_without_scales
 from ps3d_core.store.ownership import MARK, ZARR_FILES, is_own, mark_own, remove_own, unmark, zarr_is_own
-from ps3d_core.store.volume import as_volume
+from ps3d_core.store.volume import NOTHING_CHOSEN, Chosen, as_volume
 from ps3d_core.version import __version__
 
 Spacing = geometry_spacing.Spacing
-ImageAttrs = ImageAttrs04 | ImageAttrs05
 
 GROUP_FILE: Final = "zarr.json"
 LONGEST_PATH: Final = 255
@@ -67,6 +64,7 @@ _MM: Final = {
     )
     for name in names.split()
 }
+_NOWHERE: Final = (0.0, 0.0, 0.0)
 SERIES: Final = "bioformats2raw.layout"
 """Attribute of a folder in which bioformats2raw put images 0, 1, ..."""
 
@@ -110,24 +108,27 @@ def is_whole(location: Location) -> bool:
     return (location / GROUP_FILE).exists() and not is_own(location)
 
 
-def open_image(location: Location, *, writable: bool = False) -> zarr.Array[Any]:
-    """Return the full-resolution array (z, y, x) of an OME-Zarr 0.4 or 0.5 image, or a bare Zarr v2 or v3 array.
+def open_image(location: Location, *, writable: bool = False, chosen: Chosen = NOTHING_CHOSEN) -> zarr.Array[Any]:
+    """Return the full-resolution array (z, y, x) of an OME-Zarr 0.1 to 0.5 image, or a bare Zarr v2 or v3 array.
 
-    Further axes are left out where they are of length 1. Arrays that this project wrote raise `MissingDataError` for an
-    absent chunk; in foreign arrays, whose writers may leave out empty chunks, an absent chunk is the fill value, unless
-    all are absent. Raise `InputError` for anything that is not a 3-D image, and for metadata that cannot be used.
+    Further axes are left out where they are of length 1, or one channel or point in time is `chosen`. Arrays that this
+    project wrote raise `MissingDataError` for an absent chunk; in foreign arrays, whose writers may leave out empty
+    chunks, an absent chunk is the fill value, unless all are absent. Raise `InputError` for anything that is not a 3-D
+    image, and for metadata that cannot be used.
     """
     location, node = _open_node(location)
     axes: list[str] | None = None
+    labels: tuple[str, ...] = ()
     if isinstance(node, zarr.Group):
-        image, multiscale = location, _multiscale(location, node)
+        image, multiscale, labels = location, _multiscale(location, node), channel_labels(node)
         axes = _axes(multiscale)
         location, node = _open_level(image, _levels(image, multiscale)[0])
     if not isinstance(node, zarr.Array):
         raise InputError(f"{location}: a Zarr group where an array is expected; mend the OME-Zarr metadata")
     if writable:
         return open_array(location, writable=True)
-    return as_volume(to_read(node, location, complete=is_ours(node), remedy=EMPTIED), axes, str(location))
+    array = to_read(node, location, complete=is_ours(node), remedy=EMPTIED)
+    return as_volume(array, axes, str(location), chosen, labels)
 
 
 def image_levels(location: Location) -> list[Location]:
@@ -145,25 +146,47 @@ def image_spacing(location: Location) -> Spacing | None:
     Raise `InputError` for a scale that no voxel can have.
     """
     location, node = _open_node(location)
+    return _spacing(location, _multiscale(location, node)) if isinstance(node, zarr.Group) else None
+
+
+def image_origin(location: Location) -> Spacing:
+    """Return where OME metadata put the centre of the first voxel of level 0, (z, y, x).
+
+    In mm where there is a spacing, else in voxels. 0 along all axes without such metadata, and where they do not say in
+    which unit. Raise `InputError` for a translation that is not finite.
+    """
+    location, node = _open_node(location)
     if not isinstance(node, zarr.Group):
-        return None
+        return _NOWHERE
     multiscale = _multiscale(location, node)
-    scale = np.ones(len(multiscale.axes))
-    for transforms in (multiscale.datasets[0].coordinateTransformations, multiscale.coordinateTransformations or ()):
-        for transform in transforms:
-            if isinstance(transform, VectorScale):
-                scale *= transform.scale
-    units = dict(zip(_axes(multiscale), (_in_mm(axis.unit) for axis in multiscale.axes), strict=True))
-    factors = dict(zip(units, scale.tolist(), strict=True))
-    sides = [factors[axis] for axis in AXES if axis in factors]
-    if not all(isfinite(side) and side > 0 for side in sides):
-        raise InputError(
-            f"{location}: a scale of {sides} in its OME metadata; must be finite and above 0",
-            "give <spacing>",
-            "mend the metadata",
-        )
-    spacing = [factors[axis] * unit for axis in AXES if (unit := units.get(axis)) is not None]
-    return (spacing[0], spacing[1], spacing[2]) if len(spacing) == len(AXES) else None
+    scale, shift = _placed(multiscale)
+    places = [_axes(multiscale).index(axis) for axis in AXES]
+    units: list[float | None] = [_in_mm(multiscale.axes[place].unit) for place in places]
+    if not any(units) and all(scale[place] == 1 for place in places):
+        units = [1.0] * len(AXES)
+    if None in units:
+        return _NOWHERE
+    z, y, x = (float(shift[place] * (unit or 0)) for place, unit in zip(places, units, strict=True))
+    if not all(isfinite(value) for value in (z, y, x)):
+        raise InputError(f"{location}: a translation of {[z, y, x]} in its OME metadata; must be finite; mend it")
+    return z, y, x
+
+
+def image_place(location: Location) -> Location:
+    """Return where the image lies that `location` names: below it, when it is a folder that bioformats2raw made."""
+    return _open_node(location)[0]
+
+
+def without_scales(location: Location) -> str | None:
+    """Return the version of OME-Zarr that an image is of, if that is one that keeps no spacing: 0.1, 0.2 or 0.3."""
+    _, node = _open_node(location)
+    return version_without_scales(node) if isinstance(node, zarr.Group) else None
+
+
+def image_channels(location: Location) -> tuple[str, ...]:
+    """Return what an image's metadata call its channels, in order; empty where they do not say."""
+    _, node = _open_node(location)
+    return channel_labels(node) if isinstance(node, zarr.Group) else ()
 
 
 def is_label_image(location: Location) -> bool:
@@ -171,7 +194,7 @@ def is_label_image(location: Location) -> bool:
     location, node = _open_node(location)
     if not isinstance(node, zarr.Group):
         return False
-    return "image-label" in (_image_attributes(location, node).model_extra or {})
+    return "image-label" in (image_attributes(location, node).model_extra or {})
 
 
 def is_scan(location: Location) -> bool:
@@ -252,13 +275,20 @@ def _open_node(location: Location) -> tuple[Location, zarr.Array[Any] | zarr.Gro
     if not isinstance(node, zarr.Group):
         return location, node
     attributes = node.attrs.asdict()
-    if not isinstance(attributes, dict) or SERIES not in {**attributes, **_ome_of(attributes)}:
+    if not isinstance(attributes, dict) or SERIES not in all_of(attributes):
         return location, node
-    series = [location / name for name in location.children() if name.isdecimal()]
+    series = [location / name for name in _numbered(location)]
     if len(series) != 1:
         found = ", ".join(map(str, series[:4])) or "none"
         raise InputError(f"{location}: a folder of {len(series)} images ({found}); give one of them")
     return series[0], _node_at(series[0])
+
+
+def _numbered(location: Location) -> list[str]:
+    """Names of the images in a folder of bioformats2raw; the first two of them where a store lists nothing."""
+    if location.is_listed:
+        return [name for name in location.children() if name.isdecimal()]
+    return [name for name in ("0", "1") if (location / name).is_dir()]
 
 
 def _node_at(location: Location) -> zarr.Array[Any] | zarr.Group:
@@ -271,62 +301,18 @@ def _node_at(location: Location) -> zarr.Array[Any] | zarr.Group:
     except (NodeNotFoundError, FileNotFoundError, NotADirectoryError) as error:
         raise InputError(f"{location}: not a Zarr array or OME-Zarr image; give one, or ingest the scan") from error
     except UNUSABLE as error:
-        raise _unusable(location, what_is_wrong(error)) from error
+        raise unusable(location, what_is_wrong(error)) from error
 
 
 def _open_level(image: Location, level: Location) -> tuple[Location, zarr.Array[Any] | zarr.Group]:
     try:
         return level, _node_at(level)
     except MissingDataError as error:
-        raise _unusable(image, f"nothing at {level}, where level 0 should be") from error
-
-
-def _unusable(location: Location, reason: str) -> InputError:
-    return InputError(f"{location}: metadata of the Zarr cannot be used ({reason}); restore or export it again")
-
-
-def _image_attributes(location: Location, group: zarr.Group) -> ImageAttrs:
-    attributes = group.attrs.asdict()
-    try:
-        if "ome" in attributes:
-            return ImageAttrs05.model_validate(attributes["ome"])
-        return ImageAttrs04.model_validate(attributes)
-    except ValidationError as error:
-        if (other := _other_group(location, {**attributes, **_ome_of(attributes)})) is not None:
-            raise other from error
-        raise InputError(
-            f"{location}: a Zarr group but not an OME-Zarr 0.4 or 0.5 image ({first_problem(error).text}); "
-            "give an image, or the array inside the group"
-        ) from error
-    except UNUSABLE as error:
-        raise _unusable(location, what_is_wrong(error)) from error
-
-
-def _ome_of(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
-    ome = attributes.get("ome")
-    return ome if isinstance(ome, dict) else {}
-
-
-def _other_group(location: Location, attributes: Mapping[str, Any]) -> InputError | None:
-    """Return the error that says what a group is that is no image that is read, and what to give instead."""
-    if "plate" in attributes:
-        return InputError(f"{location}: a plate of many images; give one of them, {location}/ROW/COLUMN/FIELD")
-    if "well" in attributes:
-        return InputError(f"{location}: a well of several images; give one of them, {location}/FIELD")
-    if isinstance(names := attributes.get("labels"), list):
-        return InputError(
-            f"{location}: a group of label images; give one of them: {', '.join(map(str, names[:8]))[:200]}"
-        )
-    match attributes.get("multiscales"):
-        case [{"version": str(version), "datasets": [{"path": str(path)}, *_]}, *_] if version not in ("0.4", "0.5"):
-            return InputError(
-                f"{location}: OME-Zarr {version[:8]!r}; 0.4 and 0.5 are read; give its array, {location}/{path[:80]}"
-            )
-    return None
+        raise unusable(image, f"nothing at {level}, where level 0 should be") from error
 
 
 def _multiscale(location: Location, group: zarr.Group) -> Multiscale | Multiscale04:
-    multiscales = _image_attributes(location, group).multiscales
+    multiscales = image_attributes(location, group).multiscales
     if len(multiscales) > 1:
         paths = [str(multiscale.datasets[0].path)[:80] for multiscale in multiscales[:8]]
         raise InputError(
@@ -334,6 +320,34 @@ def _multiscale(location: Location, group: zarr.Group) -> Multiscale | Multiscal
             f"{', '.join(f'{location}/{path}' for path in paths)}"
         )
     return multiscales[0]
+
+
+def _placed(multiscale: Multiscale | Multiscale04) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Scale and translation of level 0 along all axes: its own, and those of all levels applied to them."""
+    steps = (*multiscale.datasets[0].coordinateTransformations, *(multiscale.coordinateTransformations or ()))
+    scale, shift = np.ones(len(multiscale.axes)), np.zeros(len(multiscale.axes))
+    with np.errstate(all="ignore"):  # what comes of numbers that are not finite is not used
+        for transform in steps:
+            if isinstance(transform, VectorScale):
+                scale, shift = scale * transform.scale, shift * transform.scale
+            elif isinstance(transform, VectorTranslation):
+                shift = shift + transform.translation
+    return scale, shift
+
+
+def _spacing(location: Location, multiscale: Multiscale | Multiscale04) -> Spacing | None:
+    scale, _ = _placed(multiscale)
+    units = dict(zip(_axes(multiscale), (_in_mm(axis.unit) for axis in multiscale.axes), strict=True))
+    factors = dict(zip(units, scale.tolist(), strict=True))
+    sides = [factors[axis] for axis in AXES if axis in factors]
+    if not all(isfinite(side) and side > 0 for side in sides):
+        raise InputError(
+            f"{location}: a scale of {sides} in its OME metadata; must be finite and above 0",
+            "give <spacing>",
+            "mend the metadata",
+        )
+    spacing = [factors[axis] * unit for axis in AXES if (unit := units.get(axis)) is not None]
+    return (spacing[0], spacing[1], spacing[2]) if len(spacing) == len(AXES) else None
 
 
 def _axes(multiscale: Multiscale | Multiscale04) -> list[str]:
@@ -349,9 +363,7 @@ def _in_mm(unit: Any) -> float | None:
 def _levels(location: Location, multiscale: Multiscale | Multiscale04) -> list[Location]:
     axes = _axes(multiscale)
     if tuple(axis for axis in axes if axis in AXES) != AXES:
-        raise InputError(
-            f"{location}: axes {', '.join(axes)}; must be z, y, x; export one channel and time point as z, y, x"
-        )
+        raise InputError(f"{location}: axes {', '.join(axes)}; must be z, y, x in this order; write the image again so")
     return [location / _checked_path(location, dataset.path) for dataset in multiscale.datasets]
 
 
@@ -359,5 +371,5 @@ def _checked_path(location: Location, path: str) -> str:
     if not path or path.startswith("/") or ".." in path.split("/") or "\\" in path:
         raise InputError(f"{location}: level 0 lies at {path!r}; must be inside the image; mend the OME-Zarr metadata")
     if not path.isprintable() or len(path.encode()) > LONGEST_PATH:
-        raise _unusable(location, f"level 0 lies at {path[:40]!r}, which is no usable name")
+        raise unusable(location, f"level 0 lies at {path[:40]!r}, which is no usable name")
     return path

@@ -8,6 +8,7 @@ is empty: the shard's index says so.
 from __future__ import annotations
 
 from asyncio import Semaphore, gather
+from collections.abc import Mapping
 from itertools import islice
 from math import ceil, prod
 from typing import Any, Final
@@ -22,10 +23,12 @@ from zarr.core.sync import sync
 from ps3d_core.errors import InputError, MissingDataError
 from ps3d_core.store.arrays import array_name, is_ours, object_shape
 from ps3d_core.store.guarded import EMPTIED, all_absent, chunk_form, form_of
-from ps3d_core.store.volume import Volume
+from ps3d_core.store.volume import Volume, stored_array
 
 AT_ONCE: Final = 32
 """Indices of shards that are asked for at the same time."""
+PROBES: Final = 64
+"""Chunks that are looked for where a store lists nothing."""
 _ABSENT: Final = np.iinfo(np.uint64).max
 
 Index = tuple[int, ...]
@@ -37,10 +40,12 @@ def absences(array: zarr.Array[Any]) -> tuple[str, ...]:
     Raise `InputError` when not one chunk is there, or when they are others than the metadata say; `MissingDataError`
     when one is lost that this project wrote.
     """
-    array = array.stored if isinstance(array, Volume) else array
+    volume, array = array, stored_array(array)
     grid = tuple(ceil(n / side) for n, side in zip(array.shape, array.shards or array.chunks, strict=True))
+    if not array.store_path.store.supports_listing:
+        return sync(_of_unlisted(array, grid, _fixed_chunks(volume)))
     if not is_ours(array):
-        return sync(_absent_of_others(array, grid))
+        return sync(_absent_of_others(array, grid, _fixed_chunks(volume)))
     present = sync(_present(array, grid))
     if len(present) < prod(grid):
         lost = next(index for index in np.ndindex(grid) if index not in present)
@@ -53,26 +58,64 @@ def absences(array: zarr.Array[Any]) -> tuple[str, ...]:
     return (f"another program wrote here: it left out {left_out} of {total} chunks, which are read as 0",)
 
 
-async def _absent_of_others(array: zarr.Array[Any], grid: Index) -> tuple[str, ...]:
+def absent_when_read(array: zarr.Array[Any]) -> tuple[str, ...]:
+    """Return a note on chunks that turned out to be absent while an array was read; empty where none did.
+
+    For arrays on stores that list nothing; of others `absences` knows before.
+    """
+    array = stored_array(array)
+    absent = getattr(array.store_path.store, "absent", ())
+    return (f"{len(absent)} chunks are absent and were read as {_filling(array)}",) if absent else ()
+
+
+def _filling(array: zarr.Array[Any]) -> Any:
+    return 0 if array.fill_value is None else array.fill_value
+
+
+async def _of_unlisted(array: zarr.Array[Any], grid: Index, fixed: Mapping[int, int]) -> tuple[str, ...]:
+    """Look for some chunks, from the first to the last of those that are read, until one is there."""
+    sides = tuple(1 if axis in fixed else n for axis, n in enumerate(grid))
+    total = prod(sides)
+    for number in range(min(total, PROBES)):
+        place = np.unravel_index(number * max(1, total - 1) // max(1, min(total, PROBES) - 1), sides)
+        index = tuple(fixed.get(axis, int(at)) for axis, at in enumerate(place))
+        if await array.store_path.store.exists(array.metadata.encode_chunk_key(index)):
+            return ()
+    raise InputError(
+        f"{array_name(array)}: not one of {min(total, PROBES)} chunks is there that were asked for, of {total}; check "
+        "its address, or copy it to a folder"
+    )
+
+
+def _fixed_chunks(array: zarr.Array[Any]) -> dict[int, int]:
+    """Along which axes only one layer of chunks is read, and which: those of the channel and the point in time."""
+    if not isinstance(array, Volume):
+        return {}
+    sides = array.stored.shards or array.stored.chunks
+    return {axis: place // sides[axis] for axis, place in array.fixed.items()}
+
+
+async def _absent_of_others(array: zarr.Array[Any], grid: Index, fixed: Mapping[int, int]) -> tuple[str, ...]:
     form, others = form_of(array), set()
     there = beyond = 0
+    total = prod(n for axis, n in enumerate(grid) if axis not in fixed)
     async for key in array.store_path.store.list():
         found = chunk_form(key)
         if found == form:
-            within = _is_within(_index(key), grid)
-            there += within
+            within = _is_within(index := _index(key), grid)
+            there += within and all(index[axis] == at for axis, at in fixed.items())
             beyond += not within
         elif found is not None and found.count("0") == len(grid):
             others.add(found)
     if not there:
         raise all_absent(array_name(array), form, others)
-    if there < prod(grid) and beyond:
+    if there < total and beyond:
         raise InputError(
-            f"{array_name(array)}: {prod(grid) - there} of {prod(grid)} chunks are absent while {beyond} lie beyond "
+            f"{array_name(array)}: {total - there} of {total} chunks are absent while {beyond} lie beyond "
             f"its shape, {array.shape}: its chunks are not of {array.chunks} voxels, or its shape is another; correct "
             "the metadata, or remove those beyond if they are left over"
         )
-    total, value = prod(grid), 0 if array.fill_value is None else array.fill_value
+    value = _filling(array)
     notes = []
     if there < total:
         notes.append(f"{total - there} of {total} chunks are absent and read as {value}")

@@ -1,12 +1,14 @@
-"""Arrays of more than three axes that hold one volume: channels and time points that there is one of.
+"""Arrays of more than three axes of which one volume is read: one channel and one point in time.
 
 Other programs write every image as (t, c, z, y, x). Axes of length 1 hold nothing, so such an array is read like one
-of (z, y, x). Which axis is which is as declared; three axes that nobody names are z, y, x.
+of (z, y, x); along longer ones a person has to choose. Which axis is which is as declared; three axes that nobody names
+are z, y, x.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, cast
 
 import zarr
@@ -16,19 +18,36 @@ from ps3d_core.errors import InputError
 from ps3d_core.geometry.boxes import Shape
 from ps3d_core.store.arrays import AXES
 
-_KNOWN: Final = {*AXES, "t", "time", "c", "channel"}
+_MEANING: Final = {"c": "channel", "channel": "channel", "t": "time", "time": "time"}
+_KNOWN: Final = {*AXES, *_MEANING}
+_MANY: Final = {"channel": "channels", "time": "points in time"}
+_NAMED: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Number of the channel and of the point in time that are read, from 0; None where nobody chose."""
+
+    channel: int | None = None
+    time: int | None = None
+
+
+NOTHING_CHOSEN: Final = Chosen()
 
 
 class Volume(zarr.Array[Any]):
-    """An array (z, y, x) that is stored with further axes of length 1. To read only."""
+    """An array (z, y, x) that is stored with further axes, at one place along each of them. To read only."""
 
     stored: zarr.Array[Any]
     """The array with all its axes."""
+    fixed: Mapping[int, int]
+    """Where along each of the further axes the volume lies, by the number of the axis."""
     _places: tuple[int, ...]
 
-    def __init__(self, stored: zarr.Array[Any], places: Sequence[int]) -> None:
+    def __init__(self, stored: zarr.Array[Any], places: Sequence[int], fixed: Mapping[int, int]) -> None:
         super().__init__(stored._async_array)
         object.__setattr__(self, "stored", stored)
+        object.__setattr__(self, "fixed", dict(fixed))
         object.__setattr__(self, "_places", tuple(places))
 
     @property  # type: ignore[misc]  # Zarr lets its own shape be set
@@ -62,7 +81,7 @@ class Volume(zarr.Array[Any]):
     def _whole(self, selection: Any) -> tuple[Any, ...]:
         if selection is Ellipsis or selection == slice(None):
             selection = (slice(None),) * 3
-        index: list[Any] = [0] * self.stored.ndim
+        index: list[Any] = [self.fixed.get(axis) for axis in range(self.stored.ndim)]
         for place, part in zip(self._places, selection, strict=True):
             index[place] = part
         return tuple(index)
@@ -72,33 +91,69 @@ class Volume(zarr.Array[Any]):
         return z, y, x
 
 
-def as_volume(array: zarr.Array[Any], axes: Sequence[str] | None, name: str) -> zarr.Array[Any]:
+def stored_array(array: zarr.Array[Any]) -> zarr.Array[Any]:
+    """Return the array with all the axes that it is stored with."""
+    return array.stored if isinstance(array, Volume) else array
+
+
+def as_volume(
+    array: zarr.Array[Any],
+    axes: Sequence[str] | None,
+    name: str,
+    chosen: Chosen = NOTHING_CHOSEN,
+    labels: Sequence[str] = (),
+) -> zarr.Array[Any]:
     """Return `array` as one of (z, y, x), whose `axes` are named by its metadata or not (None).
 
-    Raise `InputError` naming the axes when they are others, are in another order, or hold more than one volume.
+    `chosen` says which channel and point in time are read where there are several; `labels` are what channels are
+    called. Raise `InputError` naming the axes when they are others, are in another order, or hold more than one volume
+    and nobody chose.
     """
+    axes = [axis.lower() for axis in axes or _declared(array) or _assumed(array, name)]
+    shape, told = array.shape, ", ".join(axes)
+    if len(axes) != len(shape):
+        raise InputError(
+            f"{name}: axes {told} of an array of shape {shape}; mend the metadata, or give the array itself"
+        )
+    if tuple(axis for axis in axes if axis in AXES) != AXES or not set(axes) <= _KNOWN or len(set(axes)) != len(axes):
+        raise InputError(f"{name}: axes {told}; must be z, y, x in this order; write the image again so")
+    lengths = {_MEANING[axis]: n for axis, n in zip(axes, shape, strict=True) if axis in _MEANING}
+    at = _place_in({"channel": 1, "time": 1, **lengths}, chosen, f"{name}: axes {told} of {shape} voxels", labels)
+    if tuple(axes) == AXES:
+        return array
+    fixed = {number: at[_MEANING[axis]] for number, axis in enumerate(axes) if axis in _MEANING}
+    return Volume(array, [axes.index(axis) for axis in AXES], fixed)
+
+
+def _assumed(array: zarr.Array[Any], name: str) -> Sequence[str]:
+    """Names of the axes of an array that says none: those in front of the last three may be of length 1."""
     shape = array.shape
-    axes = axes or _declared(array)
-    if axes is None:
-        # Nothing says which axis is which: those in front may be of length 1.
-        extra = len(shape) - len(AXES)
-        if extra < 0 or any(n != 1 for n in shape[:extra]):
-            raise InputError(f"{name}: {len(shape)}-dimensional array {shape}; must be 3-dimensional (z, y, x)")
-        places: Sequence[int] = range(extra, len(shape))
-    else:
-        axes = [axis.lower() for axis in axes]
-        told = ", ".join(axes)
-        if len(axes) != len(shape):
-            raise InputError(f"{name}: axes {told} of an array of shape {shape}; mend the metadata")
-        if tuple(axis for axis in axes if axis in AXES) != AXES or not set(axes) <= _KNOWN:
-            raise InputError(f"{name}: axes {told}; must be z, y, x; export one channel and time point as z, y, x")
-        if any(n != 1 for axis, n in zip(axes, shape, strict=True) if axis not in AXES):
-            raise InputError(
-                f"{name}: axes {told} of {shape} voxels; must be z, y, x, with 1 channel and time point; export one "
-                "as z, y, x"
-            )
-        places = [axes.index(axis) for axis in AXES]
-    return array if tuple(places) == (0, 1, 2) and len(shape) == 3 else Volume(array, places)
+    extra = len(shape) - len(AXES)
+    if extra in (0, 1, 2) and all(n == 1 for n in shape[:extra]):
+        return ["t", "c", *AXES][len(AXES) - 1 - extra :]
+    several = "name its axes in its metadata (dimension_names of zarr.json, _ARRAY_DIMENSIONS of .zattrs), like "
+    example = '["t", "c", "z", "y", "x"]' if extra == len(_MANY) else '["c", "z", "y", "x"]'
+    raise InputError(
+        f"{name}: {len(shape)}-dimensional array {shape}; must be 3-dimensional (z, y, x)"
+        + (f", or say which axis is which; {several}{example}" if extra in (1, 2) else "")
+    )
+
+
+def _place_in(lengths: Mapping[str, int], chosen: Chosen, name: str, labels: Sequence[str]) -> dict[str, int]:
+    """Where along the channels and points in time the volume lies; raise `InputError` where nobody chose rightly."""
+    at = {}
+    for meaning, count in lengths.items():
+        wanted = getattr(chosen, meaning)
+        there = f"{count} {_MANY[meaning]}" if count > 1 else f"1 {_MANY[meaning].replace('s', '', 1)}"
+        if meaning == "channel" and any(labels):
+            shown = [f"{number} {label}".strip() for number, label in enumerate(labels[:_NAMED])]
+            there += f" ({', '.join(shown)}{', ...' if len(labels) > _NAMED else ''})"
+        if wanted is None and count > 1:
+            raise InputError(f"{name}: {there}; one is read", f"choose it with <{meaning}>", "export one as z, y, x")
+        if wanted is not None and wanted >= count:
+            raise InputError(f"{name}: no {meaning} {wanted}; it has {there}, from 0", f"correct <{meaning}>")
+        at[meaning] = wanted or 0
+    return at
 
 
 def _declared(array: zarr.Array[Any]) -> Sequence[str] | None:

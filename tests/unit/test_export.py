@@ -97,10 +97,48 @@ def test_one_tiff_of_any_shape(tmp_path, values):
 def test_large_files_are_big_tiffs(tmp_path, monkeypatch):
     monkeypatch.setattr("ps3d_core.scan.tiff_writer.CLASSIC_LIMIT", 1000)
     location = Location.parse(tmp_path / "out.tif")
-    write_tiff(location, iter([IDS[:8], IDS[8:]]), IDS.shape, IDS.dtype, None)
+    write_tiff(location, iter([IDS[:8], IDS[8:]]), IDS.shape, IDS.dtype, None, "out.tif")
     with tifffile.TiffFile(tmp_path / "out.tif") as tif:
         assert tif.is_bigtiff
     assert np.array_equal(read(location), IDS)
+
+
+@pytest.mark.parametrize("name", ["out.ome.tif", "OUT.OME.TIFF", "out.ome.btf"])
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "uint32", "int32", "float32", "float64"])
+def test_ome_tiff(tmp_path, dtype, name):
+    values, spacing = (IDS % 100).astype(dtype), (0.0201, 0.0125, 0.0003)
+    source = image(Location.parse(tmp_path / "scan.zarr"), values, spacing=spacing)
+    export(source, tmp_path / name, ExportParams(format="tiff"))
+    with tifffile.TiffFile(tmp_path / name) as tif:
+        assert tif.is_ome
+        assert (tif.is_bigtiff, tif.series[0].axes) == (name.endswith("btf"), "ZYX")
+        assert np.array_equal(tif.series[0].asarray(), values)
+        assert tif.series[0].dataoffset is not None
+        pixels = tifffile.xml2dict(tif.ome_metadata)["OME"]["Image"]["Pixels"]
+    sizes = [(pixels[f"PhysicalSize{axis}"], pixels[f"PhysicalSize{axis}Unit"]) for axis in "ZYX"]
+    assert sizes == [(20.1, "µm"), (12.5, "µm"), (0.3, "µm")]
+    assert tiff_is_marked(Location.parse(tmp_path / name))
+    with open_scan(tmp_path / name) as reader:
+        assert (reader.dtype, reader.notes) == (dtype, ())
+        assert reader.spacing == pytest.approx(spacing)
+        assert np.array_equal(reader.read(0, len(values)), values)
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 1), (4, 3, 1), (3, 5, 3), (3, 1, 7), (3, 4, 4)])
+def test_ome_tiff_of_odd_shapes_and_without_spacing(tmp_path, shape):
+    values = np.arange(np.prod(shape), dtype=np.uint8).reshape(shape)
+    source = image(Location.parse(tmp_path / "scan.zarr"), values, spacing=None)
+    export(source, tmp_path / "out.ome.tif", ExportParams(format="tiff"))
+    with open_scan(tmp_path / "out.ome.tif") as reader:
+        assert (reader.shape, reader.spacing, reader.notes) == (shape, None, ())
+        assert np.array_equal(reader.read(0, len(values)), values)
+
+
+def test_ome_tiff_has_not_all_types(tmp_path):
+    source = image(Location.parse(tmp_path / "scan.zarr"), IDS.astype(np.uint64))
+    with pytest.raises(InputError, match=r"out\.ome\.tif: OME-TIFF has no voxels of type uint64; call the file \.tif"):
+        export(source, tmp_path / "out.ome.tif", ExportParams(format="tiff"))
+    assert not (tmp_path / "out.ome.tif").exists()
 
 
 def test_tiff_slices_tell_their_resolution(tmp_path):

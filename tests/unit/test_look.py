@@ -16,6 +16,12 @@ from ps3d_core.store.layout import Dataset
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import open_image
 
+
+@pytest.fixture(autouse=True)
+def pages_go_where_nothing_is(tmp_path_factory, monkeypatch):
+    monkeypatch.chdir(tmp_path_factory.mktemp("pages"))
+
+
 GREY = np.random.default_rng(0).integers(100, 60000, (24, 61, 42)).astype(np.uint16)
 
 

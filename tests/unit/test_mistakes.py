@@ -20,7 +20,7 @@ ACCOUNT = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL", "AW
 MISTAKES = (
     ("", "COMMAND: missing; see ps3d --help"),
     ("segmnt data results", "segmnt: no command; did you mean segment?"),
-    ("frobnicate", "no command; there are demo, ingest, inspect, segment"),
+    ("frobnicate", "no command; there are demo, look, ingest, inspect, segment"),
     ("model infos", "did you mean info? see ps3d model --help"),
     ("segment data", "OUTPUT: missing; see ps3d segment --help"),
     ("segment data results --nmae ore", "--nmae ore: not understood; did you mean --name?"),
@@ -31,7 +31,7 @@ MISTAKES = (
     (f"ingest slcies new --name ore {INGEST}", "{here}/slcies: no such file or folder; check the path"),
     (f"ingest empty new --name ore {INGEST}", "no TIFF slices (*.tif, *.tiff) here; give the folder that holds them"),
     (f"ingest slice.tif new --name ore {INGEST}", "one 2-D slice of 40 x 32; a scan needs at least 2 slices"),
-    (f"ingest notes.txt new --name ore {INGEST}", "unknown kind of file; give a folder of TIFF slices"),
+    (f"ingest notes.txt new --name ore {INGEST}", "unknown kind of file; give a folder of slices"),
     (f"ingest colour.tif new --name ore {INGEST}", "RGB, 3 values per pixel; must be 1 grey value"),
     (f"ingest gap new --name ore {INGEST}", "slice 7 is missing between ore_0006.tif and ore_0008.tif; restore it"),
     (f"ingest slices new --name ore/1 {INGEST}", "scan name 'ore/1': must be 1 to 128 bytes of printable characters"),

@@ -148,9 +148,9 @@ def test_unknown_unit_is_no_spacing(tmp_path):
     assert image_spacing(ome04(tmp_path / "a.zarr", unit="furlong")) is None
 
 
-@pytest.mark.parametrize("axes", ["xyz", "czyx"])
-def test_other_axes_are_refused(tmp_path, axes):
-    with pytest.raises(InputError, match="must be z, y, x"):
+@pytest.mark.parametrize(("axes", "told"), [("xyz", "must be z, y, x"), ("czyx", "2 channels; one is read")])
+def test_other_axes_are_refused(tmp_path, axes, told):
+    with pytest.raises(InputError, match=told):
         open_image(ome04(tmp_path / "a.zarr", axes=axes, scale=(1.0,) * len(axes)))
 
 
