@@ -17,6 +17,7 @@ from ps3d_core.scan.flat import FlatLayout, FlatVoxels, Packing
 from ps3d_core.scan.grey_scaling import GreyScaling
 from ps3d_core.scan.reader import ScanReader, scan_dtype
 from ps3d_core.store.location import Location
+from ps3d_core.store.ome import Spacing
 
 _NUMBERED: Final = re.compile(r"[^%]*%0?\d{0,2}d[^%]*")
 """A name with one number in it, as C's printf has it."""
@@ -55,23 +56,34 @@ class FlatFiles:
 class FlatVolume(ScanReader):
     """A volume with flat voxels; made by the readers of the formats."""
 
+    _voxels: FlatVoxels | FlatFiles
+
     def __init__(
-        self, files: Sequence[Location], layout: FlatLayout, source: Location, scaling: GreyScaling | None = None
+        self,
+        files: Sequence[Location],
+        layout: FlatLayout,
+        source: Location,
+        *,
+        spacing: tuple[Spacing | None, str | None] = (None, None),
+        scaling: GreyScaling | None = None,
+        notes: Sequence[str | None] = (),
     ) -> None:
-        """Open the voxels in `files`, of which each has its part of `layout`, the layout of the whole volume."""
+        """Open the voxels in `files`, of which each has its part of `layout`, the layout of the whole volume.
+
+        `source` is named in errors; `spacing` is that in mm, or a doubt; None among the `notes` is nothing.
+        """
         stored = scan_dtype(layout.stored, str(source))
         self.shape, self.dtype = layout.shape, scaling.dtype(stored) if scaling else stored
+        self.spacing, self.spacing_doubt = spacing
         self._scaling = scaling
-        if scaling:
-            self.notes = (scaling.note(stored),)
-        if len(files) == 1:
-            self._voxels: FlatVoxels | FlatFiles = open_flat(files[0], layout)
-            return
+        said = (scaling.note(stored) if scaling else None, self.spacing_doubt, *notes)
+        self.notes = tuple(note for note in said if note)
         if layout.shape[0] % len(files):
             raise InputError(
                 f"{source}: {layout.shape[0]} slices in {len(files)} files; must be equally many in each; correct it"
             )
-        self._voxels = FlatFiles(files, replace(layout, shape=(layout.shape[0] // len(files), *layout.shape[1:])))
+        part = replace(layout, shape=(layout.shape[0] // len(files), *layout.shape[1:]))
+        self._voxels = open_flat(files[0], part) if len(files) == 1 else FlatFiles(files, part)
 
     def read(self, start: int, stop: int) -> npt.NDArray[Any]:  # noqa: D102
         slab = self._voxels.read(start, stop)
@@ -92,7 +104,7 @@ def open_flat(location: Location, layout: FlatLayout) -> FlatVoxels:
 
 
 def packing_at(location: Location, start: int) -> Packing:
-    """Return how a stream is packed that begins at byte `start`, which its header only says to be packed: zlib or gzip."""
+    """Return how a stream is packed that begins at byte `start`, of which a header says only that it is."""
     with open_to_read(location) as file:
         file.seek(start)
         return _MAGIC.get(file.read(2), "zlib")

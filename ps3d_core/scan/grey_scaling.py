@@ -20,7 +20,7 @@ class GreyScaling:
     offset: float
 
     def dtype(self, stored: np.dtype[Any]) -> np.dtype[Any]:
-        """Return what values that are stored so need: float32, or float64 for integers above 16 bits and floats of 64."""
+        """Return what scaled values need: float32, or float64 when they are stored in 32 bits or more, but float32."""
         return np.result_type(stored, np.float32)
 
     def note(self, stored: np.dtype[Any]) -> str:

@@ -83,7 +83,7 @@ class HeaderFields:
         return numbers[0]
 
     def numbers(self, *names: str) -> tuple[float, ...] | None:
-        """Return numbers, NaN for those that are infinite; None where nothing is said. Raise `InputError` for no numbers."""
+        """Return numbers, NaN for infinite ones; None where nothing is said. Raise `InputError` for anything else."""
         name = next((name for name in names if self.values.get(name)), None)
         if name is None:
             return None

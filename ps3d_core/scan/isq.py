@@ -48,10 +48,9 @@ class IsqVolume(FlatVolume):
         if offset < 0:
             raise InputError(f"{name}: data offset {offset}; must be 0 or more; restore the file")
         layout = FlatLayout(shape, np.dtype("<i2"), (offset + 1) * _BLOCK, padding=_BLOCK - 1)
-        super().__init__([location], layout, location)
         edges = tuple(length / side for length, side in zip((x_um, y_um, z_um), sides, strict=True))
-        self.spacing, self.spacing_doubt = _spacing(edges, distance_um)
-        self.notes = tuple(filter(None, (self.spacing_doubt, _attenuation(mu_scale))))
+        spacing = _spacing(edges, distance_um)
+        super().__init__([location], layout, location, spacing=spacing, notes=(_attenuation(mu_scale),))
         self.description = f"ISQ file {location.name} of {self.shape[0]} slices"
 
 
@@ -60,8 +59,8 @@ def _spacing(edges_um: tuple[float, ...], distance_um: int) -> tuple[Spacing | N
     z_um = edges_um[2]
     if spacing and distance_um > 0 and abs(z_um - distance_um) > _TRUNCATED_UM:
         return None, (
-            f"its spacing {z_um:g}, {edges_um[1]:g}, {edges_um[0]:g} um (z, y, x) is not used: its header also says that "
-            f"slices stand {distance_um} um apart"
+            f"its spacing {z_um:g}, {edges_um[1]:g}, {edges_um[0]:g} um (z, y, x) is not used: its header also says "
+            f"that slices stand {distance_um} um apart"
         )
     return spacing, doubt
 

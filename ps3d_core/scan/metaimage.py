@@ -55,17 +55,18 @@ class MetaImageVolume(FlatVolume):
         fields = header.fields
         shape = _shape(fields)
         files, start = _files(location, header, shape[0])
-        super().__init__(files, _layout(fields, shape, files[0], start), location, _scaling(fields))
         unit = fields.get("DistanceUnits")
         lengths = fields.numbers("ElementSpacing", "ElementSize")
-        self.spacing, self.spacing_doubt = spacing_in_mm(lengths and lengths[:3], None if unit == "?" else unit)
-        self.notes = tuple(filter(None, (*self.notes, self.spacing_doubt, _turned(fields), self._unsaid_order(fields))))
+        layout = _layout(fields, shape, files[0], start)
+        super().__init__(
+            files,
+            layout,
+            location,
+            spacing=spacing_in_mm(lengths and lengths[:3], None if unit == "?" else unit),
+            scaling=_scaling(fields),
+            notes=(_turned(fields), _unsaid_order(fields, layout)),
+        )
         self.description = f"MetaImage file {location.name} of {self.shape[0]} slices"
-
-    def _unsaid_order(self, fields: HeaderFields) -> str | None:
-        if self.dtype.itemsize == 1 or fields.get(*_ORDER):
-            return None
-        return "its header does not say the byte order; little-endian is taken"
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +164,12 @@ def _layout(fields: HeaderFields, shape: Shape, file: Location, start: int) -> F
     if not is_packed:
         return FlatLayout(shape, stored, start)
     return FlatLayout(shape, stored, packing=packing_at(file, start), packed_from=start)
+
+
+def _unsaid_order(fields: HeaderFields, layout: FlatLayout) -> str | None:
+    if layout.stored.itemsize == 1 or fields.get(*_ORDER):
+        return None
+    return "its header does not say the byte order; little-endian is taken"
 
 
 def _scaling(fields: HeaderFields) -> GreyScaling | None:

@@ -61,9 +61,14 @@ class NiftiVolume(FlatVolume):
         start = _start(header, name, 0 if voxels else int(header.sizeof_hdr))
         packing: Packing | None = "gzip" if is_gzip(voxels or location) else None
         layout = FlatLayout(shape, header.get_data_dtype(), start, packing)
-        super().__init__([voxels or location], layout, location, scaling)
-        self.spacing, self.spacing_doubt = _spacing(header, lengths)
-        self.notes = tuple(filter(None, (*self.notes, unscaled, self.spacing_doubt, _turned(header))))
+        super().__init__(
+            [voxels or location],
+            layout,
+            location,
+            spacing=_spacing(header, lengths),
+            scaling=scaling,
+            notes=(unscaled, _turned(header)),
+        )
         self.description = f"NIfTI file {location.name} of {self.shape[0]} slices"
 
 

@@ -68,10 +68,14 @@ class NrrdVolume(FlatVolume):
         shape = scan_shape(tuple(sides[axis] for axis in reversed(axes)), fields.file)
         files = _files(location, header, shape[0])
         start = 0 if files[0] != location else header.end
-        super().__init__(files, _layout(fields, shape, files[0], start), location)
-        self.spacing, self.spacing_doubt, turned = _spacing(fields, axes)
-        notes = (self.spacing_doubt, turned, _quantised(fields))
-        self.notes = tuple(filter(None, notes))
+        spacing, turned = _spacing(fields, axes)
+        super().__init__(
+            files,
+            _layout(fields, shape, files[0], start),
+            location,
+            spacing=spacing,
+            notes=(turned, _quantised(fields)),
+        )
         self.description = f"NRRD file {location.name} of {self.shape[0]} slices"
 
 
@@ -128,8 +132,8 @@ def _axes(fields: HeaderFields) -> list[int]:
             axes.append(axis)
         elif side != 1:
             raise InputError(
-                f"{fields.file}: an axis of {side} values of kind {kind}; must be one volume of 1 grey value per voxel; "
-                "convert to greyscale, or save one of them"
+                f"{fields.file}: an axis of {side} values of kind {kind}; must be one volume of 1 grey value per "
+                "voxel; convert to greyscale, or save one of them"
             )
     while len(axes) > 3 and sides[axes[-1]] == 1:
         axes.pop()
@@ -200,8 +204,8 @@ def _ends_line(file: BinaryIO) -> bool:
     return file.readline(LONGEST).endswith(b"\n")
 
 
-def _spacing(fields: HeaderFields, axes: list[int]) -> tuple[Spacing | None, str | None, str | None]:
-    """Return the spacing in mm, why it is doubted, and a note about turned axes."""
+def _spacing(fields: HeaderFields, axes: list[int]) -> tuple[tuple[Spacing | None, str | None], str | None]:
+    """Return the spacing in mm, or why it is doubted; and a note about turned axes."""
     columns = _directions(fields, axes)
     lengths = fields.numbers("spacings")
     if lengths is not None:
@@ -209,13 +213,18 @@ def _spacing(fields: HeaderFields, axes: list[int]) -> tuple[Spacing | None, str
     if columns is None:
         units = _QUOTED.findall(fields.get("units") or "")
         units = [unit for axis, unit in enumerate(units) if axis in axes]
-        return *spacing_in_mm(lengths, units if any(units) else None), None
-    sides = tuple(float(f"{side:.12g}") for side in np.linalg.norm(columns, axis=0))
-    spacing, doubt = spacing_in_mm(sides, _QUOTED.findall(fields.get("spaceunits") or "") or None)
+        return spacing_in_mm(lengths, units if any(units) else None), None
+    sides = tuple(_length(column) for column in columns.T)
+    spacing = spacing_in_mm(sides, _QUOTED.findall(fields.get("spaceunits") or "") or None)
     turned = orientation_note(columns)
     if lengths is not None and not np.allclose(sides, lengths, rtol=SAME, atol=0):
-        return None, f"its spacings {lengths} and the lengths of its directions {sides} (x, y, z) differ", turned
-    return spacing, doubt, turned
+        spacing = None, f"its spacings {lengths} and the lengths of its directions {sides} (x, y, z) differ"
+    return spacing, turned
+
+
+def _length(column: npt.NDArray[np.float64]) -> float:
+    along = column[column != 0]
+    return abs(float(along[0])) if len(along) == 1 else float(f"{np.linalg.norm(column):.12g}")
 
 
 def _directions(fields: HeaderFields, axes: list[int]) -> npt.NDArray[np.float64] | None:

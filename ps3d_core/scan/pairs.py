@@ -30,7 +30,7 @@ _NIFTI: Final = (b"ni1\0", b"ni2\0", b"n+1\0", b"n+2\0")
 _ANALYZE_BYTES: Final = 348
 
 
-class _AnalyzeHeader(nib.AnalyzeHeader):  # type: ignore[misc]
+class _AnalyzeHeader(nib.AnalyzeHeader):
     """Analyze's, with the types that programs of later years write into it: NIfTI's."""
 
     _data_type_codes = data_type_codes
@@ -64,9 +64,8 @@ class AnalyzeVolume(FlatVolume):
             raise InputError(f"{name}: voxels begin at byte {start:g}; must be 0 or more; restore the header")
         packing: Packing | None = "gzip" if is_gzip(voxels) else None
         layout = FlatLayout(grey_shape(header, name), header.get_data_dtype(), int(start), packing)
-        super().__init__([voxels], layout, location)
-        self.spacing, self.spacing_doubt = spacing_in_mm(lengths, _unit(header))
-        self.notes = tuple(filter(None, (self.spacing_doubt, _scaled(header), _turned(header))))
+        spacing, notes = spacing_in_mm(lengths, _unit(header)), (_scaled(header), _turned(header))
+        super().__init__([voxels], layout, location, spacing=spacing, notes=notes)
         self.description = f"Analyze file {location.name} of {self.shape[0]} slices"
 
 

@@ -92,7 +92,9 @@ class RawHeader:
 
     def stored(self, size: int) -> np.dtype[Any]:
         """Return the dtype of a voxel in a file of `size` bytes. Raise `InputError` when nothing tells it."""
-        kind = self.kind or _OF_SIZE.get((size - self.start) / prod(self.shape or (0,)) if self.shape else 0)
+        voxels = prod(self.shape) if self.shape else 0
+        each, left = divmod(size - self.start, voxels) if voxels else (0, 0)
+        kind = self.kind or (None if left else _OF_SIZE.get(each))
         if kind is None:
             raise InputError(
                 f"{self.file}: {self.shape} voxels are not {size} bytes as uint8, uint16 or float32; restore the file, "
@@ -139,7 +141,7 @@ def _vgi(pairs: _Pairs, file: Location) -> RawHeader:
     kind = (both.text("datatype").lower(), both.text("bitsperelement"))
     if kind not in _BITS:
         raise InputError(f"{file}: voxels of type {' '.join(kind)}; must be integers or floats; export them so")
-    notes = []
+    notes: list[str | None] = []
     if shown.get("size") and data.get("size") and shown.integers("size") != data.integers("size"):
         notes.append(f"its header shows a part of {shown.text('size')} voxels; all that the file holds is read")
     turned = geometry.numbers("rotate")
@@ -155,7 +157,7 @@ def _vgi(pairs: _Pairs, file: Location) -> RawHeader:
         both.text("name"),
         spacing,
         doubt,
-        tuple(filter(None, notes)),
+        tuple(note for note in notes if note),
     )
 
 

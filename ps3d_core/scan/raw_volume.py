@@ -22,12 +22,11 @@ from ps3d_core.scan.spacing import SAME, spacing_text
 from ps3d_core.scan.suffixes import RAW_HEADER_SUFFIXES, RAW_SUFFIXES
 from ps3d_core.source_texts import parsed_raw
 from ps3d_core.store.location import Location
+from ps3d_core.store.ome import Spacing
 
 _OTHERS: Final[dict[str, type[ScanReader]]] = {".mhd": MetaImageVolume, ".nhdr": NrrdVolume}
 """Headers of formats of their own, which may be those of a raw file."""
 _PACKINGS: Final[dict[str, Packing]] = {".gz": "gzip", ".bz2": "bzip2"}
-_MEASURES: Final = ".pca"
-"""Header of the projections, with the size of voxels, but not of the volume."""
 
 
 class RawVolume(FlatVolume):
@@ -59,11 +58,11 @@ def _as_said(location: Location, text: str) -> ScanReader:
         check_fit(name, size, shape, said.dtype, said.offset)
         behind = size - FlatLayout(shape, said.dtype, said.offset or 0).end
     layout = FlatLayout(shape, said.dtype, said.offset or 0, packing, exact=said.offset is None)
-    reader = RawVolume([location], layout, location)
+    spacing, found_in, doubt = _measured_beside(location)
+    notes = (f"{behind} bytes behind the voxels are not read" if behind else None,)
+    reader = RawVolume([location], layout, location, spacing=(spacing, doubt), notes=notes)
+    reader.spacing_from = found_in
     reader.description = f"raw file {location.name} of {shape[0]} slices, as said"
-    if behind:
-        reader.notes = (f"{behind} bytes behind the voxels are not read",)
-    _measure(reader, location)
     return reader
 
 
@@ -98,38 +97,39 @@ def _by_headers(data: Location, headers: list[RawHeader]) -> ScanReader:
                 f"{stored.name} and {other.shape} {other.stored(size).name}; move the wrong one away"
             )
     shape = scan_shape(first.shape or (), str(first.file))
-    reader = RawVolume([data], FlatLayout(shape, stored, first.start), first.file)
+    spacing, found_in, doubt = _measured(headers)
+    unsaid = f"{first.file.name} does not say the type of voxels; by the size of the file it is {stored.name}"
+    notes = (*first.notes, None if first.kind else unsaid)
+    layout = FlatLayout(shape, stored, first.start)
+    reader = RawVolume([data], layout, first.file, spacing=(spacing, doubt), notes=notes)
+    reader.spacing_from = found_in
     reader.description = f"raw file {data.name} of {shape[0]} slices, by {first.file.name}"
-    reader.notes = first.notes
-    if first.kind is None:
-        reader.notes += (f"{first.file.name} does not say the type of voxels; by the size of the file it is {stored.name}",)
-    _take_spacing(reader, headers)
     return reader
 
 
-def _take_spacing(reader: ScanReader, headers: list[RawHeader]) -> None:
-    """Take the spacing of the first header that has one; two that differ are doubted."""
-    found = [header for header in headers if header.spacing]
-    doubt = next((header.doubt for header in headers if header.doubt), None)
-    if found and (spacing := found[0].spacing):
-        for other in found[1:]:
-            if any(abs(a / b - 1) > SAME for a, b in zip(spacing, other.spacing or spacing, strict=True)):
-                texts = [f"{each.file.name} says {spacing_text(each.spacing or spacing)} mm" for each in (found[0], other)]
-                doubt, found = f"its spacing is not used: {', '.join(texts)}", []
-                break
-    if found:
-        reader.spacing, reader.spacing_from = found[0].spacing, found[0].file.name
-    elif doubt:
-        reader.spacing_doubt = doubt
-        reader.notes += (doubt,)
+_Measured = tuple[Spacing | None, str | None, str | None]
+"""Spacing, the file it was found in, and why it is not believed."""
 
 
-def _measure(reader: ScanReader, data: Location) -> None:
-    """Take the spacing of headers beside voxels whose layout a person said."""
+def _measured(headers: list[RawHeader]) -> _Measured:
+    """Return the spacing of the first header that has one; two that differ are not believed."""
+    found = [(header.file.name, header.spacing) for header in headers if header.spacing]
+    if not found:
+        return None, None, next((header.doubt for header in headers if header.doubt), None)
+    name, spacing = found[0]
+    for other, its in found[1:]:
+        if any(abs(a / b - 1) > SAME for a, b in zip(spacing, its, strict=True)):
+            said = f"{name} says {spacing_text(spacing)} mm, {other} says {spacing_text(its)} mm"
+            return None, None, f"its spacing is not used: {said}"
+    return spacing, name, None
+
+
+def _measured_beside(data: Location) -> _Measured:
+    """Return the spacing by headers beside voxels whose layout a person said; one that cannot be read is a doubt."""
     try:
-        _take_spacing(reader, list(_headers_of(data)))
+        return _measured(list(_headers_of(data)))
     except InputError as error:
-        reader.notes += (f"a header beside it is not read: {error}",)
+        return None, None, f"a header beside it is not used: {error}"
 
 
 def _headers_of(data: Location) -> Iterator[RawHeader]:

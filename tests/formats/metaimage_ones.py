@@ -27,7 +27,8 @@ def metaimage_header(volume: Volume, spacing: Spacing, data: str, *, is_big: boo
     return (
         "ObjectType = Image\nNDims = 3\n"
         f"DimSize = {' '.join(map(str, volume.shape[::-1]))}\nElementType = {TYPES[str(volume.dtype)]}\n"
-        f"ElementSpacing = {' '.join(map(str, spacing[::-1]))}\nElementByteOrderMSB = {is_big}\nElementDataFile = {data}"
+        f"ElementSpacing = {' '.join(map(str, spacing[::-1]))}\nElementByteOrderMSB = {is_big}\n"
+        f"ElementDataFile = {data}"
     )
 
 
