@@ -87,8 +87,9 @@ def export(
 
     tiff: one file when `destination` ends in .tif or .tiff (BigTIFF above 4 GB, or when it ends in .btf), else a
     folder of slices; nifti: a .nii or .nii.gz file; mha, nrrd: a file that ends so; zarr: an OME-Zarr image. A
-    spacing in `params` replaces that of the source; voxels are not resampled. `slice_name` is that of single slices, see `write_tiff_slices`. An existing
-    destination is replaced only when `params` say so, and only when ps3d made it. `title` is what progress calls it.
+    spacing in `params` replaces that of the source; voxels are not resampled. `slice_name` is that of single slices,
+    see `write_tiff_slices`. An existing destination is replaced only when `params` say so, and only when ps3d made it.
+    `title` is what progress calls it.
     Raise `InputError` that names what is wrong; nothing is left of a failed export.
     """
     target, origin, format = Location.parse(destination), place_of(source), params.format

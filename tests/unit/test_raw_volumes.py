@@ -225,6 +225,6 @@ def test_sizes_of_real_scans(tmp_path: Path) -> None:
         read(path, "800x512x512,uint16")
     assert str(raised.value) == (
         f"{path}: 104857600 bytes are not 800 x 512 x 512 uint16 voxels (419430400 bytes); uint16 with rows of 512 x "
-        "512 would be 200 slices, or uint8 with rows of 512 x 512 would be 400 slices, or float32 with rows of 512 x 512 "
-        "would be 100 slices; correct raw, or restore the file"
+        "512 would be 200 slices, or uint8 with rows of 512 x 512 would be 400 slices, or float32 with rows of 512 x "
+        "512 would be 100 slices; correct raw, or restore the file"
     )
