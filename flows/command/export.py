@@ -7,11 +7,12 @@ import argparse
 from ps3d_app.flows.command.arguments import spacing_mm
 from ps3d_app.flows.command.fields import add_field, add_fields, add_slab_memory, given, memory_bytes
 
-PURPOSE = "write an image or labels as TIFF, NIfTI or Zarr"
+PURPOSE = "write an image or labels as TIFF, NIfTI, MetaImage, NRRD or Zarr"
 EXAMPLES = """\
   ps3d export results/ore/ore.zarr ore-labels --format tiff            a folder of slices
   ps3d export results/ore/ore.zarr ore-labels.tif --format tiff        one file
   ps3d export data/images/ore.zarr ore.nii.gz --format nifti
+  ps3d export data/images/ore.zarr ore.mha --format mha                or ore.nrrd --format nrrd
   ps3d export scan.nii.gz mended.nii.gz --format nifti --spacing 12.5um         another spacing, the same voxels
   ps3d export labels.nii.gz data/instance_seg/ore.zarr --format zarr --labels
 
@@ -23,9 +24,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     from ps3d_core.params import ExportParams, SourceParams
 
-    parser.add_argument("source", metavar="SOURCE", help="OME-Zarr image, Zarr array, TIFF or NIfTI")
+    parser.add_argument("source", metavar="SOURCE", help="image or labels, any format that is read")
     parser.add_argument(
-        "dest", metavar="DEST", help="to make: a .tif file or a folder of slices, a .nii or .nii.gz file, a Zarr folder"
+        "dest", metavar="DEST", help="to make: a .tif file, a folder of slices, a .nii, .nii.gz, .mha or .nrrd file, Zarr"
     )
     add_field(parser, ExportParams, "format")
     add_field(

@@ -1,6 +1,7 @@
 """How a volume of each format says that it was written here: what does not may be the only copy of somebody's scan.
 
-Software of a TIFF, description of a NIfTI, an attribute of a Zarr; see `store.ownership`.
+Software of a TIFF, description of a NIfTI, a line of a MetaImage's or NRRD's header, an attribute of a Zarr; see
+`store.ownership`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import nibabel as nib
 
 from ps3d_core.errors import Ps3dError
 from ps3d_core.scan.files import open_to_read
+from ps3d_core.scan.flat_writer import META_MARK, NRRD_MARK
 from ps3d_core.scan.tiff_page import open_tiff, reading
 from ps3d_core.store.location import Location
 from ps3d_core.store.ownership import MARK, is_link, is_own, strangers, zarr_attributes, zarr_is_own
@@ -25,6 +27,8 @@ SLICE_FILES: Final = re.compile(r"[^/]+\.tiff?|\.ps3d\.json|\.[^/]+\.[0-9a-f]{32
 _READERS: Final = 16
 _UNREADABLE: Final = (Ps3dError, OSError, ValueError)
 _PACKED_START: Final = 4096  # bytes of a .nii.gz that hold its header for sure
+_FLAT_START: Final = 1024  # of a header of text that is written here
+_FLAT_MARKS: Final = {b"ObjectType": META_MARK.encode(), b"NRRD": NRRD_MARK.encode()}
 
 
 def slices_are_marked(folder: Location) -> bool:
@@ -60,6 +64,16 @@ def nifti_is_marked(file: Location) -> bool:
         if size == kind.sizeof_hdr <= len(start):
             return bool(kind(start[:size], check=False)["descrip"].item() == MARK.encode())
     return False
+
+
+def flat_is_marked(file: Location) -> bool:
+    """Return whether ps3d wrote the MetaImage or NRRD file; False for what is none or cannot be read."""
+    try:
+        file.require_plain()
+        lines = file.read_start(_FLAT_START).split(b"\n")
+    except _UNREADABLE:
+        return False
+    return any(lines[0].startswith(first) and mark in lines[1:] for first, mark in _FLAT_MARKS.items())
 
 
 def zarr_is_exported(folder: Location) -> bool:

@@ -1,4 +1,4 @@
-"""Hand a volume to other programs: TIFF slices, one TIFF, NIfTI or OME-Zarr, streamed slab by slab."""
+"""Hand a volume to other programs: TIFF slices, one TIFF, NIfTI, MetaImage, NRRD or OME-Zarr, slab by slab."""
 
 from __future__ import annotations
 
@@ -16,14 +16,27 @@ from ps3d_core.geometry.boxes import Shape
 from ps3d_core.memory_model import SLABS_BYTES
 from ps3d_core.params import ExportParams
 from ps3d_core.progress import SILENT, Progress, Stage
-from ps3d_core.scan.authorship import SLICE_FILES, ZARR_MARK, nifti_is_marked, slices_are_marked, tiff_is_marked
+from ps3d_core.scan.authorship import (
+    SLICE_FILES,
+    ZARR_MARK,
+    flat_is_marked,
+    nifti_is_marked,
+    slices_are_marked,
+    tiff_is_marked,
+)
+from ps3d_core.scan.flat_writer import WRITERS
 from ps3d_core.scan.image_writer import write_levels
 from ps3d_core.scan.nifti_writer import write_nifti
 from ps3d_core.scan.plausible import spacing_note
 from ps3d_core.scan.reader import ScanReader
 from ps3d_core.scan.slabs import deepest_slab, read_ahead
 from ps3d_core.scan.sources import Source, open_scan, place_of
-from ps3d_core.scan.suffixes import NIFTI_SUFFIXES, TIFF_SUFFIXES
+from ps3d_core.scan.suffixes import (
+    METAIMAGE_SUFFIXES,
+    NIFTI_SUFFIXES,
+    NRRD_SUFFIXES,
+    TIFF_SUFFIXES,
+)
 from ps3d_core.scan.tiff_writer import SLICE_NAME, write_tiff, write_tiff_slices
 from ps3d_core.store.arrays import SHARD
 from ps3d_core.store.claim import Output, claimed, holds_no_file
@@ -34,11 +47,13 @@ from ps3d_core.store.ome import Spacing, write_metadata
 from ps3d_core.store.ownership import ZARR_FILES, is_own, zarr_is_own
 from ps3d_core.store.staging import all_or_nothing
 
-Format = Literal["tiff", "nifti", "zarr"]
+Format = Literal["tiff", "nifti", "mha", "nrrd", "zarr"]
 
 _SUFFIXES: Final = {
     "tiff": TIFF_SUFFIXES,
     "nifti": NIFTI_SUFFIXES,
+    "mha": METAIMAGE_SUFFIXES,
+    "nrrd": NRRD_SUFFIXES,
     "zarr": (".zarr",),
     "picture": (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".jp2"),
 }
@@ -70,7 +85,8 @@ def export(
     """Copy the volume at `source` (anything `open_scan` reads) to `destination`, in its dtype.
 
     tiff: one file when `destination` ends in .tif or .tiff (BigTIFF above 4 GB, or when it ends in .btf; OME-TIFF when
-    it ends in .ome.tif), else a folder of slices; nifti: a .nii or .nii.gz file; zarr: an OME-Zarr image. A spacing in
+    it ends in .ome.tif), else a folder of slices; nifti: a .nii or .nii.gz file; mha, nrrd, hdf5: a file
+    that ends so; zarr: an OME-Zarr image. A spacing in
     `params` replaces that of the source; voxels are not resampled. `slice_name` is that of single slices, see
     `write_tiff_slices`. An existing destination is replaced only when `params` say so, and only when ps3d made it.
     `title` is what progress calls it. Raise `InputError` that names what is wrong; nothing is left of a failed export.
@@ -97,7 +113,9 @@ def export(
                 _write_zarr(reader, place, size, target.name, label=label, memory_bytes=memory_bytes, stage=stage)
             else:
                 with closing(_counted(reader, memory_bytes, stage)) as slabs:
-                    if format == "nifti":
+                    if format in WRITERS:
+                        WRITERS[format](place, slabs, reader.shape, reader.dtype, size)
+                    elif format == "nifti":
                         packed = target.name.lower().endswith(".gz")
                         write_nifti(place, slabs, reader.shape, reader.dtype, size, compressed=packed)
                     elif target.name.lower().endswith(TIFF_SUFFIXES):
@@ -156,6 +174,8 @@ def _check_name(target: Location, form: Format) -> None:
         raise InputError(f"{target}: named like a picture, which is not written; name it like TIFF, NIfTI or a Zarr")
     if form == "nifti" and not name.endswith(NIFTI_SUFFIXES):
         raise InputError(f"{target}: a NIfTI file must end in .nii or .nii.gz; name it so")
+    if form in WRITERS and not name.endswith(f".{form}"):
+        raise InputError(f"{target}: written as one file, header and voxels, which must end in .{form}; name it so")
     if form == "tiff" and name.endswith(TIFF_SUFFIXES) and target.local_path is None:
         raise InputError(f"{target}: one TIFF file needs a local folder; give one, or a name without .tif for slices")
 
@@ -166,6 +186,8 @@ def _output(target: Location, form: Format) -> tuple[Output, re.Pattern[str] | N
         return Output(target, zarr_is_own), ZARR_FILES
     if form == "nifti":
         return Output(target, nifti_is_marked), None
+    if form in WRITERS:
+        return Output(target, flat_is_marked), None
     if target.name.lower().endswith(TIFF_SUFFIXES):
         return Output(target, tiff_is_marked), None
     return Output(target, slices_are_marked), SLICE_FILES

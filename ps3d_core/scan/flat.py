@@ -11,7 +11,7 @@ import bz2
 import gzip
 import io
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from threading import Lock
 from typing import Any, BinaryIO, Final, Literal, cast
@@ -27,6 +27,8 @@ Packing = Literal["gzip", "zlib", "bzip2"]
 
 BROKEN: Final = (EOFError, OSError, ValueError, OverflowError, zlib.error)
 """What a damaged stream makes the libraries raise."""
+AT_END: Final = -1
+"""Start of voxels that reach to the end of their file, whatever lies before them."""
 _MOST_RATIO: Final = {"gzip": 1032, "zlib": 1032, "bzip2": 100_000}
 """Bytes that one packed byte can stand for at most."""
 
@@ -38,10 +40,12 @@ class FlatLayout:
     Attributes:
         shape: of the volume (z, y, x), voxels.
         stored: dtype of a voxel, with its byte order.
-        start: first byte of the voxels in the file, or in the unpacked stream.
+        start: first byte of the voxels in the file, or in the unpacked stream; `AT_END` when they are the last bytes
+            of a file that is not packed.
         packing: how the stream is packed; None when it is not.
         packed_from: first byte of the packed stream in the file.
         exact: True when nothing may follow the voxels.
+        padding: most bytes that may follow them all the same, to fill up a block.
 
     """
 
@@ -51,6 +55,7 @@ class FlatLayout:
     packing: Packing | None = None
     packed_from: int = 0
     exact: bool = True
+    padding: int = 0
 
     @property
     def slice_bytes(self) -> int:
@@ -58,9 +63,14 @@ class FlatLayout:
         return prod(self.shape[1:]) * self.stored.itemsize
 
     @property
+    def bytes(self) -> int:
+        """Bytes of all voxels."""
+        return self.shape[0] * self.slice_bytes
+
+    @property
     def end(self) -> int:
         """First byte behind the voxels, in the file or in the unpacked stream."""
-        return self.start + self.shape[0] * self.slice_bytes
+        return self.start + self.bytes
 
 
 class FlatVoxels:
@@ -70,6 +80,8 @@ class FlatVoxels:
     """
 
     def __init__(self, file: BinaryIO, layout: FlatLayout, name: str) -> None:
+        if layout.start == AT_END:
+            layout = replace(layout, start=max(0, size_of(file) - layout.bytes))
         self._file, self._layout, self._name = file, layout, name
         self._lock = Lock()
         self._check_size()
@@ -116,7 +128,7 @@ class FlatVoxels:
                 f"{self._name}: truncated, {size} bytes do not hold {layout.shape} {layout.stored.name} voxels; "
                 "restore the file"
             )
-        if layout.packing is None and layout.exact and size > layout.end:
+        if layout.packing is None and layout.exact and size > layout.end + layout.padding:
             raise self._not_its_header()
 
     def _not_its_header(self) -> InputError:

@@ -16,7 +16,7 @@ METAIMAGE_SUFFIXES: Final = (".mhd", ".mha")
 NRRD_SUFFIXES: Final = (".nrrd", ".nhdr")
 RAW_SUFFIXES: Final = (".raw", ".vol", ".bin")
 """Voxels without a header, which may lie beside them."""
-RAW_HEADER_SUFFIXES: Final = (".vgi", ".pca", ".info", ".dat")
+RAW_HEADER_SUFFIXES: Final = (".vgi", ".pcr", ".pca", ".info", ".dat")
 HDF5_SUFFIXES: Final = (".h5", ".hdf5", ".hdf", ".he5", ".nxs", ".nx5")
 XRM_SUFFIXES: Final = (".txrm", ".txm")
 ISQ_SUFFIXES: Final = (".isq", ".isq;1")

@@ -1,6 +1,7 @@
 """What ps3d made, told from what it did not: only the former is ever removed or written over.
 
-Volumes carry a mark of their own (an attribute of a Zarr, a field of a TIFF or NIfTI header; see `scan.marks`).
+Volumes carry a mark of their own (an attribute of a Zarr, a field of the header of a TIFF, NIfTI, MetaImage or NRRD;
+see `scan.authorship`).
 Folders that are ps3d's as a whole, its work and what is in the making, hold `MARK_FILE` from their first moment on.
 Loose files, which have no room for a mark, are known by what was written (see `publishing`).
 

@@ -177,14 +177,6 @@ def test_turned_and_mirrored_axes_are_said(tmp_path: Path, affine: np.ndarray, s
         assert np.array_equal(reader.read(0, 12), GREY)
 
 
-@pytest.mark.parametrize("name", ["scan.img", "scan.hdr", "SCAN.IMG.gz"])
-def test_half_of_a_pair_is_refused(tmp_path: Path, name: str) -> None:
-    nib.save(nib.Nifti1Pair(GREY.T, np.eye(4)), tmp_path / "scan.img")
-    (tmp_path / name).touch()
-    with pytest.raises(InputError, match=r"half of a pair of files .* save the scan as one \.nii file"):
-        open_scan(str(tmp_path / name))
-
-
 def test_a_tiny_file_of_a_huge_volume(tmp_path: Path) -> None:
     header = bytearray(RAW[:352])
     struct.pack_into("<3h", header, 42, 32767, 32767, 32767)

@@ -218,9 +218,9 @@ def test_what_is_no_scan_is_refused(tmp_path):
         open_scan(str(tmp_path / "absent"))
     with pytest.raises(InputError, match="no such file or folder"):
         open_scan(f"memory://{uuid.uuid4().hex}/absent.tif")
-    (tmp_path / "scan.raw").write_bytes(b"1234")
+    (tmp_path / "scan.xyz").write_bytes(b"1234")
     with pytest.raises(InputError, match="unknown kind of file"):
-        open_scan(str(tmp_path / "scan.raw"))
+        open_scan(str(tmp_path / "scan.xyz"))
     with pytest.raises(InputError, match="one 2-D slice of 40 x 50"):
         open_scan(str(slices(tmp_path / "single", ["s1.tif"])))
 
