@@ -1,4 +1,4 @@
-"""Hand a volume to other programs: TIFF slices, one TIFF, NIfTI or OME-Zarr, streamed slab by slab."""
+"""Hand a volume to other programs: TIFF slices, one TIFF, NIfTI, HDF5 or OME-Zarr, streamed slab by slab."""
 
 from __future__ import annotations
 
@@ -16,14 +16,22 @@ from ps3d_core.geometry.boxes import Shape
 from ps3d_core.memory_model import SLABS_BYTES
 from ps3d_core.params import ExportParams
 from ps3d_core.progress import SILENT, Progress, Stage
-from ps3d_core.scan.authorship import SLICE_FILES, ZARR_MARK, nifti_is_marked, slices_are_marked, tiff_is_marked
+from ps3d_core.scan.authorship import (
+    SLICE_FILES,
+    ZARR_MARK,
+    hdf5_is_marked,
+    nifti_is_marked,
+    slices_are_marked,
+    tiff_is_marked,
+)
+from ps3d_core.scan.hdf5_writer import write_hdf5
 from ps3d_core.scan.image_writer import write_levels
 from ps3d_core.scan.nifti_writer import write_nifti
 from ps3d_core.scan.plausible import spacing_note
 from ps3d_core.scan.reader import ScanReader
 from ps3d_core.scan.slabs import deepest_slab, read_ahead
 from ps3d_core.scan.sources import Source, open_scan, place_of
-from ps3d_core.scan.suffixes import BIG_TIFF_SUFFIXES, NIFTI_SUFFIXES, TIFF_SUFFIXES
+from ps3d_core.scan.suffixes import BIG_TIFF_SUFFIXES, HDF5_SUFFIXES, NIFTI_SUFFIXES, TIFF_SUFFIXES
 from ps3d_core.scan.tiff_writer import SLICE_NAME, write_tiff, write_tiff_slices
 from ps3d_core.store.arrays import SHARD
 from ps3d_core.store.claim import Output, claimed, holds_no_file
@@ -34,12 +42,13 @@ from ps3d_core.store.ome import Spacing, write_metadata
 from ps3d_core.store.ownership import ZARR_FILES, is_own, zarr_is_own
 from ps3d_core.store.staging import all_or_nothing
 
-Format = Literal["tiff", "nifti", "zarr"]
+Format = Literal["tiff", "nifti", "zarr", "hdf5"]
 
 _SUFFIXES: Final = {
     "tiff": TIFF_SUFFIXES,
     "nifti": NIFTI_SUFFIXES,
     "zarr": (".zarr",),
+    "hdf5": HDF5_SUFFIXES,
     "picture": (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".jp2"),
 }
 """What a name that ends so is taken for."""
@@ -70,10 +79,10 @@ def export(
     """Copy the volume at `source` (anything `open_scan` reads) to `destination`, in its dtype.
 
     tiff: one file when `destination` ends in .tif or .tiff (BigTIFF above 4 GB, or when it ends in .btf), else a
-    folder of slices; nifti: a .nii or .nii.gz file; zarr: an OME-Zarr image. A spacing in `params` replaces that of
-    the source; voxels are not resampled. `slice_name` is that of single slices, see `write_tiff_slices`. An existing
-    destination is replaced only when `params` say so, and only when ps3d made it. `title` is what progress calls it.
-    Raise `InputError` that names what is wrong; nothing is left of a failed export.
+    folder of slices; nifti: a .nii or .nii.gz file; zarr: an OME-Zarr image; hdf5: NeXus. A spacing in `params`
+    replaces that of the source; voxels are not resampled. `slice_name` is that of single slices, see
+    `write_tiff_slices`. An existing destination is replaced only when `params` say so, and only when ps3d made it.
+    `title` is what progress calls it. Raise `InputError` that names what is wrong; nothing is left of a failed export.
     """
     target, origin, format = Location.parse(destination), place_of(source), params.format
     _check_name(target, format)
@@ -100,6 +109,8 @@ def export(
                     if format == "nifti":
                         packed = target.name.lower().endswith(".gz")
                         write_nifti(place, slabs, reader.shape, reader.dtype, size, compressed=packed)
+                    elif format == "hdf5":
+                        write_hdf5(place, slabs, reader.shape, reader.dtype, size)
                     elif target.name.lower().endswith(TIFF_SUFFIXES):
                         big = target.name.lower().endswith(BIG_TIFF_SUFFIXES)
                         write_tiff(place, slabs, reader.shape, reader.dtype, size, big=big)
@@ -148,6 +159,10 @@ def _check_name(target: Location, form: Format) -> None:
         raise InputError(f"{target}: named like a picture, which is not written; name it like TIFF, NIfTI or a Zarr")
     if form == "nifti" and not name.endswith(NIFTI_SUFFIXES):
         raise InputError(f"{target}: a NIfTI file must end in .nii or .nii.gz; name it so")
+    if form == "hdf5" and not name.endswith(HDF5_SUFFIXES):
+        raise InputError(f"{target}: an HDF5 file must end in .h5, .hdf5 or .nxs; name it so")
+    if form == "hdf5" and target.local_path is None:
+        raise InputError(f"{target}: an HDF5 file needs a local folder; give one, or export as zarr")
     if form == "tiff" and name.endswith(TIFF_SUFFIXES) and target.local_path is None:
         raise InputError(f"{target}: one TIFF file needs a local folder; give one, or a name without .tif for slices")
 
@@ -158,6 +173,8 @@ def _output(target: Location, form: Format) -> tuple[Output, re.Pattern[str] | N
         return Output(target, zarr_is_own), ZARR_FILES
     if form == "nifti":
         return Output(target, nifti_is_marked), None
+    if form == "hdf5":
+        return Output(target, hdf5_is_marked), None
     if target.name.lower().endswith(TIFF_SUFFIXES):
         return Output(target, tiff_is_marked), None
     return Output(target, slices_are_marked), SLICE_FILES

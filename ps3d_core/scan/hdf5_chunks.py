@@ -2,8 +2,8 @@
 
 Their filters believe what a damaged chunk states: the one reads beyond its end, which ends the process, the other asks
 for as much memory as it says. A chunk of either is, after 8 bytes with its length unpacked and 4 with that of a block,
-a row of blocks, each behind 4 bytes with its length. With bitshuffle fewer than 8 values may follow as they are; without
-LZ4 or Zstandard there are no lengths. All numbers are big-endian.
+a row of blocks, each behind 4 bytes with its length. With bitshuffle fewer than 8 values may follow as they are, and
+without LZ4 or Zstandard there are no lengths. All numbers are big-endian.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def _packing_of(array: Any) -> _Packing | None:
         if len(values) < 5 or values[4] not in _PACKED:
             return None
         if values[2] != array.dtype.itemsize:
-            raise InputError(f"{_name(array)}: packed as values of {values[2]} bytes, not of its type; restore the file")
+            raise InputError(f"{_name(array)}: packed as values of {values[2]} bytes, not its own; restore the file")
         group = _GROUP * values[2]
     return _Packing(place, size, group, checksum)
 

@@ -124,11 +124,18 @@ def _volumes(files: Hdf5Files, group: Found, least_axes: int) -> list[Choice]:
         if not _may_be(found, least_axes):
             continue
         key = _identity(found)
-        # The same array may be there by several paths; beside the one that NeXus shows lie its axes.
-        if key not in choices or attribute(found.item.parent, "signal") is not None:
+        # The same array may be there by several paths.
+        if key not in choices or _rank(files, found) > _rank(files, choices[key].found):
             choices[key] = Choice(found, _is_projections(files, found))
     largest = max((prod(choice.found.item.shape) for choice in choices.values()), default=0)
     return [choice for choice in choices.values() if prod(choice.found.item.shape) * _MINOR > largest]
+
+
+def _rank(files: Hdf5Files, found: Found) -> tuple[bool, bool]:
+    """How telling a path is: beside an array that NeXus shows lie its axes, and a link is not where it really is."""
+    folder = files.find(found.path.rpartition("/")[0] or "/")
+    shown = folder is not None and attribute(folder.item, "signal") is not None
+    return shown, found.item.name == found.path
 
 
 def _may_be(found: Found, least_axes: int) -> bool:

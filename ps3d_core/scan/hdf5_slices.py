@@ -1,4 +1,4 @@
-"""A folder of HDF5 files, each with a slice or some of them at the same path: one volume, in the order of their names."""
+"""A folder of HDF5 files, each with a slice or some of them at the same path: one volume, in the order of names."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ class Hdf5Slices(ScanReader):
     @classmethod
     def opened(cls, location: Location, params: SourceParams) -> ScanReader:
         """Open the one scan in a folder, or the series of several; see `one_series`."""
-        names = _named(location.children(), HDF5_SUFFIXES)
-        names = one_series(names, str(location), series=params.series, allow_gaps=params.allow_gaps)
+        there = _named(location.children(), HDF5_SUFFIXES)
+        names = one_series(there, str(location), series=params.series, allow_gaps=params.allow_gaps)
         if len(names) == 1:
             return Hdf5Volume(location / names[0], params.inside)
         return cls(location, names, params.inside)

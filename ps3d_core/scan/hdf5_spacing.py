@@ -96,7 +96,7 @@ def _from_axes(files: Hdf5Files, found: Found, axes: Sequence[int]) -> Said | No
     for axis in axes:
         name = names[axis].strip()
         positions = files.find(name, folder) if name not in ("", ".") else None
-        if positions is None or not is_dataset(positions):
+        if positions is None or not is_dataset(positions) or positions.item.shape == (1,):
             return None
         step = _step(positions.item, found.item.shape[axis])
         units.append(_unit(positions.item))

@@ -95,4 +95,3 @@ class Hdf5Volume(ScanReader):
 
     def close(self) -> None:  # noqa: D102
         self._files.close()
-
