@@ -43,6 +43,8 @@ class Hdf5Files:
         self.location = location
         self._open: dict[Location, Any] = {}
         self._streams: list[BinaryIO] = []
+        self.beside: set[Location] = set()
+        """Other files that are read along."""
         self.unreached: list[InputError] = []
         """Why links could not be followed that were met in search of something else."""
         try:
@@ -92,6 +94,7 @@ class Hdf5Files:
             there = self.find(link.path, group, links - 1)
         else:
             other = beside(link.filename, group.file, f"{group.file}: external link {path}")
+            self.beside.add(other)
             there = self.find(link.path, self._root(other), links - 1)
         return there and Found(there.item, path, there.file)
 

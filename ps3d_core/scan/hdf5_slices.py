@@ -72,6 +72,7 @@ class Hdf5Slices(ScanReader):
                     f"those of {self._names[0]}; remove it or export all slices alike"
                 )
             require_whole(files, found)
+            self.beside += tuple(sorted(files.beside))
             return sides[0]
 
     def _find(self, files: Hdf5Files) -> Found:

@@ -65,6 +65,7 @@ class Hdf5Volume(ScanReader):
             chunks = found.item.chunks
             self.chunk_depth = chunks[self._held.axes[0]] if chunks else 1
             self.notes = tuple(filter(None, (*self._notes(choice), self.spacing_doubt)))
+        self.beside = tuple(sorted(self._files.beside - {self._files.location}))
         self.description = f"HDF5 dataset {found.path} in {self._files.location.name} of {self.shape[0]} slices"
 
     def _notes(self, choice: Choice) -> list[str | None]:

@@ -145,6 +145,7 @@ def _require_sources(files: Hdf5Files, found: Found, depth: int) -> None:
         with Hdf5Files(place) as other:
             for path, least in paths.items():
                 _require_source(other, path, least, depth)
+            files.beside |= {place, *other.beside} - {found.file}
     if not _covers([source.vspace for source in sources], array.shape):
         raise InputError(f"{name}: its virtual sources do not cover it all; restore or complete it")
 

@@ -344,6 +344,7 @@ class TestOtherFiles:
         plain(folder / "sub/data.h5")
         with written(folder / "a.h5") as file:
             file["entry/v"] = h5py.ExternalLink("sub/data.h5", "/v")
+        assert [file.name for file in opened(folder / "a.h5").beside] == ["data.h5"]
         assert np.array_equal(read(folder / "a.h5"), VOXELS)
 
     def test_a_link_to_nowhere_beside_a_volume_is_said(self, folder):
@@ -386,6 +387,7 @@ class TestVirtual:
         plain(folder / "odd.h5", VOXELS[1::2])
         assert np.array_equal(read(virtual(folder / "a.h5", "even.h5", "odd.h5")), VOXELS)
         assert np.array_equal(read(virtual(folder / "b.h5", "a.h5")), VOXELS)
+        assert [file.name for file in opened(folder / "b.h5").beside] == ["a.h5", "even.h5", "odd.h5"]
         absolute = virtual(folder / "c.h5", str(folder / "even.h5"), str(folder / "odd.h5"))
         assert np.array_equal(read(absolute), VOXELS)
 
