@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import isfinite, prod
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -65,7 +65,7 @@ class _Header:
     """
 
     text: str
-    order: str | None
+    order: Literal["<", ">"] | None
     start: Callable[[int], int]
 
 
@@ -115,7 +115,7 @@ def _header(file: BinaryIO, name: str) -> _Header:
         raise InputError(f"{name}: truncated or damaged, no data section (@1) in its first MiB; restore the file")
     words = first[1].decode("ascii", "replace").upper().split()
     if "BINARY-LITTLE-ENDIAN" in words:
-        order: str | None = "<"
+        order: Literal["<", ">"] | None = "<"
     elif "BINARY" in words:
         order = ">"
     elif "ASCII" in words:
