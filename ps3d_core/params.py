@@ -378,7 +378,7 @@ class IngestParams(CopyParams):
 class ExportParams(CopyParams):
     """Parameters of writing a volume for other programs."""
 
-    format: Literal["tiff", "nifti", "mha", "nrrd", "zarr"] = Field(description="what to write")
+    format: Literal["tiff", "nifti", "mha", "nrrd", "hdf5", "zarr"] = Field(description="what to write")
     spacing: Annotated[tuple[VoxelEdge, VoxelEdge, VoxelEdge], BeforeValidator(_each_axis)] | None = Field(
         default=None, description="edges of a voxel (z, y, x), mm; what the source says when left out"
     )

@@ -1,7 +1,7 @@
 """How a volume of each format says that it was written here: what does not may be the only copy of somebody's scan.
 
-Software of a TIFF, description of a NIfTI, a line of a MetaImage's or NRRD's header, an attribute of a Zarr; see
-`store.ownership`.
+Software of a TIFF, description of a NIfTI, a line of a MetaImage's or NRRD's header, an attribute of a Zarr or HDF5;
+see `store.ownership`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ import nibabel as nib
 from ps3d_core.errors import Ps3dError
 from ps3d_core.scan.files import open_to_read
 from ps3d_core.scan.flat_writer import META_MARK, NRRD_MARK
+from ps3d_core.scan.hdf5_file import Hdf5Files
+from ps3d_core.scan.hdf5_find import attribute, text_of
 from ps3d_core.scan.tiff_page import open_tiff, reading
 from ps3d_core.store.location import Location
 from ps3d_core.store.ownership import MARK, is_link, is_own, strangers, zarr_attributes, zarr_is_own
@@ -74,6 +76,15 @@ def flat_is_marked(file: Location) -> bool:
     except _UNREADABLE:
         return False
     return any(lines[0].startswith(first) and mark in lines[1:] for first, mark in _FLAT_MARKS.items())
+
+
+def hdf5_is_marked(file: Location) -> bool:
+    """Return whether ps3d wrote the HDF5 file; False for what is none or cannot be read."""
+    try:
+        with Hdf5Files(file) as files:
+            return text_of(attribute(files.root.item, "creator")) == MARK
+    except _UNREADABLE:
+        return False
 
 
 def zarr_is_exported(folder: Location) -> bool:

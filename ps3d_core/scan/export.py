@@ -1,13 +1,15 @@
-"""Hand a volume to other programs: TIFF slices, one TIFF, NIfTI, MetaImage, NRRD or OME-Zarr, slab by slab."""
+"""Hand a volume to other programs: TIFF slices, one file of many a format, or OME-Zarr, streamed slab by slab."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Literal
 
+import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
@@ -20,21 +22,25 @@ from ps3d_core.scan.authorship import (
     SLICE_FILES,
     ZARR_MARK,
     flat_is_marked,
+    hdf5_is_marked,
     nifti_is_marked,
     slices_are_marked,
     tiff_is_marked,
 )
-from ps3d_core.scan.flat_writer import WRITERS
+from ps3d_core.scan.flat_writer import write_mha, write_nrrd
+from ps3d_core.scan.hdf5_writer import write_hdf5
 from ps3d_core.scan.image_writer import write_levels
 from ps3d_core.scan.nifti_writer import write_nifti
 from ps3d_core.scan.plausible import spacing_note
 from ps3d_core.scan.reader import ScanReader
-from ps3d_core.scan.slabs import deepest_slab, read_ahead
+from ps3d_core.scan.slabs import Slabs, deepest_slab, read_ahead
 from ps3d_core.scan.sources import Source, open_scan, place_of
 from ps3d_core.scan.suffixes import (
+    HDF5_SUFFIXES,
     METAIMAGE_SUFFIXES,
     NIFTI_SUFFIXES,
     NRRD_SUFFIXES,
+    PICTURE_SUFFIXES,
     TIFF_SUFFIXES,
 )
 from ps3d_core.scan.tiff_writer import SLICE_NAME, write_tiff, write_tiff_slices
@@ -47,15 +53,38 @@ from ps3d_core.store.ome import Spacing, write_metadata
 from ps3d_core.store.ownership import ZARR_FILES, is_own, zarr_is_own
 from ps3d_core.store.staging import all_or_nothing
 
-Format = Literal["tiff", "nifti", "mha", "nrrd", "zarr"]
+Format = Literal["tiff", "nifti", "mha", "nrrd", "hdf5", "zarr"]
+Writer = Callable[[Location, Slabs, Shape, np.dtype[Any], Spacing | None], None]
 
-_SUFFIXES: Final = {
-    "tiff": TIFF_SUFFIXES,
-    "nifti": NIFTI_SUFFIXES,
+
+@dataclass(frozen=True)
+class _File:
+    """A format of which one file is made."""
+
+    endings: tuple[str, ...]
+    """Of its name."""
+    writer: Callable[[str], Writer]
+    """Return what writes a file that will have a name, in lower case, as far as that matters."""
+    is_own: Callable[[Location], bool]
+    """Whether ps3d made a file of this format."""
+    needs_folder: bool = False
+    """Whether it cannot be written straight to an object store."""
+
+
+_FILES: Final[dict[str, _File]] = {
+    "tiff": _File(TIFF_SUFFIXES, lambda name: partial(write_tiff, name=name), tiff_is_marked, needs_folder=True),
+    "nifti": _File(NIFTI_SUFFIXES, lambda name: partial(write_nifti, compressed=name.endswith(".gz")), nifti_is_marked),
+    "mha": _File((".mha",), lambda _: write_mha, flat_is_marked),
+    "nrrd": _File((".nrrd",), lambda _: write_nrrd, flat_is_marked),
+    "hdf5": _File((".h5", ".hdf5", ".nxs"), lambda _: write_hdf5, hdf5_is_marked, needs_folder=True),
+}
+_NAMED_LIKE: Final = {
+    **{form: file.endings for form, file in _FILES.items()},
     "mha": METAIMAGE_SUFFIXES,
     "nrrd": NRRD_SUFFIXES,
+    "hdf5": HDF5_SUFFIXES,
     "zarr": (".zarr",),
-    "picture": (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".jp2"),
+    "picture": (".jpg", ".jpeg", ".gif", *PICTURE_SUFFIXES),
 }
 """What a name that ends so is taken for."""
 
@@ -85,15 +114,15 @@ def export(
     """Copy the volume at `source` (anything `open_scan` reads) to `destination`, in its dtype.
 
     tiff: one file when `destination` ends in .tif or .tiff (BigTIFF above 4 GB, or when it ends in .btf; OME-TIFF when
-    it ends in .ome.tif), else a folder of slices; nifti: a .nii or .nii.gz file; mha, nrrd, hdf5: a file
-    that ends so; zarr: an OME-Zarr image. A spacing in
-    `params` replaces that of the source; voxels are not resampled. `slice_name` is that of single slices, see
-    `write_tiff_slices`. An existing destination is replaced only when `params` say so, and only when ps3d made it.
-    `title` is what progress calls it. Raise `InputError` that names what is wrong; nothing is left of a failed export.
+    it ends in .ome.tif), else a folder of slices; nifti: a .nii or .nii.gz file; mha and nrrd: a file that ends so;
+    hdf5: a NeXus file; zarr: an OME-Zarr image. A spacing in `params` replaces that of the source; voxels are not
+    resampled. `slice_name` is that of single slices, see `write_tiff_slices`. An existing destination is replaced only
+    when `params` say so, and only when ps3d made it. `title` is what progress calls it. Raise `InputError` that names
+    what is wrong; nothing is left of a failed export.
     """
     target, origin, format = Location.parse(destination), place_of(source), params.format
-    _check_name(target, format)
-    output, known = _output(target, format)
+    file = _file_of(target, format)
+    output, known = _output(target, format, file)
     inputs = [] if origin is None else [origin]
     with claimed("export", [output], inputs=inputs, say=progress.note), ExitStack() as stack:
         if target.exists() and not holds_no_file(target) and not is_own(target) and not params.overwrite:
@@ -113,15 +142,11 @@ def export(
                 _write_zarr(reader, place, size, target.name, label=label, memory_bytes=memory_bytes, stage=stage)
             else:
                 with closing(_counted(reader, memory_bytes, stage)) as slabs:
-                    if format in WRITERS:
-                        WRITERS[format](place, slabs, reader.shape, reader.dtype, size)
-                    elif format == "nifti":
-                        packed = target.name.lower().endswith(".gz")
-                        write_nifti(place, slabs, reader.shape, reader.dtype, size, compressed=packed)
-                    elif target.name.lower().endswith(TIFF_SUFFIXES):
-                        write_tiff(place, slabs, reader.shape, reader.dtype, size, target.name)
-                    else:
+                    if file is None:
                         write_tiff_slices(place, slabs, reader.shape, size, slice_name)
+                    else:
+                        write = file.writer(target.name.lower())
+                        write(place, slabs, reader.shape, reader.dtype, size)
         for finding in reader.findings:
             progress.note(f"{reader.description}: {finding}")
         return ExportSummary(
@@ -163,31 +188,36 @@ def _counted(reader: ScanReader, memory_bytes: int, stage: Stage) -> Generator[n
             yield slab
 
 
-def _check_name(target: Location, form: Format) -> None:
-    name = target.name.lower()
-    meant = next((other for other, suffixes in _SUFFIXES.items() if name.endswith(suffixes)), form)
-    if meant not in (form, "picture"):
+def _file_of(target: Location, form: Format) -> _File | None:
+    """Return the format of the one file that is made; None for a folder.
+
+    Raise `InputError` for a name that is another format's, and for a place where such a file cannot be written.
+    """
+    name, file = target.name.lower(), _FILES.get(form)
+    meant = next((other for other, suffixes in _NAMED_LIKE.items() if name.endswith(suffixes)), form)
+    if meant == "picture":
+        raise InputError(f"{target}: named like a picture, which is not written; name it like TIFF, NIfTI or a Zarr")
+    if meant != form:
         raise InputError(
             f"{target}: named like {meant}, to be written as {form}", "correct <format>", "name it otherwise"
         )
-    if meant == "picture":
-        raise InputError(f"{target}: named like a picture, which is not written; name it like TIFF, NIfTI or a Zarr")
-    if form == "nifti" and not name.endswith(NIFTI_SUFFIXES):
-        raise InputError(f"{target}: a NIfTI file must end in .nii or .nii.gz; name it so")
-    if form in WRITERS and not name.endswith(f".{form}"):
-        raise InputError(f"{target}: written as one file, header and voxels, which must end in .{form}; name it so")
-    if form == "tiff" and name.endswith(TIFF_SUFFIXES) and target.local_path is None:
-        raise InputError(f"{target}: one TIFF file needs a local folder; give one, or a name without .tif for slices")
+    if form == "tiff" and not name.endswith(TIFF_SUFFIXES):
+        return None
+    if file is not None and not name.endswith(file.endings):
+        raise InputError(f"{target}: a file of format {form} must end in {' or '.join(file.endings)}; name it so")
+    if file is not None and file.needs_folder and target.local_path is None:
+        raise InputError(
+            f"{target}: one {form} file needs a local folder; give one, or export as zarr or as TIFF slices"
+        )
+    return file
 
 
-def _output(target: Location, form: Format) -> tuple[Output, re.Pattern[str] | None]:
+def _output(target: Location, form: Format, file: _File | None) -> tuple[Output, re.Pattern[str] | None]:
     """Return what is made, and the names of its files; None for a single file."""
-    if form == "zarr":
-        return Output(target, zarr_is_own), ZARR_FILES
-    if form == "nifti":
-        return Output(target, nifti_is_marked), None
-    if form in WRITERS:
-        return Output(target, flat_is_marked), None
-    if target.name.lower().endswith(TIFF_SUFFIXES):
-        return Output(target, tiff_is_marked), None
-    return Output(target, slices_are_marked), SLICE_FILES
+    if file is not None:
+        return Output(target, file.is_own), None
+    return (
+        (Output(target, zarr_is_own), ZARR_FILES)
+        if form == "zarr"
+        else (Output(target, slices_are_marked), SLICE_FILES)
+    )

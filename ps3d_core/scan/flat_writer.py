@@ -6,7 +6,6 @@ Both hold any number of voxels of any type, and say in the header that they were
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
@@ -77,9 +76,6 @@ def write_nrrd(location: Location, slabs: Slabs, shape: Shape, dtype: np.dtype[A
         "",
     ]
     _write(location, lines, slabs)
-
-
-WRITERS: Final[dict[str, Callable[..., None]]] = {"mha": write_mha, "nrrd": write_nrrd}
 
 
 def _write(location: Location, lines: list[str], slabs: Slabs) -> None:

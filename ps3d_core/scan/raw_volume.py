@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+import numpy as np
+
 from ps3d_core.errors import InputError
 from ps3d_core.params import SourceParams
 from ps3d_core.scan.files import open_to_read, size_of
@@ -48,16 +50,16 @@ class RawVolume(FlatVolume):
 
 
 def _as_said(location: Location, text: str) -> ScanReader:
-    said = parsed_raw(text)
-    name = str(location)
+    said, name = parsed_raw(text), str(location)
+    stored = np.dtype(said.dtype)
     shape = scan_shape(said.shape, name)
     packing = next((kind for suffix, kind in _PACKINGS.items() if location.name.lower().endswith(suffix)), None)
     behind = 0
     if packing is None:
         size = _size(location)
-        check_fit(name, size, shape, said.dtype, said.offset)
-        behind = size - FlatLayout(shape, said.dtype, said.offset or 0).end
-    layout = FlatLayout(shape, said.dtype, said.offset or 0, packing, exact=said.offset is None)
+        check_fit(name, size, shape, stored, said.offset)
+        behind = size - FlatLayout(shape, stored, said.offset or 0).end
+    layout = FlatLayout(shape, stored, said.offset or 0, packing, exact=said.offset is None)
     spacing, found_in, doubt = _measured_beside(location)
     notes = (f"{behind} bytes behind the voxels are not read" if behind else None,)
     reader = RawVolume([location], layout, location, spacing=(spacing, doubt), notes=notes)
