@@ -204,7 +204,9 @@ def _file_of(target: Location, form: Format) -> _File | None:
     if form == "tiff" and not name.endswith(TIFF_SUFFIXES):
         return None
     if file is not None and not name.endswith(file.endings):
-        raise InputError(f"{target}: a file of format {form} must end in {' or '.join(file.endings)}; name it so")
+        *most, last = file.endings
+        endings = f"{', '.join(most)} or {last}" if most else last
+        raise InputError(f"{target}: a file of format {form} must end in {endings}; name it so")
     if file is not None and file.needs_folder and target.local_path is None:
         raise InputError(
             f"{target}: one {form} file needs a local folder; give one, or export as zarr or as TIFF slices"

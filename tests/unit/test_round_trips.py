@@ -31,6 +31,9 @@ FORMS = [
     Form("tiff", "slices", keeps_spacing=False),
     Form("nifti", "scan.nii"),
     Form("nifti", "scan.nii.gz"),
+    Form("mha", "scan.mha"),
+    Form("nrrd", "scan.nrrd"),
+    Form("hdf5", "scan.h5"),
     Form("zarr", "scan.zarr"),
 ]
 """Of every format that is written; one line each."""
