@@ -6,7 +6,8 @@ Bare resolution tags are not believed: most programs write a default there.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import isfinite
+from dataclasses import dataclass
+from math import isfinite, prod
 from typing import Final
 from xml.etree import ElementTree
 
@@ -54,7 +55,7 @@ def tiff_spacing(tif: TiffFile) -> Said:
 
 
 def _from_ome(xml: str) -> Said:
-    if "<!DOCTYPE" in xml or "<!ENTITY" in xml:  # no OME file needs these, and they can grow without bound
+    if _has_entities(xml):
         return None, "its OME-XML defines entities and is not read"
     try:
         pixels = ElementTree.fromstring(xml).find(".//{*}Pixels")  # noqa: S314 (without entities)
@@ -66,6 +67,45 @@ def _from_ome(xml: str) -> Said:
     if not any(sides):
         return None, None
     return _in_mm(sides, [pixels.get(f"PhysicalSize{axis}Unit", _OME_UNIT) for axis in "ZYX"])
+
+
+def _has_entities(xml: str) -> bool:
+    return "<!DOCTYPE" in xml or "<!ENTITY" in xml  # no OME file needs these, and they can grow without bound
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class OmePlanes:
+    """Where OME-XML says that planes lie: from slice `first` on in `file`, there from page `page` on."""
+
+    first: int
+    file: str
+    page: int
+
+
+def planes_named(xml: str) -> tuple[list[OmePlanes], int]:
+    """Return where OME-XML says that the planes lie, and how many there are of all channels and times.
+
+    None where it does not say.
+    """
+    if not xml or _has_entities(xml):
+        return [], 0
+    try:
+        root = ElementTree.fromstring(xml)  # noqa: S314 (without entities)
+        pixels = root.find(".//{*}Pixels")
+        count = 1 if pixels is None else prod(int(pixels.get(f"Size{axis}", 1)) for axis in "ZCT")
+        entries = [(data, data.find("{*}UUID")) for data in root.iter("{*}TiffData")]
+        return [
+            OmePlanes(int(data.get("FirstZ", 0)), uuid.get("FileName") or "", int(data.get("IFD", 0)))
+            for data, uuid in entries
+            if uuid is not None
+        ], count
+    except (ElementTree.ParseError, ValueError):
+        return [], 0
+
+
+def files_named(xml: str) -> set[str]:
+    """Return the names of the files in which OME-XML says that planes lie."""
+    return {planes.file for planes in planes_named(xml)[0]}
 
 
 def _from_imagej(tif: TiffFile, meta: dict[str, object]) -> Said:
