@@ -68,8 +68,7 @@ class _Log:
         self.name = name
         self._entries: dict[tuple[str, str], list[tuple[str, str]]] = {}
         section = ""
-        for line in text.splitlines():
-            line = line.strip().lstrip("\ufeff")
+        for line in map(str.strip, text.splitlines()):
             if line.startswith("[") and "]" in line:
                 section = line[1 : line.index("]")].strip().casefold()
             elif "=" in line:
@@ -100,8 +99,8 @@ class _Log:
 def logged_spacing(folder: Location, slices: Sequence[str], shape: Shape, others: Iterable[str]) -> Logged:
     """Return what the logs in `folder` say of the scan of these `slices`, a volume of `shape` (z, y, x).
 
-    `others` are the names of all other files there. Logs are those of the scan by their names: NAME.log of NAME0000.tif;
-    where none is, those that are of no other slices either. Raise nothing for what cannot be read.
+    `others` are the names of all other files there. Logs are those of the scan by their names: NAME.log of
+    NAME0000.tif; where none is, those that are of no other slices either. Raise nothing for what cannot be read.
     """
     names = list(others)
     logs = [name for name in names if name.lower().endswith(LOG_SUFFIXES) and not name.startswith(".")]
@@ -161,7 +160,7 @@ def _claims(folder: Location, logs: Sequence[str], shape: Shape) -> list[_Claim]
 
 def _decoded(data: bytes) -> str:
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return data.decode("utf-16", errors="replace")
+        return data.decode("utf-16", errors="replace").lstrip("\ufeff")
     if data[1:64:2].count(0) > 16:
         return data.decode("utf-16-le", errors="replace")
     try:

@@ -14,6 +14,7 @@ from typing import Final
 from ps3d_core.errors import InputError
 from ps3d_core.params import SourceParams
 from ps3d_core.scan.bmp_slice import BMP
+from ps3d_core.scan.dicom import DicomSeries, is_dicom
 from ps3d_core.scan.jpeg2000 import JPEG_2000
 from ps3d_core.scan.png_slice import PNG
 from ps3d_core.scan.reader import CHOICES, ScanReader
@@ -32,6 +33,8 @@ _DICOM: Final = "DICOM"
 _SUFFIXES: Final = {**{name: form.suffixes for name, form in _PICTURES.items()}, _DICOM: DICOM_SUFFIXES}
 _ORIGINALS: Final = ("TIFF", _DICOM)
 """Formats of which pictures in other formats are previews."""
+_LOOKED_AT: Final = 4
+"""Files that tell whether those of a folder are DICOM, before all are looked at."""
 _JPEG: Final = (".jpg", ".jpeg", ".jpe", ".jfif")
 _OVERVIEW: Final = re.compile(r".*_spr", re.IGNORECASE)
 """The radiograph that SkyScan's NRecon lays among the slices, to show where they are."""
@@ -53,7 +56,13 @@ class SliceFolder(ScanReader):
         """Open the one scan in a folder, or the series of several; see `one_series`."""
         children = [name for name in location.children() if not name.startswith(".")]
         kind, names, notes = _slices_among(location, children, params.series)
-        everything, names = names, one_series(names, str(location), series=params.series, allow_gaps=params.allow_gaps)
+        if kind == _DICOM:
+            _refuse_choices(location, params)
+            reader: ScanReader = DicomSeries(location, names, params)
+            reader.notes += tuple(notes)
+            return reader
+        everything = names
+        names = list(one_series(everything, str(location), series=params.series, allow_gaps=params.allow_gaps))
         others = [name for name in children if name not in set(names)]
         reader = _reader_of(location, kind, names, params)
         unread = unread_beside(names, (name for name in others if name not in set(everything)))
@@ -72,12 +81,16 @@ class SliceFolder(ScanReader):
 def _reader_of(folder: Location, kind: str, names: Sequence[str], params: SourceParams) -> ScanReader:
     if len(names) == 1 and kind == TIFF.name:
         return TiffStack.opened(folder / names[0], params)
-    for option in TiffStack.takes:
-        if getattr(params, option) not in (None, False, 0):
-            raise InputError(f"{folder}: not {CHOICES[option]}", f"leave out <{option}>")
+    _refuse_choices(folder, params)
     if kind == TIFF.name and are_parts(folder, names):
         return TiffParts(folder, names)
     return Slices(folder, names, _PICTURES[kind])
+
+
+def _refuse_choices(folder: Location, params: SourceParams) -> None:
+    for option in TiffStack.takes:
+        if getattr(params, option) not in (None, False, 0):
+            raise InputError(f"{folder}: not {CHOICES[option]}", f"leave out <{option}>")
 
 
 def _slices_among(folder: Location, children: Sequence[str], series: str | None) -> tuple[str, list[str], list[str]]:
@@ -88,9 +101,13 @@ def _slices_among(folder: Location, children: Sequence[str], series: str | None)
     }
     found = {kind: names for kind, names in found.items() if names}
     notes = _without_overviews(found)
+    if not found and (unnamed := _dicom_without_endings(folder, children)):
+        found = {_DICOM: unnamed}
     if not found:
         raise _no_slices(folder, children)
     chosen = {kind: names for kind, names in found.items() if series is not None and chosen_by(series, names)}
+    if not chosen and series is not None and _DICOM in found:  # whose series are not told by names
+        chosen = {_DICOM: found[_DICOM]}
     kind = _the_kind(chosen or found)
     if kind is None:
         counts = ", ".join(f"{len(names)} {kind}" for kind, names in found.items())
@@ -127,6 +144,14 @@ def _without_overviews(found: dict[str, list[str]]) -> list[str]:
             if not found[kind]:
                 del found[kind]
     return notes
+
+
+def _dicom_without_endings(folder: Location, children: Sequence[str]) -> list[str]:
+    """Return the names of DICOM files that have no ending, as scanners and archives write them."""
+    some = natural_order(name for name in children if name != "DICOMDIR")
+    if not any(is_dicom(folder / name) for name in some[:_LOOKED_AT]):
+        return []
+    return [name for name in some if is_dicom(folder / name)]
 
 
 def _no_slices(folder: Location, children: Sequence[str]) -> InputError:

@@ -110,7 +110,8 @@ def check_order(axes: str, shape: tuple[int, ...], name: str, *, declared: str |
     letters = "".join(axis for axis, n in zip(axes, shape, strict=True) if n > 1)
     if not _ORDER.fullmatch(letters):
         raise InputError(
-            f"{name}: axes {declared or axes} of {shape}; must be Z, Y, X in this order; reorder them and save the file again"
+            f"{name}: axes {declared or axes} of {shape}; must be Z, Y, X in this order; reorder them and save the "
+            "file again"
         )
 
 
