@@ -37,6 +37,7 @@ _SAME_PLANE: Final = 1e-3
 """Difference of directions of slices that are parallel."""
 _EVEN: Final = 0.1
 """Share by which distances between slices may differ: positions are written with few digits."""
+_INTEGERS: Final = ("int16", "uint16", "int32", "uint32")
 _NAMED: Final = 6
 _UNKNOWN: Final = 2**62
 """Size of a file elsewhere, which would cost a request."""
@@ -224,7 +225,11 @@ def _stack(headers: Sequence[DicomHeader], folder: str, *, allow_gaps: bool) -> 
     frames = [(file, number) for file, header in enumerate(headers) for number in range(len(header.places))]
     places = [headers[file].places[number] for file, number in frames]
     corners = [place.corner for place in places]
-    if None in corners or any(place.directions is None for place in places) or len(set(corners)) == 1:
+    said = [place.corner is not None and place.directions is not None for place in places]
+    if any(said) and not all(said):
+        name = headers[frames[said.index(False)][0]].name
+        raise InputError(f"{name}: does not say where it lies, others do; restore it or export all slices again")
+    if not all(said) or len(set(corners)) == 1:
         return _by_number(headers, frames, folder, allow_gaps=allow_gaps)
     directions = np.array([place.directions for place in places])
     turned = np.abs(directions - directions[0]).max(axis=1)
@@ -346,16 +351,11 @@ def _scaled_dtype(scalings: Sequence[tuple[float, float]], like: DicomHeader, na
     if different == {(1.0, 0.0)}:
         return stored, False
     slope, offset = scalings[0]
-    if len(different) == 1 and slope == 1 and offset.is_integer() and stored.kind in "iu" and abs(offset) < 2**31:
-        low, high = (
-            (-(2 ** (like.kind.bits - 1)), 2 ** (like.kind.bits - 1) - 1)
-            if stored.kind == "i"
-            else (
-                0,
-                2**like.kind.bits - 1,
-            )
-        )
-        shifted = np.result_type(*(np.min_scalar_type(int(end + offset)) for end in (low, high)))
-        if shifted.kind in "iu" and shifted.itemsize <= 4:
-            return np.dtype(shifted), True
+    if len(different) == 1 and slope == 1 and offset.is_integer() and stored.kind in "iu":
+        least = -(2 ** (like.kind.bits - 1)) if stored.kind == "i" else 0
+        low, high = least + int(offset), least + 2**like.kind.bits - 1 + int(offset)
+        for dtype in (stored, *map(np.dtype, _INTEGERS)):
+            limits = np.iinfo(dtype)
+            if limits.min <= low and high <= limits.max:
+                return dtype, True
     return np.result_type(stored, np.float32), False

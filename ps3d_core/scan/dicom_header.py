@@ -11,7 +11,8 @@ import io
 import logging
 import struct
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from math import isfinite
 from threading import Lock
@@ -63,7 +64,10 @@ _WANTED: Final = (
     "PerFrameFunctionalGroupsSequence",
 )
 """Elements that are read; none is about a patient."""
+_ELEMENT: Final = 12
+"""Bytes of an element before its value, at most."""
 _LOCK: Final = Lock()
+"""Of the filters for warnings, which a whole process has in common."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,35 +145,40 @@ def read_header(head: bytes, reopened: Callable[[], BinaryIO], name: str, size: 
         raise InputError(f"{name}: not a DICOM file; move it elsewhere, restore it or export it again")
     if _DEFLATED in head[: 2**12]:
         raise InputError(f"{name}: deflated as a whole; export it without compression")
-    with io.BytesIO(head) as file:
-        dataset, at = _parsed(file, name)
-        element = head[at : at + 12]
-    if len(element) < 12 and len(head) < size:
-        with reopened() as file:
-            dataset, at = _parsed(file, name)
-            file.seek(at)
-            element = file.read(12)
     try:
-        return _header(dataset, element, at, name, size)
+        with _quiet():
+            dataset, element, at = _parsed(io.BytesIO(head)) if len(head) >= size else _parsed_start(head, reopened)
+            return _header(dataset, element, at, name, size)
     except (InputError, StoreError):
         raise
-    except Exception as error:  # pydicom converts a value when it is asked for, and raises what it likes
+    except Exception as error:  # of a damaged file pydicom raises almost anything
         raise _damaged(name, error) from error
 
 
-def _parsed(file: BinaryIO, name: str) -> tuple[Any, int]:
-    """Return the elements before the pixels, and where those begin."""
+def _parsed_start(head: bytes, reopened: Callable[[], BinaryIO]) -> tuple[Any, bytes, int]:
+    """Return what `_parsed` does, from the start of a file where that holds the whole header."""
+    with suppress(Exception):  # whatever pydicom makes of a header that is cut off
+        dataset, element, at = _parsed(io.BytesIO(head))
+        if len(element) == _ELEMENT:
+            return dataset, element, at
+    with reopened() as file:
+        return _parsed(file)
+
+
+def _parsed(file: BinaryIO) -> tuple[Any, bytes, int]:
+    """Return the elements before the pixels, the beginning of that of the pixels, and where that begins."""
     from pydicom import dcmread
 
-    try:
-        with _LOCK, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            dataset = dcmread(file, stop_before_pixels=True, specific_tags=list(_WANTED))
-            for keyword in _WANTED:
-                dataset.get(keyword)
-        return dataset, file.tell()
-    except Exception as error:  # of a damaged file it raises almost anything
-        raise _damaged(name, error) from error
+    dataset = dcmread(file, stop_before_pixels=True, specific_tags=list(_WANTED))
+    at = file.tell()
+    return dataset, file.read(_ELEMENT), at
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    with _LOCK, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _damaged(name: str, error: Exception) -> InputError:
