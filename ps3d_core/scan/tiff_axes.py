@@ -60,6 +60,7 @@ def planes_of(series: TiffPageSeries, params: SourceParams, name: str) -> Planes
     if any(axis == "S" and n > 1 for axis, n in sides):
         raise InputError(f"{_many(series, name)}; convert to greyscale")
     check_order(series.axes.replace("C", "Z"), series.shape, name, declared=series.axes)
+    sides += [(axis, 1) for axis in "CT" if axis not in series.axes]
     numbers = np.arange(prod(n for _, n in sides)).reshape([n for _, n in sides])
     kept, taken_for_slices = [], None
     for axis, n in sides:

@@ -114,7 +114,7 @@ class TiffParts(ScanReader):
 
     def _check_order(self, part: TiffStack) -> None:
         """Raise `InputError` when the OME-XML of a part names other files, or the same in another order."""
-        planes, _ = planes_named(part.ome_xml)
+        planes, _, _ = planes_named(part.ome_xml)
         planes.sort()
         order = [name for name, _ in groupby(plane.file for plane in planes)]
         if len(order) < 2:
@@ -129,9 +129,9 @@ class TiffParts(ScanReader):
 
     def _check_count(self) -> None:
         """Raise `InputError` when the OME-XML promises more slices than all parts have."""
-        planes, promised = planes_named(self._like.ome_xml)
-        if len({plane.file for plane in planes}) > 1 and promised != self.shape[0]:
+        planes, promised, others = planes_named(self._like.ome_xml)
+        if len({plane.file for plane in planes}) > 1 and (promised, others) != (self.shape[0], 1):
             raise InputError(
                 f"{self._folder}: {self.shape[0]} slices in {len(self._names)} parts, their OME-XML promises "
-                f"{promised}, of all channels and times; restore the parts, or save the scan as one file"
+                f"{promised} in {others} channels and times; restore all parts, or save one channel as one file"
             )

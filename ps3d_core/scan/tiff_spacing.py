@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isfinite, prod
+from math import isfinite
 from typing import Final
 from xml.etree import ElementTree
 
@@ -82,25 +82,29 @@ class OmePlanes:
     page: int
 
 
-def planes_named(xml: str) -> tuple[list[OmePlanes], int]:
-    """Return where OME-XML says that the planes lie, and how many there are of all channels and times.
+def planes_named(xml: str) -> tuple[list[OmePlanes], int, int]:
+    """Return where OME-XML says that the planes lie, how many slices there are, and how many channels and times.
 
     None where it does not say.
     """
     if not xml or _has_entities(xml):
-        return [], 0
+        return [], 0, 1
     try:
         root = ElementTree.fromstring(xml)  # noqa: S314 (without entities)
         pixels = root.find(".//{*}Pixels")
-        count = 1 if pixels is None else prod(int(pixels.get(f"Size{axis}", 1)) for axis in "ZCT")
-        entries = [(data, data.find("{*}UUID")) for data in root.iter("{*}TiffData")]
-        return [
-            OmePlanes(int(data.get("FirstZ", 0)), uuid.get("FileName") or "", int(data.get("IFD", 0)))
-            for data, uuid in entries
-            if uuid is not None
-        ], count
+        z, c, t = (1 if pixels is None else int(pixels.get(f"Size{axis}", 1)) for axis in "ZCT")
+        entries = [(data, data.find("{*}UUID")) for data in root.findall(".//{*}TiffData")]
+        return (
+            [
+                OmePlanes(int(data.get("FirstZ", 0)), uuid.get("FileName") or "", int(data.get("IFD", 0)))
+                for data, uuid in entries
+                if uuid is not None
+            ],
+            z,
+            c * t,
+        )
     except (ElementTree.ParseError, ValueError):
-        return [], 0
+        return [], 0, 1
 
 
 def files_named(xml: str) -> set[str]:

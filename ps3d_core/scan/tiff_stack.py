@@ -99,14 +99,14 @@ class TiffStack(ScanReader):
         return scan_shape(shape, self._name)
 
     def _check_pages(self, size: int) -> None:
+        if not self._is_part and len(files_named(self.ome_xml)) > 1:
+            raise InputError(f"{self._name}: some slices lie in other files; give the folder of all of them")
         if len(self._pages) != self._planes.of:
             raise InputError(
                 f"{self._name}: {len(self._pages)} pages for {self._planes.of} slices; must be one page per slice; "
                 "export as a plain multi-page TIFF"
             )
         for index, page in enumerate(self._pages):
-            if page.parent is not self._tif:
-                raise InputError(f"{self._name}: slice {index} lies in another file; give the folder of all slices")
             check_whole(page, size, f"{self._name} page {index}")
             if page.shape != self.shape[1:]:
                 raise InputError(
