@@ -64,7 +64,7 @@ class DicomSeries(ScanReader):
         is_remote = folder.local_path is None
         self._threads = ThreadPoolExecutor(REMOTE_WORKERS if is_remote else LOCAL_WORKERS, "slices")
         try:
-            self._headers, self.notes = _one_series(self._all_headers(names), folder, params.series)
+            self._headers, self.notes = _one_series(_all_headers(folder, names, self._threads), folder, params.series)
             self._open(params)
         except BaseException:
             self.close()
@@ -128,21 +128,6 @@ class DicomSeries(ScanReader):
         slope, offset = self._scalings[0]
         yield f"values are stored in units of {slope:g} above {offset:g}: kept as {self.dtype}"
 
-    def _all_headers(self, names: Sequence[str]) -> Iterator[DicomHeader | None]:
-        for at in range(0, len(names), REMOTE_WORKERS):
-            some = names[at : at + REMOTE_WORKERS]
-            for name, (head, size) in zip(some, self._threads.map(self._start, some), strict=True):
-                location = self._folder / name
-                yield read_header(head, partial(open_to_read, location), str(location), size)
-
-    def _start(self, name: str) -> tuple[bytes, int]:
-        location = self._folder / name
-        if location.local_path is None:  # one request; what is missing is noticed when it is read
-            head = location.read_start(START)
-            return head, len(head) if len(head) < START else _UNKNOWN
-        with open_to_read(location) as file:
-            return file.read(START), size_of(file)
-
     def _frames_of(self, header: DicomHeader) -> tuple[Fragments, ...]:
         if header.syntax is None:
             return ()
@@ -157,6 +142,16 @@ class DicomSeries(ScanReader):
             yield file
 
 
+def dicom_series(folder: Location, names: Sequence[str]) -> dict[str, int]:
+    """Return how many files each series among DICOM files has, by what chooses it.
+
+    Raise `InputError` for what is no usable file.
+    """
+    with ThreadPoolExecutor(REMOTE_WORKERS, "slices") as threads:
+        series, _ = _by_series(_all_headers(folder, names, threads))
+    return {_choice(known, series): len(headers) for known, headers in series.items()}
+
+
 def is_dicom(location: Location) -> bool:
     """Return whether a file without an ending says that it is DICOM. Raise nothing."""
     if "." in location.name.rstrip(".0123456789"):  # UIDs serve as names: 1.2.840.113619
@@ -167,18 +162,27 @@ def is_dicom(location: Location) -> bool:
         return False
 
 
+def _all_headers(folder: Location, names: Sequence[str], threads: ThreadPoolExecutor) -> Iterator[DicomHeader | None]:
+    """Yield the headers of files; None for those that hold no pictures."""
+    for at in range(0, len(names), REMOTE_WORKERS):
+        some = [folder / name for name in names[at : at + REMOTE_WORKERS]]
+        for location, (head, size) in zip(some, threads.map(_start, some), strict=True):
+            yield read_header(head, partial(open_to_read, location), str(location), size)
+
+
+def _start(location: Location) -> tuple[bytes, int]:
+    if location.local_path is None:  # one request; what is missing is noticed when it is read
+        head = location.read_start(START)
+        return head, len(head) if len(head) < START else _UNKNOWN
+    with open_to_read(location) as file:
+        return file.read(START), size_of(file)
+
+
 def _one_series(
     read: Iterable[DicomHeader | None], folder: Location, wanted: str | None
 ) -> tuple[list[DicomHeader], tuple[str, ...]]:
     """Return the headers of one series, and what is to be said of the files."""
-    series: dict[tuple[str, str, str], list[DicomHeader]] = {}
-    uids: dict[str, tuple[str, str, str]] = {}
-    without = 0
-    for header in read:
-        if header is None:
-            without += 1
-        else:
-            series.setdefault(uids.setdefault(header.series[0], header.series), []).append(header)
+    series, without = _by_series(read)
     notes = (f"{without} DICOM files without pictures are not read",) if without else ()
     if not series:
         raise InputError(f"{folder}: DICOM files without pictures; give the folder that holds the slices")
@@ -192,6 +196,21 @@ def _one_series(
         raise InputError(f"{problem}; none is called {wanted!r}", "correct <series>: a number, description or UID")
     largest = max(chosen, key=lambda known: len(series[known]))
     raise InputError(problem, f'choose one with <series> "{_choice(largest, series)}"', "move the others elsewhere")
+
+
+def _by_series(
+    read: Iterable[DicomHeader | None],
+) -> tuple[dict[tuple[str, str, str], list[DicomHeader]], int]:
+    """Return headers by the UID, number and description of their series, and how many files hold no pictures."""
+    series: dict[tuple[str, str, str], list[DicomHeader]] = {}
+    uids: dict[str, tuple[str, str, str]] = {}
+    without = 0
+    for header in read:
+        if header is None:
+            without += 1
+        else:
+            series.setdefault(uids.setdefault(header.series[0], header.series), []).append(header)
+    return series, without
 
 
 def _is_called(series: tuple[str, str, str], wanted: str) -> bool:

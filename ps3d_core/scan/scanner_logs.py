@@ -24,6 +24,7 @@ from typing import Final
 
 from ps3d_core.errors import InputError, StoreError
 from ps3d_core.geometry.boxes import Shape
+from ps3d_core.geometry.spacing import same_spacing
 from ps3d_core.scan.reader import ScanReader
 from ps3d_core.scan.spacing import SAME, spacing_text
 from ps3d_core.store.location import Location
@@ -107,19 +108,24 @@ def logged_spacing(folder: Location, slices: Sequence[str], shape: Shape, others
     own = [log for log in logs if all(_is_named_after(name, log) for name in slices)]
     pictures = [name for name in names if name not in logs]
     of_nobody = [log for log in logs if not any(_is_named_after(name, log) for name in (*slices, *pictures))]
-    return _agreed(_claims(folder, own or of_nobody, shape))
+    return _agreed(_claims([folder / name for name in own or of_nobody], shape))
 
 
-def logged_beside(file: Location, shape: Shape) -> Logged:
-    """Return what the logs beside a single `file` that have its name say of it. Raise nothing."""
+def logs_beside(file: Location) -> tuple[Location, ...]:
+    """Return the logs beside a single `file` that have its name. Raise nothing."""
     stem = PurePosixPath(file.name).stem
     names = [f"{name}{suffix}" for name in dict.fromkeys((stem, stem.removesuffix(".ome"))) for suffix in LOG_SUFFIXES]
     found = []
     for name in names:
         with suppress(OSError, InputError):
             if (file.parent / name).is_file():
-                found.append(name)
-    return _agreed(_claims(file.parent, found, shape))
+                found.append(file.parent / name)
+    return tuple(found)
+
+
+def logged_beside(logs: Sequence[Location], shape: Shape) -> Logged:
+    """Return what the logs of a single file say of its volume of `shape` (z, y, x). Raise nothing."""
+    return _agreed(_claims(logs, shape))
 
 
 def take_logged(reader: ScanReader, logged: Logged, *, is_whole: bool = True) -> None:
@@ -137,7 +143,7 @@ def take_logged(reader: ScanReader, logged: Logged, *, is_whole: bool = True) ->
         reader.notes += (reader.spacing_doubt,)
     elif reader.spacing is None:
         reader.spacing, reader.spacing_from = logged.spacing, logged.quoted
-    elif any(abs(own / side - 1) > SAME for own, side in zip(reader.spacing, logged.spacing, strict=True)):
+    elif not same_spacing(reader.spacing, logged.spacing, SAME):
         reader.spacing_doubt = f"its files say {spacing_text(reader.spacing)} mm, {logged.quoted}"
         reader.spacing = None
         reader.notes += (reader.spacing_doubt,)
@@ -149,11 +155,11 @@ def _is_named_after(name: str, log: str) -> bool:
     return rest != name and not (stem[-1:].isdigit() and rest[:1].isdigit())
 
 
-def _claims(folder: Location, logs: Sequence[str], shape: Shape) -> list[_Claim]:
+def _claims(logs: Sequence[Location], shape: Shape) -> list[_Claim]:
     claims = []
-    for name in logs[:_MOST_LOGS]:
+    for place in logs[:_MOST_LOGS]:
         with suppress(OSError, InputError, StoreError):
-            log = _Log(name, _decoded((folder / name).read_start(_MOST_BYTES)))
+            log = _Log(place.name, _decoded(place.read_start(_MOST_BYTES)))
             claims += [claim for read in _READERS if (claim := read(log, shape)) is not None]
     return claims
 
@@ -177,13 +183,9 @@ def _agreed(claims: Sequence[_Claim]) -> Logged:
         return Logged(doubt=ranked[0].doubt) if ranked else Logged()
     first = believed[0]
     for other in believed[1:]:
-        if not _same(first.edges or (), other.edges or ()):
+        if first.edges and other.edges and not same_spacing(first.edges, other.edges, SAME):
             return Logged(doubt=f"logs beside it disagree: {first.quoted}; {other.quoted}")
     return Logged(first.edges, first.quoted)
-
-
-def _same(sides: Sequence[float], others: Sequence[float]) -> bool:
-    return all(abs(side / other - 1) <= SAME for side, other in zip(sides, others, strict=True))
 
 
 def _fitting(claim: _Claim, shape: Shape, sizes: Sequence[tuple[float | None, float | None]]) -> _Claim:
@@ -233,7 +235,7 @@ def _phoenix_projections(log: _Log, shape: Shape) -> _Claim | None:
     if sides[0] is None or not log.has("ct"):
         return None
     quoted = log.quoted("geometry", "voxelsizex", "voxelsizey")
-    if sides[1] is None or not _same([sides[0]], [sides[1]]):
+    if sides[1] is None or not same_spacing([sides[0]], [sides[1]], SAME):
         return _Claim(None, quoted, is_volume=False, doubt=f"{quoted} is not that of a cube")
     return _of_projections(sides[0], quoted, log.number("image", "dimx"), shape)
 
@@ -261,7 +263,7 @@ def _nikon(log: _Log, shape: Shape) -> _Claim | None:
     if (unit := log.text(section, "units")) not in (None, "mm"):
         return replace(claim, doubt=f"{claim.quoted} is in {unit!r}, not in mm")
     sides = [log.number(section, f"voxels{axis}") for axis in "xyz"]
-    return _fitting(claim, shape, list(_faces(sides)) if _same([x, x], [y, z]) else [(sides[1], sides[0])])
+    return _fitting(claim, shape, list(_faces(sides)) if same_spacing([x, x], [y, z], SAME) else [(sides[1], sides[0])])
 
 
 def _faces(sides: Sequence[float | None]) -> Iterator[tuple[float | None, float | None]]:

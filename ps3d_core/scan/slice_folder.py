@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Final
 
 from ps3d_core.errors import InputError
 from ps3d_core.params import SourceParams
 from ps3d_core.scan.bmp_slice import BMP
-from ps3d_core.scan.dicom import DicomSeries, is_dicom
+from ps3d_core.scan.dicom import DicomSeries, dicom_series, is_dicom
 from ps3d_core.scan.jpeg2000 import JPEG_2000
 from ps3d_core.scan.png_slice import PNG
 from ps3d_core.scan.reader import CHOICES, ScanReader
 from ps3d_core.scan.scanner_logs import logged_spacing, take_logged
 from ps3d_core.scan.slice_format import SliceFormat
-from ps3d_core.scan.slice_names import chosen_by, has_gap, natural_order, one_series, unread_beside
+from ps3d_core.scan.slice_names import chosen_by, has_gap, natural_order, one_series, series_in, unread_beside
 from ps3d_core.scan.slices import Slices
 from ps3d_core.scan.suffixes import DICOM_SUFFIXES
 from ps3d_core.scan.tiff_parts import TiffParts, are_parts
@@ -55,27 +56,61 @@ class SliceFolder(ScanReader):
     def opened(cls, location: Location, params: SourceParams) -> ScanReader:
         """Open the one scan in a folder, or the series of several; see `one_series`."""
         children = [name for name in location.children() if not name.startswith(".")]
-        kind, names, notes = _slices_among(location, children, params.series)
-        if kind == _DICOM:
+        found = _slices_among(location, children, params.series)
+        if found.kind == _DICOM:
             _refuse_choices(location, params)
-            reader: ScanReader = DicomSeries(location, names, params)
-            reader.notes += tuple(notes)
+            reader: ScanReader = DicomSeries(location, found.names, params)
+            reader.notes += found.notes
             return reader
-        everything = names
-        names = list(one_series(everything, str(location), series=params.series, allow_gaps=params.allow_gaps))
-        others = [name for name in children if name not in set(names)]
-        reader = _reader_of(location, kind, names, params)
-        unread = unread_beside(names, (name for name in others if name not in set(everything)))
+        names = one_series(found.names, str(location), series=params.series, allow_gaps=params.allow_gaps)
+        reader = _reader_of(location, found.kind, names, params)
+        unread = unread_beside(names, set(children) - set(found.names))
         if unread:
-            notes = [
-                f"{len(unread)} files named like its slices are no {kind} files and not read, {unread[0]} the first; "
-                "are they slices, too?"
-            ]
-        reader.notes += tuple(notes)
+            reader.notes += (
+                f"{len(unread)} files named like its slices are no {found.kind} files and not read, {unread[0]} the "
+                "first; are they slices, too?",
+            )
+        reader.notes += found.overviews if unread else found.notes
         if len(names) > 1:
-            logged = logged_spacing(location, names, reader.shape, others)
+            logged = logged_spacing(location, names, reader.shape, sorted(set(children) - set(names)))
             take_logged(reader, logged, is_whole=not (params.allow_gaps and has_gap(names)))
         return reader
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Slices of one format in a folder.
+
+    Attributes:
+        kind: the format.
+        names: of the files, in natural order.
+        overviews: notes about files that are no slices.
+        others: note about files of other formats.
+
+    """
+
+    kind: str
+    names: list[str]
+    overviews: tuple[str, ...]
+    others: tuple[str, ...]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """All that a person should hear of the other files."""
+        return *self.overviews, *self.others
+
+
+def series_of_slices(folder: Location, children: Sequence[str]) -> dict[str, int]:
+    """Return how many slices each scan has among the files of a folder, by what chooses it with `series`.
+
+    Raise `InputError` for a DICOM file that is no slice.
+    """
+    found = _by_format(folder, children)
+    _without_overviews(found)
+    kind = _the_kind(found) if found else None
+    if kind is None:
+        return {f"*{PurePosixPath(names[0]).suffix}": len(names) for names in found.values()}
+    return dicom_series(folder, found[kind]) if kind == _DICOM else series_in(found[kind])
 
 
 def _reader_of(folder: Location, kind: str, names: Sequence[str], params: SourceParams) -> ScanReader:
@@ -88,21 +123,14 @@ def _reader_of(folder: Location, kind: str, names: Sequence[str], params: Source
 
 
 def _refuse_choices(folder: Location, params: SourceParams) -> None:
-    for option in TiffStack.takes:
-        if getattr(params, option) not in (None, False, 0):
-            raise InputError(f"{folder}: not {CHOICES[option]}", f"leave out <{option}>")
+    for option in sorted(TiffStack.takes & params.model_dump(exclude_defaults=True).keys()):
+        raise InputError(f"{folder}: not {CHOICES[option]}", f"leave out <{option}>")
 
 
-def _slices_among(folder: Location, children: Sequence[str], series: str | None) -> tuple[str, list[str], list[str]]:
-    """Return format and names of the slices among the files of a folder, in natural order, and what is to be said."""
-    found = {
-        kind: natural_order(name for name in children if name.lower().endswith(suffixes))
-        for kind, suffixes in _SUFFIXES.items()
-    }
-    found = {kind: names for kind, names in found.items() if names}
-    notes = _without_overviews(found)
-    if not found and (unnamed := _dicom_without_endings(folder, children)):
-        found = {_DICOM: unnamed}
+def _slices_among(folder: Location, children: Sequence[str], series: str | None) -> _Found:
+    """Return the slices among the files of a folder, of the format that is the scan's or that `series` chooses."""
+    found = _by_format(folder, children)
+    overviews = _without_overviews(found)
     if not found:
         raise _no_slices(folder, children)
     chosen = {kind: names for kind, names in found.items() if series is not None and chosen_by(series, names)}
@@ -118,9 +146,20 @@ def _slices_among(folder: Location, children: Sequence[str], series: str | None)
             "move the others elsewhere",
         )
     others = [f"{len(names)} {other}" for other, names in found.items() if other != kind]
-    if others and not chosen:
-        notes.append(f"{' and '.join(others)} files beside its {kind} files are not read")
-    return kind, found[kind], notes
+    said = f"{' and '.join(others)} files beside its {kind} files are not read"
+    return _Found(kind, found[kind], tuple(overviews), (said,) if others and not chosen else ())
+
+
+def _by_format(folder: Location, children: Sequence[str]) -> dict[str, list[str]]:
+    """Return the names of what may be slices by their format, in natural order."""
+    found = {
+        kind: natural_order(name for name in children if name.lower().endswith(suffixes))
+        for kind, suffixes in _SUFFIXES.items()
+    }
+    found = {kind: names for kind, names in found.items() if names}
+    if not found and (unnamed := _dicom_without_endings(folder, children)):
+        found = {_DICOM: unnamed}
+    return found
 
 
 def _the_kind(found: dict[str, list[str]]) -> str | None:

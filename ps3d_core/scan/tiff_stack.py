@@ -21,7 +21,7 @@ from ps3d_core.geometry.boxes import Shape, shape_text
 from ps3d_core.params import SourceParams
 from ps3d_core.scan.files import fill_from, open_to_read, size_of
 from ps3d_core.scan.reader import ScanReader, scan_shape
-from ps3d_core.scan.scanner_logs import logged_beside, take_logged
+from ps3d_core.scan.scanner_logs import logged_beside, logs_beside, take_logged
 from ps3d_core.scan.suffixes import TIFF_SUFFIXES
 from ps3d_core.scan.tiff_axes import Planes, check_order, planes_of
 from ps3d_core.scan.tiff_page import PageKind, check_directories, check_whole, decode, kind_of, open_tiff, reading
@@ -42,7 +42,8 @@ class TiffStack(ScanReader):
     def opened(cls, location: Location, params: SourceParams) -> ScanReader:
         """Open a file, with the spacing of the log beside it where it states none itself."""
         reader = cls(location, params)
-        take_logged(reader, logged_beside(location, reader.shape))
+        reader.beside = logs_beside(location)
+        take_logged(reader, logged_beside(reader.beside, reader.shape))
         return reader
 
     def __init__(self, location: Location, params: SourceParams | None = None, *, is_part: bool = False) -> None:

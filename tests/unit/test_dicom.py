@@ -29,7 +29,9 @@ from pydicom.uid import (
 from ps3d_core.errors import InputError
 from ps3d_core.params import SourceParams
 from ps3d_core.scan.reader import ScanReader
+from ps3d_core.scan.slice_folder import series_of_slices
 from ps3d_core.scan.sources import open_scan
+from ps3d_core.store.location import Location
 from tests.formats.dicom import dataset, place, write_frames, write_slices
 from tests.formats.file_format import SPACING, sample
 
@@ -431,6 +433,8 @@ def test_one_of_several_series(folder: Path) -> None:
         assert reader.description == "DICOM series 7 (140kV) of 4 slices"
     assert np.array_equal(read(folder, series="2")[0], GREY)
     assert "none is called '3'" in refused(folder, series="3")
+    names = [path.name for path in folder.iterdir()]
+    assert series_of_slices(Location.parse(folder), names) == {"2": 6, "7": 4}
 
 
 def test_files_without_pictures(folder: Path) -> None:

@@ -17,7 +17,9 @@ from PIL import Image
 
 from ps3d_core.errors import InputError
 from ps3d_core.params import SourceParams
+from ps3d_core.scan.slice_folder import series_of_slices
 from ps3d_core.scan.sources import open_scan
+from ps3d_core.store.location import Location
 
 SLICES = np.random.default_rng(0).integers(0, 255, (5, 21, 30)).astype(np.uint8)
 
@@ -253,6 +255,21 @@ def test_the_overview_of_skyscan_is_no_slice(tmp_path: Path) -> None:
     values, notes = read(tmp_path)
     assert np.array_equal(values, SLICES)
     assert notes == ("ore_rec_spr.bmp is taken for an overview, not a slice",)
+
+
+def test_scans_that_a_folder_offers(tmp_path: Path) -> None:
+    folder_of(tmp_path, png, ".png")
+    assert series_of_slices(Location.parse(tmp_path), sorted(path.name for path in tmp_path.iterdir())) == {"s#": 5}
+    (tmp_path / "s999_spr.png").write_bytes(b"")
+    folder_of(tmp_path, png, ".bmp")
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert series_of_slices(Location.parse(tmp_path), names) == {"*.png": 5, "*.bmp": 5}
+    for index in range(5):
+        (tmp_path / f"t{index}.tif").touch()
+    assert series_of_slices(Location.parse(tmp_path), [*names, "a1.tif", "a2.tif", "b1.tif", "b2.tif", "b3.tif"]) == {
+        "a#": 2,
+        "b#": 3,
+    }
 
 
 @pytest.mark.parametrize("params", [{"channel": 1}, {"time": 1}, {"channels_are_slices": True}])

@@ -220,6 +220,7 @@ def test_beside_one_file(tmp_path: Path) -> None:
     reader = opened(tmp_path / "ore 1.5um_rec.tif")
     assert reader.spacing == pytest.approx((0.01979772,) * 3)
     assert reader.spacing_from == "ore 1.5um_rec.log: Pixel Size (um)=19.79772"
+    assert [file.name for file in reader.beside] == ["ore 1.5um_rec.log"]
     tifffile.imwrite(tmp_path / "another.tif", SLICES, photometric="minisblack")
     assert opened(tmp_path / "another.tif").spacing is None
 
