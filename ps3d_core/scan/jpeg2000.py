@@ -24,6 +24,7 @@ _FILE: Final = b"\x00\x00\x00\x0cjP  \r\n\x87\n"
 _COD, _SOT, _SOD = 0xFF52, 0xFF90, 0xFF93
 _MOST_BOXES: Final = 1000
 _MOST_RATIO: Final = 1000
+_MOST_TILES: Final = 2**14  # a decoder sets up all of them at once
 _SIZ: Final = ">2xHHIIIIIIIIH"
 """From the marker SIZ on: its length, capabilities, and twice the right and lower edges and offsets, components."""
 
@@ -67,7 +68,7 @@ def codestream_kind(file: BinaryIO, start: int, name: str) -> PictureKind:
     head = file.read(2 + struct.calcsize(_SIZ))
     if len(head) < 2 + struct.calcsize(_SIZ) or not head.startswith(_START):
         raise InputError(f"{name}: truncated or not a JPEG 2000; restore the file or export it again")
-    length, _, right, low, left, top, *_, components = struct.unpack(_SIZ, head[2:])
+    length, _, right, low, left, top, width, height, _, _, components = struct.unpack(_SIZ, head[2:])
     parts = file.read(3 * components)
     if components not in (1, 3) or len(parts) < 3 * components or length != 38 + 3 * components:
         raise InputError(f"{name}: {components} values per pixel; must be 1 grey value; convert to greyscale")
@@ -77,6 +78,8 @@ def codestream_kind(file: BinaryIO, start: int, name: str) -> PictureKind:
     if bits > 16:
         raise InputError(f"{name}: values of {bits} bits; must be 8 to 16 bits; export as such")
     shape = (low - top, right - left)
+    if not (width and height) or (low / height + 1) * (right / width + 1) > _MOST_TILES:
+        raise InputError(f"{name}: tiles of {height} x {width} pixels; damaged? restore the file or export it again")
     dtype = np.dtype(f"{'i' if is_signed else 'u'}{1 if bits <= 8 else 2}")
     check_packed_size(shape, components * dtype.itemsize, size_of(file) - start, _MOST_RATIO, name)
     return PictureKind(shape, dtype, RGB if components == 3 else None, _is_lossy(file, name))

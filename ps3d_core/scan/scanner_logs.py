@@ -142,7 +142,7 @@ def take_logged(reader: ScanReader, logged: Logged, *, is_whole: bool = True) ->
         reader.spacing_doubt = f"{logged.quoted} is of all slices, and some are left out"
         reader.notes += (reader.spacing_doubt,)
     elif reader.spacing is None:
-        reader.spacing, reader.spacing_from = logged.spacing, logged.quoted
+        reader.spacing, reader.spacing_from, reader.spacing_doubt = logged.spacing, logged.quoted, None
     elif not same_spacing(reader.spacing, logged.spacing, SAME):
         reader.spacing_doubt = f"its files say {spacing_text(reader.spacing)} mm, {logged.quoted}"
         reader.spacing = None

@@ -71,7 +71,7 @@ class SliceFolder(ScanReader):
                 "first; are they slices, too?",
             )
         reader.notes += found.overviews if unread else found.notes
-        if len(names) > 1:
+        if len(names) > 1 and not (isinstance(reader, TiffParts) and reader.spacing_doubt):
             logged = logged_spacing(location, names, reader.shape, sorted(set(children) - set(names)))
             take_logged(reader, logged, is_whole=not (params.allow_gaps and has_gap(names)))
         return reader

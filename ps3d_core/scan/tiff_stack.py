@@ -90,7 +90,9 @@ class TiffStack(ScanReader):
 
     def _pages_alone(self) -> list[TiffPage | TiffFrame]:
         """All pages, in order, where each is to be taken by itself; else none."""
-        if self._is_part and len(files_named(self.ome_xml)) > 1:
+        if len(files_named(self.ome_xml)) > 1:
+            if not self._is_part:
+                raise InputError(f"{self._name}: some slices lie in other files; give the folder of all of them")
             return [page for page in self._tif.pages if not (isinstance(page, TiffPage) and page.is_reduced)]
         return _written_one_by_one(self._tif, self._name)
 
@@ -100,8 +102,6 @@ class TiffStack(ScanReader):
         return scan_shape(shape, self._name)
 
     def _check_pages(self, size: int) -> None:
-        if not self._is_part and len(files_named(self.ome_xml)) > 1:
-            raise InputError(f"{self._name}: some slices lie in other files; give the folder of all of them")
         if len(self._pages) != self._planes.of:
             raise InputError(
                 f"{self._name}: {len(self._pages)} pages for {self._planes.of} slices; must be one page per slice; "

@@ -181,7 +181,7 @@ def png_bomb(rows: int) -> bytes:
 
 def jpeg2000_bomb(rows: int) -> bytes:
     data = imagecodecs.jpeg2k_encode(SLICES[0], **{**JPEG2000, "codecformat": "j2k"})
-    return data[:8] + struct.pack(">II", rows, rows) + data[16:]
+    return data[:8] + struct.pack(">II", rows, rows) + data[16:24] + struct.pack(">II", rows, rows) + data[32:]
 
 
 def bmp_bomb(rows: int) -> bytes:
@@ -205,6 +205,14 @@ def test_small_files_of_large_pictures_take_no_memory(
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 20 * 2**20
+
+
+def test_tiles_without_number_are_refused(tmp_path: Path) -> None:
+    data = imagecodecs.jpeg2k_encode(np.zeros((300, 300), np.uint8), **{**JPEG2000, "codecformat": "j2k"})
+    for side in (0, 1):
+        spoilt = data[:24] + struct.pack(">II", side, side) + data[32:]
+        with pytest.raises(InputError, match=f"tiles of {side} x {side} pixels; damaged"):
+            read(folder_of(tmp_path / "scan", lambda values, spoilt=spoilt: spoilt, ".j2k"))
 
 
 def test_an_empty_slice_is_a_slice(tmp_path: Path) -> None:

@@ -245,3 +245,14 @@ def test_a_log_that_cannot_be_read_is_none(tmp_path: Path) -> None:
     shutil.rmtree(folder / "ore_rec.log")
     (folder / "ore_rec.log").symlink_to("/dev/zero")
     assert opened(folder).spacing is None
+
+
+def test_a_log_in_the_place_of_a_length_that_is_none(tmp_path: Path) -> None:
+    about = {"imagej": True, "resolution": (50, 50), "metadata": {"axes": "ZYX", "unit": "parsec", "spacing": 1}}
+    tifffile.imwrite(tmp_path / "ore.tif", SLICES, photometric="minisblack", **about)
+    assert "not a unit of length" in str(opened(tmp_path / "ore.tif").spacing_doubt)
+    (tmp_path / "ore.log").write_text(SKYSCAN)
+    reader = opened(tmp_path / "ore.tif")
+    assert reader.spacing == pytest.approx((0.01979772,) * 3)
+    assert reader.spacing_doubt is None
+    assert "not a unit of length" in reader.notes[0]

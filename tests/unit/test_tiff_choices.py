@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -180,6 +181,11 @@ def test_spacing_of_parts(tmp_path: Path) -> None:
     assert reader.spacing is None
     assert reader.spacing_doubt == "its parts, scan_1.tif to scan_4.tif, do not all say the same spacing"
     assert reader.spacing_doubt in reader.notes
+    log = "[Reconstruction]\nPixel Size (um)=20\nResult Image Width (pixels)=14\nResult Image Height (pixels)=11\n"
+    (tmp_path / "scan_.log").write_text(log)
+    assert read(tmp_path)[1].spacing is None
+    parts(tmp_path)
+    assert read(tmp_path)[1].spacing_from == "scan_.log: Pixel Size (um)=20"
 
 
 def test_parts_have_no_channels(tmp_path: Path) -> None:
@@ -230,3 +236,26 @@ def test_parts_of_ome_in_another_order(tmp_path: Path) -> None:
 def test_parts_of_ome_that_promise_more(tmp_path: Path, size: int, channels: int) -> None:
     ome_parts(tmp_path, size=size, channels=channels)
     assert "OME-XML" in refused(tmp_path)
+
+
+@pytest.mark.parametrize("is_contiguous", [True, False])
+def test_a_part_by_itself_is_no_scan(tmp_path: Path, is_contiguous: bool) -> None:
+    ome_parts(tmp_path)
+    if is_contiguous:
+        with tifffile.TiffFile(tmp_path / "s1.ome.tif") as tif:
+            xml = tif.ome_metadata
+        tifffile.imwrite(tmp_path / "s1.ome.tif", WHOLE[4:8], photometric="minisblack", description=xml, metadata=None)
+    assert "some slices lie in other files; give the folder of all of them" in refused(tmp_path / "s1.ome.tif")
+
+
+@pytest.mark.timeout(60)
+def test_files_that_metadata_name_are_not_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")  # opening it would never end
+    planes = "".join(
+        PLANE.format(z=at, page=at % 4, name="s0.ome.tif" if at < 4 else tmp_path / "pipe") for at in range(8)
+    )
+    xml = OME.format(size=8, channels=1, planes=planes)
+    with tifffile.TiffWriter(tmp_path / "s0.ome.tif") as tif:
+        for values in WHOLE[:4]:
+            tif.write(values, photometric="minisblack", description=xml, metadata=None, contiguous=False)
+    assert "some slices lie in other files" in refused(tmp_path / "s0.ome.tif")
