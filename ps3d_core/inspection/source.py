@@ -32,10 +32,9 @@ from ps3d_core.scan.files import open_to_read, size_of
 from ps3d_core.scan.plausible import spacing_note
 from ps3d_core.scan.reader import ScanReader
 from ps3d_core.scan.readers import reader_of
-from ps3d_core.scan.slice_names import series_in
+from ps3d_core.scan.slice_folder import series_of_slices
 from ps3d_core.scan.sources import open_scan, place_of
 from ps3d_core.scan.spacing import spacing_text
-from ps3d_core.scan.tiff_slices import slice_names
 from ps3d_core.store.layout import is_usable
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import Spacing
@@ -186,7 +185,7 @@ def scans_in(folder: Location) -> list[tuple[str, str | None, str]]:
     if not folder.is_dir():
         return []
     names = [name for name in folder.children() if not name.startswith(".")]
-    if len(series := series_in(slice_names(folder))) > 1:
+    if len(series := series_of_slices(folder, names)) > 1:
         return [(str(folder), pattern, f"{count} slices") for pattern, count in series.items()]
     return list(_below(folder, names))[:_NAMED]
 

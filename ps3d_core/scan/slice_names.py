@@ -66,6 +66,26 @@ def series_in(names: Iterable[str]) -> dict[str, int]:
     return {pattern: len(members) for pattern, members in scans.items()}
 
 
+def chosen_by(series: str, names: Sequence[str]) -> list[str]:
+    """Return those of `names` that `series` chooses: a pattern for the whole name, or a word that only they have."""
+    wanted = series.casefold()
+    chosen = [name for name in names if any(matches(wanted, text) for text in _with_and_without_ending(name))]
+    if not chosen and wanted and not set(wanted) & WILD:
+        # A word or number of its own: "ore1" is none of ore10, "80kV" none of 180kV.
+        word = re.compile(f"{_edge(wanted[0], '?<!')}{re.escape(wanted)}{_edge(wanted[-1], '?!')}")
+        chosen = [name for name in names if word.search(PurePosixPath(name).stem.casefold())]
+    return chosen
+
+
+def has_gap(names: Sequence[str]) -> bool:
+    """Return whether the numbers in the names of one scan, in order, leave one out."""
+    try:
+        _check_count(names, "")
+    except InputError:
+        return True
+    return False
+
+
 def unread_beside(slices: Sequence[str], others: Iterable[str]) -> list[str]:
     """Return the `others` named like the `slices`, but for the ending, with numbers that no slice has, in order.
 
@@ -273,12 +293,7 @@ def _several(scans: dict[str, list[str]], names: Sequence[str], folder: str, *, 
 
 
 def _matching(names: Sequence[str], series: str, folder: str) -> list[str]:
-    wanted = series.casefold()
-    chosen = [name for name in names if any(matches(wanted, text) for text in _with_and_without_ending(name))]
-    if not chosen and wanted and not set(wanted) & WILD:
-        # A word or number of its own: "ore1" is none of ore10, "80kV" none of 180kV.
-        word = re.compile(f"{_edge(wanted[0], '?<!')}{re.escape(wanted)}{_edge(wanted[-1], '?!')}")
-        chosen = [name for name in names if word.search(PurePosixPath(name).stem.casefold())]
+    chosen = chosen_by(series, names)
     if not chosen:
         raise InputError(
             f"{folder}: none of {len(names)} slices is called {series!r}; their names are like {names[0]}",

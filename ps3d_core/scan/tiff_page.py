@@ -184,4 +184,4 @@ def decode(page: TiffPage | TiffFrame, name: str) -> npt.NDArray[Any]:
 def open_tiff(file: BinaryIO, name: str) -> TiffFile:
     """Return tifffile's view of an open file; raise `InputError` when it is damaged or not a TIFF."""
     with reading(name):
-        return TiffFile(file, name=name)
+        return TiffFile(file, name=name, _multifile=False)  # else it opens files that the metadata name

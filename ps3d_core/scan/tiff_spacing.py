@@ -6,6 +6,7 @@ Bare resolution tags are not believed: most programs write a default there.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import isfinite
 from typing import Final
 from xml.etree import ElementTree
@@ -54,7 +55,7 @@ def tiff_spacing(tif: TiffFile) -> Said:
 
 
 def _from_ome(xml: str) -> Said:
-    if "<!DOCTYPE" in xml or "<!ENTITY" in xml:  # no OME file needs these, and they can grow without bound
+    if _has_entities(xml):
         return None, "its OME-XML defines entities and is not read"
     try:
         pixels = ElementTree.fromstring(xml).find(".//{*}Pixels")  # noqa: S314 (without entities)
@@ -69,6 +70,49 @@ def edges_of(pixels: ElementTree.Element) -> Said:
     if not any(sides):
         return None, None
     return _in_mm(sides, [pixels.get(f"PhysicalSize{axis}Unit", _OME_UNIT) for axis in "ZYX"])
+
+
+def _has_entities(xml: str) -> bool:
+    return "<!DOCTYPE" in xml or "<!ENTITY" in xml  # no OME file needs these, and they can grow without bound
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class OmePlanes:
+    """Where OME-XML says that planes lie: from slice `first` on in `file`, there from page `page` on."""
+
+    first: int
+    file: str
+    page: int
+
+
+def planes_named(xml: str) -> tuple[list[OmePlanes], int, int]:
+    """Return where OME-XML says that the planes lie, how many slices there are, and how many channels and times.
+
+    None where it does not say.
+    """
+    if not xml or _has_entities(xml):
+        return [], 0, 1
+    try:
+        root = ElementTree.fromstring(xml)  # noqa: S314 (without entities)
+        pixels = root.find(".//{*}Pixels")
+        z, c, t = (1 if pixels is None else int(pixels.get(f"Size{axis}", 1)) for axis in "ZCT")
+        entries = [(data, data.find("{*}UUID")) for data in root.findall(".//{*}TiffData")]
+        return (
+            [
+                OmePlanes(int(data.get("FirstZ", 0)), uuid.get("FileName") or "", int(data.get("IFD", 0)))
+                for data, uuid in entries
+                if uuid is not None
+            ],
+            z,
+            c * t,
+        )
+    except (ElementTree.ParseError, ValueError):
+        return [], 0, 1
+
+
+def files_named(xml: str) -> set[str]:
+    """Return the names of the files in which OME-XML says that planes lie."""
+    return {planes.file for planes in planes_named(xml)[0]}
 
 
 def _from_imagej(tif: TiffFile, meta: dict[str, object]) -> Said:

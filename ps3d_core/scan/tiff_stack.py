@@ -17,13 +17,15 @@ import numpy.typing as npt
 from tifffile import TiffFile, TiffFrame, TiffPage, TiffPageSeries
 
 from ps3d_core.errors import InputError
-from ps3d_core.geometry.boxes import shape_text
+from ps3d_core.geometry.boxes import Shape, shape_text
+from ps3d_core.params import SourceParams
 from ps3d_core.scan.files import fill_from, open_to_read, size_of
 from ps3d_core.scan.reader import ScanReader, scan_shape
+from ps3d_core.scan.scanner_logs import logged_beside, logs_beside, take_logged
 from ps3d_core.scan.suffixes import TIFF_SUFFIXES
-from ps3d_core.scan.tiff_axes import axes_note, check_order, volume_shape
+from ps3d_core.scan.tiff_axes import Planes, check_order, planes_of
 from ps3d_core.scan.tiff_page import PageKind, check_directories, check_whole, decode, kind_of, open_tiff, reading
-from ps3d_core.scan.tiff_spacing import tiff_spacing
+from ps3d_core.scan.tiff_spacing import files_named, tiff_spacing
 from ps3d_core.store.location import Location
 
 WORKERS = 2
@@ -34,9 +36,19 @@ class TiffStack(ScanReader):
     """A multi-page TIFF as one volume. Other files that its metadata may refer to are not followed."""
 
     suffixes = TIFF_SUFFIXES
+    takes = frozenset({"channel", "time", "channels_are_slices"})
 
-    def __init__(self, location: Location) -> None:
-        self._name = str(location)
+    @classmethod
+    def opened(cls, location: Location, params: SourceParams) -> ScanReader:
+        """Open a file, with the spacing of the log beside it where it states none itself."""
+        reader = cls(location, params)
+        reader.beside = logs_beside(location)
+        take_logged(reader, logged_beside(reader.beside, reader.shape))
+        return reader
+
+    def __init__(self, location: Location, params: SourceParams | None = None, *, is_part: bool = False) -> None:
+        self._name, self._is_part = str(location), is_part
+        self._params = params or SourceParams()
         self._file = open_to_read(location)
         self._lock = Lock()
         self._threads = ThreadPoolExecutor(WORKERS, "pages")
@@ -53,34 +65,49 @@ class TiffStack(ScanReader):
         size = size_of(self._file)
         with reading(self._name):
             check_directories(self._tif, size, self._name)
-            kind = _kind_of_all(self._tif, self._name)
-            one_by_one = _written_one_by_one(self._tif, self._name)
-            series = self._tif.series[0] if one_by_one else _only_series(self._tif, self._name)
-            shape = (len(one_by_one), *one_by_one[0].shape) if one_by_one else volume_shape(series, self._name)
-            self.shape = scan_shape(shape, self._name)
-            self.dtype = kind.dtype
+            self.kind = _kind_of_all(self._tif, self._name)
+            self.dtype = self.kind.dtype
+            self.ome_xml = self._tif.ome_metadata or "" if self._tif.is_ome else ""
+            one_by_one = self._pages_alone()
+            series = None if one_by_one else _only_series(self._tif, self._name)
+            self._planes = _planes(one_by_one, series, self._params, self._name)
+            self.shape = self._checked(self._planes.shape)
             self.spacing, self.spacing_doubt = tiff_spacing(self._tif)
-            self.notes = (*kind.notes, *filter(None, (axes_note(series), self.spacing_doubt)))
-            self._offset = None if one_by_one else series.dataoffset
+            self.notes = (*self.kind.notes, *filter(None, (self._planes.note, self.spacing_doubt)))
+            self._offset = series.dataoffset if series is not None else None
             self._pages: list[TiffPage | TiffFrame] = []
             if self._offset is None:
-                self._pages = one_by_one or [page for page in series if page is not None]
+                self._pages = one_by_one or [page for page in series or () if page is not None]
             self._check_promised(size)
-        if self._offset is not None:
+        if self._offset is not None and series is not None:
             if self._offset + series.nbytes > size:
                 raise InputError(
-                    f"{self._name}: truncated, {size} bytes do not hold {self.shape[0]} slices of "
+                    f"{self._name}: truncated, {size} bytes do not hold {self._planes.of} slices of "
                     f"{self.shape[1]} x {self.shape[2]} {self.dtype}; restore the file or export it again"
                 )
             return
-        if len(self._pages) != self.shape[0]:
+        self._check_pages(size)
+
+    def _pages_alone(self) -> list[TiffPage | TiffFrame]:
+        """All pages, in order, where each is to be taken by itself; else none."""
+        if len(files_named(self.ome_xml)) > 1:
+            if not self._is_part:
+                raise InputError(f"{self._name}: some slices lie in other files; give the folder of all of them")
+            return [page for page in self._tif.pages if not (isinstance(page, TiffPage) and page.is_reduced)]
+        return _written_one_by_one(self._tif, self._name)
+
+    def _checked(self, shape: tuple[int, ...]) -> Shape:
+        if self._is_part and len(shape) == 3 and shape[0] == 1:
+            return 1, *scan_shape((2, *shape[1:]), self._name)[1:]
+        return scan_shape(shape, self._name)
+
+    def _check_pages(self, size: int) -> None:
+        if len(self._pages) != self._planes.of:
             raise InputError(
-                f"{self._name}: {len(self._pages)} pages for {self.shape[0]} slices; must be one page per slice; "
+                f"{self._name}: {len(self._pages)} pages for {self._planes.of} slices; must be one page per slice; "
                 "export as a plain multi-page TIFF"
             )
         for index, page in enumerate(self._pages):
-            if page.parent is not self._tif:
-                raise InputError(f"{self._name}: slice {index} lies in another file; give the folder of all slices")
             check_whole(page, size, f"{self._name} page {index}")
             if page.shape != self.shape[1:]:
                 raise InputError(
@@ -95,31 +122,51 @@ class TiffStack(ScanReader):
             bytes_of_slice = prod(self.shape[1:]) * self.dtype.itemsize
             whole, rest = divmod(size - self._offset, bytes_of_slice)
             pages = 0 if rest else whole
-        if pages > self.shape[0]:
+        if pages > self._planes.of:
             raise InputError(
-                f"{self._name}: {pages} slices where its metadata promise {self.shape[0]}; correct the metadata, or "
+                f"{self._name}: {pages} slices where its metadata promise {self._planes.of}; correct the metadata, or "
                 "export the scan as a plain multi-page TIFF"
             )
 
     def read(self, start: int, stop: int) -> npt.NDArray[Any]:  # noqa: D102
         slab = np.empty((stop - start, *self.shape[1:]), self.dtype)
+        chosen = self._planes.chosen[start:stop]
         if self._offset is None:
-            list(self._threads.map(lambda index: self._decode_into(slab[index - start], index), range(start, stop)))
+            list(self._threads.map(self._decode_into, slab, chosen))
             return slab
         with self._lock:
-            self._file.seek(self._offset + start * slab[0].nbytes)
-            if not fill_from(self._file, slab):
-                raise InputError(f"{self._name}: ended while being read; is it still being written? try again later")
+            if self._planes.is_all:
+                self._fill(slab, start)
+            else:
+                for values, plane in zip(slab, chosen, strict=True):
+                    self._fill(values, int(plane))
         if self._tif.byteorder != _NATIVE:
             slab.byteswap(inplace=True)
         return slab
+
+    def _fill(self, values: npt.NDArray[Any], plane: int) -> None:
+        bytes_of_plane = prod(self.shape[1:]) * self.dtype.itemsize
+        self._file.seek((self._offset or 0) + plane * bytes_of_plane)
+        if not fill_from(self._file, values):
+            raise InputError(f"{self._name}: ended while being read; is it still being written? try again later")
 
     def close(self) -> None:  # noqa: D102
         self._threads.shutdown(cancel_futures=True)
         self._file.close()
 
-    def _decode_into(self, target: npt.NDArray[Any], index: int) -> None:
-        target[...] = decode(self._pages[index], f"{self._name} page {index}")
+    def _decode_into(self, target: npt.NDArray[Any], plane: int) -> None:
+        target[...] = decode(self._pages[plane], f"{self._name} page {plane}")
+
+
+def _planes(
+    pages: Sequence[TiffPage | TiffFrame], series: TiffPageSeries | None, params: SourceParams, name: str
+) -> Planes:
+    if series is not None:
+        return planes_of(series, params, name)
+    for option in ("channel", "time"):
+        if getattr(params, option):
+            raise InputError(f"{name}: no {option} {getattr(params, option)}, there is one", f"leave out <{option}>")
+    return Planes((len(pages), *pages[0].shape), np.arange(len(pages)), len(pages))
 
 
 def _kind_of_all(tif: TiffFile, name: str) -> PageKind:

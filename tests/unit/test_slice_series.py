@@ -200,9 +200,8 @@ def test_series_of_a_command(tmp_path: Path, capsys: pytest.CaptureFixture[str])
 def test_a_scan_in_several_files_is_not_halved(tmp_path: Path) -> None:
     for name, part in (("part1.tif", GREY[:6]), ("part2.tif", GREY[6:])):
         imwrite(tmp_path / name, part, photometric="minisblack")
-    with pytest.raises(InputError, match=r"several pages each in part1\.tif, part2\.tif: a scan in parts") as caught:
-        open_scan(str(tmp_path))
-    assert "itself" not in str(caught.value)
+    with open_scan(str(tmp_path)) as reader:
+        assert np.array_equal(reader.read(0, 12), GREY)
     (tmp_path / "part1.tif").unlink()
     imwrite(tmp_path / "part1.tif", GREY[0])
     with pytest.raises(InputError, match=r"part2\.tif: 6 pages in one slice; must be 1; move it elsewhere"):

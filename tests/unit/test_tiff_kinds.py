@@ -20,7 +20,7 @@ from ps3d_app.flows.command.cli import main
 from ps3d_core.errors import InputError
 from ps3d_core.inbox.arrivals import arrivals_in
 from ps3d_core.scan.sources import open_scan
-from ps3d_core.scan.tiff_slices import TIFF_SUFFIXES
+from ps3d_core.scan.suffixes import TIFF_SUFFIXES
 
 GREY = np.random.default_rng(0).integers(0, 60000, (24, 40, 32)).astype(np.uint16)
 LAYOUTS: dict[str, dict[str, Any]] = {"plain": {}, "deflate": {"compression": "zlib"}, "tiles": {"tile": (16, 16)}}
