@@ -1,8 +1,8 @@
 """Volumes as TIFF: a folder of slices, or one file.
 
 What is called .ome.tif becomes OME-TIFF. Of others small grey volumes become ImageJ stacks, which every program opens
-with its spacing; the rest are plain TIFF, Big above 4 GB. Nothing is compressed: the files are for programs that may not
-know a codec.
+with its spacing; the rest are plain TIFF, Big above 4 GB. Nothing is compressed: the files are for programs that may
+not know a codec.
 """
 
 from __future__ import annotations

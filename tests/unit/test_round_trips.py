@@ -37,7 +37,7 @@ FORMS = [
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize(("first", "second"), product(FORMS, FORMS), ids=lambda form: form.name)
+@pytest.mark.parametrize(("first", "second"), list(product(FORMS, FORMS)), ids=lambda form: form.name)
 def test_two_exports(tmp_path, first, second, dtype):
     values = sample(dtype, (9, 14, 11))
     source, between, last = tmp_path / "source.zarr", tmp_path / "1" / first.name, tmp_path / "2" / second.name
