@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import zipfile
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from ps3d_core.store.ome import Spacing
 from tests.formats.file_format import SPACING, FileFormat, Part, Volume
 
 CHANNEL, CHANNELS, TIME, TIMES = 1, 3, 1, 2
+SMALL = 2**26
 
 
 def write_old(folder: Path, volume: Volume, spacing: Spacing, *, version: str, stored: Volume | None = None) -> Path:
@@ -23,7 +25,8 @@ def write_old(folder: Path, volume: Volume, spacing: Spacing, *, version: str, s
     group = zarr.open_group(folder / "scan.zarr", mode="w", zarr_format=2)
     stored = volume[None, None] if stored is None else stored
     separator = {"name": "v2", "separator": "." if version == "0.1" else "/"}
-    group.create_array("0", data=stored, chunks=(1, 1, 4, 64, 64), chunk_key_encoding=separator)
+    chunks = (1, 1, 4, 64, 64) if volume.nbytes < SMALL else (1, 1, 32, 256, 256)
+    group.create_array("0", data=stored, chunks=chunks, chunk_key_encoding=separator)
     axes = {"axes": list("tczyx")} if version == "0.3" else {}
     group.attrs["multiscales"] = [{"version": version, **axes, "datasets": [{"path": "0"}]}]
     return folder / "scan.zarr"
@@ -32,12 +35,16 @@ def write_old(folder: Path, volume: Volume, spacing: Spacing, *, version: str, s
 def write_five_axes(folder: Path, volume: Volume, spacing: Spacing) -> Path:
     """An image of version 0.5 with channels, of which one chunk holds two, and points in time; in shards."""
     group = zarr.open_group(folder / "scan.zarr", mode="w", zarr_format=3)
-    stored = np.stack([np.stack([np.roll(volume, 5 * t + c, 2) for c in range(CHANNELS)]) for t in range(TIMES)])
-    stored[TIME, CHANNEL] = volume
-    array: Any = group.create_array(
-        "0", shape=stored.shape, dtype=stored.dtype, chunks=(1, 2, 4, 16, 16), shards=(1, 2, 8, 32, 32)
-    )
-    array[...] = stored
+    shape = (TIMES, CHANNELS, *volume.shape)
+    chunks = {"chunks": (1, 2, 4, 64, 64), "shards": (1, 2, 8, 256, 256)}
+    if volume.nbytes >= SMALL:
+        chunks = {"chunks": (1, 2, 32, 128, 128), "shards": (1, 2, 64, 512, 512)}
+    array: Any = group.create_array("0", shape=shape, dtype=volume.dtype, **chunks)
+    for time, channel in product(range(TIMES), range(CHANNELS)):
+        if (time, channel) == (TIME, CHANNEL):
+            array[time, channel] = volume
+        elif volume.nbytes < SMALL:  # others would take room, and nothing else
+            array[time, channel] = np.roll(volume, 5 * time + channel, 2)
     axes: list[dict[str, str]] = [{"name": "t", "type": "time"}, {"name": "c", "type": "channel"}]
     axes += [{"name": name, "type": "space", "unit": "micrometer"} for name in "zyx"]
     scale = [{"type": "scale", "scale": [1.0, 1.0, *(1000 * side for side in spacing)]}]
