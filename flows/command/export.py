@@ -26,7 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
     parser.add_argument("source", metavar="SOURCE", help="image or labels, any format that is read")
     parser.add_argument(
-        "dest", metavar="DEST", help="to make: a .tif file, a folder of slices, a .nii, .nii.gz, .mha or .nrrd file, Zarr"
+        "dest", metavar="DEST", help="to make: folder of slices, .tif, .nii, .nii.gz, .mha or .nrrd file, or Zarr"
     )
     add_field(parser, ExportParams, "format")
     add_field(

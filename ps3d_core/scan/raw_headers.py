@@ -1,9 +1,9 @@
 """Headers that scanners and programs write beside a file of nothing but voxels.
 
-    .vgi    VolumeGraphics, and what most scanners' software exports for it
-    .pcr    datos|x of GE phoenix; the voxel size may be in its .pca, which is of the projections
-    .info   PyHST of the ESRF
-    .dat    the volume library of Erlangen
+.vgi    VolumeGraphics, and what most scanners' software exports for it
+.pcr    datos|x of GE phoenix; the voxel size may be in its .pca, which is of the projections
+.info   PyHST of the ESRF
+.dat    the volume library of Erlangen
 """
 
 from __future__ import annotations

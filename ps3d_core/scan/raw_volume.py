@@ -6,7 +6,9 @@ Either file may be given. Where several headers lie beside the voxels, they must
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
+
+import numpy as np
 
 from ps3d_core.errors import InputError
 from ps3d_core.params import SourceParams
@@ -24,7 +26,7 @@ from ps3d_core.source_texts import parsed_raw
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import Spacing
 
-_OTHERS: Final[dict[str, type[ScanReader]]] = {".mhd": MetaImageVolume, ".nhdr": NrrdVolume}
+_OTHERS: Final[dict[str, type[MetaImageVolume] | type[NrrdVolume]]] = {".mhd": MetaImageVolume, ".nhdr": NrrdVolume}
 """Headers of formats of their own, which may be those of a raw file."""
 _PACKINGS: Final[dict[str, Packing]] = {".gz": "gzip", ".bz2": "bzip2"}
 
@@ -44,35 +46,37 @@ class RawVolume(FlatVolume):
             return _by_headers_beside(location)
         header = read_raw_header(location)
         data = _data_of(header)
-        return _by_headers(data, [header, *(other for other in _headers_of(data) if other.file != location)])
+        others = [other for other in _headers_of(data) if other.file != location]
+        return _by_headers(data, [header, *others]).given_as(location, [other.file for other in others])
 
 
 def _as_said(location: Location, text: str) -> ScanReader:
     said = parsed_raw(text)
     name = str(location)
+    stored: np.dtype[Any] = np.dtype(said.dtype)
     shape = scan_shape(said.shape, name)
     packing = next((kind for suffix, kind in _PACKINGS.items() if location.name.lower().endswith(suffix)), None)
     behind = 0
     if packing is None:
         size = _size(location)
-        check_fit(name, size, shape, said.dtype, said.offset)
-        behind = size - FlatLayout(shape, said.dtype, said.offset or 0).end
-    layout = FlatLayout(shape, said.dtype, said.offset or 0, packing, exact=said.offset is None)
+        check_fit(name, size, shape, stored, said.offset)
+        behind = size - FlatLayout(shape, stored, said.offset or 0).end
+    layout = FlatLayout(shape, stored, said.offset or 0, packing, exact=said.offset is None)
     spacing, found_in, doubt = _measured_beside(location)
     notes = (f"{behind} bytes behind the voxels are not read" if behind else None,)
     reader = RawVolume([location], layout, location, spacing=(spacing, doubt), notes=notes)
     reader.spacing_from = found_in
     reader.description = f"raw file {location.name} of {shape[0]} slices, as said"
-    return reader
+    return reader.given_as(location, [location.parent / found_in] if found_in else [])
 
 
 def _by_headers_beside(location: Location) -> ScanReader:
     if headers := list(_headers_of(location)):
-        return _by_headers(location, headers)
+        return _by_headers(location, headers).given_as(location, [header.file for header in headers])
     stem, names = _stem(location), _names_beside(location)
     for suffix, reader in _OTHERS.items():
         if name := names.get(f"{stem}{suffix}".lower()):
-            return reader(location.parent / name)  # type: ignore[call-arg]
+            return reader(location.parent / name).given_as(location)
     raise InputError(
         f"{location}: voxels without a header; none of {', '.join(f'{stem}{end}' for end in RAW_HEADER_SUFFIXES[:2])}, "
         f"{location.name}.info, {stem}.dat, {stem}.mhd lies beside it; put it there",
@@ -80,7 +84,7 @@ def _by_headers_beside(location: Location) -> ScanReader:
     )
 
 
-def _by_headers(data: Location, headers: list[RawHeader]) -> ScanReader:
+def _by_headers(data: Location, headers: list[RawHeader]) -> FlatVolume:
     """Open the voxels by the first header that says their shape; the others must not say otherwise."""
     whole = [header for header in headers if header.shape is not None]
     if not whole:
