@@ -28,7 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "dest",
         metavar="DEST",
-        help="to make: a .tif file, a folder of slices, a .nii, .nii.gz, .mha or .nrrd file, Zarr",
+        help="to make: a folder of slices, a .tif, .nii, .nii.gz, .mha, .nrrd or .h5 file, a Zarr",
     )
     add_field(parser, ExportParams, "format")
     add_field(

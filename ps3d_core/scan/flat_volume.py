@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -70,12 +70,14 @@ class FlatVolume(ScanReader):
     ) -> None:
         """Open the voxels in `files`, of which each has its part of `layout`, the layout of the whole volume.
 
-        `source` is named in errors; `spacing` is that in mm, or a doubt; None among the `notes` is nothing.
+        `source` is the header, which errors name; `spacing` is in mm, or a doubt; None among the `notes` is nothing.
         """
         stored = scan_dtype(layout.stored, str(source))
         self.shape, self.dtype = layout.shape, scaling.dtype(stored) if scaling else stored
         self.spacing, self.spacing_doubt = spacing
         self._scaling = scaling
+        self._parts = (source, *files)
+        self.given_as(source)
         said = (scaling.note(stored) if scaling else None, self.spacing_doubt, *notes)
         self.notes = tuple(note for note in said if note)
         if layout.shape[0] % len(files):
@@ -84,6 +86,11 @@ class FlatVolume(ScanReader):
             )
         part = replace(layout, shape=(layout.shape[0] // len(files), *layout.shape[1:]))
         self._voxels = open_flat(files[0], part) if len(files) == 1 else FlatFiles(files, part)
+
+    def given_as(self, location: Location, others: Sequence[Location] = ()) -> Self:
+        """Take the other files of the volume, and `others`, for what lies beside the one that was given."""
+        self.beside = tuple(dict.fromkeys(part for part in (*self._parts, *others) if part != location))
+        return self
 
     def read(self, start: int, stop: int) -> npt.NDArray[Any]:  # noqa: D102
         slab = self._voxels.read(start, stop)

@@ -47,8 +47,8 @@ class AnalyzeVolume(FlatVolume):
         header, voxels = _both(location)
         block = read_block(header, whole=True)
         if block[_MAGIC] in _NIFTI or block[_MAGIC_2] in _NIFTI:
-            return NiftiVolume(header, voxels)
-        return cls(header, block, voxels)
+            return NiftiVolume(header, voxels).given_as(location)
+        return cls(header, block, voxels).given_as(location)
 
     def __init__(self, location: Location, block: bytes, voxels: Location) -> None:
         name = str(location)

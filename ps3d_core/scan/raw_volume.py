@@ -6,7 +6,7 @@ Either file may be given. Where several headers lie beside the voxels, they must
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -26,7 +26,7 @@ from ps3d_core.source_texts import parsed_raw
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import Spacing
 
-_OTHERS: Final[dict[str, type[ScanReader]]] = {".mhd": MetaImageVolume, ".nhdr": NrrdVolume}
+_OTHERS: Final[dict[str, type[MetaImageVolume] | type[NrrdVolume]]] = {".mhd": MetaImageVolume, ".nhdr": NrrdVolume}
 """Headers of formats of their own, which may be those of a raw file."""
 _PACKINGS: Final[dict[str, Packing]] = {".gz": "gzip", ".bz2": "bzip2"}
 
@@ -46,12 +46,14 @@ class RawVolume(FlatVolume):
             return _by_headers_beside(location)
         header = read_raw_header(location)
         data = _data_of(header)
-        return _by_headers(data, [header, *(other for other in _headers_of(data) if other.file != location)])
+        others = [other for other in _headers_of(data) if other.file != location]
+        return _by_headers(data, [header, *others]).given_as(location, [other.file for other in others])
 
 
 def _as_said(location: Location, text: str) -> ScanReader:
-    said, name = parsed_raw(text), str(location)
-    stored = np.dtype(said.dtype)
+    said = parsed_raw(text)
+    name = str(location)
+    stored: np.dtype[Any] = np.dtype(said.dtype)
     shape = scan_shape(said.shape, name)
     packing = next((kind for suffix, kind in _PACKINGS.items() if location.name.lower().endswith(suffix)), None)
     behind = 0
@@ -65,16 +67,16 @@ def _as_said(location: Location, text: str) -> ScanReader:
     reader = RawVolume([location], layout, location, spacing=(spacing, doubt), notes=notes)
     reader.spacing_from = found_in
     reader.description = f"raw file {location.name} of {shape[0]} slices, as said"
-    return reader
+    return reader.given_as(location, [location.parent / found_in] if found_in else [])
 
 
 def _by_headers_beside(location: Location) -> ScanReader:
     if headers := list(_headers_of(location)):
-        return _by_headers(location, headers)
+        return _by_headers(location, headers).given_as(location, [header.file for header in headers])
     stem, names = _stem(location), _names_beside(location)
     for suffix, reader in _OTHERS.items():
         if name := names.get(f"{stem}{suffix}".lower()):
-            return reader(location.parent / name)  # type: ignore[call-arg]
+            return reader(location.parent / name).given_as(location)
     raise InputError(
         f"{location}: voxels without a header; none of {', '.join(f'{stem}{end}' for end in RAW_HEADER_SUFFIXES[:2])}, "
         f"{location.name}.info, {stem}.dat, {stem}.mhd lies beside it; put it there",
@@ -82,7 +84,7 @@ def _by_headers_beside(location: Location) -> ScanReader:
     )
 
 
-def _by_headers(data: Location, headers: list[RawHeader]) -> ScanReader:
+def _by_headers(data: Location, headers: list[RawHeader]) -> FlatVolume:
     """Open the voxels by the first header that says their shape; the others must not say otherwise."""
     whole = [header for header in headers if header.shape is not None]
     if not whole:

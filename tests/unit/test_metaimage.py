@@ -235,3 +235,13 @@ def test_the_raw_file_may_be_given(scan: Path) -> None:
     values, spacing, _ = read(scan.with_suffix(".raw"))
     assert np.array_equal(values, GREY)
     assert spacing == pytest.approx(EDGES)
+
+
+def test_files_of_a_volume_are_known_as_its_parts(scan: Path) -> None:
+    scan.write_text(header("scan.raw"))
+    for given, other in (("scan.mhd", "scan.raw"), ("scan.raw", "scan.mhd")):
+        with open_scan(str(scan.parent / given)) as reader:
+            assert [file.name for file in reader.beside] == [other]
+    scan.write_bytes(header("LOCAL").encode() + GREY.tobytes())
+    with open_scan(str(scan)) as reader:
+        assert reader.beside == ()

@@ -38,6 +38,7 @@ def test_either_file_may_be_given(tmp_path: Path, name: str, kind: type) -> None
         assert np.array_equal(reader.read(0, 5), GREY)
         assert reader.spacing == pytest.approx((0.02, 0.0125, 0.005))
         assert reader.notes == ()
+        assert [file.name for file in reader.beside] == [{"scan.hdr": "scan.img", "scan.img": "scan.hdr"}[name]]
 
 
 def test_what_itk_writes(tmp_path: Path) -> None:

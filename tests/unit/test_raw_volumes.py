@@ -228,3 +228,15 @@ def test_sizes_of_real_scans(tmp_path: Path) -> None:
         "512 would be 200 slices, or uint8 with rows of 512 x 512 would be 400 slices, or float32 with rows of 512 x "
         "512 would be 100 slices; correct raw, or restore the file"
     )
+
+
+def test_all_files_of_a_volume_are_known_as_its_parts(data: Path) -> None:
+    names = ("scan.vol", "scan.vgi", "scan.pcr")
+    beside(data, "scan.vgi", vgi(GREY, EDGES))
+    beside(data, "scan.pcr", pcr(GREY, None))
+    for given in names:
+        reader = read(data.parent / given)[1]
+        assert {file.name for file in reader.beside} == {*names} - {given}
+    beside(data, "scan.pca", "[Geometry]\nVoxelSizeX=0.005\n")
+    (data.parent / "scan.vgi").unlink()
+    assert [file.name for file in read(data, "6x8x10,uint16")[1].beside] == ["scan.pca"]
