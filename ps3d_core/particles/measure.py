@@ -30,7 +30,7 @@ from ps3d_core.engine.step import Context, Found_co
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.blocks import Block, BlockGrid
 from ps3d_core.geometry.boxes import Shape
-from ps3d_core.geometry.spacing import StatedSpacing, one_if_equal
+from ps3d_core.geometry.spacing import Spacing, StatedSpacing, one_if_equal
 from ps3d_core.memory_model import GREY_BYTES, LABELS_BYTES
 from ps3d_core.particles import table
 from ps3d_core.particles.distribution import SizeDistribution, size_distribution, volume_of
@@ -48,7 +48,7 @@ from ps3d_core.store.chunking import require_chunk_fits
 from ps3d_core.store.identity import content_identity
 from ps3d_core.store.ledger import Record
 from ps3d_core.store.location import Location
-from ps3d_core.store.ome import open_image
+from ps3d_core.store.ome import image_origin, open_image
 
 VERSION: Final = 1
 """Raise when a change of the code changes what is measured: finished work of older code is then redone."""
@@ -71,6 +71,11 @@ class Sample:
     labels: Location
     image: Location | None
     spacing: StatedSpacing
+
+    @property
+    def origin(self) -> Spacing:
+        """Position (z, y, x) of the centre of the first voxel, mm."""
+        return image_origin(self.labels)
 
     @property
     def bytes_per_voxel(self) -> float:
@@ -319,9 +324,9 @@ class _Totals:
         self._touching = 0
 
     def tables(self, particles: Iterable[LabelSums]) -> Iterator[pa.Table]:
-        spacing, grey = self._sample.spacing, self._sample.image is not None
+        spacing, origin, grey = self._sample.spacing, self._sample.origin, self._sample.image is not None
         for sums in particles:
-            columns = particle_columns(sums, self._shape, spacing, grey=grey)
+            columns = particle_columns(sums, self._shape, spacing, origin, grey=grey)
             if self._known is not None and (cut := self._known.cut) is not None:
                 columns["touches_border"] |= cut[np.minimum(sums.labels, len(cut) - 1)]
             columns |= doubt_columns(columns, self._known)

@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ps3d_core.geometry.boxes import Shape
-from ps3d_core.geometry.spacing import StatedSpacing, mean_spacing, per_axis, relative_spacing
+from ps3d_core.geometry.spacing import Spacing, StatedSpacing, mean_spacing, per_axis, relative_spacing
 from ps3d_core.particles.distribution import equivalent_diameter, volume_of
 from ps3d_core.particles.exact_sums import sum_of_squares, total
 from ps3d_core.particles.sums import SECOND_MOMENTS, LabelSums
@@ -38,10 +38,13 @@ _AXES = "zyx"
 _MAX_MOMENT = 2.0**62
 
 
-def particle_columns(sums: LabelSums, shape: Shape, spacing: StatedSpacing, *, grey: bool) -> Columns:
+def particle_columns(
+    sums: LabelSums, shape: Shape, spacing: StatedSpacing, origin: Spacing = (0.0, 0.0, 0.0), *, grey: bool
+) -> Columns:
     """Return one array per column of the table, with one element per label of `sums`.
 
-    `shape` is the scan's (voxels), `spacing` the edges of a voxel (mm). Without `grey` the grey columns are NaN.
+    `shape` is the scan's (voxels), `spacing` the edges of a voxel (mm), `origin` (z, y, x) where the centre of its
+    first voxel lies (mm). Without `grey` the grey columns are NaN.
     Principal axes of a label too vast for exact moments (beyond about 10^11 voxels over 10^4) are NaN.
     """
     diameter = equivalent_diameter(sums.voxels, spacing)
@@ -53,7 +56,7 @@ def particle_columns(sums: LabelSums, shape: Shape, spacing: StatedSpacing, *, g
         "voxels": sums.voxels,
         "volume_mm3": volume_of(sums.voxels, spacing),
         "diameter_mm": diameter,
-        **_per_axis("centroid_{}_mm", _centroid(sums) * per_axis(spacing)),
+        **_per_axis("centroid_{}_mm", _centroid(sums) * per_axis(spacing) + origin),
         **_per_axis("bbox_{}_start", sums.low),
         **_per_axis("bbox_{}_stop", sums.high + 1),
         "axis_long_mm": long,

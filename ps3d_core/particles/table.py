@@ -45,7 +45,10 @@ COLUMNS: Final = (
     Column("voxels", "int64", "voxels", "number of voxels"),
     Column("volume_mm3", "double", "mm3", "volume"),
     Column("diameter_mm", "double", "mm", "diameter of the ball of equal volume"),
-    *(Column(f"centroid_{a}_mm", "double", "mm", f"centre of mass, {a}; 0 is the centre of voxel 0") for a in "zyx"),
+    *(
+        Column(f"centroid_{a}_mm", "double", "mm", f"centre of mass, {a}; 0 is the centre of the scanner's voxel 0")
+        for a in "zyx"
+    ),
     *(Column(f"bbox_{a}_start", "int32", "voxels", f"first voxel of the bounding box, {a}") for a in "zyx"),
     *(Column(f"bbox_{a}_stop", "int32", "voxels", f"one past the last voxel of the bounding box, {a}") for a in "zyx"),
     Column("axis_long_mm", "double", "mm", "longest axis of the ellipsoid with the same second moments"),

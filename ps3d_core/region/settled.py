@@ -24,7 +24,7 @@ from ps3d_core.store.identity import content_identity
 from ps3d_core.store.layout import Dataset
 from ps3d_core.store.ledger import fingerprint
 from ps3d_core.store.location import Location
-from ps3d_core.store.ome import open_image
+from ps3d_core.store.ome import image_origin, open_image
 
 VERSION: Final = 1
 """Raise when a change of the code finds other regions: scans are then looked at again."""
@@ -65,8 +65,9 @@ def settled_region(dataset: Dataset, scan: str, roi: str, spacing: StatedSpacing
     if roi == NONE:
         return Region()
     if not is_looked_for(roi):
-        shape = cast(Shape, open_image(dataset.require_image(scan)).shape)
-        return stated_cylinder(roi, shape, spacing) or Region()
+        image = dataset.require_image(scan)
+        shape = cast(Shape, open_image(image).shape)
+        return stated_cylinder(roi, shape, spacing, image_origin(image)) or Region()
     if (kept := _kept(dataset, scan, roi, spacing_by_x(spacing))) is None:
         raise InputError(
             f"scan {scan!r}: region {roi} has not been looked for, or the scan has changed since; run again"

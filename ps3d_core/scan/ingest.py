@@ -37,7 +37,7 @@ from ps3d_core.store.halving import method_for
 from ps3d_core.store.identity import identities, require_unchanged
 from ps3d_core.store.layout import Dataset, ScanInfo
 from ps3d_core.store.location import Location
-from ps3d_core.store.ome import GROUP_FILE, open_image, write_metadata
+from ps3d_core.store.ome import GROUP_FILE, image_origin, open_image, write_metadata
 from ps3d_core.store.ownership import MARK, zarr_attributes, zarr_is_own
 from ps3d_core.store.staging import all_or_nothing, is_unfinished
 from ps3d_core.version import __version__
@@ -221,7 +221,8 @@ def ingest_labels(
         with making as place, progress.stage("ingest", reader.shape[0], "slices") as stage:
             shapes = write_levels(reader, place, method=method, memory_bytes=memory_bytes, stage=stage, inspect=look)
             _require_particles(sizes, reader, name, info)
-            write_metadata(place, shapes, spacing=info.spacing, name=name, label=True, method=method)
+            first = image_origin(dataset.image(name))
+            write_metadata(place, shapes, spacing=info.spacing, name=name, label=True, origin=first, method=method)
         return LabelsSummary(
             name=name,
             labels=str(target),

@@ -87,7 +87,7 @@ class LabelImage(Step[Resampled]):
         made_for = zarr_attributes(labels).get(MARK)
         if ome.is_whole(labels) and isinstance(made_for, dict) and made_for.get("fingerprint") == self.fingerprint:
             ensure_array(labels / "0", plan.scale.scan_shape, "uint32")
-            # Written anew, because coarser levels are made from what it says.
-            ome.write_metadata(labels, [plan.scale.scan_shape], **about)
         else:
             ome.create_image(labels, plan.scale.scan_shape, "uint32", overwrite=True, **about)
+        # Also anew, because coarser levels are made from what it says.
+        ome.write_metadata(labels, [plan.scale.scan_shape], origin=ome.image_origin(plan.image), **about)

@@ -29,7 +29,10 @@ MISTAKES = (
     ("ingest slices new --name ore", "--particle-size is missing; give the mean diameter of the particles in mm"),
     ("ingest slices new --name ore --particle-size 0.08", "does not say its spacing; give --spacing, the edge of a vo"),
     (f"ingest slcies new --name ore {INGEST}", "{here}/slcies: no such file or folder; check the path"),
-    (f"ingest empty new --name ore {INGEST}", "no TIFF slices (*.tif, *.tiff) here; give the folder that holds them"),
+    (
+        f"ingest empty new --name ore {INGEST}",
+        "no slices (TIFF, PNG, BMP, JPEG 2000, DICOM) here; give the folder that holds them",
+    ),
     (f"ingest slice.tif new --name ore {INGEST}", "one 2-D slice of 40 x 32; a scan needs at least 2 slices"),
     (f"ingest notes.txt new --name ore {INGEST}", "unknown kind of file; give a folder of slices"),
     (f"ingest colour.tif new --name ore {INGEST}", "RGB, 3 values per pixel; must be 1 grey value"),

@@ -190,3 +190,25 @@ def test_what_is_open_is_a_source_too(tmp_path):
     reader = opened(spacing=(0.1, 0.1, 0.1), crop="5:15,,", every=2)
     ingest(reader, Dataset(Location.parse(tmp_path)), "part", IngestParams(particle_size=1.0))
     assert np.array_equal(open_image(Dataset(Location.parse(tmp_path)).image("part"))[:], GREY[5:15:2, ::2, ::2])
+
+
+def test_labels_and_table_of_a_part_lie_where_the_scanner_had_it(tmp_path):
+    from ps3d_core.params import CopyParams
+    from ps3d_core.particles.measure import measure_particles
+    from ps3d_core.particles.table import read_columns
+    from ps3d_core.scan.ingest import ingest_labels
+    from ps3d_core.store.ome import image_origin
+
+    labels = np.zeros((20, 31, 42), np.uint16)
+    labels[8:14, 12:20, 6:12], labels[15:19, 22:29, 30:40] = 1, 2
+    dataset = Dataset(Location.parse(tmp_path / "data"))
+    said = {"crop": "4:20,10:,2:"}
+    ingest(GREY, dataset, "part", IngestParams(spacing=(0.2, 0.1, 0.1), particle_size=0.8, **said))
+    ingest_labels(labels, dataset, "part", CopyParams(**said))
+    truth = dataset.truth("part")
+    assert image_origin(truth) == image_origin(dataset.image("part")) == pytest.approx((0.8, 1.0, 0.2))
+    table, work = Location.parse(tmp_path / "table"), Location.parse(tmp_path / "work")
+    measure_particles(truth, table, spacing=(0.2, 0.1, 0.1), work=work)
+    columns = read_columns(table / "particles.parquet", ["centroid_z_mm", "centroid_x_mm"])
+    assert columns["centroid_z_mm"] == pytest.approx([10.5 * 0.2, 16.5 * 0.2])
+    assert columns["centroid_x_mm"] == pytest.approx([8.5 * 0.1, 34.5 * 0.1])
