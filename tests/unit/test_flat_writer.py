@@ -108,7 +108,7 @@ def test_only_what_was_written_here_is_replaced(tmp_path: Path, scan: Location, 
 @pytest.mark.parametrize(
     ("name", "form", "message"),
     [
-        ("scan.mhd", "mha", r"written as one file, header and voxels, which must end in \.mha"),
+        ("scan.mhd", "mha", r"a file of format mha must end in \.mha; name it so"),
         ("scan.nhdr", "nrrd", r"must end in \.nrrd"),
         ("scan", "mha", r"must end in \.mha"),
         ("scan.nrrd", "mha", "named like nrrd, to be written as mha"),
