@@ -12,13 +12,14 @@ import SimpleITK as sitk
 from ps3d_core.errors import InputError
 from ps3d_core.params import ExportParams
 from ps3d_core.scan.export import export
-from ps3d_core.scan.flat_writer import WRITERS
+from ps3d_core.scan.flat_writer import write_mha, write_nrrd
 from ps3d_core.scan.sources import open_scan
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import create_image
 
 GREY = np.random.default_rng(0).integers(0, 120, (7, 11, 13))
 SPACING = (0.03, 0.0125, 1 / 3)
+WRITERS = {"mha": write_mha, "nrrd": write_nrrd}
 DTYPES = ["uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float32", "float64"]
 
 
@@ -107,7 +108,7 @@ def test_only_what_was_written_here_is_replaced(tmp_path: Path, scan: Location, 
 @pytest.mark.parametrize(
     ("name", "form", "message"),
     [
-        ("scan.mhd", "mha", r"written as one file, header and voxels, which must end in \.mha"),
+        ("scan.mhd", "mha", r"a file of format mha must end in \.mha; name it so"),
         ("scan.nhdr", "nrrd", r"must end in \.nrrd"),
         ("scan", "mha", r"must end in \.mha"),
         ("scan.nrrd", "mha", "named like nrrd, to be written as mha"),
