@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, Final
 
 from ps3d_core.errors import InputError
 from ps3d_core.scan.files import open_to_read
+from ps3d_core.scan.hdf5_heaps import require_sound_heaps
 from ps3d_core.store.location import Location
 
 DAMAGED: Final = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, MemoryError)
@@ -108,9 +109,9 @@ class Hdf5Files:
         import h5py
 
         with open_to_read(location) as stream:
-            start = stream.read(len(_HDF4))
-        if start == _HDF4:
-            raise InputError(f"{location}: an HDF4 file, which is another format; convert it with h4toh5")
+            if stream.read(len(_HDF4)) == _HDF4:
+                raise InputError(f"{location}: an HDF4 file, which is another format; convert it with h4toh5")
+            require_sound_heaps(stream, str(location), is_local=location.local_path is not None)
         if location.local_path is not None:
             # Locks are of no use to who only reads, and file systems of clusters may lack them.
             return h5py.File(location.local_path, "r", locking=False)

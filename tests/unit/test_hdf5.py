@@ -304,6 +304,14 @@ class TestNotAllIsThere:
         with open_scan(str(folder / "a.h5")) as reader, pytest.raises(InputError, match="damaged"):
             reader.read(0, 3)
 
+    def test_texts_without_an_end(self, folder):
+        path = write_nexus(folder, VOXELS, SPACING)
+        content = path.read_bytes()
+        at = content.index(b"GCOL") + 16
+        for damage in (bytes(16), b"\1\0" + bytes(6) + b"\xff" * 8):  # free and of no length, or longer than all
+            path.write_bytes(content[:at] + damage + content[at + 16 :])
+            refused(path, "its texts have no end")
+
     def test_no_hdf5(self, folder):
         (folder / "a.h5").write_bytes(b"hello" * 1000)
         refused(folder / "a.h5", "not an HDF5 file")
