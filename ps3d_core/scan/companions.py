@@ -1,6 +1,7 @@
 """Which of the files that lie together a person would give as a scan, and which belong to another: by their names.
 
-Of a header and the voxels beside it that is the header. A scanner's log is one only beside voxels.
+Of a header and the voxels beside it that is the header, of several logs of the same voxels the one that says most. A
+scanner's log is a scan only beside voxels.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ SLICE_SUFFIXES: Final = (*TIFF_SUFFIXES, *PICTURE_SUFFIXES, *DICOM_SUFFIXES)
 """Of files that may be slices of one scan."""
 _VOXELS: Final = (*RAW_SUFFIXES, ".zraw", *(ending for ending in PAIR_SUFFIXES if ".img" in ending))
 _HEADERS: Final = (*METAIMAGE_SUFFIXES, *NRRD_SUFFIXES, *(ending for ending in PAIR_SUFFIXES if ".hdr" in ending))
+_LISTS: Final = (".mhd", ".nhdr")
+"""Headers that may name many files of voxels, which are called otherwise; one without voxels of its name is taken to."""
 _OTHERS: Final = (
     *PACKED_ZARR_SUFFIXES,
     *NIFTI_SUFFIXES,
@@ -54,13 +57,19 @@ def scan_files(names: Collection[str]) -> list[str]:
     """
     known = {name: parts for name in names if (parts := stem_and_ending(name)) is not None}
     voxels = {stem for stem, ending in known.values() if ending in _VOXELS}
-    logs = {name for name, (stem, ending) in known.items() if ending in RAW_HEADER_SUFFIXES and _is_of(stem, voxels)}
-    headed = {known[name][0] for name in logs} | {stem for stem, ending in known.values() if ending in _HEADERS}
+    headed = {stem for stem, ending in known.values() if ending in _HEADERS}
+    chosen = {name for name, (_, ending) in known.items() if ending not in RAW_HEADER_SUFFIXES}
+    for preferred in RAW_HEADER_SUFFIXES:  # of several logs of the same voxels one is given
+        for name, (stem, ending) in known.items():
+            if ending == preferred and _is_of(stem, voxels) and not _is_of(stem, headed):
+                chosen.add(name)
+                headed.add(stem)
+    alone = [name for name in chosen if known[name][1] in _LISTS and known[name][0] not in voxels]
     return sorted(
         name
-        for name, (stem, ending) in known.items()
-        if (ending not in RAW_HEADER_SUFFIXES or name in logs)
-        and not (ending in _VOXELS and any(_is_of(header, {stem}) for header in headed))
+        for name in chosen
+        if known[name][1] not in _VOXELS
+        or not (len(alone) == 1 or any(_is_of(header, {known[name][0]}) for header in headed))
     )
 
 

@@ -5,7 +5,7 @@
 For each format a scan of that size is written by another program. Then the time of the ingest is compared with that
 of reading the file with the format's own library and writing the voxels with zarr, in the same chunks, shards and
 codecs as ours. Every measurement runs in a process of its own, in turn; the least of the repeats counts. Prints a
-table, and ends with status 1 when an ingest takes 1000 MB or more, or more than 3 times as long. """
+table, and ends with status 1 when an ingest takes 1000 MB or more, or more than 3 times as long."""
 
 from __future__ import annotations
 
