@@ -31,7 +31,7 @@ SLICE_SUFFIXES: Final = (*TIFF_SUFFIXES, *PICTURE_SUFFIXES, *DICOM_SUFFIXES)
 _VOXELS: Final = (*RAW_SUFFIXES, ".zraw", *(ending for ending in PAIR_SUFFIXES if ".img" in ending))
 _HEADERS: Final = (*METAIMAGE_SUFFIXES, *NRRD_SUFFIXES, *(ending for ending in PAIR_SUFFIXES if ".hdr" in ending))
 _LISTS: Final = (".mhd", ".nhdr")
-"""Headers that may name many files of voxels, which are called otherwise; one without voxels of its name is taken to."""
+"""Headers that may name many files of voxels; one without voxels of its own name is taken to."""
 _OTHERS: Final = (
     *PACKED_ZARR_SUFFIXES,
     *NIFTI_SUFFIXES,

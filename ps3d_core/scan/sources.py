@@ -88,9 +88,7 @@ def _opened(source: Source, params: SourceParams) -> ScanReader:
     if children is None:
         location.require_plain()
     if params.raw is not None and children is not None:
-        raise InputError(
-            f"{location}: a folder, and the layout of one file is said", "leave out <raw>", "give the file"
-        )
+        raise InputError(f"{location}: a folder; a layout is that of one file", "leave out <raw>", "give the file")
     if (reader := reader_of(location, children, params)) is None:
         raise _unknown(location)
     for name, what in CHOICES.items():
