@@ -16,7 +16,7 @@ from ps3d_core.scan.files import size_of
 _HEAD: Final = b"GCOL\1\0\0\0"
 _LENGTH: Final = 16
 _ALIGNED: Final = 8
-_LOCAL: Final = 2**23
+_LOCAL: Final = 2**21
 _REMOTE: Final = 2**20
 """Bytes at either end of a file that are searched for heaps."""
 
@@ -26,7 +26,7 @@ def require_sound_heaps(file: BinaryIO, name: str, *, is_local: bool) -> None:
     for block in _ends(file, _LOCAL if is_local else _REMOTE):
         at = block.find(_HEAD)
         while at >= 0:
-            if not _has_an_end(block[at:]):
+            if not _has_an_end(memoryview(block)[at:]):
                 raise InputError(f"{name}: damaged, its texts have no end; restore the file")
             at = block.find(_HEAD, at + 1)
 
@@ -40,7 +40,7 @@ def _ends(file: BinaryIO, most: int) -> Iterator[bytes]:
         yield file.read(most)
 
 
-def _has_an_end(heap: bytes) -> bool:
+def _has_an_end(heap: memoryview) -> bool:
     """Whether objects lead from one to the next up to the end of a heap, as far as it is there."""
     end = min(int.from_bytes(heap[8:_LENGTH], "little"), len(heap))
     at = _LENGTH
