@@ -32,7 +32,7 @@ from ps3d_core.store.unpacking import COMPRESSORS, DAMAGED, unpacked_bytes
 
 WIDEST: Final = 8
 """Bytes of the widest voxel that a filter stores."""
-DECODED_BYTES: Final = 2**28
+DECODED_BYTES: Final = 2**27
 """Bytes of chunks that are decoded at the same time, unless one has more."""
 SPARE: Final = 2**18
 """Bytes more than its voxels that a chunk may unpack to: checksums, and what a size told in blocks is rounded up to."""

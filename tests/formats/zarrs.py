@@ -36,7 +36,7 @@ def write_five_axes(folder: Path, volume: Volume, spacing: Spacing) -> Path:
     """An image of version 0.5 with channels, of which one chunk holds two, and points in time; in shards."""
     group = zarr.open_group(folder / "scan.zarr", mode="w", zarr_format=3)
     shape = (TIMES, CHANNELS, *volume.shape)
-    chunks = {"chunks": (1, 2, 4, 64, 64), "shards": (1, 2, 8, 256, 256)}
+    chunks = {"chunks": (1, 2, 4, 64, 64), "shards": (1, 2, 8, 128, 128)}
     if volume.nbytes >= SMALL:
         chunks = {"chunks": (1, 2, 32, 128, 128), "shards": (1, 2, 64, 512, 512)}
     array: Any = group.create_array("0", shape=shape, dtype=volume.dtype, **chunks)

@@ -566,6 +566,6 @@ def test_attributes_that_are_none(root, attributes):
 
 
 def test_packed_folders_are_refused(tmp_path):
-    (tmp_path / "scan.zarr.zip").write_bytes(b"PK")
+    (tmp_path / "scans.zip").write_bytes(b"PK")
     with pytest.raises(InputError, match="a packed file; unpack it"):
-        open_scan(tmp_path / "scan.zarr.zip")
+        open_scan(tmp_path / "scans.zip")
