@@ -22,6 +22,10 @@ Slabs = Iterator[npt.NDArray[Any]]
 
 OVERHEAD = 384 * 2**20  # interpreter, libraries, and what encoding a few shards at once holds; measured
 SLABS_HELD = 3.0  # one being read, one being written, and the coarser levels and copies made of it
+FLATTEST = 32
+"""Slices of a slab that is as flat as it should be; what is written in slabs has shards as deep as these."""
+SHARE = 32
+"""Part of the budget that a slab is not to exceed, unless it were flatter than that."""
 
 
 def read_ahead(
@@ -50,12 +54,14 @@ def read_ahead(
 
 
 def deepest_slab(shape: Shape, dtype: npt.DTypeLike, memory_bytes: int, *, most: int, chunk_depth: int = 1) -> int:
-    """Return the slices per slab: as many as keep what is held at once below `memory_bytes`, at most `most`.
+    """Return the slices per slab, at most `most`, so that what is held at once is below `memory_bytes`.
 
-    Where that is `chunk_depth` or more, a multiple of it. Raise `InputError` when not even two slices fit.
+    It is much below where `FLATTEST` slices need less: a slab takes no larger `SHARE` of it then. Where it has
+    `chunk_depth` slices or more, their number is a multiple of that. Raise `InputError` when not even two slices fit.
     """
     slice_bytes = prod(shape[1:]) * np.dtype(dtype).itemsize
-    depth = min(most, int((memory_bytes - OVERHEAD) // (SLABS_HELD * slice_bytes)))
+    fitting = int((memory_bytes - OVERHEAD) // (SLABS_HELD * slice_bytes))
+    depth = min(most, fitting, max(FLATTEST, memory_bytes // (SHARE * slice_bytes)))
     if depth < 2:
         need = (OVERHEAD + SLABS_HELD * 2 * slice_bytes) / 2**20
         raise InputError(
