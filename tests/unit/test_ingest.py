@@ -184,9 +184,9 @@ def test_memory_that_cannot_hold_two_slices():
     assert deepest_slab((500, 1000, 1000), "u2", 4 * 2**30, most=128) == 67  # a share of the budget
     assert deepest_slab((500, 1000, 1000), "u2", 8 * 2**30, most=128) == 128
     assert deepest_slab((500, 4000, 4000), "u2", 4 * 2**30, most=128) == 32  # no flatter than that where it fits
-    assert deepest_slab((500, 1000, 1000), "u2", OVERHEAD + 200 * 10**6, most=128) == 33
-    assert deepest_slab((500, 1000, 1000), "u2", OVERHEAD + 200 * 10**6, most=128, chunk_depth=16) == 32
-    assert deepest_slab((500, 1000, 1000), "u2", OVERHEAD + 200 * 10**6, most=128, chunk_depth=64) == 33
+    assert deepest_slab((500, 1000, 1000), "u2", OVERHEAD + 180 * 10**6, most=128) == 30
+    assert deepest_slab((500, 1000, 1000), "u2", OVERHEAD + 180 * 10**6, most=128, chunk_depth=16) == 16
+    assert deepest_slab((500, 1000, 1000), "u2", OVERHEAD + 180 * 10**6, most=128, chunk_depth=64) == 30
     assert deepest_slab((500, 10, 10), "u2", 4 * 2**30, most=128, chunk_depth=48) == 96
     with pytest.raises(InputError, match="slices of 1000 x 1000 uint16 need at least"):
         deepest_slab((500, 1000, 1000), "u2", OVERHEAD, most=128)
