@@ -55,8 +55,9 @@ def inspect(
     """Look at some blocks of a scan, at many sizes, and say whether a model understands it.
 
     Args:
-        image: grey values (z, y, x): an array (NumPy, Zarr, Dask), a folder of TIFF slices, a TIFF, NIfTI or Zarr on a
-            path or URL. It is copied to a place that goes when the call ends.
+        image: grey values (z, y, x): an array (NumPy, Zarr, Dask), the path or URL of a file or folder of
+            any format, or what `open_scan` has opened. It is copied to a
+            place that goes when the call ends.
         spacing: edge of a voxel, mm, or three (z, y, x); what the source says when absent.
         particle_size: mean diameter of the particles, mm, which is checked; "auto" when nobody knows.
         particles: whether these are brighter or darker than what is around them, which is checked, or "auto".

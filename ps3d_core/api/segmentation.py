@@ -85,8 +85,8 @@ def segment(
     """Segment a scan into particles and measure them.
 
     Args:
-        image: grey values (z, y, x): an array (NumPy, Zarr, Dask), a folder of TIFF slices, a TIFF, NIfTI or Zarr on a
-            path or URL.
+        image: grey values (z, y, x): an array (NumPy, Zarr, Dask), the path or URL of a file or folder of
+            any format, or what `open_scan` has opened.
         particle_size: mean diameter of the particles, mm; "auto": a look at the scan finds it.
         spacing: edge of a voxel, mm, or three (z, y, x); what the source says when absent.
         output: folder or URL that gets dataset/ (the scan) and NAME/ (the result); the same call continues there what
