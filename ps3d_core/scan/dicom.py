@@ -115,6 +115,8 @@ class DicomSeries(ScanReader):
     def _said(self) -> Iterator[str | None]:
         like = self._headers[0]
         yield packing_note(like.syntax)
+        if any(header.was_lossy for header in self._headers):
+            yield "its slices say that they were once packed with loss: grey values are near those of the scanner"
         if like.kind.white_is_zero:
             yield "0 is shown as white (MONOCHROME1); values are taken as stored, so what looks bright is low"
         if any(header.has_lut for header in self._headers):
@@ -334,7 +336,9 @@ def _by_number(
                 "accept that with <allow_gaps>",
             )
     between = {header.between for header in headers}
-    note = "its slices say no positions; they are in the order of their numbers (InstanceNumber)"
+    is_said = headers[0].places[0].corner is not None
+    what = "all say the same position" if is_said else "say no positions"
+    note = f"its slices {what}; they are in the order of their numbers (InstanceNumber)"
     sorted_frames = sorted(frames, key=lambda frame: (rank[frame[0]], frame[1]))
     return _Stack(sorted_frames, between.pop() if len(between) == 1 else None, (note,))
 
@@ -354,6 +358,8 @@ def _spacing(
         return None, "it says the size of a pixel on the detector only, not in the scan"
     if pixel is None:
         return None, None
+    if min(pixel) <= 0:
+        return None, f"its pixels of {pixel[0]:g} x {pixel[1]:g} mm are not used: lengths must be above 0"
     if distance is None:
         return None, f"it says pixels of {pixel[0]:g} x {pixel[1]:g} mm, and not how far apart its slices are"
     y, x = pixel

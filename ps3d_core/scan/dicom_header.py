@@ -59,6 +59,7 @@ _WANTED: Final = (
     "RescaleIntercept",
     "RescaleSlope",
     "ModalityLUTSequence",
+    "LossyImageCompression",
     "SpacingBetweenSlices",
     "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence",
@@ -111,9 +112,10 @@ class DicomHeader:
         number: that counts the files of a series.
         places: of the frames.
         scalings: slope and intercept of the grey values of the frames.
-        pixel: edges (y, x) of a pixel in mm; None where it is not said, or no length.
+        pixel: edges (y, x) of a pixel in mm as they are said, also where they are no lengths; None where they are not.
         between: mm between slices, where that is said.
         says_detector: True where the only size of a pixel is that on the detector.
+        was_lossy: True where it says that its values were once packed with loss.
         has_lut: True where grey values have a table that is not applied.
         syntax: UID of how the pixels are packed; None when they are not.
         is_little: byte order.
@@ -130,6 +132,7 @@ class DicomHeader:
     pixel: tuple[float, float] | None
     between: float | None
     says_detector: bool
+    was_lossy: bool
     has_lut: bool
     syntax: str | None
     is_little: bool
@@ -198,6 +201,8 @@ def _header(dataset: Any, element: bytes, at: int, name: str, size: int) -> Dico
     start = at + (8 if is_implicit else 12)
     (length,) = struct.unpack(f"{order}I", element[4:8] if is_implicit else element[8:12])
     kind = _kind(dataset, _FLOATS.get(group << 16 | tag), name)
+    if not is_little and kind.stored.itemsize == 1 and element[4:6] == b"OW":
+        raise InputError(f"{name}: pixels of 8 bits in words of 16, the higher byte first; export it as little-endian")
     frames = _whole(dataset, "NumberOfFrames", 1)
     _check_pixels(kind, frames, length, start, is_packed=syntax is not None, name=name, size=size)
     shared = _first(dataset.get("SharedFunctionalGroupsSequence"))
@@ -215,9 +220,10 @@ def _header(dataset: Any, element: bytes, at: int, name: str, size: int) -> Dico
         number=_whole(dataset, "InstanceNumber", None),
         places=tuple(one.place() for one in each),
         scalings=tuple(one.scaling(name) for one in each),
-        pixel=(pixel[0], pixel[1]) if pixel and min(pixel) > 0 else None,
+        pixel=(pixel[0], pixel[1]) if pixel else None,
         between=between[0] if between and between[0] > 0 else None,
         says_detector=pixel is None and dataset.get("ImagerPixelSpacing") is not None,
+        was_lossy=_text(dataset, "LossyImageCompression") == "01",
         has_lut=dataset.get("ModalityLUTSequence") is not None,
         syntax=syntax,
         is_little=is_little,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -27,6 +28,26 @@ def open_to_read(location: Location) -> BinaryIO:
         raise InputError(f"{location}: a folder where a file is expected; move it elsewhere or rename it") from error
     except PermissionError as error:
         raise InputError(f"{location}: may not be read; ask for the permission or copy the file") from error
+
+
+def require_inside(file: Location, header: Location) -> None:
+    """Raise `InputError` when a file that `header` names is a symbolic link out of the folder of the header.
+
+    A header comes from strangers, and a link that came along may lead to anything. Where the header itself is a link,
+    the file may lie in the folder that this one leads to.
+    """
+    if (path := file.local_path) is None or (of_header := header.local_path) is None or not path.is_symlink():
+        return
+    if not any(is_below(path, folder) for folder in (of_header.parent, of_header.resolve().parent)):
+        raise InputError(f"{file}: a link out of the folder of {header.name}; copy what it leads to in its place")
+
+
+def is_below(path: Path, folder: Path) -> bool:
+    """Return whether a path is in a folder also when all symbolic links are followed. Raise nothing."""
+    try:
+        return path.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError):
+        return False
 
 
 def size_of(file: BinaryIO) -> int:

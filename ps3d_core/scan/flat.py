@@ -45,7 +45,7 @@ class FlatLayout:
         packing: how the stream is packed; None when it is not.
         packed_from: first byte of the packed stream in the file.
         exact: True when nothing may follow the voxels.
-        padding: most bytes that may follow them all the same, to fill up a block.
+        padding: most bytes that may follow them all the same: to fill up a block, or of something else.
 
     """
 
@@ -116,9 +116,10 @@ class FlatVoxels:
 
     def _is_more_behind(self, stop: int) -> bool:
         """Only who reaches the end of a packed stream knows that all before it is whole, and that nothing follows."""
-        if self._layout.packing is None or stop != self._layout.shape[0]:
+        layout = self._layout
+        if layout.packing is None or stop != layout.shape[0]:
             return False
-        return bool(self._stream.read(1)) and self._layout.exact
+        return len(self._stream.read(layout.padding + 1)) > layout.padding and layout.exact
 
     def _check_size(self) -> None:
         layout, size = self._layout, size_of(self._file)

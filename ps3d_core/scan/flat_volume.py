@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ps3d_core.errors import InputError
-from ps3d_core.scan.files import open_to_read
+from ps3d_core.scan.files import open_to_read, require_inside
 from ps3d_core.scan.flat import FlatLayout, FlatVoxels, Packing
 from ps3d_core.scan.grey_scaling import GreyScaling
 from ps3d_core.scan.reader import ScanReader, scan_dtype
@@ -130,12 +130,13 @@ def beside(header: Location, name: str) -> Location:
             "the name"
         )
     file = header.parent / name
-    if file.is_file():
-        return file
-    alike = [child for child in header.parent.children() if child.lower() == name.lower()]
-    if len(alike) != 1:
-        raise InputError(f"{header}: names {name[:200]!r} as its voxels; no such file beside it; restore it")
-    return header.parent / alike[0]
+    if not file.is_file():
+        alike = [child for child in header.parent.children() if child.lower() == name.lower()]
+        if len(alike) != 1:
+            raise InputError(f"{header}: names {name[:200]!r} as its voxels; no such file beside it; restore it")
+        file = header.parent / alike[0]
+    require_inside(file, header)
+    return file
 
 
 def numbered(header: Location, pattern: str, numbers: range) -> list[Location]:
@@ -157,9 +158,13 @@ def listed(header: Location, names: Sequence[str]) -> list[Location]:
 
 def _all_there(header: Location, count: int, names: Iterator[str]) -> list[Location]:
     there = set(header.parent.children())
-    files = []
+    files: dict[Location, None] = {}
     for name in names:
         if name not in there:
             raise InputError(f"{header}: names {count} files; {name[:200]!r} is not beside it; restore or correct it")
-        files.append(header.parent / name)
-    return files
+        file = header.parent / name
+        if file in files:
+            raise InputError(f"{header}: names {name[:200]!r} for several parts of its voxels; correct it")
+        require_inside(file, header)
+        files[file] = None
+    return list(files)

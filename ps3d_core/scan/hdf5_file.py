@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any, BinaryIO, Final
 
 from ps3d_core.errors import InputError
-from ps3d_core.scan.files import open_to_read
+from ps3d_core.scan.files import is_below, open_to_read
 from ps3d_core.scan.hdf5_heaps import require_sound_heaps
 from ps3d_core.store.location import Location
 
@@ -130,21 +130,13 @@ def beside(name: str, file: Location, what: str) -> Location:
     folder = file.local_path.parent
     parts = PurePosixPath(name)
     path = folder / parts
-    if parts.is_absolute() and not _is_below(path, folder):
+    if parts.is_absolute() and not is_below(path, folder):
         path = folder / parts.name
-    if ".." in parts.parts or "\0" in name or not _is_below(path, folder):
+    if ".." in parts.parts or "\0" in name or not is_below(path, folder):
         raise InputError(f"{what} leads out of the folder, to {name!r}; copy that file beside this one and link it so")
     if not path.is_file():
         raise InputError(f"{what} names {name!r}, which is not there; put it into {folder}")
     return Location(str(path))
-
-
-def _is_below(path: Path, folder: Path) -> bool:
-    """Whether a path is in a folder also when all symbolic links are followed."""
-    try:
-        return path.resolve().is_relative_to(folder.resolve())
-    except (OSError, RuntimeError):
-        return False
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from ps3d_core.errors import InputError
-from ps3d_core.scan.hdf5_file import Found, Hdf5Files, reading
+from ps3d_core.scan.hdf5_file import DAMAGED, Found, Hdf5Files, reading
 
 _MOST_OBJECTS: Final = 20_000
 _MINOR: Final = 64
@@ -213,9 +213,18 @@ def _there_are(files: Hdf5Files, least_axes: int) -> str:
 
 
 def _list_of(choices: list[Choice]) -> str:
-    named = [f"{choice.found.path} {choice.found.item.shape}" for choice in choices[:_NAMED]]
+    named = [_named(choice.found) for choice in choices[:_NAMED]]
     more = f" and {len(choices) - _NAMED} more" if len(choices) > _NAMED else ""
     return ", ".join(named) + more
+
+
+def _named(found: Found) -> str:
+    try:
+        dtype = found.item.dtype
+    except DAMAGED:
+        return f"{found.path} {found.item.shape} of unknown values"
+    is_grey = dtype.kind in "iuf"
+    return f"{found.path} {found.item.shape}" + ("" if is_grey else f" of {str(dtype)[:40]}, which are no grey values")
 
 
 def _arrays_of(files: Hdf5Files, group: Found) -> str:

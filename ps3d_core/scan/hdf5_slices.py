@@ -18,7 +18,7 @@ from ps3d_core.scan.hdf5_read import HeldDataset
 from ps3d_core.scan.hdf5_volume import Hdf5Volume
 from ps3d_core.scan.hdf5_whole import full_name, require_whole
 from ps3d_core.scan.reader import ScanReader, scan_dtype, scan_shape
-from ps3d_core.scan.slice_names import one_series
+from ps3d_core.scan.slice_names import one_series, order_note
 from ps3d_core.scan.suffixes import DICOM_SUFFIXES, HDF5_SUFFIXES, PICTURE_SUFFIXES, TIFF_SUFFIXES, ZARR_FILES
 from ps3d_core.store.location import Location
 
@@ -44,7 +44,9 @@ class Hdf5Slices(ScanReader):
         names = one_series(there, str(location), series=params.series, allow_gaps=params.allow_gaps)
         if len(names) == 1:
             return Hdf5Volume(location / names[0], params.inside)
-        return cls(location, names, params.inside)
+        reader = cls(location, names, params.inside)
+        reader.notes += tuple(filter(None, (order_note(names),)))
+        return reader
 
     def __init__(self, folder: Location, names: Sequence[str], inside: str | None) -> None:
         self._folder, self._names = folder, names

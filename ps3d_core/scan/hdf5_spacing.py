@@ -7,6 +7,7 @@ size of a voxel and not taken.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from math import isfinite, log10
 from typing import Any, Final
@@ -63,11 +64,36 @@ def hdf5_spacing(files: Hdf5Files, found: Found, axes: Sequence[int]) -> Said:
 
 
 def axes_note(files: Hdf5Files, found: Found, axes: Sequence[int]) -> str | None:
-    """Return a note where the axes of a dataset are called x, y, z in another order than (z, y, x)."""
-    names = [_axis_names(files, found)[axis][-1:].lower() for axis in axes] if _axis_names(files, found) else []
-    if sorted(names) == ["x", "y", "z"] and names != ["z", "y", "x"]:
+    """Return a note where the axes of a dataset are called otherwise than z, y, x, in another order or of time."""
+    names = _letters(files, found, axes)
+    if names and set(names) <= {*"zyxtc"} and names != ["z", "y", "x"]:
         return f"its axes are {', '.join(names)} in this order; the first is taken for the slices, as it is stored"
     return None
+
+
+def _letters(files: Hdf5Files, found: Found, axes: Sequence[int]) -> list[str]:
+    """Last letters of the names of three axes, in lower case, by whichever convention names them; else none."""
+    try:
+        names = next(filter(any, (_axis_names(files, found), _labels(found), _tags(found))), [])
+    except DAMAGED:
+        return []
+    letters = [names[axis].strip()[-1:].lower() for axis in axes] if names else []
+    return letters if all(letters) else []
+
+
+def _labels(found: Found) -> list[str]:
+    """Names of the axes as HDF5 has them itself: labels, or scales that are attached."""
+    names = [axis.label or next(iter(axis.keys()), "") for axis in found.item.dims]
+    return [name.rpartition("/")[2] for name in names]
+
+
+def _tags(found: Found) -> list[str]:
+    """Names of the axes as vigra and ilastik write them."""
+    try:
+        names = [str(axis["key"]) for axis in json.loads(text_of(attribute(found.item, "axistags")))["axes"]]
+    except (ValueError, LookupError, TypeError):
+        return []
+    return names if len(names) == len(found.item.shape) else []
 
 
 def _folder(files: Hdf5Files, found: Found) -> Found | None:
@@ -125,10 +151,12 @@ def _step(positions: Any, side: int) -> float | None:
 
 def _from_fields(files: Hdf5Files, found: Found, axes: Sequence[int]) -> Said | None:
     folder = _folder(files, found)
-    fields = [folder and files.find(f"{axis}_pixel_size", folder) for axis in "zyx"]
-    if fields[1] is None and fields[2] is None:
+    fields = {axis: folder and files.find(f"{axis}_pixel_size", folder) for axis in "zyx"}
+    if fields["y"] is None and fields["x"] is None:
         return None
-    there = [field for field in fields if field is not None and is_dataset(field)]
+    letters = _letters(files, found, axes)
+    order = letters if sorted(letters) == ["x", "y", "z"] else "zyx"
+    there = [field for axis in order if (field := fields[axis]) is not None and is_dataset(field)]
     values = [_number(field.item) for field in there]
     units = [_unit(field.item) for field in there]
     if len(there) < 3:

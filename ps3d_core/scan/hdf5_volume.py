@@ -25,7 +25,10 @@ from ps3d_core.scan.reader import ScanReader, scan_dtype, scan_shape
 from ps3d_core.scan.suffixes import HDF5_SUFFIXES
 from ps3d_core.store.location import Location
 
-_CHANGES_NOTHING: Final = {"scale_factor": 1, "add_offset": 0, "scaling_factor": 1, "offset": 0, "scaling": 1}
+_CHANGES_NOTHING: Final = {
+    **dict.fromkeys(("scale_factor", "scaling_factor", "scaling", "slope", "rescale_slope"), 1),
+    **dict.fromkeys(("add_offset", "offset", "intercept", "rescale_intercept"), 0),
+}
 """Attributes that say what a stored number stands for."""
 
 

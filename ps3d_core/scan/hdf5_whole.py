@@ -144,7 +144,8 @@ def _require_sources(files: Hdf5Files, found: Found, depth: int) -> None:
         place = found.file if file == "." else _source_file(file, found)
         with Hdf5Files(place) as other:
             for path, least in paths.items():
-                _require_source(other, path, least, depth)
+                source = _require_source(other, path, least, depth)
+                _require_fitting(source, array.dtype, name)
             files.beside |= {place, *other.beside} - {found.file}
     if not _covers([source.vspace for source in sources], array.shape):
         raise InputError(f"{name}: its virtual sources do not cover it all; restore or complete it")
@@ -178,7 +179,7 @@ def _ends(space: Any) -> list[int]:
     return [int(end) + 1 for end in space.get_select_bounds()[1]]
 
 
-def _require_source(files: Hdf5Files, path: str, least: list[int], depth: int) -> None:
+def _require_source(files: Hdf5Files, path: str, least: list[int], depth: int) -> Found:
     import h5py
 
     source = files.find(path)
@@ -191,6 +192,16 @@ def _require_source(files: Hdf5Files, path: str, least: list[int], depth: int) -
     if least and (len(shape) != len(least) or any(n < end for n, end in zip(shape, least, strict=True))):
         raise InputError(f"{name}: {shape}, of which a virtual dataset needs {tuple(least)}; restore the file")
     require_whole(files, source, depth + 1)
+    return source
+
+
+def _require_fitting(source: Found, dtype: np.dtype[Any], name: str) -> None:
+    """Raise `InputError` when the type of a virtual dataset does not hold all values of a source: they are clipped."""
+    if not np.can_cast(source.item.dtype, dtype):
+        raise InputError(
+            f"{name}: {dtype.name}, of a virtual source of {source.item.dtype.name}, whose values it cannot hold; name "
+            f"the source itself, {full_name(source)}, or save it as a plain dataset"
+        )
 
 
 def _covers(spaces: list[Any], shape: tuple[int, ...]) -> bool:

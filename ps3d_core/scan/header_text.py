@@ -93,11 +93,17 @@ class HeaderFields:
             raise self.wrong(name, "numbers") from error
 
     def flag(self, *names: str, default: bool = False) -> bool:
-        """Return what is said with True or False. Raise `InputError` for anything else."""
-        text = (self.get(*names) or str(default)).lower()
-        if text not in ("true", "false"):
-            raise self.wrong(names[0], "True or False")
-        return text == "true"
+        """Return what is said with True or False by `names` for one thing.
+
+        Raise `InputError` for anything else, and where they say different things.
+        """
+        said = {name: value.lower() for name in names if (value := self.values.get(name))}
+        for name, text in said.items():
+            if text not in ("true", "false"):
+                raise self.wrong(name, "True or False")
+        if len(set(said.values())) > 1:
+            raise InputError(f"{self.file}: {' and '.join(said)} say different things; correct one of them")
+        return "true" in said.values() if said else default
 
     def wrong(self, name: str, must: str) -> InputError:
         """Return the error for a value that is not what it must be."""

@@ -26,8 +26,19 @@ from ps3d_core.scan.suffixes import METAIMAGE_SUFFIXES
 from ps3d_core.store.location import Location
 
 _ORDER: Final = ("BinaryDataByteOrderMSB", "ElementByteOrderMSB")
+_TURN: Final = ("TransformMatrix", "Orientation", "Rotation")
+_SCALE: Final = ("ElementToIntensityFunctionSlope", "ElementToIntensityFunctionOffset")
 _LAST: Final = "ElementDataFile"
-_END: Final = re.compile(rb"(?:\A|\n)ElementDataFile[ \t]*=[^\n]*\n")
+_KEYS: Final = {
+    key.lower(): key
+    for key in (
+        *("ObjectType", "NDims", "DimSize", "BinaryData", "CompressedData", "HeaderSize", "DistanceUnits"),
+        *("ElementSpacing", "ElementSize", "ElementType", "ElementNumberOfChannels", _LAST),
+        *(*_ORDER, *_TURN, *_SCALE),
+    )
+}
+"""Keys that are heeded: in any case, as some programs write them, since the byte order is among them."""
+_END: Final = re.compile(rb"(?:\A|\n)ElementDataFile[ \t]*=[^\n]*\n", re.IGNORECASE)
 TYPES: Final = {
     "MET_CHAR": "i1",
     "MET_UCHAR": "u1",
@@ -100,7 +111,8 @@ def _pair(line: str, name: str) -> tuple[str, str] | None:
         return None
     if not separator:
         raise InputError(f"{name}: not a MetaImage header (line {line[:40]!r}); restore it or convert the scan again")
-    return key.strip(), value.strip()
+    key = key.strip()
+    return _KEYS.get(key.lower(), key), value.strip()
 
 
 def _shape(fields: HeaderFields) -> Shape:
@@ -173,13 +185,12 @@ def _unsaid_order(fields: HeaderFields, layout: FlatLayout) -> str | None:
 
 
 def _scaling(fields: HeaderFields) -> GreyScaling | None:
-    names = ("ElementToIntensityFunctionSlope", "ElementToIntensityFunctionOffset")
-    slope, offset = ((fields.numbers(name) or (default,))[0] for name, default in zip(names, (1.0, 0.0), strict=True))
-    return scaling_of(slope, offset, fields.file, " and ".join(names))
+    slope, offset = ((fields.numbers(name) or (default,))[0] for name, default in zip(_SCALE, (1.0, 0.0), strict=True))
+    return scaling_of(slope, offset, fields.file, " and ".join(_SCALE))
 
 
 def _turned(fields: HeaderFields) -> str | None:
-    values = fields.numbers("TransformMatrix", "Orientation", "Rotation")
+    values = fields.numbers(*_TURN)
     if values is None:
         return None
     side = isqrt(len(values))

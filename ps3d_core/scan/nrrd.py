@@ -215,11 +215,25 @@ def _spacing(fields: HeaderFields, axes: list[int]) -> tuple[tuple[Spacing | Non
         units = [unit for axis, unit in enumerate(units) if axis in axes]
         return spacing_in_mm(lengths, units if any(units) else None), None
     sides = tuple(_length(column) for column in columns.T)
-    spacing = spacing_in_mm(sides, _QUOTED.findall(fields.get("spaceunits") or "") or None)
-    turned = orientation_note(columns)
+    spacing, turned = _directed(fields, columns, sides), orientation_note(columns)
     if lengths is not None and not np.allclose(sides, lengths, rtol=SAME, atol=0):
         spacing = None, f"its spacings {lengths} and the lengths of its directions {sides} (x, y, z) differ"
     return spacing, turned
+
+
+def _directed(
+    fields: HeaderFields, columns: npt.NDArray[np.float64], sides: tuple[float, ...]
+) -> tuple[Spacing | None, str | None]:
+    """Return the spacing in mm by directions of axes, whose units are those of the room, not of the axes."""
+    units = _QUOTED.findall(fields.get("spaceunits") or "")
+    if not units and (others := sorted({*_QUOTED.findall(fields.get("units") or "")} - {"", "mm"})):
+        return None, f"its spacing is not used: units {', '.join(others)[:60]} of axes, and directions without units"
+    if len(set(units)) < 2:
+        return spacing_in_mm(sides, units[0] if units else None)
+    of_axes = [{unit for unit, part in zip(units, column, strict=False) if part} for column in columns.T]
+    if len(units) != len(columns) or any(len(its) != 1 for its in of_axes):
+        return None, f"its spacing is not used: directions along axes in several units ({', '.join(units)[:60]})"
+    return spacing_in_mm(sides, [its.pop() for its in of_axes])
 
 
 def _length(column: npt.NDArray[np.float64]) -> float:

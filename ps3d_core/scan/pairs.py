@@ -15,6 +15,7 @@ from nibabel.nifti1 import data_type_codes
 
 from ps3d_core.errors import InputError
 from ps3d_core.params import SourceParams
+from ps3d_core.scan.files import require_inside
 from ps3d_core.scan.flat import FlatLayout, Packing
 from ps3d_core.scan.flat_volume import FlatVolume
 from ps3d_core.scan.nifti import NiftiVolume, checked_header, decimal, grey_shape, is_gzip, read_block
@@ -79,6 +80,7 @@ def _both(location: Location) -> tuple[Location, Location]:
     for suffix in (packed, "" if packed else ".gz"):
         if name := there.get(f"{stem}.{wanted}{suffix}".lower()):
             other = location.parent / name
+            require_inside(other, location)
             return (location, other) if kind == "hdr" else (other, location)
     missing = f"{stem}.{wanted}"
     raise InputError(

@@ -6,11 +6,13 @@ Either file may be given. Where several headers lie beside the voxels, they must
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
 
 from ps3d_core.errors import InputError
+from ps3d_core.geometry.boxes import Shape
 from ps3d_core.params import SourceParams
 from ps3d_core.scan.files import open_to_read, size_of
 from ps3d_core.scan.flat import FlatLayout, Packing
@@ -61,8 +63,10 @@ def _as_said(location: Location, text: str) -> ScanReader:
         size = _size(location)
         check_fit(name, size, shape, stored, said.offset)
         behind = size - FlatLayout(shape, stored, said.offset or 0).end
-    layout = FlatLayout(shape, stored, said.offset or 0, packing, exact=said.offset is None)
-    spacing, found_in, doubt = _measured_beside(location)
+    layout = FlatLayout(shape, stored, said.offset or 0, packing)
+    if said.offset is not None:  # of what follows less than a slice
+        layout = replace(layout, padding=layout.slice_bytes - 1)
+    spacing, found_in, doubt = _measured_beside(location, shape)
     notes = (f"{behind} bytes behind the voxels are not read" if behind else None,)
     reader = RawVolume([location], layout, location, spacing=(spacing, doubt), notes=notes)
     reader.spacing_from = found_in
@@ -128,12 +132,20 @@ def _measured(headers: list[RawHeader]) -> _Measured:
     return spacing, name, None
 
 
-def _measured_beside(data: Location) -> _Measured:
-    """Return the spacing by headers beside voxels whose layout a person said; one that cannot be read is a doubt."""
+def _measured_beside(data: Location, shape: Shape) -> _Measured:
+    """Return the spacing by headers beside voxels of a `shape` that a person said.
+
+    One that cannot be read, or is of another shape, is a doubt.
+    """
     try:
-        return _measured(list(_headers_of(data)))
+        headers = list(_headers_of(data))
     except InputError as error:
         return None, None, f"a header beside it is not used: {error}"
+    for header in headers:
+        if header.shape not in (None, shape) and header.spacing:
+            doubt = f"{header.file.name} is of {header.shape} voxels, not of {shape}: its spacing is not used"
+            return None, None, doubt
+    return _measured(headers)
 
 
 def _headers_of(data: Location) -> Iterator[RawHeader]:
@@ -157,7 +169,7 @@ def _data_of(header: RawHeader) -> Location:
     stem = _stem(header.file)
     for name in (stem, *(f"{stem}{suffix}" for suffix in RAW_SUFFIXES)):
         if (found := names.get(name.lower())) and found != header.file.name:
-            return header.file.parent / found
+            return beside(header.file, found)
     raise InputError(f"{header.file}: a header without voxels; put {stem}.vol or {stem}.raw beside it")
 
 

@@ -21,7 +21,15 @@ from ps3d_core.scan.png_slice import PNG
 from ps3d_core.scan.reader import CHOICES, ScanReader
 from ps3d_core.scan.scanner_logs import logged_spacing, take_logged
 from ps3d_core.scan.slice_format import SliceFormat
-from ps3d_core.scan.slice_names import chosen_by, has_gap, natural_order, one_series, series_in, unread_beside
+from ps3d_core.scan.slice_names import (
+    chosen_by,
+    has_gap,
+    natural_order,
+    one_series,
+    order_note,
+    series_in,
+    unread_beside,
+)
 from ps3d_core.scan.slices import Slices
 from ps3d_core.scan.suffixes import DICOM_SUFFIXES
 from ps3d_core.scan.tiff_parts import TiffParts, are_parts
@@ -64,6 +72,7 @@ class SliceFolder(ScanReader):
             return reader
         names = one_series(found.names, str(location), series=params.series, allow_gaps=params.allow_gaps)
         reader = _reader_of(location, found.kind, names, params)
+        reader.notes += tuple(filter(None, (order_note(names),)))
         unread = unread_beside(names, set(children) - set(found.names))
         if unread:
             reader.notes += (

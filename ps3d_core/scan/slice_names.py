@@ -49,6 +49,7 @@ def one_series(
     """
     ordered = natural_order(names)
     chosen = ordered if series is None else _matching(ordered, series, folder)
+    _check_digits(chosen, folder)
     for first, second in pairwise(chosen):
         if _parts(first) == _parts(second):
             raise InputError(f"{folder}: {first} and {second} have the same number; remove one of them")
@@ -58,6 +59,13 @@ def one_series(
     if not allow_gaps:
         _check_count(chosen, folder)
     return tuple(chosen)
+
+
+def order_note(names: Sequence[str]) -> str | None:
+    """Return a note where no number tells the slices of one scan, in order, from each other; else None."""
+    if len(names) < 2 or len({tuple(_written(name)) for name in names}) > 1:
+        return None
+    return f"no number counts its slices, which are in the order of the alphabet: {names[0]} first, {names[-1]} last"
 
 
 def series_in(names: Iterable[str]) -> dict[str, int]:
@@ -99,6 +107,17 @@ def unread_beside(slices: Sequence[str], others: Iterable[str]) -> list[str]:
         for name in natural_order(others)
         if matches(pattern, PurePosixPath(name).stem.casefold()) and _numbers(name) not in known
     ]
+
+
+def _check_digits(names: Sequence[str], folder: str) -> None:
+    """Raise `InputError` when names differ in numbers that are not written with 0 to 9, whose order nobody knows."""
+    others = {name: "".join(c for c in PurePosixPath(name).stem if c.isnumeric() and not c.isascii()) for name in names}
+    if len(set(others.values())) > 1:
+        name = max(others, key=lambda name: bool(others[name]))
+        raise InputError(
+            f"{folder}: {name} has a number that is not written with the digits 0 to 9; rename the slices with one "
+            "plain number each, like 0000, 0001, 0002"
+        )
 
 
 def _scans_among(names: Sequence[str]) -> tuple[dict[str, list[str]], bool]:

@@ -38,22 +38,34 @@ _UNDECODABLE: Final = (
 )
 _PHOTOMETRIC_TAG, _ORIENTATION_TAG = 262, 274
 _MIN_IS_WHITE, _MIN_IS_BLACK, _PALETTE = 0, 1, 3
+_LOSSY: Final = {
+    **dict.fromkeys((6, 7, 34892, 33007), "JPEG"),
+    **dict.fromkeys((33003, 33004, 33005, 34712), "JPEG 2000"),
+    **dict.fromkeys((34927, 50001), "WebP"),
+    **dict.fromkeys((22610, 34934), "JPEG XR"),
+    **dict.fromkeys((50002, 52546), "JPEG XL"),
+    34887: "LERC",
+}
+"""Ways of packing in which a writer may have traded values for size."""
+_LOSSLESS_JPEG: Final = (7,)
 _MOST_TILE_BYTES: Final = 64 * 2**20  # a tile may be so large although the page is small
 
 
 @dataclass(frozen=True, slots=True)
 class PageKind:
-    """Properties that all pages of one scan have in common."""
+    """Properties that all pages of one scan have in common; `packing` is how, where that may change grey values."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     white_is_zero: bool = False
     has_palette: bool = False
     orientation: int = 1
+    packing: str | None = None
 
     def __str__(self) -> str:
         odd = {"MinIsWhite": self.white_is_zero, "with a colour table": self.has_palette}
         odd[f"orientation {self.orientation}"] = self.orientation != 1
+        odd[f"packed as {self.packing}"] = self.packing is not None
         return ", ".join([f"{shape_text(self.shape)} {self.dtype}", *(text for text, so in odd.items() if so)])
 
     @property
@@ -66,6 +78,8 @@ class PageKind:
             said.append("its colour table is not applied; values are taken as stored")
         if self.orientation != 1:
             said.append(f"orientation {self.orientation} is not applied; rows and columns are taken as stored")
+        if self.packing is not None:
+            said.append(f"packed as {self.packing}, maybe with loss: grey values may differ from those of the scanner")
         return tuple(said)
 
 
@@ -106,7 +120,16 @@ def kind_of(page: TiffPage, name: str) -> PageKind:
         white_is_zero=meaning == _MIN_IS_WHITE,
         has_palette=meaning == _PALETTE,
         orientation=_orientation(page),
+        packing=_lossy_packing(page),
     )
+
+
+def _lossy_packing(page: TiffPage) -> str | None:
+    """How a page is packed where that may change its values; whether it did, not each of these packings tells."""
+    code = int(page.compression)
+    if code in _LOSSLESS_JPEG and page.bitspersample > 8:  # of which only the lossless kind has so many bits
+        return None
+    return _LOSSY.get(code)
 
 
 def _orientation(page: TiffPage) -> int:

@@ -24,6 +24,7 @@ from ps3d_core.store.ome import (
     image_spacing,
     is_label_image,
     open_image,
+    unused_scale,
     without_scales,
 )
 from ps3d_core.store.packing import packing_notes
@@ -56,7 +57,7 @@ class ZarrVolume(ScanReader):
         try:
             self.origin = image_origin(location)
         except InputError as error:  # no reason to do without the voxels
-            self.notes += (str(error.args[0]),)
+            self.notes += tuple({str(error.args[0])} - set(self.notes))
         self.is_label = is_label_image(location)
         self.chunk_depth = object_shape(self._array)[0]
         self.description = f"Zarr {location.name} of {self.shape[0]} slices{_chosen_text(location, chosen)}"
@@ -64,6 +65,7 @@ class ZarrVolume(ScanReader):
     def _find_spacing(self, location: Location) -> None:
         try:
             self.spacing = image_spacing(location)
+            self.spacing_doubt = unused_scale(location)
         except InputError as error:  # another may be given, and a copy without any is worth having
             self.spacing_doubt = str(error.args[0])
         if (version := without_scales(location)) is not None:

@@ -149,6 +149,22 @@ def image_spacing(location: Location) -> Spacing | None:
     return _spacing(location, _multiscale(location, node)) if isinstance(node, zarr.Group) else None
 
 
+def unused_scale(location: Location) -> str | None:
+    """Return a note about a scale of level 0 that is no spacing, as its unit is none of length; else None."""
+    location, node = _open_node(location)
+    if not isinstance(node, zarr.Group):
+        return None
+    multiscale = _multiscale(location, node)
+    scale, _ = _placed(location, multiscale)
+    places = [_axes(multiscale).index(axis) for axis in AXES]
+    units = [multiscale.axes[place].unit for place in places]
+    sides = [float(scale[place]) for place in places]
+    if all(map(_in_mm, units)) or (not any(units) and all(side == 1 for side in sides)):
+        return None
+    said = "/".join(dict.fromkeys(str(unit)[:20] for unit in units if unit)) or "without a unit"
+    return f"its scale {', '.join(f'{side:g}' for side in sides)} {said} (z, y, x) is not used: not a unit of length"
+
+
 def image_origin(location: Location) -> Spacing:
     """Return where OME metadata put the centre of the first voxel of level 0, (z, y, x).
 
@@ -159,7 +175,7 @@ def image_origin(location: Location) -> Spacing:
     if not isinstance(node, zarr.Group):
         return _NOWHERE
     multiscale = _multiscale(location, node)
-    scale, shift = _placed(multiscale)
+    scale, shift = _placed(location, multiscale)
     places = [_axes(multiscale).index(axis) for axis in AXES]
     units: list[float | None] = [_in_mm(multiscale.axes[place].unit) for place in places]
     if not any(units) and all(scale[place] == 1 for place in places):
@@ -322,8 +338,11 @@ def _multiscale(location: Location, group: zarr.Group) -> Multiscale | Multiscal
     return multiscales[0]
 
 
-def _placed(multiscale: Multiscale | Multiscale04) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """Scale and translation of level 0 along all axes: its own, and those of all levels applied to them."""
+def _placed(location: Location, multiscale: Multiscale | Multiscale04) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Scale and translation of level 0 along all axes: its own, and those of all levels applied to them.
+
+    Raise `InputError` for those that are not numbers in the metadata.
+    """
     steps = (*multiscale.datasets[0].coordinateTransformations, *(multiscale.coordinateTransformations or ()))
     scale, shift = np.ones(len(multiscale.axes)), np.zeros(len(multiscale.axes))
     with np.errstate(all="ignore"):  # what comes of numbers that are not finite is not used
@@ -332,11 +351,17 @@ def _placed(multiscale: Multiscale | Multiscale04) -> tuple[npt.NDArray[Any], np
                 scale, shift = scale * transform.scale, shift * transform.scale
             elif isinstance(transform, VectorTranslation):
                 shift = shift + transform.translation
+            elif transform.type != "identity":
+                raise InputError(
+                    f"{location}: a {transform.type} in its OME metadata that lies in an array, which is not read",
+                    "give <spacing>",
+                    "write it into the metadata",
+                )
     return scale, shift
 
 
 def _spacing(location: Location, multiscale: Multiscale | Multiscale04) -> Spacing | None:
-    scale, _ = _placed(multiscale)
+    scale, _ = _placed(location, multiscale)
     units = dict(zip(_axes(multiscale), (_in_mm(axis.unit) for axis in multiscale.axes), strict=True))
     factors = dict(zip(units, scale.tolist(), strict=True))
     sides = [factors[axis] for axis in AXES if axis in factors]

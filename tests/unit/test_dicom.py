@@ -202,7 +202,7 @@ def test_a_gap_is_found_and_can_be_allowed(folder: Path) -> None:
     [
         ({"PixelSpacing": None}, None),
         ({"PixelSpacing": None, "ImagerPixelSpacing": [0.2, 0.2]}, "on the detector only"),
-        ({"PixelSpacing": [0, 0.1]}, None),
+        ({"PixelSpacing": [0, 0.1]}, "pixels of 0 x 0.1 mm are not used: lengths must be above 0"),
         ({"PixelSpacing": lambda at: [1 + at, 1]}, "pixels of different sizes"),
     ],
 )

@@ -122,7 +122,7 @@ def test_a_file_for_each_slice(scan: Path, data: str, names: list[str]) -> None:
         ("LIST\n../scan.raw\n", {}, "'../scan.raw' is not beside it"),
         ("LIST\n", {}, "lists no files"),
         ("LIST 1\nscan.raw\n", {}, "must be LIST, or LIST with the dimensions of a file, 2 or 3"),
-        ("LIST\nscan.raw\nscan.raw\n", {}, "5 slices in 2 files; must be equally many in each"),
+        ("LIST\nscan.raw\nscan.mhd\n", {}, "5 slices in 2 files; must be equally many in each"),
         ("s%s%d.raw 1 5 1", {}, "must have one %d or %03d in it"),
         ("s%999999999d.raw 1 5 1", {}, "must have one %d or %03d in it"),
         ("s%d.raw 1 6 1", {}, "6 files of one slice for 5 slices"),
