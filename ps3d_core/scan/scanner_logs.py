@@ -14,10 +14,10 @@ strangers in any encoding: no more than their first megabyte is read.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import combinations
+from itertools import permutations
 from math import isfinite
 from pathlib import PurePosixPath
 from typing import Final
@@ -84,6 +84,19 @@ class _Log:
         """Return the value of a key; None where there is none, or where it is there twice and not the same."""
         values = {value for _, value in self._entries.get((section, key), [])}
         return values.pop() if len(values) == 1 else None
+
+    def states(self, section: str, key: str) -> bool:
+        """Return whether a key is there, with whatever value."""
+        return any(value for _, value in self._entries.get((section, key), []))
+
+    def unusable(self, section: str, *keys: str) -> str | None:
+        """Return a doubt about the first of `keys` that is there and no number above 0, or several; else None."""
+        for key in keys:
+            if self.states(section, key) and self.number(section, key) is None:
+                entries = self._entries[section, key]
+                said = " and ".join(dict.fromkeys(value for _, value in entries))[:40]
+                return f"{self.name}: {entries[0][0]}={said} is not one length above 0; no spacing is taken of it"
+        return None
 
     def number(self, section: str, key: str) -> float | None:
         """Return the value of a key as a number above 0; None where it is none."""
@@ -188,17 +201,28 @@ def _agreed(claims: Sequence[_Claim]) -> Logged:
     return Logged(first.edges, first.quoted)
 
 
-def _fitting(claim: _Claim, shape: Shape, sizes: Sequence[tuple[float | None, float | None]]) -> _Claim:
-    """The claim, with a doubt where the slices have none of these `sizes` (rows, columns)."""
-    if shape[1:] in sizes:
+_Size = tuple[float | None, float | None, float | None]
+"""Slices, rows and columns, as far as a log says them."""
+
+
+def _fitting(claim: _Claim, shape: Shape, sizes: Sequence[_Size]) -> _Claim:
+    """The claim, with a doubt where the volume is of none of these `sizes`; it may have fewer slices."""
+    counts = [slices for slices, *face in sizes if tuple(face) == shape[1:]]
+    if any(slices is None or shape[0] <= slices for slices in counts):
         return claim
-    stated = " or ".join(f"{rows:g} x {columns:g}" for rows, columns in dict.fromkeys(sizes) if rows and columns)
+    if counts:
+        most = max(filter(None, counts))
+        return replace(claim, doubt=f"{claim.quoted} is of {most:g} slices, these are {shape[0]}: of another scan?")
+    faces = dict.fromkeys(tuple(face) for _, *face in sizes)
+    stated = " or ".join(f"{rows:g} x {columns:g}" for rows, columns in faces if rows and columns)
     has = f"is of slices of {stated}, these are {shape[1]} x {shape[2]}" if stated else "does not say of which slices"
     return replace(claim, doubt=f"{claim.quoted} {has}: binned, cut or of another scan?")
 
 
 def _skyscan(log: _Log, shape: Shape) -> _Claim | None:
     section = "reconstruction"
+    if (doubt := log.unusable(section, "pixel size (um)", "section to section step")) is not None:
+        return _Claim(None, log.name, doubt=doubt)
     pixel = log.number(section, "pixel size (um)")
     if pixel is None:
         return None
@@ -207,27 +231,28 @@ def _skyscan(log: _Log, shape: Shape) -> _Claim | None:
     claim = _Claim((_mm(mm * step), mm, mm), log.quoted(section, "pixel size (um)"))
     if step != 1:
         claim = replace(claim, quoted=log.quoted(section, "pixel size (um)", "section to section step"))
-    if (count := log.number(section, "sections count")) is not None and shape[0] > count:
-        return replace(claim, doubt=f"{claim.quoted} is of {count:g} slices, these are {shape[0]}: of another scan?")
-    size = tuple(log.number(section, f"result image {side} (pixels)") for side in ("height", "width"))
-    return _fitting(claim, shape, [(size[0], size[1])])
+    rows, columns = (log.number(section, f"result image {side} (pixels)") for side in ("height", "width"))
+    return _fitting(claim, shape, [(log.number(section, "sections count"), rows, columns)])
 
 
 def _skyscan_projections(log: _Log, shape: Shape) -> _Claim | None:
     section = "acquisition"
     pixel = log.number(section, "image pixel size (um)")
-    if pixel is None or log.number("reconstruction", "pixel size (um)") is not None:
+    if pixel is None or log.states("reconstruction", "pixel size (um)"):
         return None
     quoted = log.quoted(section, "image pixel size (um)")
     return _of_projections(pixel * 1e-3, quoted, log.number(section, "number of columns"), shape)
 
 
 def _phoenix(log: _Log, shape: Shape) -> _Claim | None:
+    if (doubt := log.unusable("volumedata", "voxelsizerec")) is not None:
+        return _Claim(None, log.name, doubt=doubt)
     edge = log.number("volumedata", "voxelsizerec")
     if edge is None:
         return None
     sides = [log.number("volumedata", f"volume_size{axis}") for axis in "xyz"]
-    return _fitting(_Claim((edge,) * 3, log.quoted("volumedata", "voxelsizerec")), shape, list(_faces(sides)))
+    claim = _Claim((edge,) * 3, log.quoted("volumedata", "voxelsizerec"))
+    return _fitting(claim, shape, list(permutations(sides)))  # turned or not, as voxels are cubes
 
 
 def _phoenix_projections(log: _Log, shape: Shape) -> _Claim | None:
@@ -255,21 +280,18 @@ def _of_projections(edge: float, quoted: str, columns: float | None, shape: Shap
 
 def _nikon(log: _Log, shape: Shape) -> _Claim | None:
     section = "xtekct"
-    edges = [log.number(section, f"voxelsize{axis}") for axis in "xyz"]
-    x, y, z = edges
+    keys = [f"voxelsize{axis}" for axis in "xyz"]
+    if (doubt := log.unusable(section, *keys)) is not None:
+        return _Claim(None, log.name, doubt=doubt)
+    x, y, z = (log.number(section, key) for key in keys)
     if x is None or y is None or z is None:
         return None
-    claim = _Claim((z, y, x), log.quoted(section, *(f"voxelsize{axis}" for axis in "xyz")))
-    if (unit := log.text(section, "units")) not in (None, "mm"):
-        return replace(claim, doubt=f"{claim.quoted} is in {unit!r}, not in mm")
+    claim = _Claim((z, y, x), log.quoted(section, *keys))
+    if log.states(section, "units") and (unit := log.text(section, "units")) != "mm":
+        return replace(claim, doubt=f"{claim.quoted} is in {unit or 'several units'!r}, not in mm")
     sides = [log.number(section, f"voxels{axis}") for axis in "xyz"]
-    return _fitting(claim, shape, list(_faces(sides)) if same_spacing([x, x], [y, z], SAME) else [(sides[1], sides[0])])
-
-
-def _faces(sides: Sequence[float | None]) -> Iterator[tuple[float | None, float | None]]:
-    """Sizes of slices along any axis, turned or not: all the same where voxels are cubes."""
-    for first, second in combinations(sides, 2):
-        yield from ((second, first), (first, second))
+    is_cube = same_spacing([x, x], [y, z], SAME)
+    return _fitting(claim, shape, list(permutations(sides)) if is_cube else [(sides[2], sides[1], sides[0])])
 
 
 def _mm(edge: float) -> float:

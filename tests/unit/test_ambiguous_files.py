@@ -310,3 +310,41 @@ def test_scales_of_zarr_that_are_no_spacing_are_said(
     assert [*filter(None, (reader.spacing_doubt,))] == [*reader.notes]
     assert (said is None) == (reader.spacing_doubt is None)
     assert re.search(said or "", reader.spacing_doubt or "")
+
+
+SKYSCAN = (
+    "[Acquisition]\nNumber of Columns=7\nImage Pixel Size (um)=10\n[Reconstruction]\nPixel Size (um)=10\n"
+    "Section to Section Step=1\nResult Image Width (pixels)=7\nResult Image Height (pixels)=6\n"
+)
+NIKON = "[XTekCT]\nVoxelsX=7\nVoxelsY=6\nVoxelsZ=5\nVoxelSizeX=0.01\nVoxelSizeY=0.01\nVoxelSizeZ=0.01\n"
+PHOENIX = "[VolumeData]\nVolume_SizeX=7\nVolume_SizeY=6\nVolume_SizeZ=5\nVoxelSizeRec=0.01\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "log", "said"),
+    [
+        ("s.log", SKYSCAN, None),
+        ("s.log", SKYSCAN + "[Reconstruction]\nPixel Size (um)=10\n", None),
+        ("s.log", SKYSCAN + "[Reconstruction]\nPixel Size (um)=20\n", "Pixel Size .um.=10 and 20 is not one length"),
+        ("s.log", SKYSCAN.replace("]\nPixel Size (um)=10", "]\nPixel Size (um)=-10"), "=-10 is not one length above 0"),
+        ("s.log", SKYSCAN.replace("]\nPixel Size (um)=10", "]\nPixel Size (um)=10 px"), "=10 px is not one length"),
+        ("s.log", SKYSCAN.replace("Step=1", "Step=0"), "Step=0 is not one length above 0"),
+        ("s.xtekct", NIKON, None),
+        ("s.xtekct", NIKON.replace("SizeZ=0.01", "SizeZ=nan"), "VoxelSizeZ=nan is not one length above 0"),
+        ("s.xtekct", NIKON + "Units=mm\nUnits=um\n", "in 'several units', not in mm"),
+        ("s.xtekct", NIKON.replace("VoxelsZ=5", "VoxelsZ=4"), "is of 4 slices, these are 5"),
+        ("s.xtekct", NIKON.replace("VoxelsZ=5", "VoxelsZ=9"), None),
+        ("s.pcr", PHOENIX, None),
+        ("s.pcr", PHOENIX + "VoxelSizeRec=0.02\n", "0.01 and 0.02 is not one length above 0"),
+        ("s.pcr", PHOENIX.replace("SizeZ=5", "SizeZ=2"), "is of 2 slices, these are 5"),
+    ],
+)
+def test_logs_that_are_not_clear_are_not_replaced_by_a_guess(
+    tmp_path: Path, name: str, log: str, said: str | None
+) -> None:
+    for index, values in enumerate(GREY):
+        tifffile.imwrite(tmp_path / f"s{index}.tif", values, photometric="minisblack")
+    (tmp_path / name).write_text(log)
+    reader = opened(tmp_path)[1]
+    assert reader.spacing == ((0.01, 0.01, 0.01) if said is None else None)
+    assert re.search(said or "", reader.spacing_doubt or "")
