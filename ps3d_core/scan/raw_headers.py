@@ -24,7 +24,7 @@ from ps3d_core.scan.stated_spacing import orientation_note, spacing_in_mm
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import Spacing
 
-_ASSIGNED: Final = re.compile(r"\s*([^=:\[\]{}]+?)\s*[=:]\s*(.*?)\s*")
+_ASSIGNS: Final = re.compile(r"[=:]")
 _GROUP: Final = re.compile(r"\s*[\[{]([^\]}]*)[\]}]\s*")
 _BITS: Final = {
     ("unsigned integer", "8"): "u1",
@@ -121,8 +121,10 @@ def _grouped(text: str) -> Iterator[tuple[str, str, str]]:
     for line in text.splitlines():
         if match := _GROUP.fullmatch(line):
             group = match[1].strip().lower()
-        elif (match := _ASSIGNED.fullmatch(line)) and match[1].lower() in _NAMES:
-            yield group, match[1].lower(), match[2]
+        elif match := _ASSIGNS.search(line):
+            name = line[: match.start()].strip().lower()
+            if name in _NAMES:
+                yield group, name, line[match.end() :].strip()
 
 
 def _in_group(pairs: _Pairs, group: str | None, file: Location) -> HeaderFields:

@@ -33,6 +33,8 @@ from ps3d_core.store.ome import Spacing
 LOG_SUFFIXES: Final = (".log", ".pcr", ".pca", ".xtekct")
 _MOST_BYTES: Final = 2**20
 _MOST_LOGS: Final = 16
+_LONGEST: Final = 64
+"""Characters of a number; on longer ones the expression takes long."""
 _NUMBER: Final = re.compile(r"[0-9]*[.,]?[0-9]+(?:[eE][-+]?[0-9]+)?")
 
 
@@ -101,7 +103,7 @@ class _Log:
     def number(self, section: str, key: str) -> float | None:
         """Return the value of a key as a number above 0; None where it is none."""
         text = self.text(section, key) or ""
-        value = float(text.replace(",", ".")) if _NUMBER.fullmatch(text) else 0.0
+        value = float(text.replace(",", ".")) if len(text) < _LONGEST and _NUMBER.fullmatch(text) else 0.0
         return value if value > 0 and isfinite(value) else None
 
     def quoted(self, section: str, *keys: str) -> str:

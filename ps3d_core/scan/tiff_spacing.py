@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isfinite
+from math import isfinite, prod
 from typing import Final
 from xml.etree import ElementTree
 
@@ -108,6 +108,17 @@ def planes_named(xml: str) -> tuple[list[OmePlanes], int, int]:
         )
     except (ElementTree.ParseError, ValueError):
         return [], 0, 1
+
+
+def planes_promised(xml: str) -> int:
+    """Return how many planes, at most, OME-XML promises for one of its images; 0 where it does not say."""
+    if not xml or _has_entities(xml):
+        return 0
+    try:
+        images = ElementTree.fromstring(xml).findall(".//{*}Pixels")  # noqa: S314 (without entities)
+        return max((prod(max(1, int(one.get(f"Size{axis}", 1))) for axis in "ZCT") for one in images), default=0)
+    except (ElementTree.ParseError, ValueError):
+        return 0
 
 
 def files_named(xml: str) -> set[str]:

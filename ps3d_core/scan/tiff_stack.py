@@ -25,11 +25,13 @@ from ps3d_core.scan.scanner_logs import logged_beside, logs_beside, take_logged
 from ps3d_core.scan.suffixes import TIFF_SUFFIXES
 from ps3d_core.scan.tiff_axes import Planes, check_order, planes_of
 from ps3d_core.scan.tiff_page import PageKind, check_directories, check_whole, decode, kind_of, open_tiff, reading
-from ps3d_core.scan.tiff_spacing import files_named, tiff_spacing
+from ps3d_core.scan.tiff_spacing import files_named, planes_promised, tiff_spacing
 from ps3d_core.store.location import Location
 
 WORKERS = 2
 _NAMED = 6
+_MOST_PROMISED = 1000
+"""Planes for each page that metadata may promise; tifffile makes a list of all of them."""
 
 
 class TiffStack(ScanReader):
@@ -68,6 +70,7 @@ class TiffStack(ScanReader):
             self.kind = _kind_of_all(self._tif, self._name)
             self.dtype = self.kind.dtype
             self.ome_xml = self._tif.ome_metadata or "" if self._tif.is_ome else ""
+            self._check_planes()
             one_by_one = self._pages_alone()
             series = None if one_by_one else _only_series(self._tif, self._name)
             self._planes = _planes(one_by_one, series, self._params, self._name)
@@ -88,6 +91,14 @@ class TiffStack(ScanReader):
             return
         self._check_pages(size)
 
+    def _check_planes(self) -> None:
+        """Raise `InputError` when OME-XML promises so many planes that a list of them alone would fill the memory."""
+        if (promised := planes_promised(self.ome_xml)) > _MOST_PROMISED * (len(self._tif.pages) + 1):
+            raise InputError(
+                f"{self._name}: its OME-XML promises {promised} planes, it has {len(self._tif.pages)} pages; restore "
+                "the file or export it again"
+            )
+
     def _pages_alone(self) -> list[TiffPage | TiffFrame]:
         """All pages, in order, where each is to be taken by itself; else none."""
         if len(files_named(self.ome_xml)) > 1:
@@ -107,12 +118,20 @@ class TiffStack(ScanReader):
                 f"{self._name}: {len(self._pages)} pages for {self._planes.of} slices; must be one page per slice; "
                 "export as a plain multi-page TIFF"
             )
+        places: dict[tuple[int, ...], int] = {}
         for index, page in enumerate(self._pages):
             check_whole(page, size, f"{self._name} page {index}")
             if page.shape != self.shape[1:]:
                 raise InputError(
                     f"{self._name}: page {index} of {shape_text(page.shape)}; must be {shape_text(self.shape[1:])}; "
                     "export as a plain multi-page TIFF"
+                )
+            with reading(self._name):
+                other = places.setdefault(tuple(page.dataoffsets), index)
+            if other != index:
+                raise InputError(
+                    f"{self._name}: slices {other} and {index} are the same voxels of the file; restore the file or "
+                    "export it again"
                 )
 
     def _check_promised(self, size: int) -> None:
@@ -213,7 +232,8 @@ def _only_series(tif: TiffFile, name: str) -> TiffPageSeries:
             f"{name}: {len(series)} volumes in one file ({shapes}{more}); save the scan as a file of its own"
         )
     promised = (tif.imagej_metadata or {}).get("images", 1)
-    if series[0].kind != "imagej" and isinstance(promised, int) and promised > len(tif.pages):
+    held = max(len(tif.pages), series[0].size // max(1, prod(tif.pages.first.shape)))  # all may lie behind one page
+    if isinstance(promised, int) and promised > held:
         raise InputError(f"{name}: truncated, ImageJ metadata promise {promised} slices; restore the file")
     return series[0]
 

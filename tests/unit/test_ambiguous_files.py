@@ -348,3 +348,81 @@ def test_logs_that_are_not_clear_are_not_replaced_by_a_guess(
     reader = opened(tmp_path)[1]
     assert reader.spacing == ((0.01, 0.01, 0.01) if said is None else None)
     assert re.search(said or "", reader.spacing_doubt or "")
+
+
+# --- one thing for another, and what takes for ever ---
+
+OME = (
+    '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Image ID="Image:0"><Pixels ID="P" SizeX="7" '
+    'SizeY="6" DimensionOrder="XYZCT" SizeZ="{z}" SizeC="{c}" SizeT="1" Type="uint16">{planes}</Pixels></Image></OME>'
+)
+
+
+def pages(path: Path, description: str) -> Path:
+    with tifffile.TiffWriter(path) as file:
+        for index, values in enumerate(GREY):
+            about = description if index == 0 else None
+            file.write(values, photometric="minisblack", description=about, metadata=None, contiguous=False)
+    return path
+
+
+def test_one_page_is_not_two_slices(tmp_path: Path) -> None:
+    for order, fits in (([4, 3, 2, 1, 0], True), ([4, 3, 2, 1, 1], False)):
+        planes = "".join(f'<TiffData IFD="{page}" FirstZ="{z}"/>' for z, page in enumerate(order))
+        path = pages(tmp_path / "a.ome.tif", OME.format(z=5, c=1, planes=planes))
+        if fits:
+            np.testing.assert_array_equal(opened(path)[0], GREY[::-1])
+        else:
+            refused(path, "slices 3 and 4 are the same voxels of the file")
+
+
+@pytest.mark.parametrize(("z", "c"), [(10**9, 1), (5, 10**12), (10**20, 10**20)])
+@pytest.mark.timeout(20)
+def test_metadata_that_promise_too_much_fill_no_memory(tmp_path: Path, z: int, c: int) -> None:
+    path = pages(tmp_path / "a.ome.tif", OME.format(z=z, c=c, planes="<TiffData/>"))
+    refused(path, f"its OME-XML promises {z * c} planes, it has 5 pages")
+
+
+@pytest.mark.parametrize("slices", ["", "slices={}\n"])
+@pytest.mark.parametrize("images", [6, 1000, 99999999999])
+def test_slices_that_imagej_promises_are_there(tmp_path: Path, images: int, slices: str) -> None:
+    path = pages(tmp_path / "a.tif", f"ImageJ=1.53t\nimages={images}\n" + slices.format(images))
+    refused(path, f"promise {images} slices|5 pages for {images} slices")
+
+
+AMIRA = (
+    "# AmiraMesh BINARY-LITTLE-ENDIAN 2.1\n\ndefine Lattice 7 6 5\n{}\nLattice {{ ushort Data }} @1\n\n"
+    "# Data section follows\n@1\n"
+)
+
+
+@pytest.mark.parametrize(
+    "filling", ["\n" * 900_000, " \n" * 450_000, "Lattice {" + "\n" * 900_000, "BoundingBox " + " " * 900_000 + '"']
+)
+@pytest.mark.timeout(20)
+def test_no_header_of_amira_takes_long(tmp_path: Path, filling: str) -> None:
+    (tmp_path / "a.am").write_bytes(AMIRA.format(filling).encode() + GREY.astype("<u2").tobytes())
+    np.testing.assert_array_equal(opened(tmp_path / "a.am")[0], GREY)
+
+
+@pytest.mark.parametrize("filling", [" " * 300_000 + "x", "a" + " " * 300_000, "a" * 300_000, "a =" + " " * 300_000])
+@pytest.mark.timeout(20)
+def test_no_header_of_raw_voxels_takes_long(tmp_path: Path, filling: str) -> None:
+    (tmp_path / "a.vgi").write_text(VGI.format(rows=6, slices=5) + filling + "\n")
+    np.testing.assert_array_equal(opened(voxels(tmp_path))[0], GREY)
+
+
+@pytest.mark.timeout(20)
+def test_no_log_takes_long(tmp_path: Path) -> None:
+    for index, values in enumerate(GREY):
+        tifffile.imwrite(tmp_path / f"s{index}.tif", values, photometric="minisblack")
+    (tmp_path / "s.log").write_text("[Reconstruction]\nPixel Size (um)=" + "1" * 900_000 + "x\n")
+    assert "is not one length above 0" in (opened(tmp_path)[1].spacing_doubt or "")
+
+
+def test_descriptions_of_any_depth(tmp_path: Path) -> None:
+    for index, values in enumerate(GREY):
+        description = '{"shape": ' + "[" * 100_000
+        path = tmp_path / f"s{index}.tif"
+        tifffile.imwrite(path, values, photometric="minisblack", description=description, metadata=None)
+    np.testing.assert_array_equal(opened(tmp_path)[0], GREY)
