@@ -14,8 +14,10 @@ from typing import Any, Final
 
 import numpy as np
 
+from ps3d_core.geometry.spacing import same_spacing
 from ps3d_core.scan.hdf5_file import DAMAGED, Found, Hdf5Files
 from ps3d_core.scan.hdf5_find import attribute, is_dataset, text_of
+from ps3d_core.scan.spacing import SAME, spacing_text
 from ps3d_core.store.ome import Spacing
 
 MM_PER_UNIT: Final = {
@@ -53,14 +55,20 @@ Said = tuple[Spacing | None, str | None, str | None]
 
 def hdf5_spacing(files: Hdf5Files, found: Found, axes: Sequence[int]) -> Said:
     """Return the spacing that a file states of a dataset along three of its `axes`. Raise nothing."""
+    every: list[Said] = []
     for method in (_from_axes, _from_fields, _from_attribute, _from_nabu):
         try:
             said = method(files, found, axes)
         except DAMAGED as error:
-            return None, None, f"its spacing cannot be read ({' '.join(str(error).split())[:80]})"
+            said = None, None, f"its spacing cannot be read ({' '.join(str(error).split())[:80]})"
         if said is not None:
-            return said
-    return None, None, None
+            every.append(said)
+    first, where, doubt = every[0] if every else (None, None, None)
+    for other, elsewhere, _ in every[1:]:
+        if first and other and not same_spacing(first, other, SAME):
+            both = f"{spacing_text(first)} mm by {where}, {spacing_text(other)} mm by {elsewhere}"
+            return None, None, f"its spacing is not used: {both}"
+    return first, where, doubt
 
 
 def axes_note(files: Hdf5Files, found: Found, axes: Sequence[int]) -> str | None:

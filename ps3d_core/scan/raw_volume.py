@@ -6,6 +6,7 @@ Either file may be given. Where several headers lie beside the voxels, they must
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from typing import Any, Final
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.boxes import Shape
+from ps3d_core.geometry.spacing import same_spacing
 from ps3d_core.params import SourceParams
 from ps3d_core.scan.files import open_to_read, size_of
 from ps3d_core.scan.flat import FlatLayout, Packing
@@ -112,7 +114,36 @@ def _by_headers(data: Location, headers: list[RawHeader]) -> FlatVolume:
     reader = RawVolume([data], layout, first.file, spacing=(spacing, doubt), notes=notes)
     reader.spacing_from = found_in
     reader.description = f"raw file {data.name} of {shape[0]} slices, by {first.file.name}"
+    for name, volume in _by_other_formats(data):
+        _compare(reader, volume, f"{data}: {first.file.name} and {name}")
     return reader
+
+
+def _by_other_formats(data: Location) -> Iterator[tuple[str, FlatVolume]]:
+    """Yield the volumes of headers of formats of their own that are called like the voxels and name them."""
+    names = _names_beside(data)
+    for suffix, kind in _OTHERS.items():
+        name = names.get(f"{_stem(data)}{suffix}".lower())
+        with suppress(InputError), ExitStack() as stack:
+            if name is not None:
+                other = stack.enter_context(kind(data.parent / name))
+                if data in other.beside:
+                    yield name, other
+
+
+def _compare(reader: FlatVolume, other: FlatVolume, both: str) -> None:
+    """Raise `InputError` where another header of the same voxels says others; of two spacings none is believed."""
+    if (other.shape, other.dtype) != (reader.shape, reader.dtype):
+        reader.close()
+        raise InputError(
+            f"{both} say different things of its voxels, {reader.shape} {reader.dtype} and {other.shape} "
+            f"{other.dtype}; move the wrong one away"
+        )
+    if reader.spacing and other.spacing and not same_spacing(reader.spacing, other.spacing, SAME):
+        said = f"{spacing_text(reader.spacing)} and {spacing_text(other.spacing)} mm"
+        reader.spacing, reader.spacing_from = None, None
+        reader.spacing_doubt = f"its spacing is not used: {both.rpartition('/')[2]} say {said}"
+        reader.notes += (reader.spacing_doubt,)
 
 
 _Measured = tuple[Spacing | None, str | None, str | None]

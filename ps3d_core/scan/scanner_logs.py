@@ -254,7 +254,7 @@ def _phoenix(log: _Log, shape: Shape) -> _Claim | None:
         return None
     sides = [log.number("volumedata", f"volume_size{axis}") for axis in "xyz"]
     claim = _Claim((edge,) * 3, log.quoted("volumedata", "voxelsizerec"))
-    return _fitting(claim, shape, list(permutations(sides)))  # turned or not, as voxels are cubes
+    return _fitting(claim, shape, list(permutations(sides, 3)))  # turned or not, as voxels are cubes
 
 
 def _phoenix_projections(log: _Log, shape: Shape) -> _Claim | None:
@@ -293,7 +293,7 @@ def _nikon(log: _Log, shape: Shape) -> _Claim | None:
         return replace(claim, doubt=f"{claim.quoted} is in {unit or 'several units'!r}, not in mm")
     sides = [log.number(section, f"voxels{axis}") for axis in "xyz"]
     is_cube = same_spacing([x, x], [y, z], SAME)
-    return _fitting(claim, shape, list(permutations(sides)) if is_cube else [(sides[2], sides[1], sides[0])])
+    return _fitting(claim, shape, list(permutations(sides, 3)) if is_cube else [(sides[2], sides[1], sides[0])])
 
 
 def _mm(edge: float) -> float:

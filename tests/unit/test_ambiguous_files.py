@@ -131,6 +131,23 @@ def test_a_header_of_other_voxels_gives_no_spacing(tmp_path: Path, rows: int, sl
     assert is_believed or "its spacing is not used" in (reader.spacing_doubt or "")
 
 
+@pytest.mark.parametrize("given", ["a.raw", "a.vgi"])
+def test_headers_of_two_formats_agree(tmp_path: Path, given: str) -> None:
+    voxels(tmp_path)
+    (tmp_path / "a.vgi").write_text(VGI.format(rows=6, slices=5))
+    mhd = MHD + "BinaryDataByteOrderMSB = False\nElementSpacing = {}\nElementDataFile = {}\n"
+    (tmp_path / "a.mhd").write_text(mhd.format("0.01 0.02 0.03", "a.raw"))
+    assert opened(tmp_path / given)[1].spacing == (0.03, 0.02, 0.01)
+    (tmp_path / "a.mhd").write_text(mhd.format("1 2 3", "other.raw"))
+    assert opened(tmp_path / given)[1].spacing == (0.03, 0.02, 0.01)
+    (tmp_path / "a.mhd").write_text(mhd.format("1 2 3", "a.raw"))
+    reader = opened(tmp_path / given)[1]
+    assert reader.spacing is None
+    assert "a.vgi and a.mhd say 0.03,0.02,0.01 and 3,2,1 mm" in (reader.spacing_doubt or "")
+    (tmp_path / "a.mhd").write_text(mhd.format("1 2 3", "a.raw").replace("7 6 5", "7 5 6"))
+    refused(tmp_path / given, "a.vgi and a.mhd say different things of its voxels")
+
+
 TURNED = "space dimension: 3\nspace directions: (0,0,10) (0,20,0) (30,0,0)\n"
 OBLIQUE = "space dimension: 3\nspace directions: (3,4,0) (-4,3,0) (0,0,5)\n"
 
@@ -163,6 +180,19 @@ def test_pixel_sizes_belong_to_the_axes_of_their_names(tmp_path: Path) -> None:
                 file[f"{axis}_pixel_size"] = side
                 file[f"{axis}_pixel_size"].attrs["units"] = "mm"
         assert opened(tmp_path / "a.h5")[1].spacing == spacing
+
+
+def test_spacings_of_hdf5_agree(tmp_path: Path) -> None:
+    for micrometres, spacing in ((10, (0.03, 0.02, 0.01)), (99, None)):
+        with h5py.File(tmp_path / "a.h5", "w") as file:
+            file["data"] = GREY
+            file["data"].attrs["element_size_um"] = [30, 20, micrometres]
+            for axis, side in zip("zyx", (0.03, 0.02, 0.01), strict=True):
+                file[f"{axis}_pixel_size"] = side
+                file[f"{axis}_pixel_size"].attrs["units"] = "mm"
+        reader = opened(tmp_path / "a.h5")[1]
+        assert reader.spacing == spacing
+        assert spacing or "0.03,0.02,0.099 mm by element_size_um" in (reader.spacing_doubt or "")
 
 
 def _by_labels(file: Any, names: str) -> None:
