@@ -73,7 +73,7 @@ def found_volume(files: Hdf5Files, inside: str | None, least_axes: int = 3) -> C
             "read them as if they were slices with their path as <inside>",
         )
     if files.unreached:
-        raise InputError(*files.unreached[0].args)
+        raise files.unreached[0]
     raise InputError(f"{files.location}: no volume in it; {_arrays_of(files, group)}; give the file that holds it")
 
 

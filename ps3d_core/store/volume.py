@@ -131,11 +131,13 @@ def _assumed(array: zarr.Array[Any], name: str) -> Sequence[str]:
     extra = len(shape) - len(AXES)
     if extra in (0, 1, 2) and all(n == 1 for n in shape[:extra]):
         return ["t", "c", *AXES][len(AXES) - 1 - extra :]
-    several = "name its axes in its metadata (dimension_names of zarr.json, _ARRAY_DIMENSIONS of .zattrs), like "
+    problem = f"{name}: {len(shape)}-dimensional array {shape}; must be 3-dimensional (z, y, x)"
+    if extra not in (1, 2):
+        raise InputError(f"{problem}; give an array of three axes")
     example = '["t", "c", "z", "y", "x"]' if extra == len(_MANY) else '["c", "z", "y", "x"]'
     raise InputError(
-        f"{name}: {len(shape)}-dimensional array {shape}; must be 3-dimensional (z, y, x)"
-        + (f", or say which axis is which; {several}{example}" if extra in (1, 2) else "")
+        f"{problem}, or say which axis is which; name its axes in its metadata (dimension_names of zarr.json, "
+        f"_ARRAY_DIMENSIONS of .zattrs), like {example}"
     )
 
 
