@@ -84,6 +84,7 @@ class FlatVolume(ScanReader):
             raise InputError(
                 f"{source}: {layout.shape[0]} slices in {len(files)} files; must be equally many in each; correct it"
             )
+        self.in_order = layout.packing is not None and len(files) == 1
         part = replace(layout, shape=(layout.shape[0] // len(files), *layout.shape[1:]))
         self._voxels = open_flat(files[0], part) if len(files) == 1 else FlatFiles(files, part)
 

@@ -55,7 +55,7 @@ def test_labels_lie_beside_their_scan(dataset: Dataset, tmp_path: Path, capsys: 
         (LABELS.astype(np.float32) * 2**21, (), "Ore 2.5um", "labels must be whole numbers from 0 to 16777216"),
         (LABELS.astype(np.int16) - 1, (), "Ore 2.5um", "/labels: label -1 in slices 0 to"),
         (LABELS * 0, (), "Ore 2.5um", "no label above 0"),
-        (LABELS, ("--spacing", "0.02"), "Ore 2.5um", "leave out both"),
+        (LABELS, ("--spacing", "0.02"), "Ore 2.5um", "leave out what says"),
         (LABELS, (), "other", "scan 'other': not in"),
     ],
 )
