@@ -26,7 +26,7 @@ from ps3d_app.flows.places import place
 from ps3d_app.flows.service.at_work import at_work
 from ps3d_app.tasks.inbox import OF_PREFECT, tell, tell_failed, tell_held, tell_segmented
 from ps3d_core.inbox.again import retry
-from ps3d_core.inbox.claim import Claim, GoneError, accept, begun_anew, ingested, sole_claim, require_all_files
+from ps3d_core.inbox.claim import Claim, GoneError, accept, begun_anew, ingested, require_all_files, sole_claim
 from ps3d_core.inbox.history import ends, record_of
 from ps3d_core.inbox.layout import Inbox
 from ps3d_core.inbox.listing import InboxListing, ListedScan

@@ -53,7 +53,8 @@ def run(args: argparse.Namespace) -> None:
         with shown() as progress:
             seen, pictures = look(args.source, params, spacing=args.spacing, progress=progress)
     except InputError:
-        scans = [] if any(getattr(params, name) for name in (*CHOICES, "raw")) else scans_in(Location.parse(args.source))
+        is_chosen = params.model_dump(exclude_defaults=True).keys() & {*CHOICES, "raw"}
+        scans = [] if is_chosen else scans_in(Location.parse(args.source))
         if not scans:
             raise
         print(f"{args.source}: {'one scan' if len(scans) == 1 else f'{len(scans)} scans'} in it")

@@ -196,7 +196,8 @@ def ingest_labels(
 
     Labels are whole numbers, 0 is background, every other number is one particle; their shape is that of the scan.
     Integers keep their dtype, floats become uint32. Their spacing is the scan's, also where it turns a crop in lengths
-    into voxels. Labels that can hardly be particles of the scan's particle size are refused. Raise `InputError` that names what is wrong; nothing is left of a failed ingest.
+    into voxels. Labels that can hardly be particles of the scan's particle size are refused, and those that begin
+    elsewhere than the scan are noted. Raise `InputError` that names what is wrong; nothing is left of a failed ingest.
     """
     started, params = time.perf_counter(), params or CopyParams()
     origin, target, info = place_of(source), dataset.truth(name), dataset.scan_info(name)
@@ -236,12 +237,12 @@ def ingest_labels(
 
 def _elsewhere(reader: ScanReader, first: Spacing, edges: Spacing) -> tuple[str, ...]:
     """Return a note about labels that say that they begin elsewhere than their scan, else nothing."""
-    apart = (abs(a - b) > edge / 2 for a, b, edge in zip(reader.origin, first, edges, strict=True))
+    apart = (abs(a - b) > edge / 10 for a, b, edge in zip(reader.origin, first, edges, strict=True))
     if not (any(reader.origin) and any(apart)):
         return ()
     return (
-        f"these labels begin at {_place_text(reader.origin)} mm (z, y, x), the scan at {_place_text(first)}: are they of "
-        "the same part?",
+        f"these labels begin at {_place_text(reader.origin)} mm (z, y, x), the scan at {_place_text(first)}: are they "
+        "of the same part?",
     )
 
 
