@@ -11,7 +11,7 @@ from ps3d_app.tasks.ingest import ingest
 from ps3d_core.geometry.spacing import StatedSpacing
 from ps3d_core.invalid import made
 from ps3d_core.params import IngestParams, SourceParams
-from ps3d_core.quantities import StatedSize
+from ps3d_core.quantities import StatedPolarity, StatedSize
 from ps3d_core.scan.ingest import IngestSummary
 from ps3d_core.store.layout import Dataset
 
@@ -24,6 +24,7 @@ def ingest_scan(
     name: str,
     particle_size: StatedSize,
     spacing: StatedSpacing | None = None,
+    particles: StatedPolarity = "bright",
     overwrite: bool = False,
     reading: SourceParams | None = None,
 ) -> IngestSummary:
@@ -37,6 +38,7 @@ def ingest_scan(
         particle_size: Mean diameter of the particles in mm; within 30 % will do. auto: a look at the scan finds it.
         spacing: Edge of a voxel in mm; three (z, y, x) where they differ. Leave it out when the source says it; ps3d
             look tells.
+        particles: Whether particles are brighter or darker than what is around them; auto finds it.
         overwrite: Replace a scan of this name. Otherwise such a run fails and changes nothing.
         reading: What of the source is read, and how, where the source alone does not say: which of several scans,
             volumes or channels, a part of it, what stands for values that are no numbers.
@@ -53,6 +55,7 @@ def ingest_scan(
             IngestParams,
             spacing=spacing,
             particle_size=particle_size,
+            particles=particles,
             overwrite=overwrite,
             **(reading.model_dump(exclude_defaults=True) if reading else {}),
         ),

@@ -26,7 +26,7 @@ from ps3d_app.flows.places import place
 from ps3d_app.flows.service.at_work import at_work
 from ps3d_app.tasks.inbox import OF_PREFECT, tell, tell_failed, tell_held, tell_segmented
 from ps3d_core.inbox.again import retry
-from ps3d_core.inbox.claim import Claim, GoneError, accept, begun_anew, ingested, sole_claim
+from ps3d_core.inbox.claim import Claim, GoneError, accept, begun_anew, ingested, require_all_files, sole_claim
 from ps3d_core.inbox.history import ends, record_of
 from ps3d_core.inbox.layout import Inbox
 from ps3d_core.inbox.listing import InboxListing, ListedScan
@@ -119,6 +119,7 @@ def processed(claim: Claim, job: InboxJob) -> RunRecord:
         tell("scan.received", claim, attempt=claim.attempt)
         scan = accept(claim, job.model, job.segmentation)
         if not scan.ingested:
+            require_all_files(claim)
             # Not as runs below this one: who cancels the run cancels all there is.
             ingest(
                 scan.source,

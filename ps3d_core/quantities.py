@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 
 from ps3d_core.geometry.spacing import PerAxis, one_if_equal, per_axis
 from ps3d_core.roi import checked_roi
-from ps3d_core.source_texts import checked_crop, checked_nan, checked_raw
+from ps3d_core.source_texts import checked_crop, checked_nan, checked_raw, number_as_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,9 @@ CropText = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(ch
 """Part of a source that is read, as a person says it."""
 RawLayout = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(checked_raw)]
 """Layout of a file that is nothing but voxels, as a person says it."""
-NanText = Annotated[str, Field(min_length=1, max_length=40), AfterValidator(checked_nan)]
+NanText = Annotated[
+    str, Field(min_length=1, max_length=40), AfterValidator(checked_nan), BeforeValidator(number_as_text)
+]
 """Grey value of what is no number, as a person says it."""
 MeanAndStd = tuple[
     Annotated[float, Field(allow_inf_nan=False, ge=-MAX_GREY, le=MAX_GREY)],

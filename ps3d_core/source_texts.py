@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from math import isfinite
-from typing import Final
+from typing import Any, Final
 
 from ps3d_core.geometry.boxes import Shape
 
@@ -133,6 +133,11 @@ def parsed_nan(text: str) -> float | str:
     if not isfinite(value):
         raise ValueError(f"must be a number or one of {', '.join(NAN_WORDS)}")
     return value
+
+
+def number_as_text(value: Any) -> Any:
+    """Return a number as its text, as programs and JSON give it, and anything else as it is."""
+    return f"{value!r}" if isinstance(value, float | int) and not isinstance(value, bool) else value
 
 
 def checked_nan(text: str) -> str:

@@ -23,7 +23,7 @@ table of the prediction it is said whether its column `confidence` can be relied
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument(
-        "prediction", metavar="PREDICTION", help="label image: OME-Zarr, Zarr array, TIFF or NIfTI (z, y, x)"
+        "prediction", metavar="PREDICTION", help="label image (z, y, x) of any format that ps3d ingest reads"
     )
     parser.add_argument("truth", metavar="TRUTH", help="true labels of the same shape")
     parser.add_argument("--table", metavar="FILE", help="particles.parquet of the prediction: are confidences right?")

@@ -7,7 +7,7 @@ import argparse
 from ps3d_app.flows.command.arguments import spacing_mm
 from ps3d_app.flows.command.fields import add_field, add_fields, add_slab_memory, given, memory_bytes
 
-PURPOSE = "write an image or labels as TIFF, NIfTI, MetaImage, NRRD, HDF5 or Zarr"
+PURPOSE = "write a volume as TIFF, NIfTI, MetaImage, NRRD, HDF5 or Zarr"
 EXAMPLES = """\
   ps3d export results/ore/ore.zarr ore-labels --format tiff            a folder of slices
   ps3d export results/ore/ore.zarr ore-labels.tif --format tiff        one file

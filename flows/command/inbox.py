@@ -28,7 +28,7 @@ EXAMPLES = """\
   ps3d inbox data --on-doubt hold          set doubtful results aside in data/held/, for a person
   ps3d inbox release ore-7                 accept what is held (ps3d inbox release --help)
 
-A scan is a folder of TIFF slices with a file scan.json in it, or NAME.tif, .nii or .nii.gz with NAME.json beside it:
+A scan is a folder of slices with a file scan.json in it, or a file of any format with NAME.json beside it:
   {"name": "ore-7", "spacing": 0.0125, "particle_size": 0.3, "slices": 1000}
 Lengths are in mm, or texts like "12.5um". With "slices", a folder is taken as soon as so many are there; without, when
 nothing has changed for --settle seconds. Results come to PREFIX/results/NAME/, sources move to PREFIX/done/NAME/, and

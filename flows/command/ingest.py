@@ -47,8 +47,8 @@ def run(args: argparse.Namespace) -> None:
     from ps3d_core.errors import InputError
 
     if args.labels:
-        if args.spacing or args.particle_size:
-            raise InputError("--labels: spacing and particle size are those of the scan; leave out both options")
+        if args.spacing or args.particle_size or args.particles:
+            raise InputError("--labels: spacing and particles are those of the scan; leave out what says them")
         _ingest_labels(args)
     elif args.particle_size is None:
         raise InputError(

@@ -21,7 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     from ps3d_core.params import InstancesParams, Resources
 
     parser.add_argument(
-        "border_core", metavar="BORDER_CORE", help="OME-Zarr, Zarr array, TIFF or NIfTI (z, y, x) of 0, 1 and 2"
+        "border_core", metavar="BORDER_CORE", help="image (z, y, x) of 0, 1 and 2, of any format that ps3d ingest reads"
     )
     parser.add_argument(
         "output",
@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> None:
     from ps3d_core.engine.blocks import Runner
     from ps3d_core.engine.step import Context
     from ps3d_core.params import InstancesParams, Resources
-    from ps3d_core.scan.given import volumes_in
+    from ps3d_core.scan.given import existing, volumes_in
     from ps3d_core.store.claim import Output, claimed, working_in
     from ps3d_core.store.content import keep_changed, note_content
     from ps3d_core.store.identity import identities, require_unchanged
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> None:
     from ps3d_core.store.ownership import work_is_own, zarr_is_own
 
     params, resources = given(InstancesParams, args), given(Resources, args)
-    source, output = Location.parse(args.border_core), Location.parse(args.output)
+    source, output = existing(args.border_core), Location.parse(args.output)
     work = output.parent / f".{output.name}.work"
     claims = [Output(output, zarr_is_own), Output(work, work_is_own)]
     with (

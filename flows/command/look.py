@@ -45,6 +45,7 @@ def run(args: argparse.Namespace) -> None:
     from ps3d_core.errors import InputError
     from ps3d_core.inspection.source import lines_of, look, name_for, page_of, scans_in, write_page
     from ps3d_core.params import SourceParams
+    from ps3d_core.scan.reader import CHOICES
     from ps3d_core.store.location import Location
 
     params = given(SourceParams, args)
@@ -52,7 +53,9 @@ def run(args: argparse.Namespace) -> None:
         with shown() as progress:
             seen, pictures = look(args.source, params, spacing=args.spacing, progress=progress)
     except InputError:
-        if not (scans := scans_in(Location.parse(args.source))):
+        is_chosen = params.model_dump(exclude_defaults=True).keys() & {*CHOICES, "raw"}
+        scans = [] if is_chosen else scans_in(Location.parse(args.source))
+        if not scans:
             raise
         print(f"{args.source}: {'one scan' if len(scans) == 1 else f'{len(scans)} scans'} in it")
         for place, series, what in scans:
@@ -72,12 +75,16 @@ def ingest_command(seen: SourceLook, params: SourceParams, source: str, spacing:
     from ps3d_core.inspection.source import name_for
     from ps3d_core.scan.spacing import spacing_text
 
-    said = ["ps3d", "ingest", source, "DATASET", "--name", name_for(source)]
+    place = f"./{source}" if source.startswith("-") else source
+    said = ["ps3d", "ingest", place, "DATASET", "--name", name_for(source)]
     if spacing is not None or seen.spacing is None:
         said += ["--spacing", "MM" if spacing is None else spacing_text(spacing)]
     said += ["--particle-size", "auto"]
     for name, value in params.model_dump(exclude_defaults=True).items():
-        said += [flag_of(name)] if value is True else [flag_of(name), str(value)]
-    if seen.not_numbers and params.nan is None:
+        text = str(value)
+        # What begins with a minus would be taken for an option.
+        joined = [f"{flag_of(name)}={text}"] if text.startswith("-") else [flag_of(name), text]
+        said += [flag_of(name)] if value is True else joined
+    if seen.values and seen.not_numbers and params.nan is None:
         said += [flag_of("nan"), "background"]
     return shlex.join(said)

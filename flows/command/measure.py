@@ -18,7 +18,7 @@ axes, elongation, flatness, surface, sphericity and, with --image, grey values. 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument(
-        "labels", metavar="LABELS", help="label image: OME-Zarr, Zarr array, TIFF or NIfTI of whole numbers (z, y, x)"
+        "labels", metavar="LABELS", help="label image of whole numbers (z, y, x), of any format that ps3d ingest reads"
     )
     parser.add_argument("output", metavar="OUTPUT", help="folder or URL for the table")
     parser.add_argument("--image", metavar="IMAGE", help="the scan itself, for the grey values of particles")
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> None:
 
     given, output = existing(args.labels), Location.parse(args.output)
     grey = None if args.image is None else existing(args.image)
-    spacing = args.spacing or spacing_of(given)
+    spacing = args.spacing or spacing_of(args.labels)
     with (
         shown() as progress,
         table_claimed(output, [given, *([grey] if grey else [])], progress.note) as work,
@@ -58,11 +58,11 @@ def run(args: argparse.Namespace) -> None:
             image=None if args.image is None else volumes.image(args.image),
             spacing=spacing,
             work=work,
-            foreign=Foreign(str(given), args.any_labels),
+            foreign=Foreign(str(args.labels), args.any_labels),
             context=Context(progress=progress),
         )
     size = summary.by_volume
     sizes = f", D10 {size.d10:.3g}, D50 {size.d50:.3g}, D90 {size.d90:.3g} mm by volume" if size else ""
     touching = f"{summary.touching_border} touch the edge"
-    print(f"{Location.parse(args.labels).name}: {summary.particles} particles{sizes}; {touching}")
+    print(f"{given.name}: {summary.particles} particles{sizes}; {touching}")
     print(f"  table   {output / 'particles.csv'} (and .parquet)")

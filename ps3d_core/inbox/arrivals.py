@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from ps3d_core.inbox.description import FILE
-from ps3d_core.scan.companions import SLICE_SUFFIXES, scan_files, stem_and_ending
+from ps3d_core.scan.companions import SLICE_SUFFIXES, is_without_ending, scan_files, together, voxel_files
 from ps3d_core.scan.suffixes import HDF5_SUFFIXES, ZARR_FILES
 from ps3d_core.store.ledger import fingerprint
 
@@ -91,7 +91,7 @@ class Arrival:
             return slices
         if len(images) > 1 and all(name.lower().endswith(HDF5_SUFFIXES) for name in images):
             return images
-        unnamed = [name for name in self._visible() if "." not in name.rpartition("/")[2]]
+        unnamed = [name for name in self._visible() if _may_be_dicom(name.rpartition("/")[2])]
         return unnamed if len(unnamed) > 1 and not images else []
 
     @property
@@ -103,6 +103,11 @@ class Arrival:
         if self.slices or self._is_zarr(self.name):
             return [self.name]
         return [*images, *self._zarrs()]
+
+    def source(self, *, is_raw: bool) -> str:
+        """Return the name of the scan, relative to the inbox; with `is_raw` voxels come before a header of theirs."""
+        voxels = voxel_files(self._visible()) if is_raw else []
+        return voxels[0] if len(voxels) == 1 else next(iter(self.sources), self.name)
 
     @property
     def arrived(self) -> float:
@@ -151,8 +156,10 @@ def unknown_in(listing: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
     Hidden files and the README of ps3d are left out.
     """
-    loose = (name for name in listing if "/" not in name and not name.startswith(".") and name != README_FILE)
-    return sorted(name for name in loose if Stamp.of(listing[name]).is_plain and _parts(name) is None)
+    stamps = {name: Stamp.of(info) for name, info in listing.items()}
+    known = {name for members in _loose(stamps).values() for name in members}
+    others = (name for name in stamps if "/" not in name and not name.startswith(".") and name != README_FILE)
+    return sorted(name for name in others if stamps[name].is_plain and name not in known)
 
 
 def sign_of(key: str) -> str:
@@ -176,16 +183,22 @@ def _folders(stamps: Mapping[str, Stamp]) -> list[Arrival]:
 
 
 def _files(stamps: Mapping[str, Stamp]) -> list[Arrival]:
-    files: defaultdict[str, dict[str, Stamp]] = defaultdict(dict)
-    for name, stamp in stamps.items():
-        if stamp.is_plain and "/" not in name and not name.startswith(".") and (parts := _parts(name)) is not None:
-            files[parts[0]][name] = stamp
-    return [Arrival(stem, False, members) for stem, members in files.items()]
+    loose = _loose(stamps)
+    return [Arrival(stem, False, {name: stamps[name] for name in names}) for stem, names in loose.items()]
 
 
-def _parts(name: str) -> tuple[str, str] | None:
-    """The name of a loose file without its ending, and that; None when it is neither an image nor a description."""
-    return (name[:-5], ".json") if name.lower().endswith(".json") else stem_and_ending(name)
+def _loose(stamps: Mapping[str, Stamp]) -> dict[str, list[str]]:
+    """Files directly in the inbox that belong together, each with its description, by their name without endings."""
+    names = [name for name, stamp in stamps.items() if stamp.is_plain and "/" not in name and name[:1] != "."]
+    groups = together(names)
+    for name in names:
+        if name.lower().endswith(".json"):
+            groups.setdefault(name[:-5], []).append(name)
+    return groups
+
+
+def _may_be_dicom(name: str) -> bool:
+    return is_without_ending(name) and name != "DICOMDIR"
 
 
 def _seconds(time: Any) -> float:

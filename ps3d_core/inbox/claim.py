@@ -131,6 +131,23 @@ def accept(claim: Claim, model: str, defaults: SegmentParams) -> AcceptedScan:
     )
 
 
+def require_all_files(claim: Claim) -> None:
+    """Raise `InputError` where an image that was dropped without a folder needs files that were not taken with it.
+
+    They would stay behind when it is moved.
+    """
+    from ps3d_core.scan.sources import open_scan  # brings libraries that a look does without
+
+    if claim.arrival.endswith("/") or claim.description is None:
+        return
+    params = claim.description.source.model_copy(update={"crop": None, "every": 1, "nan": None})
+    with open_scan(claim.source, params) as reader:
+        beside = reader.beside
+    taken = {(claim.inbox.incoming / name).url for name in journal_of(claim).files}
+    if other := next((file for file in beside if file.url not in taken), None):
+        raise InputError(f"{other.name}: belongs to the scan and is not named like it; drop all its files in a folder")
+
+
 def ingested(claim: Claim) -> None:
     """Note that the scan is in the dataset."""
     write_journal(claim.inbox, journal_of(claim).model_copy(update={"ingested": True}))
@@ -193,7 +210,8 @@ def _take(inbox: Inbox, seen: ListedScan, params: InboxParams) -> Claim:
     if journal.attempts >= params.attempts:
         problem = _too_often(journal.attempts)
     write_journal(inbox, journal)
-    source = str(inbox.incoming / next(iter(fresh.arrival.sources), fresh.arrival.name))
+    is_raw = fresh.description is not None and fresh.description.source.raw is not None
+    source = str(inbox.incoming / fresh.arrival.source(is_raw=is_raw))
     described, attempt = fresh.description, journal.attempts + 1
     return Claim(inbox, fresh.label, journal.arrival, journal.digest, source, described, attempt, problem)
 

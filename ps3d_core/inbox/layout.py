@@ -13,8 +13,9 @@ from ps3d_core.store.location import Location
 README = """\
 A scan is taken from here when it is complete:
 
-  FOLDER/   TIFF slices, one NIfTI file or one NAME.zarr, and a file scan.json
-  NAME.tif  or .nii or .nii.gz, and NAME.json beside it; NAME.zarr/ with scan.json in it
+  FOLDER/   slices, one file of a scan or one NAME.zarr, and a file scan.json
+  NAME.tif  or a file of another format, with all that is called like it, and NAME.json beside it;
+            NAME.zarr/ with scan.json in it
 
 {"name": "ore-7", "spacing": 0.0125, "particle_size": 0.3, "slices": 1000}
 

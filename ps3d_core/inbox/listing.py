@@ -16,6 +16,7 @@ from ps3d_core.inbox.arrivals import README_FILE, Arrival, arrivals_in
 from ps3d_core.inbox.description import MAX_BYTES, ScanDescription, read_description, read_name
 from ps3d_core.inbox.layout import README, Inbox, label_for
 from ps3d_core.params import InboxParams
+from ps3d_core.scan.slice_names import chosen_by
 
 Descriptions = dict[str, tuple[str, bytes]]
 """Content of descriptions, with the mark of the file that it was read from."""
@@ -80,7 +81,7 @@ class InboxListing:
 
     def _complete(self, seen: ListedScan) -> ListedScan:
         assert seen.description is not None  # noqa: S101
-        there, wanted = len(seen.arrival.slices), seen.description.slices
+        there, wanted = _slices_of(seen.arrival, seen.description.source.series), seen.description.slices
         if wanted is None or not seen.arrival.is_folder or not there:
             return self._when_quiet(seen, self._params.settle_seconds)
         if there < wanted:
@@ -118,6 +119,12 @@ class InboxListing:
             self._inbox.clock.write_bytes(b"")
             self._clock = self._inbox.clock.changed()
         return self._clock
+
+
+def _slices_of(arrival: Arrival, series: str | None) -> int:
+    """Number of slices that are there, of one series where its names tell; 0 where they do not."""
+    slices = [name.rpartition("/")[2] for name in arrival.slices]
+    return len(slices if series is None else chosen_by(series, slices))
 
 
 def _missing(arrival: Arrival) -> str | None:

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 
-from ps3d_core.inbox.claim import Claim, accept, claimed, ingested, recover
+from ps3d_core.inbox.claim import Claim, accept, claimed, ingested, recover, require_all_files
 from ps3d_core.inbox.layout import Inbox, require_usable_prefix
 from ps3d_core.inbox.listing import InboxListing, ListedScan
 from ps3d_core.inbox.reason import plain
@@ -162,6 +162,7 @@ def process_scan(claim: Claim, job: InboxJob, progress: Progress = SILENT) -> Ru
     with judged(claim, job.params):
         scan = accept(claim, job.model, job.segmentation)
         if not scan.ingested:
+            require_all_files(claim)
             ingest(
                 scan.source,
                 job.inbox.dataset,

@@ -119,8 +119,17 @@ def look(
                 stage.advance(1)
         place = place_of(source)
         slices = list(seen.values())
-        facts = _facts(str(source), reader, slices, seconds, 0 if place is None else _bytes_of(place))
+        seconds *= reader.shape[0] / _decoded(reader, list(seen))
+        facts = _facts(str(source), reader, slices, seconds, 0 if place is None else _bytes_of(place, reader))
         return facts, _pictures(reader, [(indices[part], seen[indices[part]]) for part in PICTURED])
+
+
+def _decoded(reader: ScanReader, indices: list[int]) -> int:
+    """Return how many slices had to be decoded for those of these `indices`."""
+    if reader.in_order:
+        return max(indices) + 1
+    depth = max(1, reader.chunk_depth)
+    return min(reader.shape[0], len({index // depth for index in indices}) * depth)
 
 
 def _facts(
@@ -136,7 +145,9 @@ def _facts(
     notes = [*reader.notes, *reader.findings]
     if reader.spacing and (note := spacing_note(reader.spacing)) is not None:
         notes.append(note)
-    if finite.size and ranks[0] == ranks[-1]:
+    if not finite.size:
+        notes.append("no voxel looked at is a finite number: is it the right source?")
+    elif ranks[0] == ranks[-1]:
         notes.append(f"every voxel looked at is {ranks[0]:g}: is it the right source?")
     return SourceLook(
         source=source,
@@ -151,7 +162,7 @@ def _facts(
         not_numbers=1 - finite.size / values.size,
         source_bytes=source_bytes,
         dataset_bytes=round(packed * scale * _LEVELS),
-        seconds=max(seconds, encoding * _LEVELS) * scale,
+        seconds=max(seconds, encoding * _LEVELS * scale),
         notes=tuple(dict.fromkeys(notes)),
     )
 
@@ -170,11 +181,15 @@ def _pictures(reader: ScanReader, slices: list[tuple[int, npt.NDArray[Any]]]) ->
     return [SlicePicture(index, png, aspect, width * edge_x) for (index, _), png in zip(slices, files, strict=True)]
 
 
-def _bytes_of(place: Location) -> int:
+def _bytes_of(place: Location, reader: ScanReader) -> int:
     if place.is_dir():
         return sum(int(info["size"] or 0) for info in place.find(hidden=True).values())
-    with open_to_read(place) as file:
-        return size_of(file)
+    return sum(map(_file_bytes, {place.url: place, **{file.url: file for file in reader.beside}}.values()))
+
+
+def _file_bytes(file: Location) -> int:
+    with open_to_read(file) as opened:
+        return size_of(opened)
 
 
 def scans_in(folder: Location) -> list[tuple[str, str | None, str]]:
@@ -183,6 +198,8 @@ def scans_in(folder: Location) -> list[tuple[str, str | None, str]]:
     Empty for a file, and for a folder that is one scan. Only names and the beginnings of files are looked at.
     """
     if not folder.is_dir():
+        return []
+    with suppress(InputError, OSError), open_scan(folder):
         return []
     names = [name for name in folder.children() if not name.startswith(".")]
     if len(series := series_of_slices(folder, names)) > 1:

@@ -20,6 +20,7 @@ from ps3d_core.region.region import CUBES, Mask, Region
 from ps3d_core.region.stated import stated_cylinder
 from ps3d_core.roi import AUTO, NONE, is_looked_for
 from ps3d_core.scan.as_image import as_image
+from ps3d_core.scan.sources import place_of
 from ps3d_core.store.identity import content_identity
 from ps3d_core.store.layout import Dataset
 from ps3d_core.store.ledger import fingerprint
@@ -76,10 +77,10 @@ def settled_region(dataset: Dataset, scan: str, roi: str, spacing: StatedSpacing
 
 
 def _region_of_mask(dataset: Dataset, scan: str, roi: str, progress: Progress) -> Region:
-    source = Location.parse(roi)
+    source = place_of(roi) or Location.parse(roi)
     if not source.exists():
         raise InputError(f"region {roi}: nothing there; give auto, none, cylinder:Y,X,RADIUS or the place of a mask")
-    image = as_image(source, dataset.inspections(scan) / "masks", progress=progress)
+    image = as_image(roi, dataset.inspections(scan) / "masks", progress=progress)
     scan_shape = cast(Shape, open_image(dataset.image(scan)).shape)
     sides = cast(Shape, open_image(image).shape)
     if any(ceil(n / round(n / side)) != side if side <= n else True for n, side in zip(scan_shape, sides, strict=True)):
@@ -97,7 +98,7 @@ def _edges_of(dataset: Dataset, scan: str) -> Spacing:
 
 
 def _identity(dataset: Dataset, scan: str, roi: str, edges: Spacing) -> str:
-    mask = None if roi == AUTO else content_identity(Location.parse(roi))
+    mask = None if roi == AUTO else content_identity(place_of(roi) or Location.parse(roi))
     shape_of_voxels = () if edges == CUBES else (edges,)
     return fingerprint(VERSION, roi, content_identity(dataset.image(scan)), mask, *shape_of_voxels)
 

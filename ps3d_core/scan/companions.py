@@ -6,6 +6,7 @@ scanner's log is a scan only beside voxels.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection
 from typing import Final
 
@@ -14,6 +15,7 @@ from ps3d_core.scan.suffixes import (
     DICOM_SUFFIXES,
     HDF5_SUFFIXES,
     ISQ_SUFFIXES,
+    LOG_SUFFIXES,
     METAIMAGE_SUFFIXES,
     NIFTI_SUFFIXES,
     NRRD_SUFFIXES,
@@ -28,7 +30,8 @@ from ps3d_core.scan.suffixes import (
 
 SLICE_SUFFIXES: Final = (*TIFF_SUFFIXES, *PICTURE_SUFFIXES, *DICOM_SUFFIXES)
 """Of files that may be slices of one scan."""
-_VOXELS: Final = (*RAW_SUFFIXES, ".zraw", *(ending for ending in PAIR_SUFFIXES if ".img" in ending))
+_PACKED_RAW: Final = tuple(f"{voxels}{packing}" for voxels in RAW_SUFFIXES for packing in (".gz", ".bz2"))
+_VOXELS: Final = (*RAW_SUFFIXES, *_PACKED_RAW, ".zraw", *(ending for ending in PAIR_SUFFIXES if ".img" in ending))
 _HEADERS: Final = (*METAIMAGE_SUFFIXES, *NRRD_SUFFIXES, *(ending for ending in PAIR_SUFFIXES if ".hdr" in ending))
 _LISTS: Final = (".mhd", ".nhdr")
 """Headers that may name many files of voxels; one without voxels of its own name is taken to."""
@@ -73,8 +76,41 @@ def scan_files(names: Collection[str]) -> list[str]:
     )
 
 
+def voxel_files(names: Collection[str]) -> list[str]:
+    """Return those of the files in one folder that by their names are voxels without a header, sorted."""
+    known = {name: parts for name in names if (parts := stem_and_ending(name)) is not None}
+    return sorted(name for name, (_, ending) in known.items() if ending in _VOXELS)
+
+
+def together(names: Collection[str]) -> dict[str, list[str]]:
+    """Return which files of one folder belong to one scan by their names, under what these have in common.
+
+    A header is called like the voxels, or like them with their ending (scan.vol.info); a log like a file of the scan.
+    Files of no scan are left out.
+    """
+    known = {name: parts for name in names if (parts := stem_and_ending(name)) is not None}
+    voxels = {stem for stem, ending in known.values() if ending in _VOXELS}
+    groups: defaultdict[str, list[str]] = defaultdict(list)
+    for name, (stem, ending) in known.items():
+        groups[_stem_of_voxels(stem, voxels) if ending in RAW_HEADER_SUFFIXES else stem].append(name)
+    for name in set(names) - known.keys():
+        stem = next((name[: -len(ending)] for ending in LOG_SUFFIXES if name.lower().endswith(ending)), "")
+        if group := next((each for each in (stem, f"{stem}.ome") if each in groups), None):
+            groups[group].append(name)
+    return dict(groups)
+
+
+def is_without_ending(name: str) -> bool:
+    """Return whether the name of a file has no ending but numbers, as those of DICOM files: IM0001, 1.2.840.113619."""
+    return "." not in name.rstrip(".0123456789")
+
+
+def _stem_of_voxels(header: str, voxels: Collection[str]) -> str:
+    """What a header and its voxels have in common: scan of scan.vol.info, where there is scan.vol."""
+    stems = (header[: -len(ending)] for ending in _VOXELS if header.lower().endswith(ending))
+    return next((stem for stem in stems if stem in voxels), header)
+
+
 def _is_of(header: str, stems: Collection[str]) -> bool:
     """Whether a header is that of voxels: named like them, or like them with their ending, scan.vol.info."""
-    return header in stems or any(
-        header.lower().endswith(ending) and header[: -len(ending)] in stems for ending in _VOXELS
-    )
+    return header in stems or _stem_of_voxels(header, stems) in stems

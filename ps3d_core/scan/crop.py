@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ps3d_core.errors import InputError
-from ps3d_core.geometry.boxes import Box, shape_text
+from ps3d_core.geometry.boxes import Box, Shape, shape_text
 from ps3d_core.params import SourceParams
-from ps3d_core.scan.reader import DerivedReader, ScanReader, scan_shape
+from ps3d_core.scan.reader import DerivedReader, ScanReader
 from ps3d_core.source_texts import parsed_crop
 from ps3d_core.store.ome import Spacing
 
@@ -27,7 +27,7 @@ class Cropped(DerivedReader):
     def __init__(self, whole: ScanReader, kept: Box, every: int) -> None:
         super().__init__(whole)
         self._kept, self._every = kept, every
-        self.shape = scan_shape(tuple(-(-side // every) for side in kept.shape), whole.description)
+        self.shape = _shape(kept, every, whole)
         edges = whole.spacing or (1.0, 1.0, 1.0)
         self.origin = _along(lambda axis: whole.origin[axis] + kept.start[axis] * edges[axis])
         self.spacing = whole.spacing and _along(lambda axis: edges[axis] * every)
@@ -93,6 +93,17 @@ def _box(reader: ScanReader, text: str) -> Box:
         starts.append(start)
         stops.append(stop)
     return Box((starts[0], starts[1], starts[2]), (stops[0], stops[1], stops[2]))
+
+
+def _shape(kept: Box, every: int, whole: ScanReader) -> Shape:
+    """Return the shape of every `every`-th voxel of a box; raise `InputError` for less than 2 slices."""
+    z, y, x = (-(-side // every) for side in kept.shape)
+    if z < 2:
+        raise InputError(
+            f"{whole.description}: of its {whole.shape[0]} slices one is asked for; a scan needs at least 2",
+            "correct <crop>" if kept.shape[0] < 2 else "correct <every>",
+        )
+    return z, y, x
 
 
 def _along(value: Callable[[int], float]) -> Spacing:

@@ -25,6 +25,7 @@ import numpy.typing as npt
 
 from ps3d_core.errors import InputError
 from ps3d_core.params import SourceParams
+from ps3d_core.scan.companions import is_without_ending
 from ps3d_core.scan.dicom_header import PREAMBLE, START, DicomHeader, read_header
 from ps3d_core.scan.dicom_pixels import Fragments, frames_of, packing_note, read_frame
 from ps3d_core.scan.files import open_to_read, size_of
@@ -156,7 +157,7 @@ def dicom_series(folder: Location, names: Sequence[str]) -> dict[str, int]:
 
 def is_dicom(location: Location) -> bool:
     """Return whether a file without an ending says that it is DICOM. Raise nothing."""
-    if "." in location.name.rstrip(".0123456789"):  # UIDs serve as names: 1.2.840.113619
+    if not is_without_ending(location.name):
         return False
     try:
         return location.read_start(PREAMBLE)[PREAMBLE - 4 :] == b"DICM"

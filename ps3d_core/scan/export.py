@@ -31,6 +31,7 @@ from ps3d_core.scan.flat_writer import write_mha, write_nrrd
 from ps3d_core.scan.hdf5_writer import write_hdf5
 from ps3d_core.scan.image_writer import write_levels
 from ps3d_core.scan.nifti_writer import write_nifti
+from ps3d_core.scan.placed import Placed
 from ps3d_core.scan.plausible import spacing_note
 from ps3d_core.scan.reader import ScanReader
 from ps3d_core.scan.slabs import Slabs, deepest_slab, read_ahead
@@ -54,7 +55,7 @@ from ps3d_core.store.ownership import ZARR_FILES, is_own, zarr_is_own
 from ps3d_core.store.staging import all_or_nothing
 
 Format = Literal["tiff", "nifti", "mha", "nrrd", "hdf5", "zarr"]
-Writer = Callable[[Location, Slabs, Shape, np.dtype[Any], Spacing | None], None]
+Writer = Callable[[Location, Slabs, Shape, np.dtype[Any], Placed], None]
 
 
 @dataclass(frozen=True)
@@ -135,6 +136,8 @@ def export(
             progress.note(note)
         for note in reader.notes:
             progress.note(f"{reader.description}: {note}")
+        if format == "tiff" and any(reader.origin):
+            progress.note(f"{reader.description}: its first voxel does not lie at 0, 0, 0, which TIFF does not keep")
         making = all_or_nothing(output, known=known, finish=partial(require_unchanged, before))
         with making as place, progress.stage(title, reader.shape[0], "slices") as stage:
             if format == "zarr":
@@ -146,7 +149,7 @@ def export(
                         write_tiff_slices(place, slabs, reader.shape, size, slice_name)
                     else:
                         write = file.writer(target.name.lower())
-                        write(place, slabs, reader.shape, reader.dtype, size)
+                        write(place, slabs, reader.shape, reader.dtype, Placed(size, reader.origin))
         for finding in reader.findings:
             progress.note(f"{reader.description}: {finding}")
         return ExportSummary(
@@ -196,7 +199,7 @@ def _file_of(target: Location, form: Format) -> _File | None:
     name, file = target.name.lower(), _FILES.get(form)
     meant = next((other for other, suffixes in _NAMED_LIKE.items() if name.endswith(suffixes)), form)
     if meant == "picture":
-        raise InputError(f"{target}: named like a picture, which is not written; name it like TIFF, NIfTI or a Zarr")
+        raise InputError(f"{target}: named like a picture, which is not written; name it like another format")
     if meant != form:
         raise InputError(
             f"{target}: named like {meant}, to be written as {form}", "correct <format>", "name it otherwise"

@@ -66,6 +66,7 @@ class FlatVolume(ScanReader):
         *,
         spacing: tuple[Spacing | None, str | None] = (None, None),
         scaling: GreyScaling | None = None,
+        origin: Spacing = (0.0, 0.0, 0.0),
         notes: Sequence[str | None] = (),
     ) -> None:
         """Open the voxels in `files`, of which each has its part of `layout`, the layout of the whole volume.
@@ -75,6 +76,7 @@ class FlatVolume(ScanReader):
         stored = scan_dtype(layout.stored, str(source))
         self.shape, self.dtype = layout.shape, scaling.dtype(stored) if scaling else stored
         self.spacing, self.spacing_doubt = spacing
+        self.origin = origin
         self._scaling = scaling
         self._parts = (source, *files)
         self.given_as(source)
@@ -84,6 +86,7 @@ class FlatVolume(ScanReader):
             raise InputError(
                 f"{source}: {layout.shape[0]} slices in {len(files)} files; must be equally many in each; correct it"
             )
+        self.in_order = layout.packing is not None and len(files) == 1
         part = replace(layout, shape=(layout.shape[0] // len(files), *layout.shape[1:]))
         self._voxels = open_flat(files[0], part) if len(files) == 1 else FlatFiles(files, part)
 

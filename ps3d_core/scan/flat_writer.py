@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from ps3d_core.geometry.boxes import Shape
+from ps3d_core.scan.placed import Placed
 from ps3d_core.scan.slabs import Slabs
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import Spacing
@@ -34,8 +35,9 @@ _NRRD_TYPES: Final = {"float32": "float", "float64": "double"}
 _IS_BIG: Final = sys.byteorder == "big"
 
 
-def write_mha(location: Location, slabs: Slabs, shape: Shape, dtype: np.dtype[Any], spacing: Spacing | None) -> None:
+def write_mha(location: Location, slabs: Slabs, shape: Shape, dtype: np.dtype[Any], place: Placed) -> None:
     """Write a MetaImage in one file (.mha), axes x, y, z, without rotation; its lengths are in mm."""
+    spacing = place.spacing
     lines = [
         "ObjectType = Image",
         META_MARK,
@@ -44,7 +46,7 @@ def write_mha(location: Location, slabs: Slabs, shape: Shape, dtype: np.dtype[An
         f"BinaryDataByteOrderMSB = {_IS_BIG}",
         "CompressedData = False",
         "TransformMatrix = 1 0 0 0 1 0 0 0 1",
-        "Offset = 0 0 0",
+        f"Offset = {_lengths(place.origin)}",
         *([f"ElementSpacing = {_lengths(spacing)}"] if spacing else []),
         f"DimSize = {_sides(shape)}",
         f"ElementType = {_META_TYPES[dtype.name]}",
@@ -53,15 +55,16 @@ def write_mha(location: Location, slabs: Slabs, shape: Shape, dtype: np.dtype[An
     _write(location, lines, slabs)
 
 
-def write_nrrd(location: Location, slabs: Slabs, shape: Shape, dtype: np.dtype[Any], spacing: Spacing | None) -> None:
+def write_nrrd(location: Location, slabs: Slabs, shape: Shape, dtype: np.dtype[Any], place: Placed) -> None:
     """Write an NRRD in one file (.nrrd), not packed, axes x, y, z, without rotation, in mm."""
     spaced = []
-    if spacing:
-        z, y, x = (_exact(side) for side in spacing)
+    if place.spacing:
+        z, y, x = (_exact(side) for side in place.spacing)
         spaced = [
             "space dimension: 3",
             f"space directions: ({x},0,0) (0,{y},0) (0,0,{z})",
             'space units: "mm" "mm" "mm"',
+            f"space origin: ({_lengths(place.origin).replace(' ', ',')})",
         ]
     lines = [
         "NRRD0004",

@@ -18,9 +18,9 @@ from ps3d_core.store.ome import image_levels, image_spacing, is_scan
 MEMORY = 2**31  # as measure and evaluate use at most
 
 
-def existing(place: str | Location) -> Location:
-    """Return the location of `place`; raise `InputError` when nothing is there."""
-    location = Location.parse(place)
+def existing(source: str | Location) -> Location:
+    """Return where `source` lies, of a volume in a file that is the file; raise `InputError` when nothing is there."""
+    location = place_of(source) or Location.parse(source)
     if not location.exists():
         raise InputError(f"{location}: nothing there; check the path")
     return location

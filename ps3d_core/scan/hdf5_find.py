@@ -65,7 +65,9 @@ def found_volume(files: Hdf5Files, inside: str | None, least_axes: int = 3) -> C
         return chosen[0]
     if chosen:
         raise InputError(
-            f"{files.location}: {len(chosen)} volumes: {_list_of(chosen)}", f"{_CHOOSE}, like {chosen[0].found.path}"
+            f"{files.location}: {len(chosen)} volumes: {_list_of(chosen)}",
+            f"{_CHOOSE}, like {chosen[0].found.path}",
+            f"where a file is named, name it {files.location.name}:{chosen[0].found.path}",
         )
     if volumes:
         raise InputError(

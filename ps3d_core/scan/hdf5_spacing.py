@@ -142,6 +142,28 @@ def _from_axes(files: Hdf5Files, found: Found, axes: Sequence[int]) -> Said | No
     return _in_mm(steps, units, "axes of the dataset")
 
 
+def hdf5_origin(files: Hdf5Files, found: Found, axes: Sequence[int], spacing: Spacing | None) -> Spacing:
+    """Return where the first voxel lies (z, y, x), mm, by even positions along three of a dataset's `axes`.
+
+    0 along all axes without such positions, and where they do not rise. Raise nothing.
+    """
+    nowhere = (0.0, 0.0, 0.0)
+    try:
+        names, folder = _axis_names(files, found), _folder(files, found)
+        said = _from_axes(files, found, axes) if names and folder else None
+        if folder is None or said is None or spacing is None or said[0] != spacing:
+            return nowhere
+        positions = [files.find(names[axis].strip(), folder) for axis in axes]
+        values = [(item.item[0], item.item[1], _unit(item.item)) for item in positions if item is not None]
+    except DAMAGED:
+        return nowhere
+    if not all(first < second for first, second, _ in values):
+        return nowhere
+    units = [MM_PER_UNIT.get(unit) or MM_PER_UNIT[unit.rstrip("s")] for *_, unit in values]
+    z, y, x = (float(f"{first * unit:.12g}") for (first, *_), unit in zip(values, units, strict=True))
+    return (z, y, x) if all(map(isfinite, (z, y, x))) else nowhere
+
+
 def _step(positions: Any, side: int) -> float | None:
     """Distance of voxels of which there are `side`; None where positions do not fit, or are uneven."""
     if positions.ndim != 1 or positions.shape[0] not in (side, side + 1) or side > _LONGEST_AXIS or side < 2:

@@ -19,7 +19,7 @@ from ps3d_core.params import SourceParams
 from ps3d_core.scan.hdf5_file import Hdf5Files, reading
 from ps3d_core.scan.hdf5_find import Choice, attribute, found_volume, is_colour, volume_shape
 from ps3d_core.scan.hdf5_read import HeldDataset
-from ps3d_core.scan.hdf5_spacing import axes_note, hdf5_spacing
+from ps3d_core.scan.hdf5_spacing import axes_note, hdf5_origin, hdf5_spacing
 from ps3d_core.scan.hdf5_whole import full_name, require_whole
 from ps3d_core.scan.reader import ScanReader, scan_dtype, scan_shape
 from ps3d_core.scan.suffixes import HDF5_SUFFIXES
@@ -64,6 +64,7 @@ class Hdf5Volume(ScanReader):
             self._held = HeldDataset(found)
         require_whole(self._files, found)
         self.spacing, self.spacing_from, self.spacing_doubt = hdf5_spacing(self._files, found, self._held.axes)
+        self.origin = hdf5_origin(self._files, found, self._held.axes, self.spacing)
         with reading(self._name):
             chunks = found.item.chunks
             self.chunk_depth = chunks[self._held.axes[0]] if chunks else 1

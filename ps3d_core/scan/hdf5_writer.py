@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ps3d_core.geometry.boxes import Shape
+from ps3d_core.scan.placed import Placed
 from ps3d_core.scan.slabs import Slabs
 from ps3d_core.store.location import Location
-from ps3d_core.store.ome import Spacing
 from ps3d_core.store.ownership import MARK
 
 TILE: Final = 512
@@ -27,8 +27,8 @@ _LEVEL: Final = 1  # the fastest; higher levels gain little on noise
 _THREADS: Final = 4
 
 
-def write_hdf5(location: Location, slabs: Slabs, shape: Shape, dtype: np.dtype[Any], spacing: Spacing | None) -> None:
-    """Write one local HDF5 file; of a spacing (z, y, x, mm) both positions and pixel sizes of NeXus are kept."""
+def write_hdf5(location: Location, slabs: Slabs, shape: Shape, dtype: np.dtype[Any], place: Placed) -> None:
+    """Write one local HDF5 file; of a spacing both positions and pixel sizes of NeXus are kept."""
     import h5py
 
     path = location.local_path
@@ -38,7 +38,7 @@ def write_hdf5(location: Location, slabs: Slabs, shape: Shape, dtype: np.dtype[A
     with path.open("w+b") as file:
         sink = _Sink(file)
         with h5py.File(sink, "w") as hdf5, ThreadPoolExecutor(_THREADS, "hdf5") as threads:
-            data = _create(hdf5, shape, dtype, spacing)
+            data = _create(hdf5, shape, dtype, place)
             done = 0
             for slab in slabs:
                 corners = list(_corners(len(slab), data.chunks, shape))
@@ -52,15 +52,16 @@ def write_hdf5(location: Location, slabs: Slabs, shape: Shape, dtype: np.dtype[A
             raise sink.error
 
 
-def _create(file: Any, shape: Shape, dtype: np.dtype[Any], spacing: Spacing | None) -> Any:
+def _create(file: Any, shape: Shape, dtype: np.dtype[Any], place: Placed) -> Any:
     file.attrs["creator"], file.attrs["default"] = MARK, "entry"
     entry = _group(file, "entry", "NXentry", default="data")
     group = _group(entry, "data", "NXdata", signal="data")
-    if spacing is not None:
+    if place.spacing is not None:
         group.attrs["axes"] = ["z", "y", "x"]
-        for index, (axis, side) in enumerate(zip("zyx", spacing, strict=True)):
+        for index, (axis, side) in enumerate(zip("zyx", place.spacing, strict=True)):
             group.attrs[f"{axis}_indices"] = index
-            for name, value in ((axis, np.arange(shape[index]) * side), (f"{axis}_pixel_size", side)):
+            positions = place.origin[index] + np.arange(shape[index]) * side
+            for name, value in ((axis, positions), (f"{axis}_pixel_size", side)):
                 group[name] = value
                 group[name].attrs["units"] = "mm"
     chunks = (1, min(shape[1], TILE), min(shape[2], TILE))

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.boxes import Shape
-from ps3d_core.geometry.spacing import StatedSpacing, mean_spacing, per_axis, per_axis_text
+from ps3d_core.geometry.spacing import Spacing, StatedSpacing, mean_spacing, per_axis, per_axis_text
 from ps3d_core.memory_model import SLABS_BYTES
 from ps3d_core.params import CopyParams, IngestParams
 from ps3d_core.progress import SILENT, Progress, Stage
@@ -195,8 +195,9 @@ def ingest_labels(
     """Copy instance labels at `source` (see `open_scan`) into `dataset`, to the scan `name` that they belong to.
 
     Labels are whole numbers, 0 is background, every other number is one particle; their shape is that of the scan.
-    Integers keep their dtype, floats become uint32. Labels that can hardly be particles of the scan's particle size
-    are refused. Raise `InputError` that names what is wrong; nothing is left of a failed ingest.
+    Integers keep their dtype, floats become uint32. Their spacing is the scan's, also where it turns a crop in lengths
+    into voxels. Labels that can hardly be particles of the scan's particle size are refused, and those that begin
+    elsewhere than the scan are noted. Raise `InputError` that names what is wrong; nothing is left of a failed ingest.
     """
     started, params = time.perf_counter(), params or CopyParams()
     origin, target, info = place_of(source), dataset.truth(name), dataset.scan_info(name)
@@ -206,14 +207,16 @@ def ingest_labels(
         if (target / GROUP_FILE).exists() and not params.overwrite:
             raise InputError(f"scan {name!r}: already has labels, {target}", "replace them with <overwrite>")
         before = identities(inputs)
-        reader = stack.enter_context(as_labels(open_scan(source, params)))
+        z, y, x = (edge / params.every for edge in info.spacing_zyx)
+        reader = stack.enter_context(as_labels(open_scan(source, params, spacing=(z, y, x))))
         before |= identities(reader.beside)
         if reader.shape != scan_shape:
             raise InputError(
                 f"{reader.description}: labels of {reader.shape} voxels, scan {name!r} of {scan_shape}: must be the "
                 "same; give the labels of this scan"
             )
-        _tell(reader, reader.notes, progress)
+        first = image_origin(dataset.image(name))
+        _tell(reader, (*reader.notes, *_elsewhere(reader, first, info.spacing_zyx)), progress)
         sizes = LabelSizes()
         look = partial(_add_labels, sizes, str(origin or reader.description))
         method = method_for(reader.dtype, label=True)
@@ -221,7 +224,6 @@ def ingest_labels(
         with making as place, progress.stage("ingest", reader.shape[0], "slices") as stage:
             shapes = write_levels(reader, place, method=method, memory_bytes=memory_bytes, stage=stage, inspect=look)
             _require_particles(sizes, reader, name, info)
-            first = image_origin(dataset.image(name))
             write_metadata(place, shapes, spacing=info.spacing, name=name, label=True, origin=first, method=method)
         return LabelsSummary(
             name=name,
@@ -231,6 +233,21 @@ def ingest_labels(
             highest=sizes.highest,
             seconds=time.perf_counter() - started,
         )
+
+
+def _elsewhere(reader: ScanReader, first: Spacing, edges: Spacing) -> tuple[str, ...]:
+    """Return a note about labels that say that they begin elsewhere than their scan, else nothing."""
+    apart = (abs(a - b) > edge / 10 for a, b, edge in zip(reader.origin, first, edges, strict=True))
+    if not (any(reader.origin) and any(apart)):
+        return ()
+    return (
+        f"these labels begin at {_place_text(reader.origin)} mm (z, y, x), the scan at {_place_text(first)}: are they "
+        "of the same part?",
+    )
+
+
+def _place_text(place: Spacing) -> str:
+    return ", ".join(f"{value:g}" for value in place)
 
 
 def _add_labels(sizes: LabelSizes, origin: str, start: int, slab: npt.NDArray[Any]) -> None:

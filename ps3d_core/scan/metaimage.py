@@ -21,7 +21,7 @@ from ps3d_core.scan.flat_volume import FlatVolume, beside, listed, numbered, pac
 from ps3d_core.scan.grey_scaling import GreyScaling, scaling_of
 from ps3d_core.scan.header_text import LONGEST, HeaderFields, fields_of, head_of
 from ps3d_core.scan.reader import scan_shape
-from ps3d_core.scan.stated_spacing import orientation_note, spacing_in_mm
+from ps3d_core.scan.stated_spacing import orientation_note, origin_in_mm, spacing_in_mm
 from ps3d_core.scan.suffixes import METAIMAGE_SUFFIXES
 from ps3d_core.store.location import Location
 
@@ -69,13 +69,16 @@ class MetaImageVolume(FlatVolume):
         unit = fields.get("DistanceUnits")
         lengths = fields.numbers("ElementSpacing", "ElementSize")
         layout = _layout(fields, shape, files[0], start)
+        lengths, turned = lengths and lengths[:3], _turned(fields)
+        spacing = spacing_in_mm(lengths, None if unit == "?" else unit)
         super().__init__(
             files,
             layout,
             location,
-            spacing=spacing_in_mm(lengths and lengths[:3], None if unit == "?" else unit),
+            spacing=spacing,
+            origin=origin_in_mm(fields.numbers("Offset", "Position", "Origin"), lengths, spacing[0], turned),
             scaling=_scaling(fields),
-            notes=(_turned(fields), _unsaid_order(fields, layout)),
+            notes=(turned, _unsaid_order(fields, layout)),
         )
         self.description = f"MetaImage file {location.name} of {self.shape[0]} slices"
 

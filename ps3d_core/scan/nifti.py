@@ -65,7 +65,8 @@ class NiftiVolume(FlatVolume):
             [voxels or location],
             layout,
             location,
-            spacing=_spacing(header, lengths),
+            spacing=(spacing := _spacing(header, lengths)),
+            origin=_origin(header, spacing[0]),
             scaling=scaling,
             notes=(unscaled, _turned(header)),
         )
@@ -181,6 +182,18 @@ def _spacing(header: Any, lengths: npt.NDArray[Any]) -> tuple[Spacing | None, st
             return None, f"{stated}: its sform says {z:g}, {y:g}, {x:g}"
     mm = _MM_PER_UNIT[unit]
     return (z * mm, y * mm, x * mm), None
+
+
+def _origin(header: Any, spacing: Spacing | None) -> Spacing:
+    """Where an affine that turns nothing puts the first voxel (z, y, x), mm."""
+    codes = [int(header[code]) for code in ("sform_code", "qform_code")]
+    if spacing is None or not any(code > 0 for code in codes) or _turned(header) is not None:
+        return 0.0, 0.0, 0.0
+    places = header.structarr
+    shifts = [places[f"srow_{axis}"][3] if codes[0] > 0 else places[f"qoffset_{axis}"] for axis in "xyz"]
+    unit = _MM_PER_UNIT[_UNITS[int(header["xyzt_units"]) & 7]]
+    x, y, z = (decimal(shift) * unit for shift in shifts)
+    return (z, y, x) if all(map(isfinite, (z, y, x))) else (0.0, 0.0, 0.0)
 
 
 def _turned(header: Any) -> str | None:

@@ -11,9 +11,9 @@ from nibabel.spatialimages import HeaderDataError
 
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.boxes import Shape
+from ps3d_core.scan.placed import Placed
 from ps3d_core.scan.slabs import Slabs
 from ps3d_core.store.location import Location
-from ps3d_core.store.ome import Spacing
 from ps3d_core.store.ownership import MARK
 
 LONGEST_SIDE = 2**15 - 1  # of NIfTI-1; longer ones need NIfTI-2
@@ -25,7 +25,7 @@ def write_nifti(
     slabs: Slabs,
     shape: Shape,
     dtype: np.dtype[Any],
-    spacing: Spacing | None,
+    place: Placed,
     *,
     compressed: bool,
 ) -> None:
@@ -33,7 +33,7 @@ def write_nifti(
 
     Raise `InputError` for a dtype that NIfTI lacks.
     """
-    header = _header(shape, dtype, spacing)
+    header = _header(shape, dtype, place)
     with location.open_writing() as file:
         if compressed:
             # No name and no time inside: equal volumes give equal files.
@@ -49,19 +49,21 @@ def _write(file: BinaryIO, header: bytes, slabs: Slabs) -> None:
         file.write(np.ascontiguousarray(slab).data)
 
 
-def _header(shape: Shape, dtype: np.dtype[Any], spacing: Spacing | None) -> bytes:
+def _header(shape: Shape, dtype: np.dtype[Any], place: Placed) -> bytes:
     kind: Any = nib.Nifti1Header if max(shape) <= LONGEST_SIDE else nib.Nifti2Header
     header = kind()
     try:
         header.set_data_dtype(dtype)
     except HeaderDataError as error:
         raise InputError(f"voxels of type {dtype}: NIfTI cannot hold them; export as zarr or tiff") from error
-    sides = tuple(reversed(spacing or (1.0, 1.0, 1.0)))
+    sides = tuple(reversed(place.spacing or (1.0, 1.0, 1.0)))
+    affine = np.diag((*sides, 1.0))
+    affine[:3, 3] = place.origin[::-1]
     header.set_data_shape(tuple(reversed(shape)))
     header.set_zooms(sides)
-    header.set_xyzt_units("mm" if spacing else "unknown")
-    header.set_sform(np.diag((*sides, 1.0)), code="scanner")
-    header.set_qform(np.diag((*sides, 1.0)), code="scanner")
+    header.set_xyzt_units("mm" if place.spacing else "unknown")
+    header.set_sform(affine, code="scanner")
+    header.set_qform(affine, code="scanner")
     header.set_slope_inter(1, 0)
     header["descrip"] = MARK
     offset = header.single_vox_offset

@@ -22,7 +22,7 @@ from ps3d_core.scan.flat_volume import FlatVolume, beside, listed, numbered
 from ps3d_core.scan.header_text import LONGEST, HeaderFields, fields_of, head_of, number
 from ps3d_core.scan.reader import scan_shape
 from ps3d_core.scan.spacing import SAME
-from ps3d_core.scan.stated_spacing import orientation_note, spacing_in_mm
+from ps3d_core.scan.stated_spacing import orientation_note, origin_in_mm, spacing_in_mm
 from ps3d_core.scan.suffixes import NRRD_SUFFIXES
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import Spacing
@@ -74,6 +74,7 @@ class NrrdVolume(FlatVolume):
             _layout(fields, shape, files[0], start),
             location,
             spacing=spacing,
+            origin=_origin(fields, axes, spacing[0], turned),
             notes=(turned, _quantised(fields)),
         )
         self.description = f"NRRD file {location.name} of {self.shape[0]} slices"
@@ -234,6 +235,18 @@ def _directed(
     if len(units) != len(columns) or any(len(its) != 1 for its in of_axes):
         return None, f"its spacing is not used: directions along axes in several units ({', '.join(units)[:60]})"
     return spacing_in_mm(sides, [its.pop() for its in of_axes])
+
+
+def _origin(fields: HeaderFields, axes: list[int], spacing: Spacing | None, turned: str | None) -> Spacing:
+    """Return where the first voxel lies (z, y, x), mm; nowhere without directions, as there is no space then."""
+    columns = _directions(fields, axes)
+    words = (fields.get("spaceorigin") or "").strip("() ").split(",")
+    try:
+        place = [number(word) for word in words]
+    except ValueError:
+        return 0.0, 0.0, 0.0
+    lengths = None if columns is None else [_length(column) for column in columns.T]
+    return origin_in_mm(place, lengths, spacing, turned)
 
 
 def _length(column: npt.NDArray[np.float64]) -> float:

@@ -59,6 +59,8 @@ class ScanReader(ABC):
     """Facts a person should hear of."""
     chunk_depth: int = 1
     """Ranges that are multiples of this many slices are read without decoding anything twice."""
+    in_order: bool = False
+    """True where a slice is reached only through all before it, as in what is packed as one stream."""
     is_label: bool = False
     """True when the source says that its voxels are ids."""
     beside: tuple[Location, ...] = ()
@@ -113,6 +115,7 @@ class DerivedReader(ScanReader):
         self.shape, self.dtype, self.chunk_depth = whole.shape, whole.dtype, whole.chunk_depth
         self.spacing, self.spacing_from, self.spacing_doubt = whole.spacing, whole.spacing_from, whole.spacing_doubt
         self.origin, self.is_label, self.beside = whole.origin, whole.is_label, whole.beside
+        self.in_order = whole.in_order
         self.description, self.notes = whole.description, whole.notes
 
     @property

@@ -27,10 +27,10 @@ from ps3d_core.geometry.boxes import Shape
 from ps3d_core.geometry.spacing import same_spacing
 from ps3d_core.scan.reader import ScanReader
 from ps3d_core.scan.spacing import SAME, spacing_text
+from ps3d_core.scan.suffixes import LOG_SUFFIXES
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import Spacing
 
-LOG_SUFFIXES: Final = (".log", ".pcr", ".pca", ".xtekct")
 _MOST_BYTES: Final = 2**20
 _MOST_LOGS: Final = 16
 _LONGEST: Final = 64

@@ -15,6 +15,7 @@ from typing import Final
 from ps3d_core.errors import InputError
 from ps3d_core.params import SourceParams
 from ps3d_core.scan.bmp_slice import BMP
+from ps3d_core.scan.companions import SLICE_SUFFIXES, scan_files
 from ps3d_core.scan.dicom import DicomSeries, dicom_series, is_dicom
 from ps3d_core.scan.jpeg2000 import JPEG_2000
 from ps3d_core.scan.png_slice import PNG
@@ -80,6 +81,7 @@ class SliceFolder(ScanReader):
                 "first; are they slices, too?",
             )
         reader.notes += found.overviews if unread else found.notes
+        reader.notes += _scans_beside(children)
         if len(names) > 1 and not (isinstance(reader, TiffParts) and reader.spacing_doubt):
             logged = logged_spacing(location, names, reader.shape, sorted(set(children) - set(names)))
             take_logged(reader, logged, is_whole=not (params.allow_gaps and has_gap(names)))
@@ -169,6 +171,12 @@ def _by_format(folder: Location, children: Sequence[str]) -> dict[str, list[str]
     if not found and (unnamed := _dicom_without_endings(folder, children)):
         found = {_DICOM: unnamed}
     return found
+
+
+def _scans_beside(children: Sequence[str]) -> tuple[str, ...]:
+    """Return a note about files beside slices that are scans by their names, else nothing."""
+    scans = [name for name in scan_files(children) if not name.lower().endswith(SLICE_SUFFIXES)]
+    return (f"{len(scans)} other scans beside it are not read, {scans[0]} the first",) if scans else ()
 
 
 def _the_kind(found: dict[str, list[str]]) -> str | None:

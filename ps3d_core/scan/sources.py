@@ -78,10 +78,13 @@ def is_zarr(location: Location) -> bool:
 
 def _opened(source: Source, params: SourceParams) -> ScanReader:
     if isinstance(source, ScanReader):
+        _require_taken(source.description, params, "an open scan")
         return source
     location = place_of(source)
     if location is None:
-        return ArrayVolume(cast(ArrayLike, source))
+        array = ArrayVolume(cast(ArrayLike, source))
+        _require_taken(array.description, params, "an array")
+        return array
     if not location.exists():
         raise InputError(f"{location}: no such file or folder; check the path")
     children = location.children() if location.is_dir() else None
@@ -95,6 +98,12 @@ def _opened(source: Source, params: SourceParams) -> ScanReader:
         if name in params.model_dump(exclude_defaults=True) and name not in reader.takes:
             raise InputError(f"{location}: not {what}", f"leave out <{name}>")
     return reader.opened(location, params)
+
+
+def _require_taken(name: str, params: SourceParams, kind: str) -> None:
+    """Raise `InputError` for parameters that say what of a file is read, of what is no file."""
+    for option in sorted({*CHOICES, "raw"} & params.model_dump(exclude_defaults=True).keys()):
+        raise InputError(f"{name}: {kind}, of which nothing can be chosen so", f"leave out <{option}>")
 
 
 def _state(reader: ScanReader, spacing: Spacing) -> None:

@@ -48,6 +48,19 @@ def spacing_in_mm(
     return (z, y, x), None
 
 
+def origin_in_mm(
+    place: Sequence[float] | None, lengths: Sequence[float] | None, spacing: Spacing | None, turned: str | None
+) -> Spacing:
+    """Return where the first voxel lies (z, y, x), mm: `place` along x, y, z in the unit of the `lengths` of a voxel.
+
+    0 along all axes where that is not said, without a spacing, and for axes that are turned, which stay as stored.
+    """
+    if place is None or lengths is None or spacing is None or turned is not None or len(place) < len(spacing):
+        return 0.0, 0.0, 0.0
+    x, y, z = (float(f"{at / own * mm:.12g}") for at, own, mm in zip(place[:3], lengths, spacing[::-1], strict=True))
+    return (z, y, x) if all(map(isfinite, (z, y, x))) else (0.0, 0.0, 0.0)
+
+
 def orientation_note(columns: npt.NDArray[np.floating]) -> str | None:
     """Return a note about axes that do not lie along those of the room, in their order and direction; else None.
 

@@ -17,6 +17,8 @@ NRRD_SUFFIXES: Final = (".nrrd", ".nhdr")
 RAW_SUFFIXES: Final = (".raw", ".vol", ".bin")
 """Voxels without a header, which may lie beside them."""
 RAW_HEADER_SUFFIXES: Final = (".vgi", ".pcr", ".pca", ".info", ".dat")
+LOG_SUFFIXES: Final = (".log", ".pcr", ".pca", ".xtekct")
+"""Of the logs of scanners, which lie beside slices and files."""
 HDF5_SUFFIXES: Final = (".h5", ".hdf5", ".hdf", ".he5", ".nxs", ".nx5")
 XRM_SUFFIXES: Final = (".txrm", ".txm")
 ISQ_SUFFIXES: Final = (".isq", ".isq;1")

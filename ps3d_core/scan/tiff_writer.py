@@ -18,6 +18,7 @@ from tifffile import TiffWriter
 
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.boxes import Shape
+from ps3d_core.scan.placed import Placed
 from ps3d_core.scan.slabs import Slabs
 from ps3d_core.scan.suffixes import BIG_TIFF_SUFFIXES, OME_TIFF_SUFFIXES
 from ps3d_core.store.location import Location
@@ -35,7 +36,7 @@ def write_tiff(
     slabs: Slabs,
     shape: Shape,
     dtype: np.dtype[Any],
-    spacing: Spacing | None,
+    place: Placed,
     name: str,
 ) -> None:
     """Write one local TIFF file with a page per slice, voxels contiguous, as a file of this `name` is expected to be.
@@ -43,7 +44,7 @@ def write_tiff(
     OME-TIFF when it ends in .ome.tif; BigTIFF when it ends in .btf, and above 4 GB. Raise `InputError` for voxels of a
     type that OME-TIFF does not have.
     """
-    path = location.local_path
+    path, spacing = location.local_path, place.spacing
     if path is None:
         raise ValueError(f"{location} is not local")
     path.parent.mkdir(parents=True, exist_ok=True)

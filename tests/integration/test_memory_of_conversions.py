@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from ps3d_core.scan.nifti_writer import write_nifti
+from ps3d_core.scan.placed import Placed
 from ps3d_core.store.location import Location
 from tests.integration.peak_memory import peak_of
 
@@ -21,7 +22,7 @@ def nifti_of(path: Path, slices: int) -> Path:
     """Slices of one random pattern, so that making it costs little."""
     pattern = np.random.default_rng(0).integers(0, 256, (32, SIDE, SIDE)).astype(np.uint8)
     slabs = (pattern for _ in range(slices // len(pattern)))
-    write_nifti(Location.parse(path), slabs, (slices, SIDE, SIDE), pattern.dtype, (0.01,) * 3, compressed=False)
+    write_nifti(Location.parse(path), slabs, (slices, SIDE, SIDE), pattern.dtype, Placed((0.01,) * 3), compressed=False)
     assert nib.load(path).shape == (SIDE, SIDE, slices)
     return path
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from ome_zarr_models.v05.image_label import ImageLabel
 
+from ps3d_app.flows.command.cli import main
 from ps3d_core.errors import CorruptDataError, InputError
 from ps3d_core.invalid import made
 from ps3d_core.memory_model import SLABS_BYTES
@@ -21,6 +22,7 @@ from ps3d_core.params import ExportParams
 from ps3d_core.progress import Progress, StageAdvanced
 from ps3d_core.scan.authorship import nifti_is_marked, tiff_is_marked, zarr_is_exported
 from ps3d_core.scan.export import export
+from ps3d_core.scan.placed import Placed
 from ps3d_core.scan.slabs import OVERHEAD
 from ps3d_core.scan.sources import open_scan
 from ps3d_core.scan.tiff_writer import write_tiff
@@ -97,7 +99,7 @@ def test_one_tiff_of_any_shape(tmp_path, values):
 def test_large_files_are_big_tiffs(tmp_path, monkeypatch):
     monkeypatch.setattr("ps3d_core.scan.tiff_writer.CLASSIC_LIMIT", 1000)
     location = Location.parse(tmp_path / "out.tif")
-    write_tiff(location, iter([IDS[:8], IDS[8:]]), IDS.shape, IDS.dtype, None, "out.tif")
+    write_tiff(location, iter([IDS[:8], IDS[8:]]), IDS.shape, IDS.dtype, Placed(None), "out.tif")
     with tifffile.TiffFile(tmp_path / "out.tif") as tif:
         assert tif.is_bigtiff
     assert np.array_equal(read(location), IDS)
@@ -397,3 +399,21 @@ def test_a_name_that_contradicts_its_format_is_refused(tmp_path, form, name, say
     with pytest.raises(InputError, match=says):
         export(tmp_path / "scan.tif", tmp_path / name, ExportParams(format=form))
     assert [path.name for path in tmp_path.iterdir()] == ["scan.tif"]
+
+
+@pytest.mark.parametrize("name", ["a.mha", "a.nrrd", "a.nii", "a.nii.gz", "a.h5", "a.zarr"])
+@pytest.mark.parametrize("spacing", [(0.02, 0.0125, 0.005), (0.01, 0.01, 0.01)])
+def test_a_part_stays_where_it_was(tmp_path, name, spacing):
+    form = {"h5": "hdf5", "gz": "nifti", "nii": "nifti"}.get(name.rpartition(".")[2], name.rpartition(".")[2])
+    write_tiff(Location.parse(tmp_path / "s.tif"), iter([IDS]), IDS.shape, IDS.dtype, Placed(spacing), "s.tif")
+    export(tmp_path / "s.tif", tmp_path / name, ExportParams(format=form, crop="2:,3:,1:"))
+    with open_scan(tmp_path / name) as reader:
+        assert reader.origin == pytest.approx((2 * spacing[0], 3 * spacing[1], spacing[2]), rel=1e-6)
+        assert reader.spacing == pytest.approx(spacing, rel=1e-6)
+        assert np.array_equal(reader.read(0, reader.shape[0]), IDS[2:, 3:, 1:])
+
+
+def test_that_tiff_keeps_no_place_is_said(tmp_path, capsys):
+    write_tiff(Location.parse(tmp_path / "s.tif"), iter([IDS]), IDS.shape, IDS.dtype, Placed(None), "s.tif")
+    assert main(["export", str(tmp_path / "s.tif"), str(tmp_path / "o.tif"), "--format", "tiff", "--roi", "2:,,"]) == 0
+    assert "TIFF does not keep" in capsys.readouterr().err

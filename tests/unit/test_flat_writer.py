@@ -13,6 +13,7 @@ from ps3d_core.errors import InputError
 from ps3d_core.params import ExportParams
 from ps3d_core.scan.export import export
 from ps3d_core.scan.flat_writer import write_mha, write_nrrd
+from ps3d_core.scan.placed import Placed
 from ps3d_core.scan.sources import open_scan
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import create_image
@@ -69,7 +70,7 @@ def test_without_a_spacing(tmp_path: Path, form: str) -> None:
 @pytest.mark.parametrize("form", ["mha", "nrrd"])
 def test_headers_of_volumes_above_4_gib(tmp_path: Path, form: str) -> None:
     shape, path = (40_000, 3000, 70_000), tmp_path / f"big.{form}"
-    WRITERS[form](Location.parse(path), iter(()), shape, np.dtype("float64"), SPACING)
+    WRITERS[form](Location.parse(path), iter(()), shape, np.dtype("float64"), Placed(SPACING))
     with path.open("r+b") as file:
         file.truncate(2**33)
     if form == "nrrd":
@@ -85,7 +86,7 @@ def test_headers_of_volumes_above_4_gib(tmp_path: Path, form: str) -> None:
 @pytest.mark.parametrize("form", ["mha", "nrrd"])
 def test_a_sparse_file_above_4_gib_is_read_at_its_end(tmp_path: Path, form: str) -> None:
     shape, path = (1200, 2048, 2048), tmp_path / f"big.{form}"
-    WRITERS[form](Location.parse(path), iter(()), shape, np.dtype("uint8"), None)
+    WRITERS[form](Location.parse(path), iter(()), shape, np.dtype("uint8"), Placed(None))
     last = np.arange(2048 * 2048, dtype="uint32").astype("uint8").reshape(1, 2048, 2048)
     with path.open("r+b") as file:
         file.seek(path.stat().st_size + 1199 * 2048 * 2048)

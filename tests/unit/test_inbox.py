@@ -670,3 +670,51 @@ def test_a_copy_that_is_not_whole_deletes_nothing(monkeypatch):
     with pytest.raises(MissingDataError, match=r"not a whole copy of .*from/a; nothing was deleted"):
         move_files(place / "from", {"a": "a"}, place / "to")
     assert (place / "from" / "a").read_bytes() == b"content"
+
+
+def test_all_files_of_a_scan_go_where_it_goes(inbox):
+    voxels = ["b.vol", "b.vol.info", "b.pcr", "b.pca"]
+    members = [["a.tif", "a.log"], voxels, ["c.nhdr", "c.raw.gz"], ["d.hdr", "d.img"]]
+    for names in members:
+        for name in names:
+            (inbox.incoming / name).write_bytes(b"x")
+        (inbox.incoming / f"{names[0][0]}.json").write_json({**DESCRIPTION, "name": names[0][0]})
+    assert attempt(inbox).done.keys() == {"a", "b", "c", "d"}
+    for names in members:
+        assert files(inbox.done / names[0][0]) == sorted([*names, f"{names[0][0]}.json"])
+
+
+def test_a_file_that_would_stay_behind_is_refused(folder):
+    (folder.incoming / "a.mhd").write_text(
+        "NDims = 3\nDimSize = 4 4 4\nElementType = MET_UCHAR\nElementDataFile = voxels.raw\n"
+    )
+    (folder.incoming / "voxels.raw").write_bytes(bytes(64))
+    (folder.incoming / "a.json").write_json({**DESCRIPTION, "name": "a"})
+    [failed] = process_inbox(InboxJob(folder, AT_ONCE)).failed.values()
+    assert "voxels.raw: belongs to the scan" in failed
+
+
+def test_said_voxels_come_before_their_header(inbox):
+    for name in ("scan.json", "a.raw", "a.dat"):
+        (inbox.incoming / "a" / name).write_bytes(b"x")
+    (inbox.incoming / "a" / "scan.json").write_json({**DESCRIPTION, "name": "a", "source": {"raw": "2x2x2,uint8"}})
+    sources = []
+    attempt(inbox, lambda scan: sources.append(scan.source))
+    assert sources == [str(inbox.incoming / "a" / "a.raw")]
+
+
+def test_of_several_series_the_slices_of_one_count(inbox):
+    drop(inbox, "ore", 0, source={"series": "x_*"}, slices=2)
+    for name in ("x_0.tif", "y_0.tif", "y_1.tif"):
+        (inbox.incoming / "ore" / name).write_bytes(b"x")
+    assert waits(inbox) == {"ore": "1 of 2 slices"}
+    (inbox.incoming / "ore" / "x_1.tif").write_bytes(b"x")
+    assert attempt(inbox).done.keys() == {"ore"}
+
+
+@pytest.mark.parametrize("names", [("IM.0001", "IM.0002"), ("1.2.840.1", "1.2.840.2"), ("0", "1", "DICOMDIR")])
+def test_dicom_without_endings(inbox, names):
+    drop(inbox, "ore", 0, slices=2)
+    for name in names:
+        (inbox.incoming / "ore" / name).write_bytes(b"x")
+    assert attempt(inbox).done.keys() == {"ore"}

@@ -11,7 +11,7 @@ import tifffile
 from ps3d_app.flows.command.cli import main
 from ps3d_core.store.layout import Dataset
 from ps3d_core.store.location import Location
-from ps3d_core.store.ome import image_spacing, is_label_image, open_image
+from ps3d_core.store.ome import image_origin, image_spacing, is_label_image, open_image
 
 LABELS = np.arange(4 * 6 * 5, dtype=np.uint16).reshape(4, 6, 5) % 17
 
@@ -55,7 +55,7 @@ def test_labels_lie_beside_their_scan(dataset: Dataset, tmp_path: Path, capsys: 
         (LABELS.astype(np.float32) * 2**21, (), "Ore 2.5um", "labels must be whole numbers from 0 to 16777216"),
         (LABELS.astype(np.int16) - 1, (), "Ore 2.5um", "/labels: label -1 in slices 0 to"),
         (LABELS * 0, (), "Ore 2.5um", "no label above 0"),
-        (LABELS, ("--spacing", "0.02"), "Ore 2.5um", "leave out both"),
+        (LABELS, ("--spacing", "0.02"), "Ore 2.5um", "leave out what says"),
         (LABELS, (), "other", "scan 'other': not in"),
     ],
 )
@@ -79,3 +79,19 @@ def test_refusals_leave_nothing(
 def test_a_scan_needs_its_particle_size(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["ingest", str(tmp_path), str(tmp_path / "data"), "--name", "a"]) == 2
     assert "--particle-size is missing" in capsys.readouterr().err
+
+
+def test_a_crop_in_lengths_is_that_of_the_scan(
+    dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scan, data = str(tmp_path / "scan.tif"), str(tmp_path / "data")
+    part = ["--roi", "0.02mm:0.08mm,,0.01mm:", "--every", "2"]
+    size = ["--spacing", "0.02,0.01,0.01", "--particle-size", "0.06"]
+    assert main(["ingest", scan, data, "--name", "part", *size, *part]) == 0
+    labels = (LABELS > 4).astype(np.uint16)
+    assert ingest(tmp_path, labels, *part, name="part") == 0
+    assert np.array_equal(open_image(dataset.truth("part"))[:], labels[1:4:2, ::2, 1::2])
+    assert image_origin(dataset.truth("part")) == image_origin(dataset.image("part")) == pytest.approx((0.02, 0, 0.01))
+    assert "same part" not in capsys.readouterr().err
+    assert ingest(tmp_path, labels, "--roi", "0:3,,1:", "--every", "2", "--overwrite", name="part") == 0
+    assert "are they of the same part?" in capsys.readouterr().err

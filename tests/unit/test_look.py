@@ -109,3 +109,37 @@ def test_what_is_no_scan_is_refused_as_an_ingest_would(tmp_path, capsys):
 )
 def test_names(source, name):
     assert name_for(source) == name
+
+
+@pytest.mark.parametrize("flags", [["--roi", "0:99,,"], ["--every", "50"], ["--raw", "2x2x2,uint8"], ["--series", "x"]])
+def test_what_is_wrong_is_not_hidden_behind_the_scans_beside(folder, flags, capsys):
+    (folder / "more").mkdir()
+    tifffile.imwrite(folder / "more" / "other.tif", GREY)
+    assert main(["look", str(folder), *flags]) == 2
+    assert flags[0] in capsys.readouterr().err or flags[0] == "--raw"
+
+
+def test_a_minus_is_no_option_in_the_command_that_is_told(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    tifffile.imwrite("-a.tif", np.where(GREY > 50000, np.nan, GREY).astype("float32"))
+    assert main(["look", "--spacing", "0.01", "--nan=-1e3", "--", "-a.tif"]) == 0
+    told = capsys.readouterr().out.rpartition("next")[2].strip().replace("DATASET", "data").replace("auto", "0.1")
+    assert main(shlex.split(told)[1:]) == 0
+    assert open_image(Dataset(Location.parse("data")).image("a"))[:].min() == -1000
+
+
+def test_nothing_but_nan_is_said(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", np.full((5, 9, 9), np.nan, "float32"))
+    assert any("finite number" in note for note in look(str(tmp_path / "a.tif"))[0].notes)
+
+
+def test_all_files_of_a_source_count(tmp_path):
+    header = "NDims = 3\nDimSize = 42 61 24\nElementType = MET_USHORT\nElementDataFile = a.raw\n"
+    (tmp_path / "a.mhd").write_text(header)
+    (tmp_path / "a.raw").write_bytes(GREY.tobytes())
+    assert look(str(tmp_path / "a.mhd"))[0].source_bytes == len(header) + GREY.nbytes
+
+
+def test_scans_beside_slices_are_said(folder):
+    (folder / "whole.raw").write_bytes(b"x")
+    assert any("whole.raw" in note for note in look(str(folder))[0].notes)
