@@ -201,7 +201,7 @@ def test_the_watcher_does_what_its_deployment_says(
     watcher.look()
     assert said[0] == "ore: goes to pool cpu"
     assert said[1].startswith("slow: has waited for 0.0 h for 1 of 2 slices")
-    assert said[2].startswith("notes.docx: neither an image")
+    assert said[2].startswith("notes.docx: neither a file of a scan")
     Watcher(FromDeployment(api), api, said.append).look()
     assert len(said) == 3, "each was told once, whoever watches"
     [run] = runs_of(client, inbox)
