@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ from ps3d_core.store.ome import Spacing
 from tests.formats.file_format import FileFormat, Part, Volume
 
 CHUNKS = (4, 8, 8)
+"""Of small volumes; large ones have larger chunks, as programs write them."""
+_LARGE = 512
 
 
 def write_nexus(
@@ -89,8 +91,12 @@ def _metadata(source: Path) -> list[Part]:
     return parts + [(source, at, source.stat().st_size)] * (at < source.stat().st_size)
 
 
-def _packed(**packing: Any) -> partial[Path]:
-    return partial(write_nexus, chunks=CHUNKS, **packing)
+def _packed(**packing: Any) -> Callable[[Path, Volume, Spacing], Path]:
+    def write(folder: Path, volume: Volume, spacing: Spacing) -> Path:
+        chunks = CHUNKS if max(volume.shape) < _LARGE else (4, 128, 128)
+        return write_nexus(folder, volume, spacing, chunks=chunks, **packing)
+
+    return write
 
 
 def _storage(name: str, **packing: Any) -> FileFormat:
