@@ -30,10 +30,10 @@ _FLAGS: Final = {
 }
 _VALUES: Final[dict[str, str | tuple[str, ...]]] = {
     "batch_size": "N",
-    "dask_scheduler": "ADDRESS",
-    "memory_gib": "GB",
     "crop": "Z0:Z1,Y0:Y1,X0:X1",
+    "dask_scheduler": "ADDRESS",
     "inside": "PATH",
+    "memory_gib": "GB",
     "nan": "VALUE",
     "planner": "CLASS",
     "raw": "SHAPE,TYPE,...",

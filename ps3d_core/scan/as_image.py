@@ -106,11 +106,18 @@ def as_image(
         _copy(source, SourceParams(), "array" if place is None else place.name, copy, memory_bytes, progress)
         return copy
     params = with_inside(source, SourceParams())
-    with open_scan(source, params) as reader:
-        identity = fingerprint([content_identity(file) for file in (place, *reader.beside)])
+    identity = fingerprint([content_identity(file) for file in (place, *_beside(place, params))])
     step = ImageCopy(place, identity, work, params.inside)
     Engine(work, [step]).run_all(Context(memory_bytes=memory_bytes, progress=progress))
     return step.image
+
+
+def _beside(place: Location, params: SourceParams) -> tuple[Location, ...]:
+    """Files outside of a source that are a part of it; those of a folder lie in it, and it is not opened for that."""
+    if place.is_dir():
+        return ()
+    with open_scan(place, params) as reader:
+        return reader.beside
 
 
 def _copy(

@@ -33,6 +33,12 @@ def head_of(file: BinaryIO, end: re.Pattern[bytes], name: str) -> tuple[str, int
     raise InputError(f"{name}: not a header, {LONGEST >> 20} MiB without its end; restore it or give another file")
 
 
+def names_behind(file: BinaryIO, end: int) -> tuple[str, ...]:
+    """Return the names of files that are listed, one a line, from byte `end` on, behind a header."""
+    file.seek(end)
+    return tuple(filter(None, map(str.strip, file.read(LONGEST).decode("utf-8", "replace").splitlines())))
+
+
 def text_of(location: Location) -> str:
     """Return the text of a file that is nothing but a header. Raise `InputError` when it is none."""
     with open_to_read(location) as file:
@@ -109,6 +115,15 @@ class HeaderFields:
         """Return the error for a value that is not what it must be."""
         value = self.values.get(name, "")
         return InputError(f"{self.file}: {name} {value[:60]!r}; must be {must}; restore the header or correct it")
+
+
+@dataclass(frozen=True, slots=True)
+class FlatHeader:
+    """Header before flat voxels: its fields, files that are listed behind them, and the first byte behind it."""
+
+    fields: HeaderFields
+    names: tuple[str, ...]
+    end: int
 
 
 def fields_of(pairs: Iterable[tuple[str, str]], file: str) -> HeaderFields:

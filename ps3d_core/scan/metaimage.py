@@ -7,7 +7,6 @@ header says otherwise (`DistanceUnits`). The matrix of directions is not applied
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from math import isqrt
 from typing import Any, Final
 
@@ -19,7 +18,7 @@ from ps3d_core.scan.files import open_to_read
 from ps3d_core.scan.flat import AT_END, FlatLayout
 from ps3d_core.scan.flat_volume import FlatVolume, beside, listed, numbered, packing_at
 from ps3d_core.scan.grey_scaling import GreyScaling, scaling_of
-from ps3d_core.scan.header_text import LONGEST, HeaderFields, fields_of, head_of
+from ps3d_core.scan.header_text import FlatHeader, HeaderFields, fields_of, head_of, names_behind
 from ps3d_core.scan.reader import scan_shape
 from ps3d_core.scan.stated_spacing import orientation_note, origin_in_mm, spacing_in_mm
 from ps3d_core.scan.suffixes import METAIMAGE_SUFFIXES
@@ -83,29 +82,17 @@ class MetaImageVolume(FlatVolume):
         self.description = f"MetaImage file {location.name} of {self.shape[0]} slices"
 
 
-@dataclass(frozen=True, slots=True)
-class _Header:
-    """Fields, names of files that stand behind them, and the first byte behind the header."""
-
-    fields: HeaderFields
-    names: tuple[str, ...]
-    end: int
-
-
-def _read(location: Location) -> _Header:
+def _read(location: Location) -> FlatHeader:
     name = str(location)
     with open_to_read(location) as file:
         text, end = head_of(file, _END, name)
         lines = text.splitlines()
         fields = fields_of(filter(None, (_pair(line, name) for line in lines)), name)
-        names: tuple[str, ...] = ()
-        if fields.text(_LAST).split()[0].upper() == "LIST":
-            file.seek(end)
-            rest = file.read(LONGEST).decode("utf-8", "replace").splitlines()
-            names = tuple(filter(None, map(str.strip, rest)))
+        is_list = fields.text(_LAST).split()[0].upper() == "LIST"
+        names = names_behind(file, end) if is_list else ()
     if fields.get("ObjectType") not in (None, "Image"):
         raise InputError(f"{name}: a MetaIO {fields.get('ObjectType')}, not an image; give the file of the image")
-    return _Header(fields, names, end)
+    return FlatHeader(fields, names, end)
 
 
 def _pair(line: str, name: str) -> tuple[str, str] | None:
@@ -135,7 +122,7 @@ def _shape(fields: HeaderFields) -> Shape:
     return scan_shape(sides[::-1], fields.file)
 
 
-def _files(location: Location, header: _Header, slices: int) -> tuple[list[Location], int]:
+def _files(location: Location, header: FlatHeader, slices: int) -> tuple[list[Location], int]:
     """Return the files of the voxels in their order, and where in each they begin, unless its own field says that."""
     value = header.fields.text(_LAST)
     first, *words = value.split()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, BinaryIO, Final
 
 import numpy as np
@@ -19,7 +18,7 @@ from ps3d_core.geometry.boxes import Shape
 from ps3d_core.scan.files import open_to_read
 from ps3d_core.scan.flat import AT_END, FlatLayout, Packing
 from ps3d_core.scan.flat_volume import FlatVolume, beside, listed, numbered
-from ps3d_core.scan.header_text import LONGEST, HeaderFields, fields_of, head_of, number
+from ps3d_core.scan.header_text import LONGEST, FlatHeader, HeaderFields, fields_of, head_of, names_behind, number
 from ps3d_core.scan.reader import scan_shape
 from ps3d_core.scan.spacing import SAME
 from ps3d_core.scan.stated_spacing import orientation_note, origin_in_mm, spacing_in_mm
@@ -80,16 +79,7 @@ class NrrdVolume(FlatVolume):
         self.description = f"NRRD file {location.name} of {self.shape[0]} slices"
 
 
-@dataclass(frozen=True, slots=True)
-class _Header:
-    """Fields by their names in lower case and without blanks, listed files, and the first byte behind the header."""
-
-    fields: HeaderFields
-    names: tuple[str, ...]
-    end: int
-
-
-def _read(location: Location) -> _Header:
+def _read(location: Location) -> FlatHeader:
     name = str(location)
     with open_to_read(location) as file:
         if not re.fullmatch(rb"NRRD000[1-5]", file.read(8)):
@@ -97,12 +87,8 @@ def _read(location: Location) -> _Header:
         file.seek(0)
         text, end = head_of(file, _END, name)
         fields = fields_of(_pairs(text.splitlines()[1:], name), name)
-        names: tuple[str, ...] = ()
-        if _data_file(fields)[:1] == ["LIST"]:
-            file.seek(end)
-            rest = file.read(LONGEST).decode("utf-8", "replace").splitlines()
-            names = tuple(filter(None, map(str.strip, rest)))
-    return _Header(fields, names, end)
+        names = names_behind(file, end) if _data_file(fields)[:1] == ["LIST"] else ()
+    return FlatHeader(fields, names, end)
 
 
 def _pairs(lines: list[str], name: str) -> Iterator[tuple[str, str]]:
@@ -141,7 +127,7 @@ def _axes(fields: HeaderFields) -> list[int]:
     return axes
 
 
-def _files(location: Location, header: _Header, slices: int) -> list[Location]:
+def _files(location: Location, header: FlatHeader, slices: int) -> list[Location]:
     words = _data_file(header.fields)
     if not words:
         return [location]

@@ -94,8 +94,9 @@ def _opened(source: Source, params: SourceParams) -> ScanReader:
         raise InputError(f"{location}: a folder; a layout is that of one file", "leave out <raw>", "give the file")
     if (reader := reader_of(location, children, params)) is None:
         raise _unknown(location)
+    said = params.model_dump(exclude_defaults=True)
     for name, what in CHOICES.items():
-        if name in params.model_dump(exclude_defaults=True) and name not in reader.takes:
+        if name in said and name not in reader.takes:
             raise InputError(f"{location}: not {what}", f"leave out <{name}>")
     return reader.opened(location, params)
 

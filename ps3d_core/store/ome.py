@@ -154,11 +154,7 @@ def unused_scale(location: Location) -> str | None:
     location, node = _open_node(location)
     if not isinstance(node, zarr.Group):
         return None
-    multiscale = _multiscale(location, node)
-    scale, _ = _placed(location, multiscale)
-    places = [_axes(multiscale).index(axis) for axis in AXES]
-    units = [multiscale.axes[place].unit for place in places]
-    sides = [float(scale[place]) for place in places]
+    sides, _, units = _as_said(location, _multiscale(location, node))
     if all(map(_in_mm, units)) or (not any(units) and all(side == 1 for side in sides)):
         return None
     said = "/".join(dict.fromkeys(str(unit)[:20] for unit in units if unit)) or "without a unit"
@@ -174,15 +170,13 @@ def image_origin(location: Location) -> Spacing:
     location, node = _open_node(location)
     if not isinstance(node, zarr.Group):
         return _NOWHERE
-    multiscale = _multiscale(location, node)
-    scale, shift = _placed(location, multiscale)
-    places = [_axes(multiscale).index(axis) for axis in AXES]
-    units: list[float | None] = [_in_mm(multiscale.axes[place].unit) for place in places]
-    if not any(units) and all(scale[place] == 1 for place in places):
+    sides, shifts, said = _as_said(location, _multiscale(location, node))
+    units = [_in_mm(unit) for unit in said]
+    if not any(units) and all(side == 1 for side in sides):
         units = [1.0] * len(AXES)
     if None in units:
         return _NOWHERE
-    z, y, x = (float(shift[place] * (unit or 0)) for place, unit in zip(places, units, strict=True))
+    z, y, x = (shift * (unit or 0) for shift, unit in zip(shifts, units, strict=True))
     if not all(isfinite(value) for value in (z, y, x)):
         raise InputError(f"{location}: a translation of {[z, y, x]} in its OME metadata; must be finite; mend it")
     return z, y, x
@@ -358,6 +352,14 @@ def _placed(location: Location, multiscale: Multiscale | Multiscale04) -> tuple[
                     "write it into the metadata",
                 )
     return scale, shift
+
+
+def _as_said(location: Location, multiscale: Multiscale | Multiscale04) -> tuple[list[float], list[float], list[Any]]:
+    """Scale, translation and unit of level 0 along z, y and x, as the metadata say them."""
+    scale, shift = _placed(location, multiscale)
+    places = [_axes(multiscale).index(axis) for axis in AXES]
+    units = [multiscale.axes[place].unit for place in places]
+    return [float(scale[place]) for place in places], [float(shift[place]) for place in places], units
 
 
 def _spacing(location: Location, multiscale: Multiscale | Multiscale04) -> Spacing | None:
