@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +20,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from ps3d_core.errors import CorruptDataError
+from ps3d_core.particles.column import Column
 from ps3d_core.particles.shape import Columns
 from ps3d_core.store.location import Location, writing_to
 from ps3d_core.store.parquet import WRITING, from_parquet
@@ -28,16 +28,6 @@ from ps3d_core.store.publishing import publish
 
 VERSION: Final = 3
 """Raise when a change of the code changes the files of one table: finished work of older code is then redone."""
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A column: its name (which carries the unit), Arrow type, unit and meaning."""
-
-    name: str
-    type: str
-    unit: str
-    meaning: str
 
 
 COLUMNS: Final = (
