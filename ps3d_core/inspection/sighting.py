@@ -32,7 +32,7 @@ from ps3d_core.network.ensemble import Predictor
 from ps3d_core.network.intensity import Intensity
 from ps3d_core.network.normalisation import knows_surroundings
 from ps3d_core.params import InstancesParams
-from ps3d_core.particles.pair_counts import count_pairs_of
+from ps3d_core.contacts.pair_counts import count_pairs_of
 from ps3d_core.particles.surface import surface_area
 from ps3d_core.quality import PLAIN
 from ps3d_core.store.arrays import chunk_shape, ensure_array, open_array, read_box, write_box
