@@ -479,8 +479,19 @@ class Resources(_Params):
         return budget - LEADER_BYTES - torch_bytes()
 
 
+class MeasureParams(_Params):
+    """Parameters of measuring particles."""
+
+    columns: Literal["core", "shape", "all"] = Field(
+        default="core",
+        description="columns of the table: core is what one walk over the voxels gives; shape adds Feret diameters, "
+        "sieve size, hull, inscribed sphere, pores and directions; all adds what touches what",
+    )
+
+
 class SegmentParams(_Params):
     """All parameters that decide the result of a segmentation."""
 
     predict: PredictParams = Field(default=PredictParams(), description="how the network is applied")
     instances: InstancesParams = Field(default=InstancesParams(), description="how border-core labels become particles")
+    measure: MeasureParams = Field(default=MeasureParams(), description="what is measured of particles")
