@@ -106,7 +106,7 @@ def _rings(across: Counts, box: Box, axis: Cylinder, edges: Spacing) -> tuple[in
 
 def _ring_of(axis: Cylinder, box: Box, edges: Spacing) -> npt.NDArray[np.int64]:
     """Ring that each column (y, x) of a box lies in, as far as its first slice says."""
-    z, y, x = (np.arange(start, stop) * edge for start, stop, edge in zip(box.start, box.stop, edges, strict=True))
+    z, y, x = (np.asarray(np.arange(box.start[k], box.stop[k]) * edges[k], np.float64) for k in range(3))
     at: Coordinates = (z[:1, None], y[:, None], x[None, :])
     return np.asarray(np.floor(axis.beyond(at) + axis.radius)).astype(np.int64)
 

@@ -68,9 +68,9 @@ def contact_normal(counts: PairCounts, spacing: StatedSpacing) -> Floats:
     """Return unit vectors (n, 3) across contacts from the lower label to the higher, (z, y, x); NaN where none is.
 
     A flat contact is crossed in every direction as often as it faces that way. Over the 13 steps between neighbours,
-    in edges of a voxel, the sum of (normal . step) step is the same multiple of the normal for all normals: so the sum of
-    the steps of all crossings has its direction. A curved contact gets the mean over its area; a closed one, around a
-    particle that lies within another, has none.
+    in edges of a voxel, the sum of (normal . step) step is the same multiple of the normal for all normals: so the sum
+    of the steps of all crossings has its direction. A curved contact gets the mean over its area; a closed one, around
+    a particle that lies within another, has none.
     """
     across = counts.steps / np.array(per_axis(spacing))
     with np.errstate(invalid="ignore", divide="ignore"):
