@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ps3d_core.api.segmentation import Segmentation, segment
     from ps3d_core.errors import InputError, Ps3dError, StoreError
     from ps3d_core.evaluation.metrics import Evaluation
-    from ps3d_core.meshes.write import MeshSummary
+    from ps3d_core.meshing.write import MeshSummary
     from ps3d_core.params import InstancesParams, MeshParams, PredictParams, Resources, SegmentParams, SourceParams
     from ps3d_core.progress import Progress
     from ps3d_core.scan.reader import ScanReader
@@ -65,7 +65,7 @@ _ROOMS: Final = {
     "ps3d_core.api.segmentation": ("Segmentation", "segment"),
     "ps3d_core.errors": ("InputError", "Ps3dError", "StoreError"),
     "ps3d_core.evaluation.metrics": ("Evaluation",),
-    "ps3d_core.meshes.write": ("MeshSummary",),
+    "ps3d_core.meshing.write": ("MeshSummary",),
     "ps3d_core.params": (
         "InstancesParams",
         "MeshParams",

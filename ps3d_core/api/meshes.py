@@ -8,8 +8,8 @@ from ps3d_core.engine.blocks import Runner
 from ps3d_core.engine.step import Context
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.spacing import StatedSpacing
-from ps3d_core.meshes.source import particles_of_labels, particles_of_result, result_in
-from ps3d_core.meshes.write import MeshSummary, write_meshes
+from ps3d_core.meshing.source import particles_of_labels, particles_of_result, result_in
+from ps3d_core.meshing.write import MeshSummary, write_meshes
 from ps3d_core.params import MeshParams, Resources
 from ps3d_core.progress import SILENT, Progress
 from ps3d_core.scan.given import existing, spacing_of, volumes_in

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from ps3d_core.contacts import merged
+from ps3d_core.contacts import merged, table
 from ps3d_core.contacts import step as contacts
 from ps3d_core.contacts.pair_counts import count_pairs_of, merge_pairs, no_pairs
 from ps3d_core.engine.blocks import Runner

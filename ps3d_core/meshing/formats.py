@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ps3d_core.errors import InputError
-from ps3d_core.meshes.mesh import Mesh
+from ps3d_core.meshing.mesh import Mesh
 from ps3d_core.particles.overlay import label_colours
 from ps3d_core.version import __version__
 

@@ -21,9 +21,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ps3d_core.errors import CorruptDataError, InputError, MissingDataError
 from ps3d_core.geometry.spacing import Spacing
-from ps3d_core.meshes.formats import FORMATS, MeshFile
-from ps3d_core.meshes.mesh import Mesh, enclosed, surface_of
-from ps3d_core.meshes.source import Particles
+from ps3d_core.meshing.formats import FORMATS, MeshFile
+from ps3d_core.meshing.mesh import Mesh, enclosed, surface_of
+from ps3d_core.meshing.source import Particles
 from ps3d_core.params import MeshParams
 from ps3d_core.particles.cutouts import Images, cutouts
 from ps3d_core.particles.label_index import Labels
