@@ -93,7 +93,7 @@ def contacts(place: Location, side: int) -> Callable[[], object]:
     """Pairs of labels that touch."""
     from ps3d_core.geometry.blocks import BlockGrid
     from ps3d_core.particles.padded import HALO, read_padded
-    from ps3d_core.particles.pair_counts import count_pairs_of
+    from ps3d_core.contacts.pair_counts import count_pairs_of
     from ps3d_core.store.arrays import open_array
 
     array = open_array(labels_in(place, side))
