@@ -22,7 +22,7 @@ from ps3d_app.flows.command.commands import COMMANDS
 from ps3d_app.flows.command.reference import inference, train_preprocess
 from ps3d_app.flows.command.reference.conversions import CONVERSIONS
 from ps3d_core import params
-from ps3d_core.particles.chosen import chosen
+from ps3d_core.measuring.chosen import chosen
 from ps3d_core.particles.column import COSTS, Column
 from ps3d_core.quantities import plain_type
 from ps3d_core.record import RunRecord

@@ -44,19 +44,20 @@ def run(args: argparse.Namespace) -> None:
     from ps3d_app.flows.command.terminal import shown
     from ps3d_core.engine.step import Context
     from ps3d_core.geometry.spacing import one_if_equal
+    from ps3d_core.measuring.measure import Foreign, beside_table, measure_sample
     from ps3d_core.params import MeasureParams
     from ps3d_core.particles.claim import table_claimed
-    from ps3d_core.particles.measure import Foreign, measure_sample
     from ps3d_core.particles.sample import Sample
     from ps3d_core.scan.given import existing, spacing_of, volumes_in
     from ps3d_core.store.location import Location
 
     source, output = existing(args.labels), Location.parse(args.output)
     grey = None if args.image is None else existing(args.image)
+    params = given(MeasureParams, args)
     spacing = args.spacing or spacing_of(args.labels)
     with (
         shown() as progress,
-        table_claimed(output, [source, *([grey] if grey else [])], progress.note) as work,
+        table_claimed(output, [source, *([grey] if grey else [])], progress.note, beside_table(params)) as work,
         volumes_in(work, progress) as volumes,
     ):
         image = None if args.image is None else volumes.image(args.image)
@@ -64,7 +65,7 @@ def run(args: argparse.Namespace) -> None:
             Sample(volumes.labels(args.labels), image, one_if_equal(spacing)),
             output,
             work=work,
-            params=given(MeasureParams, args),
+            params=params,
             foreign=Foreign(str(args.labels), args.any_labels),
             context=Context(progress=progress),
         )

@@ -13,8 +13,8 @@ from ps3d_core.engine.step import Context
 from ps3d_core.evaluation.evaluate import evaluate as evaluate_images
 from ps3d_core.evaluation.metrics import Evaluation
 from ps3d_core.geometry.spacing import StatedSpacing, one_if_equal
+from ps3d_core.measuring.measure import Foreign, measure_sample
 from ps3d_core.params import InstancesParams, MeasureParams, Resources
-from ps3d_core.particles.measure import Foreign, measure_sample
 from ps3d_core.particles.sample import Sample
 from ps3d_core.particles.table import read_table
 from ps3d_core.progress import SILENT, Progress

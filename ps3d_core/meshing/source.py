@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 from ps3d_core.engine.step import Context
 from ps3d_core.errors import CorruptDataError, InputError
 from ps3d_core.geometry.spacing import Spacing, StatedSpacing, per_axis
+from ps3d_core.measuring.measure import measure_particles
 from ps3d_core.particles.boxes import Boxes
 from ps3d_core.particles.label_index import Labels
-from ps3d_core.particles.measure import measure_particles
 from ps3d_core.record import read_record
 from ps3d_core.scan.given import spacing_of
 from ps3d_core.scan.spacing import checked_spacing

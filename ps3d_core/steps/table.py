@@ -11,9 +11,10 @@ import numpy as np
 from ps3d_core.engine.block_step import Site
 from ps3d_core.errors import CorruptDataError
 from ps3d_core.geometry.blocks import Block
-from ps3d_core.particles.chosen import CORE, Chosen, chosen
+from ps3d_core.measuring.chosen import CORE, Chosen, chosen
+from ps3d_core.measuring.measure import Measurement, ParticleSummary
+from ps3d_core.particles.by_label import ByLabel
 from ps3d_core.particles.doubt import Flags, Sureness
-from ps3d_core.particles.measure import Measurement, ParticleSummary
 from ps3d_core.particles.sample import Sample
 from ps3d_core.plan import SegmentPlan
 from ps3d_core.steps.certainty import ParticleCertainty
@@ -69,6 +70,10 @@ class ParticleTable(Measurement[ParticleSummary]):
     def folder(self) -> Location:
         """Folder of the run's intermediates."""
         return self.plan.work
+
+    def neighbour_values(self, site: Site) -> ByLabel:
+        """Return the columns of what touches what."""
+        return self.contacts.by_particle()
 
     def work(self, block: Block, site: Site) -> Record:
         """Leave the sums of one block, and say which particles the region cuts there."""

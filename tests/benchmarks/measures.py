@@ -24,8 +24,8 @@ from numba import njit, prange
 from ps3d_core.engine.blocks import Runner
 from ps3d_core.engine.step import Context
 from ps3d_core.geometry.boxes import Box
+from ps3d_core.measuring.measure import measure_sample
 from ps3d_core.params import MeasureParams
-from ps3d_core.particles.measure import measure_sample
 from ps3d_core.particles.sample import Sample
 from ps3d_core.store.arrays import create_array, object_shape, open_array, write_box
 from ps3d_core.store.location import Location

@@ -81,7 +81,7 @@ def vote(place: Location, side: int) -> Callable[[], object]:
 
 def measure(place: Location, side: int) -> Callable[[], object]:
     """Sums over labels and grey values."""
-    from ps3d_core.particles.measure import GivenLabels, Sample
+    from ps3d_core.measuring.measure import GivenLabels, Sample
 
     sample = Sample(labels_in(place, side), grey_in(place, side), spacing=0.01)
     step = GivenLabels(sample, ("labels", "grey"), place, place / "work", block_shape=(side,) * 3)

@@ -15,8 +15,9 @@ from ps3d_core.contacts import packing
 from ps3d_core.contacts import table as contacts
 from ps3d_core.errors import InputError
 from ps3d_core.inference import predict, sample
+from ps3d_core.measuring import measure
 from ps3d_core.params import PredictParams, Resources, SegmentParams
-from ps3d_core.particles import measure, report, table
+from ps3d_core.particles import report, table
 from ps3d_core.pipeline import run_of, segment
 from ps3d_core.plan import plan_segmentation
 from ps3d_core.progress import Noted, Progress

@@ -31,9 +31,9 @@ from ps3d_core.geometry.scale import particle_scale
 from ps3d_core.geometry.spacing import mean_spacing, per_axis_text, relative_spacing
 from ps3d_core.inbox.description import read_description
 from ps3d_core.invalid import first_problem
+from ps3d_core.measuring.measure import measure_particles
 from ps3d_core.params import IngestParams
 from ps3d_core.particles.crops import crops_of
-from ps3d_core.particles.measure import measure_particles
 from ps3d_core.particles.overlay import overlay_pictures
 from ps3d_core.particles.preview import pictures
 from ps3d_core.particles.report import write_report

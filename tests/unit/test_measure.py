@@ -13,10 +13,11 @@ from labelled import stored, sums_of, voronoi
 from ps3d_core.engine.blocks import Runner
 from ps3d_core.engine.step import Context, Outcomes
 from ps3d_core.errors import InputError
-from ps3d_core.particles import measure, merged, table
+from ps3d_core.measuring import measure
+from ps3d_core.measuring.measure import Foreign, GivenLabels, measure_particles
+from ps3d_core.particles import merged, table
 from ps3d_core.particles.exact_sums import normalised, sum_of_squares, total
 from ps3d_core.particles.label_index import as_labels, index_labels, row_of
-from ps3d_core.particles.measure import Foreign, GivenLabels, measure_particles
 from ps3d_core.particles.sample import Sample
 from ps3d_core.particles.sums import LabelSums, merge
 from ps3d_core.particles.table import read_columns

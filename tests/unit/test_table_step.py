@@ -12,9 +12,10 @@ from ps3d_core.border_core.to_scan_grid import Resampled
 from ps3d_core.doubt.calibration import Calibration
 from ps3d_core.engine.step import Context, Outcome, Outcomes
 from ps3d_core.errors import CorruptDataError
+from ps3d_core.measuring import measure
+from ps3d_core.measuring.measure import measure_particles
 from ps3d_core.params import MeasureParams
-from ps3d_core.particles import measure, table
-from ps3d_core.particles.measure import measure_particles
+from ps3d_core.particles import table
 from ps3d_core.steps.grey_values import GreyScale, GreyValues
 from ps3d_core.steps.label_image import LabelImage
 from ps3d_core.steps.table import ParticleTable

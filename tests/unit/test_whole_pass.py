@@ -12,10 +12,11 @@ from scipy.ndimage import find_objects
 from ps3d_core.engine.blocks import Runner
 from ps3d_core.engine.step import Context
 from ps3d_core.errors import CorruptDataError
-from ps3d_core.particles import chosen, cutouts, merged
+from ps3d_core.measuring import chosen
+from ps3d_core.measuring.measure import measure_sample
+from ps3d_core.particles import cutouts, merged
 from ps3d_core.particles.by_label import BlockValues
 from ps3d_core.particles.column import Column
-from ps3d_core.particles.measure import measure_sample
 from ps3d_core.particles.sample import Sample
 from ps3d_core.particles.table import read_about, read_table
 from ps3d_core.particles.whole import MARGIN, Cutout, WholeMeasure

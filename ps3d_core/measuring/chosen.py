@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ps3d_core.contacts import per_particle
+from ps3d_core.morphology.measure import Morphology
 from ps3d_core.params import MeasureParams
 from ps3d_core.particles.column import COSTS, Column, Cost
 from ps3d_core.particles.shape import DIRECTIONS
@@ -31,7 +33,7 @@ class Chosen:
     @property
     def columns(self) -> tuple[Column, ...]:
         """Columns of the table, in order."""
-        own = (column for column in (*COLUMNS, *DIRECTIONS) if self.takes(column.cost))
+        own = (column for column in (*COLUMNS, *DIRECTIONS, *per_particle.COLUMNS) if self.takes(column.cost))
         return (*own, *(column for measure in self.measures for column in measure.columns))
 
 
@@ -45,4 +47,4 @@ def chosen(params: MeasureParams) -> Chosen:
 
 def measures_of(params: MeasureParams) -> tuple[WholeMeasure, ...]:
     """Return the measures of whole particles that these parameters ask for."""
-    return ()
+    return () if params.columns == "core" else (Morphology(),)

@@ -17,6 +17,8 @@ import numpy as np
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
 
+from ps3d_core.contacts.per_particle import ParticleContacts
+from ps3d_core.contacts.step import GivenContacts
 from ps3d_core.engine.block_step import BlockStep, Site
 from ps3d_core.engine.once import Engine
 from ps3d_core.engine.step import Context, Found_co, Outcome, Outcomes
@@ -24,11 +26,11 @@ from ps3d_core.errors import InputError
 from ps3d_core.geometry.blocks import Block, BlockGrid
 from ps3d_core.geometry.boxes import Shape
 from ps3d_core.geometry.spacing import StatedSpacing, one_if_equal
+from ps3d_core.measuring.chosen import CORE, Chosen, chosen
 from ps3d_core.params import MeasureParams
 from ps3d_core.particles import table
 from ps3d_core.particles.boxes import write_boxes
 from ps3d_core.particles.by_label import BlockValues, ByLabel
-from ps3d_core.particles.chosen import CORE, Chosen, chosen
 from ps3d_core.particles.distribution import SizeDistribution, size_distribution, volume_of
 from ps3d_core.particles.doubt import Sureness, doubt_columns
 from ps3d_core.particles.exact_sums import MAX_VALUES
@@ -41,6 +43,7 @@ from ps3d_core.particles.sums import LabelSums
 from ps3d_core.particles.surface import kinds_of_directions
 from ps3d_core.particles.voxel_sums import block_sums
 from ps3d_core.particles.whole_pass import WholeParticles, with_room
+from ps3d_core.region.region import Region
 from ps3d_core.store.arrays import read_box
 from ps3d_core.store.identity import content_identity
 from ps3d_core.store.ledger import Record, fingerprint
@@ -195,6 +198,7 @@ class GivenLabels(Measurement[Measured]):
         foreign: says that the labels may be no particles.
         block_shape: of blocks, (z, y, x); the largest that is good and fits when absent.
         choice: columns of the table, and the measures of whole particles.
+        contacts: step before this one that finds what touches what, where columns ask for that.
 
     """
 
@@ -205,6 +209,7 @@ class GivenLabels(Measurement[Measured]):
     foreign: Foreign | None = None
     block_shape: Shape | None = None
     choice: Chosen = CORE
+    contacts: GivenContacts | None = None
 
     name, found = "measure", Measured
 
@@ -240,6 +245,10 @@ class GivenLabels(Measurement[Measured]):
     def folder(self) -> Location:
         """Folder of the ledgers, and of the sums of blocks."""
         return self.place
+
+    def neighbour_values(self, site: Site) -> ByLabel:
+        """Return the columns of what touches what."""
+        return ParticleContacts(self.output / "contacts.parquet")
 
     def merge(self, records: Sequence[Record], site: Site) -> Measured:
         """Write the table and return its summary, and doubts. Raise `InputError` when the labels are no particles."""
@@ -298,17 +307,26 @@ def measure_sample(
 ) -> ParticleSummary:
     """Measure all particles of a sample as `measure_particles` does, and what `params` ask for besides.
 
-    Raise `InputError` for images that do not fit together, and labels that cannot be.
+    With all columns, contacts.parquet, contacts.csv and packing.csv are written, too. Raise `InputError` for images that
+    do not fit together, and labels that cannot be.
     """
     context = context or Context()
     places = (sample.labels, sample.image, *(place for _, place in sample.others))
     identities = tuple(None if place is None else content_identity(place) for place in places)
     choice = chosen(params or MeasureParams())
-    step = GivenLabels(sample, identities, output, work, foreign, block_shape, choice)
-    found = Engine(work, [step]).run_all(context).of(GivenLabels)
+    contacts = None
+    if choice.takes("all"):
+        contacts = GivenContacts(sample.labels, str(identities[0]), sample.spacing, output, work, Region(), block_shape)
+    step = GivenLabels(sample, identities, output, work, foreign, block_shape, choice, contacts)
+    found = Engine(work, [contacts, step] if contacts else [step]).run_all(context).of(GivenLabels)
     if foreign is not None and found.doubt is not None:
         context.progress.note(f"{foreign.name}: {found.doubt}")
     return found.summary
+
+
+def beside_table(params: MeasureParams) -> tuple[str, ...]:
+    """Return the names of the files that are written beside the table."""
+    return ("contacts.parquet", "contacts.csv", "packing.csv") if chosen(params).takes("all") else ()
 
 
 class _Totals:
