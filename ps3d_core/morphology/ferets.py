@@ -75,7 +75,7 @@ def largest_across(solid: Solid, axis: Floats) -> tuple[float, Floats]:
             if square > best:
                 best, a, b = square, i, j
     length = np.sqrt(best)
-    return length, (shadow[a] - shadow[b]) / length
+    return float(length), (shadow[a] - shadow[b]) / length
 
 
 @njit(nogil=True, cache=True, inline="always")
