@@ -23,9 +23,10 @@ Floats = npt.NDArray[np.float64]
 
 
 _FIRST_STEP: Final = 0.4
-_LAST_STEP: Final = 0.02
+_LAST_STEP: Final = 0.04
 _FARTHEST: Final = 0.75
-"""Steps of the centre and how far it goes, in voxels."""
+_LEAST_GAIN: Final = 0.02
+"""Steps of the centre and how far it goes, in voxels, and what a step has to gain as a share of its length."""
 _AROUND: Final = 2.0
 """Outside voxels are looked at that are by so much farther than the nearest."""
 _TOO_LARGE: Final = (11.0, -2 / 3)
@@ -63,15 +64,20 @@ def _around(labels: Any, label: Any, box: Any, edges: Floats, ball: tuple[float,
             if rest < 0:
                 continue
             span = int(np.sqrt(rest) / edges[2])
+            # Nothing that is nearer than the depth is outside.
+            gap = int(np.sqrt(max(rest - reach**2 + depth**2, 0.0)) / edges[2])
             z, y = low[0] + place[0] + k, low[1] + place[1] + j
             beyond = z < low[0] or z > high[0] or y < low[1] or y > high[1]
-            for i in range(-span, span + 1):
+            i = -span
+            while i <= span:
+                i = gap if -gap < i < gap else i
                 x = low[2] + place[2] + i
                 if beyond or x < low[2] or x > high[2] or labels[z, y, x] != label:
                     if n == len(places):
                         places = np.concatenate((places, np.empty_like(places)))
                     places[n, 0], places[n, 1], places[n, 2] = k * edges[0], j * edges[1], i * edges[2]
                     n += 1
+                i += 1
     return places[:n]
 
 
@@ -82,17 +88,23 @@ def _grown(outside: Floats, edges: Floats, radius: float) -> tuple[float, int]:
     step = _FIRST_STEP
     while step > _LAST_STEP:
         better = False
-        for move in _MOVES:
-            z, y, x = centre[0] + step * move[0], centre[1] + step * move[1], centre[2] + step * move[2]
+        for m in range(len(_MOVES)):
+            z, y, x = (
+                centre[0] + step * _MOVES[m, 0],
+                centre[1] + step * _MOVES[m, 1],
+                centre[2] + step * _MOVES[m, 2],
+            )
             if max(abs(z) / edges[0], abs(y) / edges[1], abs(x) / edges[2]) <= _FARTHEST:
-                other = _radius_at(outside, (z, y, x), radius)
-                if other > radius:
+                enough = radius + _LEAST_GAIN * step
+                other = _radius_at(outside, (z, y, x), enough)
+                if other > enough:
                     centre, radius, better = (z, y, x), other, True
         if not better:
             step /= 2
     near = 0
-    for z, y, x in outside:
-        near += (z - centre[0]) ** 2 + (y - centre[1]) ** 2 + (x - centre[2]) ** 2 <= (radius + 1.0) ** 2
+    for p in range(len(outside)):
+        z, y, x = outside[p, 0] - centre[0], outside[p, 1] - centre[1], outside[p, 2] - centre[2]
+        near += z * z + y * y + x * x <= (radius + 1.0) ** 2
     return radius, near
 
 
@@ -123,9 +135,11 @@ def greatest_depth(labels: Any, label: Any, low: Any, high: Any, edges: Floats) 
     line, places, begins = np.zeros(room), np.zeros(room, np.int64), np.zeros(room + 1)
     for z in range(nz):
         for x in range(nx):
-            if _copy(squares[z, :, x], line) > 0:
-                _envelope(line[: ny + 2], edges[1] ** 2, places, begins)
-                _lower(squares[z, :, x], line, edges[1] ** 2, places, begins)
+            first, last, _ = _copy(squares[z, :, x], line)
+            if first <= last:
+                part = line[first : last + 3]
+                _envelope(part, edges[1] ** 2, places, begins)
+                _lower(squares[z, first : last + 1, x], part, edges[1] ** 2, places, begins)
     y, x = _deepest_line(squares)
     best, z = _deepest_along(squares[:, y, x], 0.0, edges[0] ** 2, (line, places, begins))
     place = (z, y, x)
@@ -150,14 +164,17 @@ def _along_row(row: Any, label: Any, edge: float, squares: Floats) -> None:
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _copy(squares: Floats, line: Floats) -> float:
-    """Copy to a line that has a 0 more at both ends, and return the largest."""
-    largest = 0.0
-    line[0] = line[squares.size + 1] = 0.0
-    for i in range(squares.size):
-        line[i + 1] = squares[i]
-        largest = max(largest, squares[i])
-    return largest
+def _copy(squares: Floats, line: Floats) -> tuple[int, int, float]:
+    """Copy to a line that has a 0 more at both ends; return the first and last place that is not 0, and the largest."""
+    n = squares.size
+    line[0] = line[n + 1] = 0.0
+    first, last, largest = n, -1, 0.0
+    for i in range(n):
+        value = squares[i]
+        line[i + 1] = value
+        if value > 0:
+            first, last, largest = min(first, i), i, max(largest, value)
+    return first, last, largest
 
 
 @njit(nogil=True, cache=True)
@@ -173,16 +190,18 @@ def _deepest_along(squares: Floats, best: float, square: float, room: tuple[Floa
     """The largest squared distance on a line and where it is, or `best` and -1 where it has no larger one."""
     line, places, begins = room
     place = -1
-    if _copy(squares, line) <= best:
+    first, last, largest = _copy(squares, line)
+    if largest <= best:
         return best, place
-    _envelope(line[: squares.size + 2], square, places, begins)
+    part = line[first : last + 3]
+    _envelope(part, square, places, begins)
     k = 0
-    for i in range(1, squares.size + 1):
+    for i in range(1, part.size - 1):
         while begins[k + 1] < i:
             k += 1
-        distance = line[places[k]] + square * (i - places[k]) ** 2
+        distance = part[places[k]] + square * (i - places[k]) ** 2
         if distance > best:
-            best, place = distance, i - 1
+            best, place = distance, first + i - 1
     return best, place
 
 

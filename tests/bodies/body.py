@@ -251,4 +251,3 @@ def along_the_grid() -> list[Floats]:
     """The rotations that leave axes along the grid, one of each order of axes."""
     orders = [order for order in product(range(3), repeat=3) if len(set(order)) == 3]
     return [np.eye(3)[list(order)] for order in orders]
-
