@@ -66,16 +66,17 @@ def classes_of(labels: Labels, grey: Floats, label: np.uint32, given: Materials)
     """
     m = _completed(labels, grey, label, given)
     contrast = _contrast(m)
+    seen = _with_cover(labels, grey, m.blur)
     if contrast < _SMOOTH_BELOW:
-        s, spread = _smoothed(labels, grey), np.sqrt(m.blur**2 + np.float32(0.5 + 1 / 3))
+        s, spread = _smoothed(labels, seen), np.sqrt(m.blur**2 + np.float32(0.5 + 1 / 3))
     else:
         amount = _amount(contrast, m.blur)
-        s = _sharpened(grey, amount)
+        s = _sharpened(seen, amount)
         spread = np.sqrt(m.blur**2 - np.float32(2 * amount * SHARP) + np.float32(1 / 3))
     first, slopes = _pure(labels, s, label, m, spread)
     _without_support(first, m)
     out = first.copy()
-    _walk_apart(labels, first, slopes, s, m, out)
+    _walk_apart(first, slopes, s, m, out)
     _no_void_outside(out)
     _grow(out, s)
     if not _any_phase(out):
@@ -162,6 +163,36 @@ def _noise(labels: Labels, grey: Floats, label: np.uint32) -> np.float32:
 
 
 @njit(nogil=True, cache=True)
+def _with_cover(labels: Labels, grey: Floats, blur: np.float32) -> Floats:
+    """Grey values, and as one more image what share of each voxel particles have after the blur: (k + 1, z, y, x)."""
+    images, nz, ny, nx = grey.shape
+    out = np.empty((images + 1, nz, ny, nx), np.float32)
+    out[:images] = grey
+    cover = (labels != 0).astype(np.float32)
+    taps = np.exp(-(np.arange(-PAD, PAD + 1) ** 2) / (2 * blur * blur)).astype(np.float32)
+    for _ in range(3):
+        # Blurred along z, then axes change places: after three times all are blurred, and where they were.
+        cover = np.ascontiguousarray(_blurred(cover, taps).transpose(1, 2, 0))
+    out[images] = cover
+    return out
+
+
+@njit(nogil=True, cache=True)
+def _blurred(values: Floats, taps: Floats) -> Floats:
+    """Means along z with weights, of those taps that are inside."""
+    out = np.zeros_like(values)
+    n, reach = values.shape[0], taps.size // 2
+    for z in range(n):
+        whole = np.float32(0)
+        for t in range(max(z - reach, 0), min(z + reach + 1, n)):
+            w = taps[t - z + reach]
+            whole += w
+            out[z] += w * values[t]
+        out[z] /= whole
+    return out
+
+
+@njit(nogil=True, cache=True)
 def _contrast(m: Materials) -> float:
     """Least distance of two materials in standard deviations of the noise."""
     phases, images = m.mean.shape
@@ -229,7 +260,8 @@ def _smoothed(labels: Labels, grey: Floats) -> Floats:
 @njit(nogil=True, cache=True)
 def _pure(labels: Labels, s: Floats, label: np.uint32, m: Materials, spread: np.float32) -> tuple[Classes, Floats]:
     """Phases of voxels that look pure, `MIXED` of others; and the direction (3, z, y, x) in which grey rises there."""
-    images, nz, ny, nx = s.shape
+    nz, ny, nx = labels.shape
+    images = m.mean.shape[1]
     out = np.full(labels.shape, OUTSIDE, np.int8)
     slopes = np.zeros((3, nz, ny, nx), np.float32)
     voxel, rise = np.empty(images, np.float32), np.empty((images, 3), np.float32)
@@ -337,7 +369,7 @@ def _is_between(phase: int, m: Materials) -> bool:
 
 
 @njit(nogil=True, cache=True)
-def _walk_apart(labels: Labels, first: Classes, slopes: Floats, s: Floats, m: Materials, out: Classes) -> None:
+def _walk_apart(first: Classes, slopes: Floats, s: Floats, m: Materials, out: Classes) -> None:
     """Give mixed voxels to one of the two materials that they lie between."""
     nz, ny, nx = first.shape
     for z in range(PAD, nz - PAD):
@@ -352,36 +384,34 @@ def _walk_apart(labels: Labels, first: Classes, slopes: Floats, s: Floats, m: Ma
                 way = (gz / length, gy / length, gx / length)
                 low, lowest = _end(first, s, (z, y, x), way, -1)
                 high, highest = _end(first, s, (z, y, x), way, 1)
-                if OUTSIDE in (low, high) and (beside := _beside(labels, first, s, (z, y, x), m)) >= 0:
-                    out[z, y, x] = beside
-                else:
-                    out[z, y, x] = _of_two(low, lowest, high, highest, s, (z, y, x), m.weight)
+                beside = -1
+                if low == OUTSIDE or high == OUTSIDE:  # noqa: PLR1714  (kernels are slow with tuples)
+                    beside = _beside(first, s, (z, y, x), m)
+                if beside < 0:
+                    beside = _of_two(low, lowest, high, highest, s, (z, y, x), m.weight)
+                out[z, y, x] = beside
 
 
 @njit(nogil=True, cache=True)
-def _beside(labels: Labels, first: Classes, s: Floats, at: tuple[int, int, int], m: Materials) -> int:
+def _beside(first: Classes, s: Floats, at: tuple[int, int, int], m: Materials) -> int:
     """The phase of a voxel at the surface among those within two voxels, by its grey value without the background's."""
     phases, images = m.mean.shape
     means, found = np.zeros((phases, images), np.float32), np.zeros(phases, np.float32)
-    cover, whole = np.float32(0), np.float32(0)
     for a in range(at[0] - PAD, at[0] + PAD + 1):
         for b in range(at[1] - PAD, at[1] + PAD + 1):
             for c in range(at[2] - PAD, at[2] + PAD + 1):
-                off = (a - at[0]) ** 2 + (b - at[1]) ** 2 + (c - at[2]) ** 2
-                w = np.float32(np.exp(-off / (2 * m.blur * m.blur)))
-                whole += w
-                cover += w * (labels[a, b, c] != 0)
                 phase = first[a, b, c]
                 if 0 <= phase < VOID:
                     found[phase] += 1
                     for k in range(images):
                         means[phase, k] += s[k, a, b, c]
+    cover = max(s[images, at[0], at[1], at[2]], np.float32(0.2))
     best, least = -1, np.float32(np.inf)
     for p in range(phases):
         off = np.float32(0)
         for k in range(images):
             if found[p] and not np.isnan(m.background[k]):
-                material = m.background[k] + (s[k, at[0], at[1], at[2]] - m.background[k]) * whole / cover
+                material = m.background[k] + (s[k, at[0], at[1], at[2]] - m.background[k]) / cover
                 off += m.weight[k] * (material - means[p, k] / found[p]) ** 2
         if found[p] and off < least:
             best, least = p, off
