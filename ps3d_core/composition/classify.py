@@ -68,7 +68,7 @@ def classes_of(labels: Labels, grey: Floats, label: np.uint32, given: Materials)
     contrast = _contrast(m)
     seen = _with_cover(labels, grey, m.blur)
     if contrast < _SMOOTH_BELOW:
-        s, spread = _smoothed(labels, seen), np.sqrt(m.blur**2 + np.float32(0.5 + 1 / 3))
+        s, spread = smoothed(labels, seen), np.sqrt(m.blur**2 + np.float32(0.5 + 1 / 3))
     else:
         amount = _amount(contrast, m.blur)
         s = _sharpened(seen, amount)
@@ -234,7 +234,7 @@ def _sharpened(grey: Floats, amount: np.float32) -> Floats:
 
 
 @njit(nogil=True, cache=True)
-def _smoothed(labels: Labels, grey: Floats) -> Floats:
+def smoothed(labels: Labels, grey: Floats) -> Floats:
     """Means over 27 voxels with binomial weights, each over the voxels of its own label alone."""
     out = np.empty_like(grey)
     images, nz, ny, nx = grey.shape

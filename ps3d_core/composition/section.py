@@ -11,21 +11,18 @@ import numpy as np
 
 from ps3d_core.composition.analysis import CLASSES, POINTS, CompositionAnalysis
 from ps3d_core.particles.charts import Series, share_chart
-from ps3d_core.particles.templating import rendered
 from ps3d_core.store.location import Location
 from ps3d_core.store.publishing import publish_text
 
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-
-def composition_section(analysis: CompositionAnalysis) -> Markup:
-    """Return the section of the report about composition and liberation, as HTML."""
-    return rendered("composition.html.jinja", composition=section_figures(analysis))
+Figures = dict[str, Any]
+"""What a template shows, by the names it has there."""
 
 
-def section_figures(analysis: CompositionAnalysis) -> dict[str, Any]:
-    """Return everything that the section's template shows."""
+def composition_section(analysis: CompositionAnalysis) -> Figures:
+    """Return composition and liberation, drawn and in figures, as `composition.html.jinja` shows them."""
     return {
         "analysis": analysis,
         "classes": _class_words(),
