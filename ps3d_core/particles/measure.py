@@ -42,6 +42,7 @@ from ps3d_core.particles.shape import particle_columns
 from ps3d_core.particles.sums import LabelSums, merge
 from ps3d_core.particles.surface import kinds_of_directions
 from ps3d_core.particles.voxel_sums import block_sums
+from ps3d_core.particles.window import Window
 from ps3d_core.scan.spacing import checked_spacing
 from ps3d_core.store.arrays import read_box
 from ps3d_core.store.chunking import require_chunk_fits
@@ -154,13 +155,18 @@ class Measurement(BlockStep[Found_co]):
         site.file(block.index).write_arrays(**sums.to_arrays())
         return {"labels": len(sums.labels), "first": int(sums.labels[0]) if len(sums.labels) else None}
 
+    def window(self, shape: Shape) -> Window:
+        """Return what of the world the table shows; `shape` is that of the label image."""
+        return Window(shape=shape, spacing=self.sample.spacing)
+
     def write_table(self, records: Sequence[Record], site: Site, known: Sureness | None = None) -> ParticleSummary:
         """Write the table of all particles, Parquet and CSV, and return their summary.
 
         `known` is what is known of them beside their voxels.
         """
         totals = _Totals(self.sample, site.grid.shape, known)
-        table.write_table(totals.tables(merged_sums(records, site)), self.outputs["parquet"], self.outputs["csv"])
+        particles, places, window = merged_sums(records, site), self.outputs, self.window(site.grid.shape)
+        table.write_table(totals.tables(particles), places["parquet"], places["csv"], window=window)
         return totals.summary()
 
 

@@ -22,11 +22,12 @@ import pyarrow.parquet as pq
 from ps3d_core.errors import CorruptDataError
 from ps3d_core.particles.column import Column
 from ps3d_core.particles.shape import Columns
+from ps3d_core.particles.window import Window, with_window
 from ps3d_core.store.location import Location, writing_to
 from ps3d_core.store.parquet import WRITING, from_parquet
 from ps3d_core.store.publishing import publish
 
-VERSION: Final = 3
+VERSION: Final = 4
 """Raise when a change of the code changes the files of one table: finished work of older code is then redone."""
 
 
@@ -72,14 +73,19 @@ def arrow_table(columns: Columns) -> pa.Table:
     return pa.Table.from_arrays(arrays, schema=SCHEMA)
 
 
-def write_table(tables: Iterable[pa.Table], parquet: Location, csv: Location) -> int:
-    """Write the rows of `tables`, one row group each, as Parquet and as CSV; return the number of rows."""
+def write_table(tables: Iterable[pa.Table], parquet: Location, csv: Location, *, window: Window | None = None) -> int:
+    """Write the rows of `tables`, one row group each, as Parquet and as CSV; return the number of rows.
+
+    `window` is what the table shows, which the Parquet file keeps as metadata of its schema.
+    """
     rows = 0
     with tempfile.TemporaryDirectory(prefix="ps3d-table-") as folder:
         local_parquet, local_csv = Path(folder) / "particles.parquet", Path(folder) / "particles.csv"
         with (
             writing_to(Location.parse(folder)),
-            pq.ParquetWriter(local_parquet, SCHEMA, version="2.6", compression_level=3, **WRITING) as writer,
+            pq.ParquetWriter(
+                local_parquet, with_window(SCHEMA, window), version="2.6", compression_level=3, **WRITING
+            ) as writer,
             local_csv.open("wb") as text,
         ):
             text.write((",".join(SCHEMA.names) + "\n").encode())

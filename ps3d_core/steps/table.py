@@ -11,8 +11,11 @@ import numpy as np
 from ps3d_core.engine.block_step import Site
 from ps3d_core.errors import CorruptDataError
 from ps3d_core.geometry.blocks import Block
+from ps3d_core.geometry.boxes import Shape
+from ps3d_core.geometry.spacing import Spacing
 from ps3d_core.particles.doubt import Flags, Sureness
 from ps3d_core.particles.measure import Measurement, ParticleSummary, Sample
+from ps3d_core.particles.window import Window
 from ps3d_core.plan import SegmentPlan
 from ps3d_core.steps.certainty import ParticleCertainty
 from ps3d_core.steps.contacts import ContactAreas
@@ -56,13 +59,24 @@ class ParticleTable(Measurement[ParticleSummary]):
         """Folder of the run's intermediates."""
         return self.plan.work
 
+    def window(self, shape: Shape) -> Window:
+        """Return what of the world the table shows: the scan, and the region of it that was segmented."""
+        plan = self.plan
+        margin = self._margin if plan.cutting is not None else (0.0, 0.0, 0.0)
+        return Window.of_region(shape, plan.info.spacing, plan.region, margin)
+
+    @property
+    def _margin(self) -> Spacing:
+        """How near to a bound of the region a particle counts as cut, voxels: labels come from the network grid."""
+        z, y, x = (1 + 1 / zoom for zoom in self.plan.scale.zoom_zyx)
+        return z, y, x
+
     def work(self, block: Block, site: Site) -> Record:
         """Leave the sums of one block, and say which particles the region cuts there."""
         record, region = super().work(block, site), self.plan.cutting
         if region is None:
             return record
-        z, y, x = (1 + 1 / zoom for zoom in self.plan.scale.zoom_zyx)  # labels come from the network grid
-        edge = ~region.inside(block.core, margin=(z, y, x))
+        edge = ~region.inside(block.core, margin=self._margin)
         labels = read_box(open_image(self.volume), block.core)[edge]
         return record | {"cut": np.unique(labels[labels > 0]).tolist()}
 
