@@ -6,11 +6,12 @@ million takes some hundred megabytes. Curves are given at even steps of the loga
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import ceil, floor, log10
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from ps3d_core.errors import InputError
 from ps3d_core.granulometry.agreement import comparison
@@ -20,7 +21,7 @@ from ps3d_core.granulometry.curve import Curve, Floats, Ranking
 from ps3d_core.granulometry.fits import fits_of
 from ps3d_core.granulometry.intervals import LEAST, spread_of
 from ps3d_core.granulometry.mass import masses
-from ps3d_core.granulometry.model import Distribution, EdgeCorrection, Estimate, Fit, SizeAnalysis
+from ps3d_core.granulometry.model import Distribution, EdgeCorrection, Estimate, Fit, SieveComparison, SizeAnalysis
 from ps3d_core.granulometry.params import SizeParams, Weighting
 from ps3d_core.granulometry.source import NAME, Source
 from ps3d_core.particles.window import Window
@@ -35,13 +36,25 @@ PERCENTILES: Final = np.array([0.1, 0.5, 0.9])
 
 @dataclass(frozen=True)
 class _Sample:
-    """Particles that have a size: it, volume and mass (n,), and what is asked of them."""
+    """Particles of a table that have a size, and what is asked of them; weights are read when they are needed."""
 
-    sizes: Floats
-    weights: dict[Weighting, Floats | None]
+    source: Source
     params: SizeParams
+    known: npt.NDArray[np.bool_]
     at: Floats
     classes: Classes
+
+    def weights(self, name: Weighting) -> Floats | None:
+        """Return what particles weigh (n,); None where all weigh the same."""
+        if name == "number":
+            return None
+        volumes = _checked_volumes(self.source)
+        found = masses(self.source, self.params, volumes) if name == "mass" else volumes
+        return found if self.known.all() else found[self.known]
+
+    def copied(self, name: Weighting) -> bool:
+        """Whether the distribution is that by volume: all have one density."""
+        return name == "mass" and self.params.density is not None
 
 
 def size_analysis(table: Location, params: SizeParams | None = None, *, window: Window | None = None) -> SizeAnalysis:
@@ -61,20 +74,19 @@ def size_analysis(table: Location, params: SizeParams | None = None, *, window: 
     params, source = params or SizeParams(), Source.of(table)
     sizes = source.sizes(params.size)
     known = np.isfinite(sizes) & (sizes > 0)
-    left_out = len(sizes) - int(known.sum())
-    if left_out == len(sizes):
+    if not known.any():
         raise InputError(f"{table}: no particle with a {NAME[params.size]}; there is no size distribution")
-    volumes = _checked_volumes(source)
-    weights: dict[Weighting, Floats | None] = {"number": None, "volume": volumes}
-    if params.knows_mass:
-        weights["mass"] = masses(source, params, volumes)
+    if not known.all():
+        sizes = sizes[known]
     window = window or source.window
     seen = None if window is None else seen_through(source, window)
-    if left_out:
-        sizes, weights = sizes[known], {name: None if w is None else w[known] for name, w in weights.items()}
-        seen = None if seen is None else _of(seen, known)
+    notes = _notes(source, window, seen)
+    if seen is not None:
+        seen = seen.of(known, sizes, source)
     at, classes = curve_sizes(float(sizes.min()), float(sizes.max())), classes_for(params, sizes)
-    return _analysed(_Sample(sizes, weights, params, at, classes), seen, left_out, _notes(source, window, seen))
+    ranking = Ranking.of(sizes)
+    del sizes
+    return _analysed(_Sample(source, params, known, at, classes), ranking, seen, notes)
 
 
 def curve_sizes(low: float, high: float) -> Floats:
@@ -98,11 +110,6 @@ def _checked_volumes(source: Source) -> Floats:
     return volumes
 
 
-def _of(seen: Seen, rows: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Seen:
-    flags = seen.flags[rows]
-    return Seen(seen.window, seen.weights[rows], int(flags.sum()), seen.vast, flags)
-
-
 def _notes(source: Source, window: Window | None, seen: Seen | None) -> tuple[str, ...]:
     if seen is not None:
         return ()
@@ -113,44 +120,57 @@ def _notes(source: Source, window: Window | None, seen: Seen | None) -> tuple[st
     return (f"{source.table.name} has no bounding boxes; the edge cannot be corrected",)
 
 
-def _analysed(sample: _Sample, seen: Seen | None, left_out: int, notes: tuple[str, ...]) -> SizeAnalysis:
-    params, ranking = sample.params, Ranking.of(sample.sizes)
-    distributions: list[Distribution] = []
-    fits: dict[Weighting, tuple[Fit, ...]] = {}
-    totals: dict[Weighting, float] = {}
-    sieve, sums = None, {}
-    for name, weights in sample.weights.items():
-        curve = ranking.curve(weights)
-        totals[name], fits[name], sums[name] = curve.total, fits_of(curve), counted(curve, sample.classes)
-        if name == params.headline and params.sieve is not None:
-            sieve = comparison(curve, params.sieve, name)
-        if name == "mass" and params.density is not None:
-            distributions.append(distributions[-1].model_copy(update={"weighting": name}))
-            continue
-        distributions.append(_distribution(name, sample, ranking, curve, weights))
-    if len(sample.sizes) < LEAST:
-        notes = (*notes, f"{len(sample.sizes)} particles are too few for intervals; {LEAST} are needed")
+def _analysed(sample: _Sample, ranking: Ranking, seen: Seen | None, notes: tuple[str, ...]) -> SizeAnalysis:
+    found = _plain(sample, ranking)
+    if len(ranking.order) < LEAST:
+        notes = (*notes, f"{len(ranking.order)} particles are too few for intervals; {LEAST} are needed")
     return SizeAnalysis(
-        params=params,
-        particles=len(sample.sizes),
-        left_out=left_out,
-        volume_mm3=totals["volume"],
-        mass_mg=totals.get("mass"),
+        params=sample.params,
+        particles=len(ranking.order),
+        left_out=len(sample.known) - len(ranking.order),
+        volume_mm3=found.totals["volume"],
+        mass_mg=found.totals.get("mass"),
         sizes_mm=rounded(sample.at),
-        distributions=tuple(distributions),
-        classes=sample.classes.filled(sums),
+        distributions=tuple(found.distributions),
+        classes=sample.classes.filled(found.sums),
         classes_title=sample.classes.title,
-        fits=fits,
-        edge=None if seen is None else _corrected(sample, seen),
-        sieve=sieve,
+        fits=found.fits,
+        edge=None if seen is None else _corrected(sample, ranking, seen),
+        sieve=found.sieve,
         notes=(*notes, *sample.classes.notes),
     )
 
 
-def _distribution(
-    name: Weighting, sample: _Sample, ranking: Ranking, curve: Curve, weights: Floats | None
-) -> Distribution:
-    spread = spread_of(ranking, weights, PERCENTILES, sample.at, sample.params.confidence)
+@dataclass
+class _Found:
+    """What is said of a sample as it is."""
+
+    distributions: list[Distribution] = field(default_factory=list)
+    fits: dict[Weighting, tuple[Fit, ...]] = field(default_factory=dict)
+    totals: dict[Weighting, float] = field(default_factory=dict)
+    sums: dict[Weighting, Floats] = field(default_factory=dict)
+    sieve: SieveComparison | None = None
+
+
+def _plain(sample: _Sample, ranking: Ranking) -> _Found:
+    found, params = _Found(), sample.params
+    for name in params.weightings:
+        ranked = ranking.ranked(sample.weights(name))
+        curve = ranking.curve(ranked)
+        found.totals[name], found.sums[name] = curve.total, counted(curve, sample.classes)
+        found.fits[name] = fits_of(curve)
+        if name == params.headline and params.sieve is not None:
+            found.sieve = comparison(curve, params.sieve, name)
+        if sample.copied(name):
+            found.distributions.append(found.distributions[-1].model_copy(update={"weighting": name}))
+        else:
+            found.distributions.append(_distribution(name, sample, ranking, curve, ranked))
+        del curve, ranked
+    return found
+
+
+def _distribution(name: Weighting, sample: _Sample, ranking: Ranking, curve: Curve, ranked: Floats) -> Distribution:
+    spread = spread_of(ranking, ranked, PERCENTILES, sample.at, sample.params.confidence)
     values = curve.percentiles(PERCENTILES).tolist()
     lows, highs = ([None] * 3, [None] * 3) if spread is None else (spread.low.tolist(), spread.high.tolist())
     d10, d50, d90 = (Estimate(value=v, low=a, high=b) for v, a, b in zip(values, lows, highs, strict=True))
@@ -166,27 +186,29 @@ def _distribution(
     )
 
 
-def _corrected(sample: _Sample, seen: Seen) -> EdgeCorrection:
-    rows, edge = seen.whole, seen.weights[seen.whole]
-    distributions, numbers = [], {}
-    ranking = Ranking.of(sample.sizes[rows]) if len(rows) else None
-    for name, weights in sample.weights.items():
-        own = edge if weights is None else edge * weights[rows]
-        numbers[name] = effective(own)
-        if name == "mass" and sample.params.density is not None and distributions:
+def _corrected(sample: _Sample, ranking: Ranking, seen: Seen) -> EdgeCorrection:
+    distributions: list[Distribution] = []
+    numbers: dict[Weighting, float] = {}
+    whole = ranking.only(seen.weights > 0) if seen.whole else None
+    for name in sample.params.weightings if whole is not None else ():
+        assert whole is not None  # noqa: S101
+        if sample.copied(name):
+            numbers[name] = numbers["volume"]
             distributions.append(distributions[-1].model_copy(update={"weighting": name}))
-        elif ranking is not None:
-            distributions.append(_distribution(name, sample, ranking, ranking.curve(own), own))
-    volumes = sample.weights["volume"]
-    assert volumes is not None  # noqa: S101
+            continue
+        weights = sample.weights(name)
+        ranked = whole.ranked(seen.weights if weights is None else np.multiply(weights, seen.weights, out=weights))
+        del weights
+        numbers[name] = effective(ranked)
+        distributions.append(_distribution(name, sample, whole, whole.curve(ranked), ranked))
     return EdgeCorrection(
         window=window_text(seen.window),
-        whole=len(rows),
+        whole=seen.whole,
         cut=seen.cut,
-        greatest_weight=float(edge.max(initial=0.0)),
+        greatest_weight=float(seen.weights.max(initial=0.0)),
         effective=numbers,
         distributions=tuple(distributions),
-        doubts=doubts_about(seen, sample.sizes, volumes, numbers),
+        doubts=doubts_about(seen, numbers),
     )
 
 

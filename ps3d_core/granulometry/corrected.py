@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -23,28 +23,44 @@ MOST_BEYOND: Final = 0.02
 """Share of the volume in cut particles that are larger than every whole one."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Seen:
     """What the edge does to the particles of a table.
 
     Attributes:
         window: that they lie in.
         weights: of particles (n,); 0 for those that do not count.
-        cut: how many are cut.
+        flags: which are cut (n,).
         vast: how many could not be whole anywhere in the window.
+        beyond: share of the volume in cut particles that are larger than every whole one.
 
     """
 
     window: Window
     weights: Floats
-    cut: int = 0
-    vast: int = 0
-    flags: npt.NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, np.bool_))
+    flags: npt.NDArray[np.bool_]
+    vast: int
+    beyond: float = 0.0
 
     @property
-    def whole(self) -> npt.NDArray[np.intp]:
-        """Rows of the particles that count."""
-        return np.flatnonzero(self.weights)
+    def whole(self) -> int:
+        """Number of particles that count."""
+        return int(np.count_nonzero(self.weights))
+
+    @property
+    def cut(self) -> int:
+        """Number of particles that are cut."""
+        return int(self.flags.sum())
+
+    def of(self, known: npt.NDArray[np.bool_], sizes: Floats, source: Source) -> Seen:
+        """Return what it does to those particles alone for which `known` (n,) is true; `sizes` are theirs, mm."""
+        weights, flags = (self.weights, self.flags) if known.all() else (self.weights[known], self.flags[known])
+        beyond = flags & (sizes > np.max(sizes, where=weights > 0, initial=0.0))
+        share = 0.0
+        if beyond.any():
+            volumes = source.column("volume_mm3")[known]
+            share = float(volumes[beyond].sum() / volumes.sum())
+        return Seen(self.window, weights, flags, self.vast, share)
 
 
 def seen_through(source: Source, window: Window) -> Seen | None:
@@ -67,7 +83,7 @@ def seen_through(source: Source, window: Window) -> Seen | None:
         flags[rows], vast[rows] = cut, shares == 0
 
     source.boxes(weigh)
-    return Seen(window, weights, int(flags.sum()), int(vast.sum()), flags)
+    return Seen(window, weights, flags, int(vast.sum()))
 
 
 def effective(weights: Floats) -> float:
@@ -76,44 +92,35 @@ def effective(weights: Floats) -> float:
     return float(weights.sum()) ** 2 / squares if squares > 0 else 0.0
 
 
-def doubts_about(seen: Seen, sizes: Floats, volumes: Floats, counted: dict[Weighting, float]) -> tuple[str, ...]:
+def doubts_about(seen: Seen, counted: Mapping[Weighting, float]) -> tuple[str, ...]:
     """Return why corrected figures cannot be trusted; empty when they can.
 
-    Args:
-        seen: what the edge does.
-        sizes: of all particles (n,), mm.
-        volumes: of all particles (n,), mm3.
-        counted: effective numbers of whole particles by weighting.
-
+    `counted` are the effective numbers of whole particles by weighting.
     """
-    whole = seen.whole
-    beyond = seen.flags & (sizes > sizes[whole].max(initial=0.0))
-    share = float(volumes[beyond].sum() / volumes.sum())
     greatest = float(seen.weights.max(initial=0.0))
     few = [f"{number:.0f} by {name}" for name, number in counted.items() if number < LEAST_EFFECTIVE]
-    said: list[tuple[bool, Callable[[], str]]] = [
-        (len(whole) < LEAST_WHOLE, lambda: f"only {len(whole)} particles were seen whole; {LEAST_WHOLE} are needed"),
+    said: list[tuple[bool, str]] = [
         (
-            seen.vast > 0,
-            lambda: (
-                f"{seen.vast} particles are so large that they could be whole nowhere in the window; no whole "
-                "particle stands for them"
-            ),
+            seen.whole < LEAST_WHOLE,
+            f"{seen.whole} particles were seen whole; {LEAST_WHOLE} are needed",
         ),
         (
-            share > MOST_BEYOND,
-            lambda: (
-                f"cut particles that are larger than every whole one have {100 * share:.0f} % of the volume; the "
-                "coarse end is not seen"
-            ),
+            seen.vast > 0,
+            f"{seen.vast} particles are so large that they could be whole nowhere in the window; no whole particle "
+            "stands for them",
+        ),
+        (
+            seen.beyond > MOST_BEYOND,
+            f"cut particles that are larger than every whole one have {100 * seen.beyond:.0f} % of the volume; the "
+            "coarse end is not seen",
         ),
         (
             greatest > MOST_WEIGHT,
-            lambda: f"one particle stands for {greatest:.0f}; it is nearly as large as the window",
+            f"one particle stands for {greatest:.0f}; it is nearly as large as the window",
         ),
-        (bool(few), lambda: f"it rests on few large particles, as if there were {', '.join(few)}"),
+        (bool(few), f"it rests on few large particles, as if there were {', '.join(few)}"),
     ]
-    return tuple(text() for holds, text in said if holds)
+    return tuple(text for holds, text in said if holds)
 
 
 def window_text(window: Window) -> str:

@@ -54,14 +54,24 @@ class Ranking:
     def counts(self) -> Floats:
         """Number of particles of each size (m,)."""
         if self.starts is None:
-            return np.ones(len(self.sizes))
+            return np.broadcast_to(np.float64(1), self.sizes.shape)
         return np.diff(self.starts, append=len(self.order)).astype(np.float64)
 
-    def curve(self, weights: Floats | None) -> Curve:
-        """Return the distribution of particles under `weights` (n,), none of them negative; equal ones when None."""
-        if weights is None:
-            return Curve(self.sizes, self.counts, self.counts)
-        ranked = weights[self.order]
+    def only(self, those: npt.NDArray[np.bool_]) -> Ranking:
+        """Return the ranking of those particles alone for which `those` (n,) is true; weights stay those of all."""
+        kept = those[self.order]
+        if self.starts is None:
+            return Ranking(self.sizes[kept], self.order[kept], None)
+        counts = np.add.reduceat(kept, self.starts, dtype=np.int64)
+        starts = np.concatenate([[0], np.cumsum(counts[counts > 0])[:-1]])
+        return Ranking(self.sizes[counts > 0], self.order[kept], starts)
+
+    def ranked(self, weights: Floats | None) -> Floats:
+        """Return `weights` of particles in rising order of size; equal ones when None."""
+        return np.broadcast_to(np.float64(1), self.order.shape) if weights is None else weights[self.order]
+
+    def curve(self, ranked: Floats) -> Curve:
+        """Return the distribution of particles under weights in rising order of size, none of them negative."""
         total = ranked if self.starts is None else np.add.reduceat(ranked, self.starts)
         return Curve(self.sizes, total, self.counts)
 
@@ -127,7 +137,11 @@ class Curve:
     @cached_property
     def _knots(self) -> Floats:
         """Q of the last particle of each size (m,)."""
-        return np.asarray((self.upto - self.weights / (2 * self.counts)) / self.total)
+        knots = self.weights / self.counts
+        knots /= -2
+        knots += self.upto
+        knots /= self.total
+        return knots
 
     def _last(self, index: Integers) -> Floats:
         return np.asarray(self._knots[index])

@@ -11,9 +11,9 @@ with the sides W of the window and w of the box. In voxels a particle counts as 
 so that of W places W - w - 1 leave it whole. These weights are exact for any shape of particle in a box.
 
 In a region (tube, field of view) the places are counted: the share of points of a fixed, even set in it around which
-the box lies inside all cutting bounds, for a grid of sizes of boxes, and between them by interpolation. There a particle
-counts as whole when its box is, not it alone, which is a stricter rule, and makes the share right for any shape. Walls
-of a container cut nothing: they only bound where a particle can be. A mask has no bounds to reckon with.
+the box lies inside all cutting bounds, for a grid of sizes of boxes, and between them by interpolation. There a
+particle counts as whole when its box is, not it alone, which is a stricter rule, and makes the share right for any
+shape. Walls of a container cut nothing: they only bound where a particle can be. A mask has no bounds to reckon with.
 """
 
 from __future__ import annotations

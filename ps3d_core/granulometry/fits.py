@@ -5,8 +5,8 @@
 
 On the paper of the first, ln(-ln(1 - Q)) is a straight line over ln x, on that of the second, the quantile of the
 normal distribution. The line is that of least squares through the percentiles x_1, x_2, ... x_99 of the curve, and R2
-is that of this line. It looks better than it is, as papers stretch the ends and press the middle together; so the largest
-distance between curve and fit, in shares of the material over x_0.1 to x_99.9, stands beside it.
+is that of this line. It looks better than it is, as papers stretch the ends and press the middle together; so the
+largest distance between curve and fit, in shares of the material over x_0.1 to x_99.9, stands beside it.
 """
 
 from __future__ import annotations

@@ -7,7 +7,8 @@ says nothing of errors of the segmentation, nor of how well the scan stands for 
 Up to `SINGLE` particles are drawn one by one. Of more, the coarsest `COARSEST` are, since they carry a distribution by
 volume, and the others in groups of neighbouring size, drawn as a Poisson number of particles that keeps mean and
 variance of the group's weight: n = (sum w)^2 / sum w^2 particles of weight sum w^2 / sum w. So time and memory are
-those of a few thousand particles. The numbers come from a generator of fixed seed: the same table gives the same intervals.
+those of a few thousand particles. The numbers come from a generator of fixed seed: the same table gives
+the same intervals.
 """
 
 from __future__ import annotations
@@ -58,14 +59,12 @@ class _Parts:
     single: bool
 
 
-def spread_of(
-    ranking: Ranking, weights: Floats | None, shares: Floats, sizes: Floats, confidence: float
-) -> Spread | None:
+def spread_of(ranking: Ranking, ranked: Floats, shares: Floats, sizes: Floats, confidence: float) -> Spread | None:
     """Return intervals of percentiles and of Q; None for too few particles.
 
     Args:
         ranking: of the particles.
-        weights: of the particles (n,); equal ones when None.
+        ranked: weights of the particles (n,), in rising order of size.
         shares: of the percentiles, 0 to 1.
         sizes: at which Q gets an interval, mm.
         confidence: probability with which an interval is to hold the true value.
@@ -74,10 +73,10 @@ def spread_of(
     n = len(ranking.order)
     if n < LEAST:
         return None
-    parts = _parts(ranking, weights)
+    parts = _parts(ranking, ranked)
     generator = np.random.default_rng(SEED)
     middle = _resampled(parts, np.round(parts.numbers) if parts.single else parts.numbers)
-    exact = ranking.curve(weights)
+    exact = ranking.curve(ranked)
     at, band = np.empty((DRAWS, len(shares))), np.empty((DRAWS, len(sizes)))
     for row in range(DRAWS):
         drawn = _resampled(parts, _drawn(parts, n, generator))
@@ -91,14 +90,11 @@ def spread_of(
     return Spread(low, high, band_low, band_high)
 
 
-def _parts(ranking: Ranking, weights: Floats | None) -> _Parts:
-    n, order, single = len(ranking.order), ranking.order, len(ranking.order) <= SINGLE
+def _parts(ranking: Ranking, ranked: Floats) -> _Parts:
+    n, single = len(ranked), len(ranked) <= SINGLE
     edges = np.arange(n) if single else _group_edges(n)
-    ranked = np.ones(n) if weights is None else weights[order]
     sums = np.add.reduceat(ranked, edges)
-    np.square(ranked, out=ranked)
-    squares = np.add.reduceat(ranked, edges)
-    del ranked
+    squares = np.add.reduceat(np.square(ranked), edges)
     middles = (edges + np.append(edges[1:], n) - 1) // 2
     starts = ranking.starts
     which = middles if starts is None else np.searchsorted(starts, middles, side="right") - 1

@@ -1,8 +1,8 @@
 """Curves that instruments have measured, read from the text of a CSV file as they write it.
 
-One line per size with at least two columns: the size, and which share passes or is retained. Lines before the first with
-two numbers are a header, whose last line names the columns. Columns are separated by semicolons, tabs, commas or blanks;
-numbers have a decimal point, or a comma where commas separate nothing. What the header does not say is asked for.
+One line per size with at least two columns: the size, and which share passes or is retained. Lines before the first
+with two numbers are a header, whose last line names the columns. Columns are separated by semicolons, tabs, commas or
+blanks; numbers have a decimal point, or a comma where commas separate nothing. What the header does not say is asked.
 
 The share may be cumulative, or that of each class; of classes, the size is the lower end of each, as a sieve holds it,
 and 0 or the word pan is the pan. Shares are percent where the header says so, or where any is above 1; those of classes
@@ -11,7 +11,9 @@ may be masses.
 
 from __future__ import annotations
 
+import csv
 import re
+from itertools import pairwise
 from typing import Final, Literal, NamedTuple
 
 from ps3d_core.errors import InputError
@@ -38,8 +40,8 @@ _CLASS_WORDS: Final = re.compile(
     r"\bp3\b|fraction|class|klasse|fraktion|mass\b|masse\b|weight\b|gewicht", re.IGNORECASE
 )
 _CUMULATIVE: Final = re.compile(r"cum|kum|summe|total|gesamt", re.IGNORECASE)
-_UM: Final = re.compile(r"[µμ]m|\bum\b|micron|mikrometer|micromet", re.IGNORECASE)
-_MM: Final = re.compile(r"\bmm\b|millimet", re.IGNORECASE)
+_UM: Final = re.compile(r"[µμ]m|(?<![a-z])um(?![a-z])|micron|mikrometer|micromet", re.IGNORECASE)
+_MM: Final = re.compile(r"(?<![a-z])mm(?![a-z])|millimet", re.IGNORECASE)
 
 
 class _Table(NamedTuple):
@@ -104,9 +106,10 @@ def measured_curve(
         raise InputError(f"{name}: {len(points)} points; a curve has at most {MOST_POINTS}, leave some out")
     sizes, shares = [size for size, _ in points], [share for _, share in points]
     passing = _passing(shares, pan, columns, name)
-    return made(
-        MeasuredCurve, lambda field: f"{name}: {field}", name=printable(name)[:200], size_mm=sizes, passing=passing
-    )
+    try:
+        return made(MeasuredCurve, name=printable(name)[:200], size_mm=sizes, passing=passing)
+    except InputError as error:
+        raise error.about(name) from error
 
 
 def _table(text: str, name: str) -> _Table:
@@ -119,10 +122,10 @@ def _table(text: str, name: str) -> _Table:
     for number, line in enumerate(lines, 1):
         if len(line) > _MOST_IN_LINE:
             raise InputError(f"{name}, line {number}: {len(line)} characters; a line has at most {_MOST_IN_LINE}")
-        cells = [cell.strip().strip('"').strip() for cell in _cut(line, separator)]
+        cells = [cell.strip() for cell in _cut(line, separator)]
         if sum(_is_number(cell) for cell in cells) >= 2 or (rows and _is_pan(cells)):
             rows.append((number, cells))
-        elif rows and any(cells):
+        elif any(cells) and (rows or (_is_number(cells[0]) and any(cells[1:]))):
             raise InputError(f"{name}, line {number}: {line[:_SHOWN]!r} has not two numbers; correct or remove it")
         elif sum(map(bool, cells)) >= 2 or (any(cells) and not header):
             header = _with_units(header, tuple(cell[:_MOST_IN_WORD] for cell in cells))
@@ -152,7 +155,7 @@ def _separator(lines: list[str]) -> str | None:
 
 
 def _cut(line: str, separator: str | None) -> list[str]:
-    return line.split(separator)
+    return line.split() if separator is None else next(csv.reader([line], delimiter=separator), [])
 
 
 def _is_number(cell: str) -> bool:
@@ -177,9 +180,8 @@ def _columns(table: _Table, name: str, unit: SizeUnit | None, kind: ColumnKind |
     named = [(k, found) for k in others if (found := _kind_of(words[k])) is not None]
     # A curve that accumulates says more than the classes beside it.
     named.sort(key=lambda each: (each[1] != kind if kind else each[1] == "class", each[0]))
-    share, found = named[0] if named else (others[0], None)
-    said = f"{words[size]} {' '.join(header[:1]) if not words[size] else ''}"
-    unit = unit or ("um" if _UM.search(said) else "mm" if _MM.search(said) else None)
+    share, found = named[0] if named else (others[0], _kind_of(" ".join(header)))
+    unit = unit or _unit_of(words[size]) or _unit_of(" ".join(header))
     if unit is None:
         raise InputError(
             f'{name}: the header does not say whether sizes are um or mm; write it there, like "size, um"',
@@ -187,6 +189,12 @@ def _columns(table: _Table, name: str, unit: SizeUnit | None, kind: ColumnKind |
         )
     certain = kind is not None or _CUMULATIVE.search(words[share]) is not None
     return _Columns(size, share, unit, kind or found, "%" in words[share], certain)
+
+
+def _unit_of(words: str) -> SizeUnit | None:
+    """The only unit of length that words name."""
+    um, mm = _UM.search(words) is not None, _MM.search(words) is not None
+    return None if um == mm else "um" if um else "mm"
 
 
 def _kind_of(word: str) -> ColumnKind | None:
@@ -233,7 +241,7 @@ def _passing(shares: list[float], pan: float, columns: _Columns, name: str) -> l
 
 def _is_by_class(shares: list[float], pan: float, whole: float) -> bool:
     """Whether retained shares are those of each sieve alone, in place of all that is coarser."""
-    falls = all(other <= one for one, other in zip(shares, shares[1:], strict=False))
+    falls = all(other <= one for one, other in pairwise(shares))
     return not falls or abs(pan + sum(shares) - whole) < 0.01 * whole
 
 
