@@ -63,8 +63,8 @@ def size_analysis(table: Location, params: SizeParams | None = None, *, window: 
     Args:
         table: particles.parquet.
         params: which size, densities, classes and measured curve; the defaults when absent.
-        window: scan and region that the particles lie in; what the table says of it when absent. Without either
-            nothing is corrected for the edge.
+        window: scan and region that the particles lie in, where the table does not say so itself, as those of
+            earlier releases. Without either nothing is corrected for the edge.
 
     Raises:
         CorruptDataError: when the file is no Parquet file, or damaged.
@@ -78,7 +78,7 @@ def size_analysis(table: Location, params: SizeParams | None = None, *, window: 
         raise InputError(f"{table}: no particle with a {NAME[params.size]}; there is no size distribution")
     if not known.all():
         sizes = sizes[known]
-    window = window or source.window
+    window = source.window or window
     seen = None if window is None else seen_through(source, window)
     notes = _notes(source, window, seen)
     if seen is not None:
@@ -170,7 +170,7 @@ def _plain(sample: _Sample, ranking: Ranking) -> _Found:
 
 
 def _distribution(name: Weighting, sample: _Sample, ranking: Ranking, curve: Curve, ranked: Floats) -> Distribution:
-    spread = spread_of(ranking, ranked, PERCENTILES, sample.at, sample.params.confidence)
+    spread = spread_of(ranking, curve, ranked, PERCENTILES, sample.at, sample.params.confidence)
     values = curve.percentiles(PERCENTILES).tolist()
     lows, highs = ([None] * 3, [None] * 3) if spread is None else (spread.low.tolist(), spread.high.tolist())
     d10, d50, d90 = (Estimate(value=v, low=a, high=b) for v, a, b in zip(values, lows, highs, strict=True))

@@ -59,11 +59,14 @@ class _Parts:
     single: bool
 
 
-def spread_of(ranking: Ranking, ranked: Floats, shares: Floats, sizes: Floats, confidence: float) -> Spread | None:
+def spread_of(
+    ranking: Ranking, curve: Curve, ranked: Floats, shares: Floats, sizes: Floats, confidence: float
+) -> Spread | None:
     """Return intervals of percentiles and of Q; None for too few particles.
 
     Args:
         ranking: of the particles.
+        curve: of these particles under these weights.
         ranked: weights of the particles (n,), in rising order of size.
         shares: of the percentiles, 0 to 1.
         sizes: at which Q gets an interval, mm.
@@ -76,7 +79,6 @@ def spread_of(ranking: Ranking, ranked: Floats, shares: Floats, sizes: Floats, c
     parts = _parts(ranking, ranked)
     generator = np.random.default_rng(SEED)
     middle = _resampled(parts, np.round(parts.numbers) if parts.single else parts.numbers)
-    exact = ranking.curve(ranked)
     at, band = np.empty((DRAWS, len(shares))), np.empty((DRAWS, len(sizes)))
     for row in range(DRAWS):
         drawn = _resampled(parts, _drawn(parts, n, generator))
@@ -84,8 +86,8 @@ def spread_of(ranking: Ranking, ranked: Floats, shares: Floats, sizes: Floats, c
         band[row] = drawn.passing(sizes)
     ends = [(1 - confidence) / 2, (1 + confidence) / 2]
     # Groups smooth a little: only what draws differ by is taken from them.
-    low, high = np.quantile(at / middle.percentiles(shares), ends, axis=0) * exact.percentiles(shares)
-    about = exact.passing(sizes)
+    low, high = np.quantile(at / middle.percentiles(shares), ends, axis=0) * curve.percentiles(shares)
+    about = curve.passing(sizes)
     band_low, band_high = np.clip(np.quantile(band - middle.passing(sizes), ends, axis=0) + about, 0, 1)
     return Spread(low, high, band_low, band_high)
 

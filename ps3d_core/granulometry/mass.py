@@ -22,18 +22,22 @@ def masses(source: Source, params: SizeParams, volumes: Floats) -> Floats:
     if params.density is not None:
         return volumes * params.density
     _require_phases(source, params)
-    total, shares = np.zeros(len(volumes)), np.zeros(len(volumes))
-    for name, density in sorted(params.densities.items()):
-        share = source.column(f"phase_{name}_share")
-        total += share * density
-        shares += share
-    with np.errstate(invalid="ignore", divide="ignore"):
-        densities = np.where(shares > 0, total / shares, np.nan)
-    unknown = np.isnan(densities)
+    found, names = np.empty(len(volumes)), sorted(params.densities)
+    wanted = np.array([params.densities[name] for name in names])
+
+    def weigh(first: int, shares: Floats) -> None:
+        total = shares.sum(axis=1)
+        density = np.divide(shares @ wanted, total, where=total > 0, out=np.full(len(total), np.nan))
+        found[first : first + len(total)] = density
+
+    source.each([f"phase_{name}_share" for name in names], weigh)
+    unknown = np.isnan(found)
     if unknown.all():
         raise InputError(f"{source.table}: no particle has shares of phases; give one density with --density")
-    mean = float((densities[~unknown] * volumes[~unknown]).sum() / volumes[~unknown].sum())
-    return np.where(unknown, mean, densities) * volumes
+    known = float(np.sum(volumes, where=~unknown))
+    found *= volumes
+    found[unknown] = volumes[unknown] * (float(np.sum(found, where=~unknown)) / known)
+    return found
 
 
 def _require_phases(source: Source, params: SizeParams) -> None:

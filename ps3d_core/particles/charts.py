@@ -78,7 +78,14 @@ class Axis:
 
 
 def line_chart(
-    series: Sequence[Series], *, x_label: str, y_label: str, alt: str, frame: Frame = WIDE, standalone: bool = False, top: float | None = None
+    series: Sequence[Series],
+    *,
+    x_label: str,
+    y_label: str,
+    alt: str,
+    frame: Frame = WIDE,
+    standalone: bool = False,
+    top: float | None = None,
 ) -> Markup:
     """Return a chart of curves of fractions (y from 0 to 1, shown in percent) over a logarithmic x axis, as SVG.
 
