@@ -122,6 +122,8 @@ def _notes(source: Source, window: Window | None, seen: Seen | None) -> tuple[st
 
 def _analysed(sample: _Sample, ranking: Ranking, seen: Seen | None, notes: tuple[str, ...]) -> SizeAnalysis:
     found = _plain(sample, ranking)
+    if sample.params.sieve is not None and sample.params.size == "equivalent":
+        notes = (*notes, "a sieve gives another curve than the equivalent diameter; compare it over the size sieve")
     if len(ranking.order) < LEAST:
         notes = (*notes, f"{len(ranking.order)} particles are too few for intervals; {LEAST} are needed")
     return SizeAnalysis(
