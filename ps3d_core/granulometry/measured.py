@@ -40,6 +40,7 @@ _CLASS_WORDS: Final = re.compile(
     r"\bp3\b|fraction|class|klasse|fraktion|mass\b|masse\b|weight\b|gewicht", re.IGNORECASE
 )
 _CUMULATIVE: Final = re.compile(r"cum|kum|summe|total|gesamt", re.IGNORECASE)
+_MASS: Final = re.compile(r"(^|[^a-z])(mg|g|kg|gram|gramm|grams)([^a-z]|$)", re.IGNORECASE)
 _UM: Final = re.compile(r"[µμ]m|(?<![a-z])um(?![a-z])|micron|mikrometer|micromet", re.IGNORECASE)
 _MM: Final = re.compile(r"(?<![a-z])mm(?![a-z])|millimet", re.IGNORECASE)
 
@@ -163,7 +164,7 @@ def _is_number(cell: str) -> bool:
 
 
 def _is_pan(cells: list[str]) -> bool:
-    return _PAN.fullmatch(cells[0]) is not None and any(map(_is_number, cells[1:]))
+    return bool(cells) and _PAN.fullmatch(cells[0]) is not None and any(map(_is_number, cells[1:]))
 
 
 def _number(cell: str, decimal_comma: bool, where: str) -> float:
@@ -202,7 +203,7 @@ def _kind_of(word: str) -> ColumnKind | None:
     if _PASSING_WORDS.search(word):
         return "passing"
     if _RETAINED_WORDS.search(word):
-        return "retained"
+        return "class" if _MASS.search(word) else "retained"
     return "class" if _CLASS_WORDS.search(word) and not _SIZE_WORDS.search(word) else None
 
 
