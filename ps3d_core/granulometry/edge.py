@@ -100,7 +100,8 @@ class EdgeWeights:
         possible = _corners_inside(walls, centres, half, self._edges)
         if not possible.any():
             return 0.0
-        whole = possible & (centres - half >= 1).all(axis=1) & (centres + half <= shape - 2).all(axis=1)
+        # A box lies at whole voxels, each of which stands for places half a voxel around.
+        whole = possible & (centres - half >= 0.5).all(axis=1) & (centres + half <= shape - 1.5).all(axis=1)
         whole[whole] = _corners_inside(self._cutting, centres[whole], half, self._edges)
         return float(whole.sum() / possible.sum())
 

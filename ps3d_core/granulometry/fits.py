@@ -27,7 +27,7 @@ METHOD: Final = "least squares through the percentiles 1 to 99 in the linear coo
 def fits_of(curve: Curve) -> tuple[Fit, ...]:
     """Return both fits; none where all particles have about one size."""
     sizes = np.log(curve.percentiles(PERCENTILES))
-    if np.ptp(sizes) < 1e-9:
+    if np.ptp(sizes) < 1e-6:
         return ()
     return tuple(_fit(name, curve, sizes) for name in ("rosin-rammler", "log-normal"))
 
@@ -60,4 +60,5 @@ def _ordinate(name: FitName, shares: Floats) -> Floats:
 
 
 def _share(name: FitName, ordinate: Floats) -> Floats:
-    return np.asarray(-np.expm1(-np.exp(ordinate)) if name == "rosin-rammler" else ndtr(ordinate))
+    with np.errstate(over="ignore"):  # far above the coarsest
+        return np.asarray(-np.expm1(-np.exp(ordinate)) if name == "rosin-rammler" else ndtr(ordinate))
