@@ -87,7 +87,7 @@ class EdgeWeights:
 
     @cached_property
     def _counted(self) -> RegularGridInterpolator:
-        """Cubic root of the share of places by the sides of a box, voxels: nearly straight, as the share is of a box."""
+        """Cubic root of the share of places by the sides of a box, voxels: it is nearly straight."""
         shape = np.array(self.window.shape, np.float64)
         steps = [np.linspace(0.0, side, STEPS) for side in self.largest]
         shares = np.array([self._share_of(np.array(sides), shape) for sides in product(*steps)])

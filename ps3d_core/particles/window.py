@@ -16,7 +16,7 @@ from ps3d_core.geometry.spacing import Spacing, per_axis
 from ps3d_core.quantities import VoxelEdges
 from ps3d_core.region.region import Region
 
-KEY: Final = b"ps3d.window"
+KEY: Final = b"ps3d"
 """Of the metadata of the table's schema."""
 _MAX_BYTES: Final = 1_000_000
 _MOST_BOUNDS: Final = 64
@@ -28,7 +28,7 @@ _Margin = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
 class Window(BaseModel):
     """Extent of the scan, and bounds within it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True)
 
     shape: tuple[_Side, _Side, _Side] = Field(description="of the scan (z, y, x), voxels")
     spacing: VoxelEdges = Field(description="edges of a voxel, mm")
@@ -49,12 +49,6 @@ class Window(BaseModel):
     def spacing_zyx(self) -> Spacing:
         """Edges of a voxel (z, y, x), mm."""
         return per_axis(self.spacing)
-
-    @classmethod
-    def of_region(cls, shape: tuple[int, int, int], spacing: VoxelEdges, region: Region, margin: Spacing) -> Window:
-        """Return the window of a scan of which a `region` was segmented; a mask is noted, not where it lies."""
-        bounds = region.model_copy(update={"mask": None})
-        return cls(shape=shape, spacing=spacing, region=bounds, margin=margin, masked=region.mask is not None)
 
 
 def with_window(schema: pa.Schema, window: Window | None) -> pa.Schema:

@@ -13,9 +13,12 @@ from ps3d_core.errors import CorruptDataError
 from ps3d_core.geometry.blocks import Block
 from ps3d_core.geometry.boxes import Shape
 from ps3d_core.geometry.spacing import Spacing
+from ps3d_core.measuring.chosen import CORE, Chosen, chosen
+from ps3d_core.measuring.measure import Measurement, ParticleSummary
+from ps3d_core.particles.by_label import ByLabel
 from ps3d_core.particles.doubt import Flags, Sureness
-from ps3d_core.particles.measure import Measurement, ParticleSummary, Sample
-from ps3d_core.particles.window import Window
+from ps3d_core.particles.sample import Sample
+from ps3d_core.particles.table import About
 from ps3d_core.plan import SegmentPlan
 from ps3d_core.steps.certainty import ParticleCertainty
 from ps3d_core.steps.contacts import ContactAreas
@@ -40,9 +43,21 @@ class ParticleTable(Measurement[ParticleSummary]):
 
     @property
     def parameters(self) -> tuple[Any, ...]:
-        """What the model knows of its own certainty; all else is decided by the steps before."""
-        calibration = self.plan.bundle.info.calibration
-        return () if calibration is None else (calibration.model_dump(),)
+        """What the model knows of its own certainty, and which columns are chosen; the rest is of steps before."""
+        calibration, chosen = self.plan.bundle.info.calibration, self.chosen
+        told = [measure.parameters for measure in chosen.measures]
+        more = () if chosen == CORE else (chosen.cost, *told)
+        return (*(() if calibration is None else (calibration.model_dump(),)), *more)
+
+    @property
+    def identity(self) -> str:
+        """Digest of what decides the label image, and with it the scan."""
+        return self.label_image.fingerprint
+
+    @property
+    def chosen(self) -> Chosen:
+        """Columns that the job asks for."""
+        return chosen(self.plan.job.params.measure)
 
     @property
     def outputs(self) -> dict[str, Location]:
@@ -59,17 +74,22 @@ class ParticleTable(Measurement[ParticleSummary]):
         """Folder of the run's intermediates."""
         return self.plan.work
 
-    def window(self, shape: Shape) -> Window:
-        """Return what of the world the table shows: the scan, and the region of it that was segmented."""
+    def about(self, shape: Shape) -> About:
+        """Return what the table says of its scan, and of the region of it that was segmented."""
         plan = self.plan
         margin = self._margin if plan.cutting is not None else (0.0, 0.0, 0.0)
-        return Window.of_region(shape, plan.info.spacing, plan.region, margin)
+        bounds = {"region": plan.region.model_copy(update={"mask": None}), "masked": plan.region.mask is not None}
+        return super().about(shape).model_copy(update={**bounds, "margin": margin})
 
     @property
     def _margin(self) -> Spacing:
         """How near to a bound of the region a particle counts as cut, voxels: labels come from the network grid."""
         z, y, x = (1 + 1 / zoom for zoom in self.plan.scale.zoom_zyx)
         return z, y, x
+
+    def neighbour_values(self, site: Site) -> ByLabel:
+        """Return the columns of what touches what."""
+        return self.contacts.by_particle()
 
     def work(self, block: Block, site: Site) -> Record:
         """Leave the sums of one block, and say which particles the region cuts there."""

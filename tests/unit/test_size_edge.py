@@ -7,7 +7,7 @@ from size_tables import balls_table
 from ps3d_core.granulometry.analysis import size_analysis
 from ps3d_core.granulometry.edge import EdgeWeights
 from ps3d_core.granulometry.params import SizeParams
-from ps3d_core.particles.measure import measure_particles
+from ps3d_core.measuring.measure import measure_particles
 from ps3d_core.particles.window import Window, window_of, with_window
 from ps3d_core.region.region import Cylinder, HalfSpace, Region
 from ps3d_core.store.arrays import create_array
@@ -190,4 +190,4 @@ def test_the_window_of_a_table_comes_back_and_a_forged_one_is_none():
         b'{"shape": [1, 1, 1], "spacing": NaN}',
         b"x" * 2_000_000,
     ):
-        assert window_of(schema.with_metadata({"ps3d.window": forged})) is None
+        assert window_of(schema.with_metadata({"ps3d": forged})) is None
