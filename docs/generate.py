@@ -22,7 +22,8 @@ from ps3d_app.flows.command.commands import COMMANDS
 from ps3d_app.flows.command.reference import inference, train_preprocess
 from ps3d_app.flows.command.reference.conversions import CONVERSIONS
 from ps3d_core import params
-from ps3d_core.particles.table import COLUMNS
+from ps3d_core.measuring.chosen import chosen
+from ps3d_core.particles.column import COSTS, Column
 from ps3d_core.quantities import plain_type
 from ps3d_core.record import RunRecord
 from ps3d_core.store.layout import Dataset, Result, ScanInfo
@@ -122,15 +123,24 @@ def table_page() -> str:
     text = """\
 # Columns of the table
 
-`particles.parquet` and `particles.csv` have one row per particle, in order of the labels, and these columns. Unit and
-meaning are also in the Parquet file, as metadata of its fields. What to keep in mind when using them is in
-[particles](../rooms/particles.md).
-
-| column | type | unit | meaning |
-|---|---|---|---|
+`particles.parquet` and `particles.csv` have one row per particle, in order of the labels, and these columns. Unit,
+meaning, formula and source are also in the Parquet file, as metadata of its fields. What to keep in mind when using
+them is in [particles](../rooms/particles.md). `--columns` chooses: `core` is what every table has, `shape` adds what
+needs each particle as a whole, `all` adds what touches what.
 """
-    rows = (f"| `{each.name}` | {each.type} | {_cell(each.unit)} | {_cell(each.meaning)} |" for each in COLUMNS)
-    return text + "\n".join(rows) + "\n"
+    choices = {cost: chosen(params.MeasureParams(columns=cost)).columns for cost in COSTS}
+    before: tuple[Column, ...] = ()
+    for cost, columns in choices.items():
+        text += f"\n## {cost}\n\n| column | type | unit | meaning |\n|---|---|---|---|\n"
+        text += "".join(_column(each) for each in columns if each not in before)
+        before = columns
+    return text
+
+
+def _column(column: Column) -> str:
+    """A column as a row of a table."""
+    meaning = "; ".join(filter(None, (column.meaning, column.formula, column.source)))
+    return f"| `{column.name}` | {column.type} | {_cell(column.unit)} | {_cell(meaning)} |\n"
 
 
 def files_page() -> str:

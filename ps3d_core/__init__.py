@@ -18,12 +18,14 @@ from ps3d_core.version import __version__
 
 if TYPE_CHECKING:
     from ps3d_core.api.inspection import Look, inspect
+    from ps3d_core.api.meshes import meshes
     from ps3d_core.api.particles import evaluate, instances, measure
     from ps3d_core.api.report import Report
     from ps3d_core.api.segmentation import Segmentation, segment
     from ps3d_core.errors import InputError, Ps3dError, StoreError
     from ps3d_core.evaluation.metrics import Evaluation
-    from ps3d_core.params import InstancesParams, PredictParams, Resources, SegmentParams, SourceParams
+    from ps3d_core.meshing.write import MeshSummary
+    from ps3d_core.params import InstancesParams, MeshParams, PredictParams, Resources, SegmentParams, SourceParams
     from ps3d_core.progress import Progress
     from ps3d_core.scan.reader import ScanReader
     from ps3d_core.scan.sources import open_scan
@@ -33,6 +35,8 @@ __all__ = [
     "InputError",
     "InstancesParams",
     "Look",
+    "MeshParams",
+    "MeshSummary",
     "PredictParams",
     "Progress",
     "Ps3dError",
@@ -48,18 +52,28 @@ __all__ = [
     "inspect",
     "instances",
     "measure",
+    "meshes",
     "open_scan",
     "segment",
 ]
 
 _ROOMS: Final = {
     "ps3d_core.api.inspection": ("Look", "inspect"),
+    "ps3d_core.api.meshes": ("meshes",),
     "ps3d_core.api.particles": ("evaluate", "instances", "measure"),
     "ps3d_core.api.report": ("Report",),
     "ps3d_core.api.segmentation": ("Segmentation", "segment"),
     "ps3d_core.errors": ("InputError", "Ps3dError", "StoreError"),
     "ps3d_core.evaluation.metrics": ("Evaluation",),
-    "ps3d_core.params": ("InstancesParams", "PredictParams", "Resources", "SegmentParams", "SourceParams"),
+    "ps3d_core.meshing.write": ("MeshSummary",),
+    "ps3d_core.params": (
+        "InstancesParams",
+        "MeshParams",
+        "PredictParams",
+        "Resources",
+        "SegmentParams",
+        "SourceParams",
+    ),
     "ps3d_core.progress": ("Progress",),
     "ps3d_core.scan.reader": ("ScanReader",),
     "ps3d_core.scan.sources": ("open_scan",),

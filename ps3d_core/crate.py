@@ -43,7 +43,10 @@ _MEANINGS: Final = {
     "labels": "Label image: every particle has its own number, 0 is background",
     "parquet": "Particle table, one row per particle; units and meanings in the metadata of the fields",
     "csv": "Particle table, one row per particle, as text",
-    "contacts": "Table of particles that touch",
+    "certainty": "How sure the network was of every particle",
+    "contacts": "Table of particles that touch, one row per pair",
+    "contacts_csv": "Table of particles that touch, as text",
+    "packing": "Packing fraction along z and across the sample",
     "report": "Report: verdict, size distribution, pictures, shapes, method",
 }
 _SPDX: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]*")

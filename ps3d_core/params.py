@@ -392,6 +392,22 @@ class ExportParams(CopyParams):
     )
 
 
+class MeshParams(_Params):
+    """Parameters of writing the surfaces of particles as meshes."""
+
+    format: Literal["stl", "ply", "glb"] = Field(
+        default="stl", description="what to write: stl has triangles alone, ply and glb colours and labels as well"
+    )
+    smooth: float = Field(
+        default=0.8,
+        ge=0,
+        le=10,
+        description="standard deviation of the Gaussian that takes the steps off voxels, voxels",
+    )
+    bundle: bool = Field(default=False, description="one file with all particles, in place of one for each")
+    overwrite: bool = Field(default=False, description="replace meshes that ps3d wrote there before")
+
+
 class RetentionParams(_Params):
     """Rules that say which intermediates may go."""
 
@@ -483,8 +499,19 @@ class Resources(_Params):
         return budget - LEADER_BYTES - torch_bytes()
 
 
+class MeasureParams(_Params):
+    """Parameters of measuring particles."""
+
+    columns: Literal["core", "shape", "all"] = Field(
+        default="core",
+        description="columns of the table: core is what one walk over the voxels gives; shape adds Feret diameters, "
+        "sieve size, hull, inscribed sphere, pores and directions; all adds what touches what",
+    )
+
+
 class SegmentParams(_Params):
     """All parameters that decide the result of a segmentation."""
 
     predict: PredictParams = Field(default=PredictParams(), description="how the network is applied")
     instances: InstancesParams = Field(default=InstancesParams(), description="how border-core labels become particles")
+    measure: MeasureParams = Field(default=MeasureParams(), description="what is measured of particles")

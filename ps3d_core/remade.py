@@ -16,6 +16,7 @@ from ps3d_core.particles.report import About, write_report
 from ps3d_core.progress import SILENT, Progress
 from ps3d_core.record import RunRecord, read_record, write_record
 from ps3d_core.run_facts import RunFacts, page_fingerprint
+from ps3d_core.sections import sections_of
 from ps3d_core.store.identity import content_identity
 from ps3d_core.store.layout import Dataset, Result
 from ps3d_core.store.lease import sole_run
@@ -24,8 +25,8 @@ from ps3d_core.store.publishing import read_receipt, withdraw
 from ps3d_core.store.sample_file import read_sample
 from ps3d_core.store.whole import digest_of
 
-NEEDED: Final = ("parquet", "labels")
-"""Parts of a result that its page is made from, which have to be as they were written."""
+NEEDED: Final = ("parquet", "labels", "contacts", "packing")
+"""Parts of a result that its page is made from; those that there are have to be as they were written."""
 
 
 def finished_result(place: Location) -> tuple[Result, RunRecord]:
@@ -63,17 +64,19 @@ def remake_report(
         image = _scan_of(record, progress)
         record = record.model_copy(update={"sample": _sample(record, sample, progress)})
         withdraw(result.pdf)  # which would be of another page
-        page = place / record.results["report"]
-        about = About(record.scan, record.sample, record.verdict, facts := run_facts(record), facts.lines)
+        files = {name: place / file for name, file in record.results.items()}
+        facts, spacing = run_facts(record), _spacing(record.input["spacing_mm"])
+        sections = sections_of(files, spacing)
+        about = About(record.scan, record.sample, record.verdict, facts, facts.lines, sections)
         write_report(
-            page,
-            table=place / record.results["parquet"],
-            labels=place / record.results["labels"],
+            files["report"],
+            table=files["parquet"],
+            labels=files["labels"],
             image=image,
-            spacing=_spacing(record.input["spacing_mm"]),
+            spacing=spacing,
             about=about,
         )
-        made = {"parts": {**record.parts, "report": digest_of(page)}, "stages": _as_remade(record)}
+        made = {"parts": {**record.parts, "report": digest_of(files["report"])}, "stages": _as_remade(record)}
         record = write_crate(place, record.model_copy(update=made))
         write_record(result.run, record)
     return result, record
@@ -103,8 +106,11 @@ def run_facts(record: RunRecord) -> RunFacts:
 
 
 def _require_whole(place: Location, record: RunRecord) -> None:
+    """Raise `InputError` unless run.json tells of parts, and the needed ones are as it says."""
+    if not record.parts:
+        raise InputError(f"{place}: the result of an earlier release; segment the scan again, which keeps its labels")
     for name in NEEDED:
-        if name not in record.parts or digest_of(place / record.results[name]) != record.parts[name]:
+        if name in record.parts and digest_of(place / record.results[name]) != record.parts[name]:
             raise InputError(
                 f"{place / record.results.get(name, name)}: not as it was written; segment the scan again to mend it"
             )

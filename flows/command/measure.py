@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from ps3d_app.flows.command.arguments import stated_spacing_mm
+from ps3d_app.flows.command.fields import add_fields, given
 
 PURPOSE = "measure the particles of any label image"
 EXAMPLES = """\
@@ -17,6 +18,8 @@ axes, elongation, flatness, surface, sphericity and, with --image, grey values. 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
+    from ps3d_core.params import MeasureParams
+
     parser.add_argument(
         "labels", metavar="LABELS", help="label image of whole numbers (z, y, x), of any format that ps3d ingest reads"
     )
@@ -28,6 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="MM",
         help="edge of a voxel, mm, or z,y,x where they differ (default: what LABELS says)",
     )
+    add_fields(parser, MeasureParams)
     parser.add_argument(
         "--any-labels",
         action="store_true",
@@ -39,30 +43,34 @@ def run(args: argparse.Namespace) -> None:
     """Measure all labels of a label image and write the particle table."""
     from ps3d_app.flows.command.terminal import shown
     from ps3d_core.engine.step import Context
+    from ps3d_core.geometry.spacing import one_if_equal
+    from ps3d_core.measuring.measure import Foreign, beside_table, measure_sample
+    from ps3d_core.params import MeasureParams
     from ps3d_core.particles.claim import table_claimed
-    from ps3d_core.particles.measure import Foreign, measure_particles
+    from ps3d_core.particles.sample import Sample
     from ps3d_core.scan.given import existing, spacing_of, volumes_in
     from ps3d_core.store.location import Location
 
-    given, output = existing(args.labels), Location.parse(args.output)
+    source, output = existing(args.labels), Location.parse(args.output)
     grey = None if args.image is None else existing(args.image)
+    params = given(MeasureParams, args)
     spacing = args.spacing or spacing_of(args.labels)
     with (
         shown() as progress,
-        table_claimed(output, [given, *([grey] if grey else [])], progress.note) as work,
+        table_claimed(output, [source, *([grey] if grey else [])], progress.note, beside_table(params)) as work,
         volumes_in(work, progress) as volumes,
     ):
-        summary = measure_particles(
-            volumes.labels(args.labels),
+        image = None if args.image is None else volumes.image(args.image)
+        summary = measure_sample(
+            Sample(volumes.labels(args.labels), image, one_if_equal(spacing)),
             output,
-            image=None if args.image is None else volumes.image(args.image),
-            spacing=spacing,
             work=work,
+            params=params,
             foreign=Foreign(str(args.labels), args.any_labels),
             context=Context(progress=progress),
         )
     size = summary.by_volume
     sizes = f", D10 {size.d10:.3g}, D50 {size.d50:.3g}, D90 {size.d90:.3g} mm by volume" if size else ""
     touching = f"{summary.touching_border} touch the edge"
-    print(f"{given.name}: {summary.particles} particles{sizes}; {touching}")
+    print(f"{source.name}: {summary.particles} particles{sizes}; {touching}")
     print(f"  table   {output / 'particles.csv'} (and .parquet)")

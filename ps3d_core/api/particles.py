@@ -12,9 +12,10 @@ from ps3d_core.engine.blocks import Runner
 from ps3d_core.engine.step import Context
 from ps3d_core.evaluation.evaluate import evaluate as evaluate_images
 from ps3d_core.evaluation.metrics import Evaluation
-from ps3d_core.geometry.spacing import StatedSpacing
-from ps3d_core.params import InstancesParams, Resources
-from ps3d_core.particles.measure import Foreign, measure_particles
+from ps3d_core.geometry.spacing import StatedSpacing, one_if_equal
+from ps3d_core.measuring.measure import Foreign, measure_sample
+from ps3d_core.params import InstancesParams, MeasureParams, Resources
+from ps3d_core.particles.sample import Sample
 from ps3d_core.particles.table import read_table
 from ps3d_core.progress import SILENT, Progress
 from ps3d_core.scan.given import spacing_of, volumes_in
@@ -70,6 +71,7 @@ def measure(
     spacing: StatedSpacing | None = None,
     image: Source | None = None,
     any_labels: bool = False,
+    params: MeasureParams | None = None,
     resources: Resources | None = None,
     progress: Progress = SILENT,
 ) -> pa.Table:
@@ -79,6 +81,7 @@ def measure(
         labels: whole numbers, 0 is background.
         spacing: edge of a voxel, mm, or three (z, y, x); what `labels` say of themselves when absent.
         image: grey values of the same shape, for their mean, deviation and range in every particle.
+        params: which columns the table has, and what they need to know; the core ones when absent.
         any_labels: measure what hardly can be particles, too: a mask, classes, a numbered background.
         resources: memory, workers and runner; the whole machine when absent.
         progress: is told how the work goes on.
@@ -93,12 +96,12 @@ def measure(
     resources = resources or Resources()
     spacing = spacing_of(labels) if spacing is None else checked_spacing(spacing)
     with temporary() as work, volumes_in(work, progress, memory_bytes=resources.memory_bytes) as volumes:
-        measure_particles(
-            volumes.labels(labels),
+        grey = None if image is None else volumes.image(image)
+        measure_sample(
+            Sample(volumes.labels(labels), grey, one_if_equal(spacing)),
             work / "table",
-            image=None if image is None else volumes.image(image),
-            spacing=spacing,
             work=work,
+            params=params,
             foreign=Foreign("labels", any_labels),
             context=Context(Runner.of(resources), resources.memory_bytes, progress),
         )

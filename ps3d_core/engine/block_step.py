@@ -103,11 +103,15 @@ class BlockStep(Step[Found_co]):
     def make(self, done: Outcomes, context: Context) -> Found_co:
         """Work on every block that is not finished, merge, and return what was found."""
         site = self.site(self.grid(context), done)
+        return self.merge(self.records(site, context), site)
+
+    def records(self, site: Site, context: Context) -> list[Record]:
+        """Work on every block that is not finished, and return what was found in each of them, in their order."""
         ledger = self.ledger(site.grid)
         self.prepare(site, ledger)
         work = _BlockWork(self, site)
         blocks, runner, progress = self.blocks(site), context.runner, context.progress
-        return self.merge(run_blocks(self.title, blocks, work, ledger=ledger, runner=runner, progress=progress), site)
+        return run_blocks(self.title, blocks, work, ledger=ledger, runner=runner, progress=progress)
 
     def _fitting(self, shape: Shape, alignment: Shape, context: Context) -> Shape:
         cost, workers = self.bytes_per_voxel, context.runner.workers

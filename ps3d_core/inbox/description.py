@@ -76,6 +76,7 @@ class ScanSettings(_Strict):
         return SegmentParams(
             predict=PredictParams(**{**params.predict.model_dump(), **predict}),
             instances=InstancesParams(**{**params.instances.model_dump(), **instances}),
+            measure=params.measure,
         )
 
 

@@ -20,6 +20,7 @@ from scipy.ndimage import find_objects
 from ps3d_core.border_core.classes import CERTAIN
 from ps3d_core.border_core.labels import border_core_to_instances
 from ps3d_core.border_core.plan import Certainties
+from ps3d_core.contacts.pair_counts import count_pairs_of
 from ps3d_core.engine.blocks import Runner
 from ps3d_core.engine.step import Context
 from ps3d_core.geometry.boxes import Box, Shape
@@ -32,7 +33,6 @@ from ps3d_core.network.ensemble import Predictor
 from ps3d_core.network.intensity import Intensity
 from ps3d_core.network.normalisation import knows_surroundings
 from ps3d_core.params import InstancesParams
-from ps3d_core.particles.pair_counts import count_pairs_of
 from ps3d_core.particles.surface import surface_area
 from ps3d_core.quality import PLAIN
 from ps3d_core.store.arrays import chunk_shape, ensure_array, open_array, read_box, write_box

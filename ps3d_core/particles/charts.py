@@ -109,6 +109,47 @@ def histogram(counts: npt.NDArray[np.int64], edges: Floats, *, x_label: str, alt
     return _chart(frame, x_axis, y_axis, alt, bars=bars)
 
 
+def profile_chart(
+    series: Sequence[Series], *, x_label: str, y_label: str, alt: str, frame: Frame = HALF, standalone: bool = False
+) -> Markup:
+    """Return a chart of curves of fractions (y from 0 to 1, shown in percent) over a linear x axis, as SVG.
+
+    Points without a value (NaN) are left out. `standalone` makes a file of its own, which brings its colours.
+    """
+    low, high = float(min(s.x.min() for s in series)), float(max(s.x.max() for s in series))
+    low, high = (low - 0.5, high + 0.5) if high <= low else (low, high)
+
+    def px(x: float) -> float:
+        return frame.x((x - low) / (high - low))
+
+    x_axis = Axis(x_label, [(px(x), f"{x:g}") for x in linear_ticks(low, high)])
+    known = [Series(each.name, each.x[~np.isnan(each.y)], each.y[~np.isnan(each.y)], each.marks) for each in series]
+    curves = [_curve(curve, frame, px) for curve in known]
+    return _chart(frame, x_axis, _shares(y_label, frame), alt, curves=curves, standalone=standalone)
+
+
+def whole_numbers(
+    counts: npt.NDArray[np.int64], *, x_label: str, y_label: str, alt: str, frame: Frame = HALF
+) -> Markup:
+    """Return a histogram with a bar for every whole number 0, 1, ... of which there are `counts` (n,), as SVG."""
+    top, n = nice_ceiling(max(1, int(counts.max(initial=0)))), max(1, len(counts))
+    ticks = [0, top // 2, top] if top % 2 == 0 else [0, top]
+    bars = [
+        (frame.x(k / n), frame.x((k + 1) / n), frame.y(count / top), f"{k}: {count:,} {y_label}")
+        for k, count in enumerate(counts.tolist())
+    ]
+    x_axis = Axis(x_label, [(frame.x((k + 0.5) / n), f"{k}") for k in range(0, n, ceil(n / 13))])
+    y_axis = Axis(y_label, [(frame.y(t / top), f"{t:,}") for t in ticks])
+    return _chart(frame, x_axis, y_axis, alt, bars=bars)
+
+
+def linear_ticks(low: float, high: float) -> list[float]:
+    """Return round numbers between `low` and `high`, above it, for a linear axis, about 4 to 8 of them."""
+    scale = 10.0 ** floor(log10((high - low) / 4))
+    step = max(k * scale for k in (1, 2, 2.5, 5) if k * scale <= (high - low) / 4 * (1 + 1e-9))
+    return [float(f"{k * step:.12g}") for k in range(ceil(low / step - 1e-9), floor(high / step + 1e-9) + 1)]
+
+
 def log_ticks(low: float, high: float) -> list[float]:
     """Return round numbers between `low` and `high` for a logarithmic axis, about 3 to 10 of them."""
     for steps in ((1,), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 8), tuple(1 + k / 10 for k in range(90))):

@@ -16,8 +16,12 @@ from ps3d_core.store.publishing import is_published, read_receipt, withdraw
 
 
 @contextmanager
-def table_claimed(output: Location, inputs: Sequence[Location], say: Say = silent) -> Iterator[Location]:
+def table_claimed(
+    output: Location, inputs: Sequence[Location], say: Say = silent, others: Sequence[str] = ()
+) -> Iterator[Location]:
     """Hold the table in the folder `output` while the body measures `inputs`; yield the folder of intermediates.
+
+    `others` are names of files that are written beside the table.
 
     Raises:
         InputError: when a table of somebody else's is there, or the result of a segmentation, of which it is a part.
@@ -25,7 +29,7 @@ def table_claimed(output: Location, inputs: Sequence[Location], say: Say = silen
 
     """
     work = output / ".measure"
-    table = [Output(output / name, is_published) for name in ("particles.csv", "particles.parquet")]
+    table = [Output(output / name, is_published) for name in ("particles.csv", "particles.parquet", *others)]
     outputs = [*table, Output(work, work_is_own)]
     check_outputs(outputs, inputs=inputs)
     read_receipt(output)

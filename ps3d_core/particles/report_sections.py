@@ -27,7 +27,7 @@ from ps3d_core.particles.doubt import UNSURE
 from ps3d_core.particles.overlay import Picture
 from ps3d_core.particles.rounding import round_length
 from ps3d_core.particles.table import read_columns
-from ps3d_core.particles.units import Units
+from ps3d_core.particles.units import MILLIMETRES, Units
 from ps3d_core.store.location import Location
 
 if TYPE_CHECKING:
@@ -62,12 +62,16 @@ class Sample:
     @property
     def units(self) -> Units:
         """Units for particles of this size: that of the ball of their mean volume."""
-        mean = float(self.voxels.mean()) if len(self.voxels) else prod(self.shape)
-        return Units.for_diameter(float(equivalent_diameter(mean, self.spacing)))
+        return units_for(self.voxels, self.spacing)
 
     def column(self, name: str) -> npt.NDArray[Any]:
         """Return one column of the table."""
         return read_columns(self.table, [name])[name]
+
+
+def units_for(voxels: Integers, spacing: StatedSpacing) -> Units:
+    """Return the units for particles of `voxels` (n,) of edges `spacing` (mm), by the ball of their mean volume."""
+    return Units.for_diameter(float(equivalent_diameter(voxels.mean(), spacing))) if len(voxels) else MILLIMETRES
 
 
 def found(sample: Sample) -> Figures:

@@ -18,13 +18,14 @@ spacing along its axis, which is how OME-Zarr and its viewers place a label imag
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from ps3d_core.geometry.boxes import Shape
 from ps3d_core.geometry.spacing import Spacing, StatedSpacing, mean_spacing, per_axis, relative_spacing
+from ps3d_core.particles.column import Column
 from ps3d_core.particles.distribution import equivalent_diameter, volume_of
 from ps3d_core.particles.exact_sums import sum_of_squares, total
 from ps3d_core.particles.sums import SECOND_MOMENTS, LabelSums
@@ -34,6 +35,18 @@ Columns = dict[str, npt.NDArray[Any]]
 Floats = npt.NDArray[np.float64]
 
 _AXES = "zyx"
+DIRECTIONS: Final = tuple(
+    Column(
+        f"axis_{name}_{axis}",
+        "double",
+        "1",
+        f"{axis} of the unit vector along the {long} axis of that ellipsoid; its largest component is above 0",
+        cost="shape",
+    )
+    for name, long in (("long", "longest"), ("intermediate", "intermediate"), ("short", "shortest"))
+    for axis in _AXES
+)
+"""Columns of `axis_directions`."""
 # Centred sums of products stay below this, or they may not fit the 63 bits they are kept in.
 _MAX_MOMENT = 2.0**62
 
@@ -73,12 +86,35 @@ def particle_columns(
 
 def principal_axes(sums: LabelSums, spacing: StatedSpacing = 1.0) -> Floats:
     """Return full axis lengths (n, 3) of the equivalent ellipsoids, longest first, in the unit of `spacing`."""
-    edges = np.array(relative_spacing(spacing))
-    matrices = covariances(sums) * np.outer(edges, edges)
-    known = ~np.isnan(matrices).any(axis=(1, 2))
+    matrices, known = _relative_covariances(sums, spacing)
     lengths = np.full((len(matrices), 3), np.nan)
     lengths[known] = 2 * np.sqrt(5 * np.linalg.eigvalsh(matrices[known])[:, ::-1])
     return lengths * mean_spacing(spacing)
+
+
+def axis_directions(sums: LabelSums, spacing: StatedSpacing = 1.0) -> Columns:
+    """Return the components of unit vectors along the principal axes, (n,) each, as columns `DIRECTIONS`.
+
+    An axis has two ends: the one is given whose largest component is above 0. Axes of equal length have no direction
+    of their own; any two that are perpendicular stand for them.
+    """
+    matrices, known = _relative_covariances(sums, spacing)
+    vectors = np.full((len(matrices), 3, 3), np.nan)
+    found = np.linalg.eigh(matrices[known])[1][:, :, ::-1]
+    largest = np.take_along_axis(found, np.abs(found).argmax(axis=1)[:, None, :], axis=1)
+    vectors[known] = found * np.where(largest < 0, -1.0, 1.0)
+    return {
+        f"axis_{name}_{axis}": vectors[:, i, k]
+        for k, name in enumerate(("long", "intermediate", "short"))
+        for i, axis in enumerate(_AXES)
+    }
+
+
+def _relative_covariances(sums: LabelSums, spacing: StatedSpacing) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    """Covariance matrices (n, 3, 3) in units of the mean edge of a voxel, and which of them are known."""
+    edges = np.array(relative_spacing(spacing))
+    matrices = covariances(sums) * np.outer(edges, edges)
+    return matrices, np.asarray(~np.isnan(matrices).any(axis=(1, 2)))
 
 
 def covariances(sums: LabelSums) -> Floats:

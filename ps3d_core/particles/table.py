@@ -18,15 +18,18 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ps3d_core.errors import CorruptDataError
+from ps3d_core.geometry.boxes import Shape
+from ps3d_core.geometry.spacing import Spacing, StatedSpacing
 from ps3d_core.particles.column import Column
 from ps3d_core.particles.shape import Columns
 from ps3d_core.store.location import Location, writing_to
 from ps3d_core.store.parquet import WRITING, from_parquet
 from ps3d_core.store.publishing import publish
 
-VERSION: Final = 3
+VERSION: Final = 4
 """Raise when a change of the code changes the files of one table: finished work of older code is then redone."""
 
 
@@ -61,28 +64,52 @@ COLUMNS: Final = (
     Column("doubts", "string", "", "what of this a person should look at"),
 )
 
-SCHEMA: Final = pa.schema(
-    [pa.field(c.name, pa.type_for_alias(c.type), metadata={"unit": c.unit, "description": c.meaning}) for c in COLUMNS]
-)
+_ABOUT: Final = b"ps3d"
 
 
-def arrow_table(columns: Columns) -> pa.Table:
-    """Return the columns of `particle_columns` as an Arrow table; NaN becomes "no value"."""
-    arrays = [pa.array(columns[field.name], field.type, from_pandas=True) for field in SCHEMA]
-    return pa.Table.from_arrays(arrays, schema=SCHEMA)
+class About(BaseModel):
+    """Facts about the scan that a table is of, kept in its Parquet file: of the window that particles were seen in."""
+
+    model_config = ConfigDict(frozen=True)
+
+    shape: Shape = Field(description="of the label image, voxels (z, y, x)")
+    spacing: StatedSpacing = Field(description="edges of a voxel, mm: one, or three (z, y, x)")
+    origin: Spacing = Field(default=(0.0, 0.0, 0.0), description="of the centre of the first voxel (z, y, x), mm")
 
 
-def write_table(tables: Iterable[pa.Table], parquet: Location, csv: Location) -> int:
+def schema_of(columns: Sequence[Column] = COLUMNS, about: About | None = None) -> pa.Schema:
+    """Return the Arrow schema of a table with these columns; what defines each is metadata of its field."""
+    fields = [pa.field(c.name, pa.type_for_alias(c.type), metadata=_definition(c)) for c in columns]
+    return pa.schema(fields, metadata=None if about is None else {_ABOUT: about.model_dump_json()})
+
+
+def _definition(column: Column) -> dict[str, str]:
+    """Unit and meaning of a column, and where they say not all formula and source."""
+    more = {"formula": column.formula, "source": column.source}
+    return {"unit": column.unit, "description": column.meaning, **{key: text for key, text in more.items() if text}}
+
+
+SCHEMA: Final = schema_of()
+"""Schema of a table with the columns that every table has."""
+
+
+def arrow_table(columns: Columns, schema: pa.Schema = SCHEMA) -> pa.Table:
+    """Return columns, by the names that the schema has for them, as an Arrow table; NaN becomes "no value"."""
+    arrays = [pa.array(columns[field.name], field.type, from_pandas=True) for field in schema]
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def write_table(tables: Iterable[pa.Table], parquet: Location, csv: Location, schema: pa.Schema = SCHEMA) -> int:
     """Write the rows of `tables`, one row group each, as Parquet and as CSV; return the number of rows."""
     rows = 0
     with tempfile.TemporaryDirectory(prefix="ps3d-table-") as folder:
         local_parquet, local_csv = Path(folder) / "particles.parquet", Path(folder) / "particles.csv"
         with (
             writing_to(Location.parse(folder)),
-            pq.ParquetWriter(local_parquet, SCHEMA, version="2.6", compression_level=3, **WRITING) as writer,
+            pq.ParquetWriter(local_parquet, schema, version="2.6", compression_level=3, **WRITING) as writer,
             local_csv.open("wb") as text,
         ):
-            text.write((",".join(SCHEMA.names) + "\n").encode())
+            text.write((",".join(schema.names) + "\n").encode())
             for table in tables:
                 writer.write_table(table, row_group_size=max(1, len(table)))
                 pa_csv.write_csv(table, text, pa_csv.WriteOptions(include_header=False))
@@ -95,14 +122,28 @@ def write_table(tables: Iterable[pa.Table], parquet: Location, csv: Location) ->
 def read_table(parquet: Location, names: Sequence[str] | None = None) -> pa.Table:
     """Return a particle table, or the columns `names` of it.
 
-    Raise `CorruptDataError` when the file is no particle table.
+    Raise `CorruptDataError` when the file is no particle table, or has no such column.
     """
-    wanted = list(SCHEMA.names if names is None else names)
+    wanted = None if names is None else list(names)
     table = from_parquet(parquet, lambda file: file.read(columns=wanted), "measure again")
-    missing = sorted(set(wanted) - set(table.column_names))
+    missing = sorted(set(SCHEMA.names if names is None else names) - set(table.column_names))
     if missing:
         raise CorruptDataError(f"{parquet}: no column {missing[0]!r}; it is no particle table, measure again")
     return table
+
+
+def read_about(parquet: Location) -> About | None:
+    """Return what a table says of its scan, None when it was written by a release that kept nothing of it."""
+    said = from_parquet(parquet, lambda file: (file.schema_arrow.metadata or {}).get(_ABOUT), "measure again")
+    try:
+        return None if said is None else About.model_validate_json(said)
+    except ValidationError:
+        return None
+
+
+def column_names(parquet: Location) -> list[str]:
+    """Return the names of the columns that a table has. Raise `CorruptDataError` when the file is damaged."""
+    return list(from_parquet(parquet, lambda file: file.schema_arrow.names, "measure again"))
 
 
 def read_columns(parquet: Location, names: Sequence[str]) -> Columns:

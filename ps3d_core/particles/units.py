@@ -45,3 +45,7 @@ class Units:
     def lengths_text(self, mm: Iterable[float]) -> str:
         """Return several lengths with x between them, in the unit of the page, without its name; given in mm."""
         return " x ".join(map(self.length_text, mm))
+
+
+MILLIMETRES: Final = Units()
+"""Units of pages that show coarse particles, and of all tables."""

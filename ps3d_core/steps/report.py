@@ -12,6 +12,7 @@ from ps3d_core.particles import report
 from ps3d_core.particles.report import About
 from ps3d_core.plan import SegmentPlan
 from ps3d_core.run_facts import RunFacts, page_fingerprint
+from ps3d_core.sections import sections_of
 from ps3d_core.steps.instances import Instances
 from ps3d_core.steps.table import ParticleTable
 from ps3d_core.steps.verdict import ScanVerdict
@@ -67,7 +68,8 @@ class ReportPage(Step[Reported]):
     def make(self, done: Outcomes, context: Context) -> Reported:
         """Draw and write the report."""
         plan, result = self.plan, self.plan.job.result
-        facts = run_facts(plan, done)
+        facts, verdict = run_facts(plan, done), done.of(ScanVerdict)
+        sections = sections_of({**self.table.contacts.outputs, **self.table.outputs}, plan.info.spacing)
         with context.progress.stage("report", 1, "pages") as stage:
             withdraw(result.pdf)  # which would be of another page
             report.write_report(
@@ -76,7 +78,7 @@ class ReportPage(Step[Reported]):
                 image=plan.image,
                 table=result.table_parquet,
                 spacing=plan.info.spacing,
-                about=About(plan.job.scan, plan.sample, done.of(ScanVerdict), facts, facts.lines),
+                about=About(plan.job.scan, plan.sample, verdict, facts, facts.lines, sections),
             )
             stage.advance()
         return Reported(report=str(result.report), drawn=self.drawn)

@@ -11,8 +11,11 @@ import numpy as np
 from ps3d_core.engine.block_step import Site
 from ps3d_core.errors import CorruptDataError
 from ps3d_core.geometry.blocks import Block
+from ps3d_core.measuring.chosen import CORE, Chosen, chosen
+from ps3d_core.measuring.measure import Measurement, ParticleSummary
+from ps3d_core.particles.by_label import ByLabel
 from ps3d_core.particles.doubt import Flags, Sureness
-from ps3d_core.particles.measure import Measurement, ParticleSummary, Sample
+from ps3d_core.particles.sample import Sample
 from ps3d_core.plan import SegmentPlan
 from ps3d_core.steps.certainty import ParticleCertainty
 from ps3d_core.steps.contacts import ContactAreas
@@ -37,9 +40,21 @@ class ParticleTable(Measurement[ParticleSummary]):
 
     @property
     def parameters(self) -> tuple[Any, ...]:
-        """What the model knows of its own certainty; all else is decided by the steps before."""
-        calibration = self.plan.bundle.info.calibration
-        return () if calibration is None else (calibration.model_dump(),)
+        """What the model knows of its own certainty, and which columns are chosen; the rest is of steps before."""
+        calibration, chosen = self.plan.bundle.info.calibration, self.chosen
+        told = [measure.parameters for measure in chosen.measures]
+        more = () if chosen == CORE else (chosen.cost, *told)
+        return (*(() if calibration is None else (calibration.model_dump(),)), *more)
+
+    @property
+    def identity(self) -> str:
+        """Digest of what decides the label image, and with it the scan."""
+        return self.label_image.fingerprint
+
+    @property
+    def chosen(self) -> Chosen:
+        """Columns that the job asks for."""
+        return chosen(self.plan.job.params.measure)
 
     @property
     def outputs(self) -> dict[str, Location]:
@@ -55,6 +70,10 @@ class ParticleTable(Measurement[ParticleSummary]):
     def folder(self) -> Location:
         """Folder of the run's intermediates."""
         return self.plan.work
+
+    def neighbour_values(self, site: Site) -> ByLabel:
+        """Return the columns of what touches what."""
+        return self.contacts.by_particle()
 
     def work(self, block: Block, site: Site) -> Record:
         """Leave the sums of one block, and say which particles the region cuts there."""

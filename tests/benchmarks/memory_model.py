@@ -81,7 +81,7 @@ def vote(place: Location, side: int) -> Callable[[], object]:
 
 def measure(place: Location, side: int) -> Callable[[], object]:
     """Sums over labels and grey values."""
-    from ps3d_core.particles.measure import GivenLabels, Sample
+    from ps3d_core.measuring.measure import GivenLabels, Sample
 
     sample = Sample(labels_in(place, side), grey_in(place, side), spacing=0.01)
     step = GivenLabels(sample, ("labels", "grey"), place, place / "work", block_shape=(side,) * 3)
@@ -91,9 +91,9 @@ def measure(place: Location, side: int) -> Callable[[], object]:
 
 def contacts(place: Location, side: int) -> Callable[[], object]:
     """Pairs of labels that touch."""
+    from ps3d_core.contacts.pair_counts import count_pairs_of
     from ps3d_core.geometry.blocks import BlockGrid
     from ps3d_core.particles.padded import HALO, read_padded
-    from ps3d_core.particles.pair_counts import count_pairs_of
     from ps3d_core.store.arrays import open_array
 
     array = open_array(labels_in(place, side))

@@ -9,7 +9,7 @@ from ps3d_core.border_core.to_scan_grid import plan_resampling, resample_labels
 from ps3d_core.engine.step import Context
 from ps3d_core.evaluation.evaluate import evaluate
 from ps3d_core.geometry.boxes import Box
-from ps3d_core.particles.measure import measure_particles
+from ps3d_core.measuring.measure import measure_particles
 from ps3d_core.particles.table import read_columns
 from ps3d_core.store.arrays import create_array, open_array, read_box, write_box
 from ps3d_core.store.location import Location

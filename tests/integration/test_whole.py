@@ -11,15 +11,18 @@ import zarr
 
 from ps3d_core.border_core import plan as instances
 from ps3d_core.border_core import to_scan_grid
+from ps3d_core.contacts import packing
+from ps3d_core.contacts import table as contacts
 from ps3d_core.errors import InputError
 from ps3d_core.inference import predict, sample
+from ps3d_core.measuring import measure
 from ps3d_core.params import PredictParams, Resources, SegmentParams
-from ps3d_core.particles import measure, report, table
+from ps3d_core.particles import report, table
 from ps3d_core.pipeline import run_of, segment
 from ps3d_core.plan import plan_segmentation
 from ps3d_core.progress import Noted, Progress
 from ps3d_core.record import read_record
-from ps3d_core.steps import contacts, label_image, pyramid, verdict
+from ps3d_core.steps import label_image, pyramid, verdict
 from ps3d_core.steps.border_core import BorderCore
 from ps3d_core.steps.instances import Instances
 from ps3d_core.steps.label_image import LabelImage
@@ -172,6 +175,7 @@ VERSIONS = [
     (table, "VERSION", "particles"),
     (report, "VERSION", "report"),
     (contacts, "VERSION", "contacts"),
+    (packing, "VERSION", "contacts"),
     (verdict, "VERSION", "verdict"),
 ]
 FOLLOWING = {

@@ -19,6 +19,10 @@ from ps3d_app.flows.command.arguments import stated_spacing_mm
 from ps3d_app.flows.command.cli import main
 from ps3d_app.flows.ingest_scan import ingest_scan
 from ps3d_app.flows.retry_scan import corrections
+from ps3d_core.contacts.pair_counts import count_pairs_of
+from ps3d_core.contacts.table import contact_area
+from ps3d_core.engine.block_step import Site
+from ps3d_core.engine.step import Outcomes
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.blocks import BlockGrid
 from ps3d_core.geometry.boxes import Box
@@ -27,11 +31,10 @@ from ps3d_core.geometry.scale import particle_scale
 from ps3d_core.geometry.spacing import mean_spacing, per_axis_text, relative_spacing
 from ps3d_core.inbox.description import read_description
 from ps3d_core.invalid import first_problem
+from ps3d_core.measuring.measure import measure_particles
 from ps3d_core.params import IngestParams
 from ps3d_core.particles.crops import crops_of
-from ps3d_core.particles.measure import measure_particles
 from ps3d_core.particles.overlay import overlay_pictures
-from ps3d_core.particles.pair_counts import count_pairs_of
 from ps3d_core.particles.preview import pictures
 from ps3d_core.particles.report import About, write_report
 from ps3d_core.particles.shape import particle_columns
@@ -41,12 +44,13 @@ from ps3d_core.particles.table import read_table
 from ps3d_core.particles.voxel_sums import block_sums
 from ps3d_core.progress import SILENT
 from ps3d_core.region.inside import GridRegion
+from ps3d_core.region.region import Region
 from ps3d_core.region.settled import settle_region, settled_region
 from ps3d_core.region.stated import stated_cylinder
 from ps3d_core.scan.given import spacing_of
 from ps3d_core.scan.ingest import ingest
 from ps3d_core.scan.spacing import agreed_spacing
-from ps3d_core.steps.contacts import ContactAreas, contact_area
+from ps3d_core.steps.contacts import ContactAreas
 from ps3d_core.store.layout import Dataset, Result, ScanInfo
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import create_image, image_levels, image_spacing, open_image
@@ -275,11 +279,12 @@ def test_the_table_of_contacts_does_not_depend_on_the_blocks(tmp_path, labels):
         plan = SimpleNamespace(
             work=folder / "work", job=SimpleNamespace(result=result), info=SimpleNamespace(spacing=spacing)
         )
+        plan.region = Region()
         step = ContactAreas(plan, SimpleNamespace())
         grid = BlockGrid(labels.shape, block, 1)
-        site = SimpleNamespace(grid=grid, file=lambda index, folder=folder: folder / f"{index}.npz")
+        site = Site(grid, folder, Outcomes())
         records = [step.work(each, site) for each in grid]
-        found.append((step.merge(records, site), (result.root / "contacts.parquet").read_bytes()))
+        found.append((step.merge(records, site), *(file.read_bytes() for file in step.outputs.values())))
     assert found[0] == found[1]
 
 

@@ -13,12 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from ps3d_core.contacts import merged, table
+from ps3d_core.contacts import step as contacts
+from ps3d_core.contacts.pair_counts import count_pairs_of, merge_pairs, no_pairs
 from ps3d_core.engine.blocks import Runner
 from ps3d_core.engine.step import Context, Outcomes
-from ps3d_core.particles.pair_counts import count_pairs_of, merge_pairs, no_pairs
 from ps3d_core.particles.surface import surface_area
 from ps3d_core.particles.voxel_sums import block_sums
-from ps3d_core.steps import contacts
+from ps3d_core.region.region import Region
 from ps3d_core.steps.contacts import ContactAreas
 from ps3d_core.store.layout import Result
 from ps3d_core.store.location import Location
@@ -54,7 +56,7 @@ def step_on(folder, labels, spacing=0.5):
     result = Result(folder, "ore")
     create_image(result.labels, labels.shape, "uint32", spacing=spacing, name="ore", label=True)[:] = labels
     plan = SimpleNamespace(
-        work=folder / "work", job=SimpleNamespace(result=result), info=SimpleNamespace(spacing=spacing)
+        work=folder / "work", job=SimpleNamespace(result=result), info=SimpleNamespace(spacing=spacing), region=Region()
     )
     return ContactAreas(plan, SimpleNamespace())
 
@@ -99,15 +101,15 @@ def test_two_halves_of_a_cube_share_their_section(root):
     labels[2:6, 5:25, 5:25], labels[6:10, 5:25, 5:25] = 1, 2
     step = step_on(root, labels)
     found = step.make(Outcomes(), Context())
-    table = pq.read_table(step.outputs["contacts"].open_reading()).to_pydict()
-    assert (table["label_a"], table["label_b"], table["faces"]) == ([1], [2], [400])
+    rows = pq.read_table(step.outputs["contacts"].open_reading()).to_pydict()
+    assert (rows["label_a"], rows["label_b"], rows["faces"]) == ([1], [2], [400])
     # One direction straight across the section, four along face diagonals, four along body diagonals, which its rim has
     # fewer of. The section has 100 mm2; a plane along the grid reads 7 % low even without a rim.
     (expected,) = surface_area(np.array([[20 * 20, 4 * 20 * 19, 4 * 19 * 19]])) / 2 * 0.5**2
-    assert table["contact_area_mm2"] == pytest.approx([expected])
+    assert rows["contact_area_mm2"] == pytest.approx([expected])
     assert 85 < expected < 93
     assert found.pairs == 1
-    assert found.area_mm2 == pytest.approx(table["contact_area_mm2"][0])
+    assert found.area_mm2 == pytest.approx(rows["contact_area_mm2"][0])
 
 
 @pytest.mark.parametrize("particles", [0, 1])
@@ -115,9 +117,11 @@ def test_nothing_touches(root, particles):
     labels = np.zeros((6, 7, 8), np.uint32)
     labels[2:4, 2:4, 2:4] = particles
     step = step_on(root, labels)
-    assert step.make(Outcomes(), Context()) == contacts.Contacts(pairs=0, area_mm2=0)
-    table = pq.read_table(step.outputs["contacts"].open_reading())
-    assert (len(table), table.schema.names) == (0, contacts.SCHEMA.names)
+    filled = 8 * particles / (6 * 7 * 8)
+    found = contacts.Contacts(pairs=0, area_mm2=0, region_mm3=6 * 7 * 8 / 8, packing_fraction=filled)
+    assert step.make(Outcomes(), Context()) == found
+    rows = pq.read_table(step.outputs["contacts"].open_reading())
+    assert (len(rows), rows.schema.names) == (0, table.SCHEMA.names)
 
 
 @pytest.mark.parametrize("runner", [Runner(), Runner(workers=3)])
@@ -128,13 +132,14 @@ def test_no_block_and_no_worker_shows_in_the_file(root, monkeypatch, runner):
     monkeypatch.setattr("ps3d_core.engine.block_step.GOOD_BLOCK_VOXELS", 1)
     assert len(parts.grid(Context(runner))) > 1
     assert parts.make(Outcomes(), Context(runner)) == expected
-    assert parts.outputs["contacts"].read_bytes() == whole.outputs["contacts"].read_bytes()
+    for name, file in parts.outputs.items():
+        assert file.read_bytes() == whole.outputs[name].read_bytes()
 
 
 def test_rows_of_a_file_do_not_show_how_they_came():
     rng = np.random.default_rng(2)
     parts = [count_pairs_of(rng.integers(0, 9, (n, 6, 6)).astype(np.uint32)) for n in (4, 9, 5)]
-    batches = list(contacts.in_batches(parts, 7))
+    batches = list(merged.in_batches(parts, 7))
     assert [len(batch.pairs) for batch in batches[:-1]] == [7] * (len(batches) - 1)
     assert np.array_equal(np.concatenate([b.pairs for b in batches]), np.concatenate([p.pairs for p in parts]))
 

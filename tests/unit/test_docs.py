@@ -24,6 +24,7 @@ from docs.sources import IMAGES, PAGES, ROOT, anchors, as_page, section, targets
 from ps3d_core.errors import InputError
 from ps3d_core.params import SegmentParams, SourceParams, TrainParams
 from ps3d_core.particles.voxel_sums import block_sums
+from ps3d_core.particles.whole import Cutout
 from ps3d_core.store.location import Location
 
 DOCS = ROOT / "docs"
@@ -141,9 +142,9 @@ def test_python_is_found() -> None:
     assert {"README.md", "flows/README.md", "docs/how-to/napari.md"} <= {block.place for block in python_blocks()}
 
 
-def recipe(name: str) -> dict[str, Any]:
-    """What the Python of a recipe defines."""
-    (block,) = (block.text for block in python_blocks() if block.place == f"docs/develop/{name}.md")
+def recipe(name: str, number: int = 0) -> dict[str, Any]:
+    """What a block of Python of a recipe defines, the first by default."""
+    block = [block.text for block in python_blocks() if block.place == f"docs/develop/{name}.md"][number]
     defined: dict[str, Any] = {"__name__": name}
     exec(compile(block, name, "exec"), defined)
     return defined
@@ -168,6 +169,14 @@ def test_the_measure_of_the_recipe_measures() -> None:
     labels[1:3, 1:4, 1:5] = 1
     labels[4, 4, 1:5] = labels[4, 1:5, 4] = 2
     assert recipe("add-measure")["extent"](block_sums(labels, (0, 0, 0), None)).tolist() == [1.0, 7 / 16]
+
+
+def test_the_measure_of_whole_particles_of_the_recipe_measures() -> None:
+    labels = np.zeros((9, 9, 9), np.uint32)
+    labels[2:5, 2:5, 2:5], labels[5, 3, 3] = 1, 2
+    ids, low, high = np.array([1, 2], np.uint32), np.array([[2] * 3, [5, 3, 3]]), np.array([[4] * 3, [5, 3, 3]])
+    values = recipe("add-measure", 1)["FreeFaces"]().values(Cutout(labels, ids, low, high))
+    assert values["free_faces"].tolist() == [53, 5]
 
 
 def test_the_executor_of_the_recipe_runs() -> None:

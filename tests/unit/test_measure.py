@@ -13,10 +13,12 @@ from labelled import stored, sums_of, voronoi
 from ps3d_core.engine.blocks import Runner
 from ps3d_core.engine.step import Context, Outcomes
 from ps3d_core.errors import InputError
-from ps3d_core.particles import measure, table
+from ps3d_core.measuring import measure
+from ps3d_core.measuring.measure import Foreign, GivenLabels, measure_particles
+from ps3d_core.particles import merged, table
 from ps3d_core.particles.exact_sums import normalised, sum_of_squares, total
 from ps3d_core.particles.label_index import as_labels, index_labels, row_of
-from ps3d_core.particles.measure import Foreign, GivenLabels, Sample, measure_particles
+from ps3d_core.particles.sample import Sample
 from ps3d_core.particles.sums import LabelSums, merge
 from ps3d_core.particles.table import read_columns
 from ps3d_core.progress import Noted, Progress
@@ -164,7 +166,7 @@ def test_files_do_not_depend_on_the_store(volume, reference):
 
 
 def test_rows_in_ranges_of_labels(place, reference, tmp_path, monkeypatch):
-    monkeypatch.setattr(measure, "LABELS_AT_ONCE", 7)
+    monkeypatch.setattr(merged, "LABELS_AT_ONCE", 7)
     output = Location.parse(tmp_path)
     _, csv, summary = run(place, output, block_shape=(8, 8, 8))
     assert (csv, summary) == reference[1:]
@@ -180,8 +182,8 @@ def test_a_range_of_labels_in_many_blocks_takes_little_memory(tmp_path, monkeypa
     records = [step.work(block, site) for block in site.grid]
     expected = sums_of(labels)
     one_file = sum(column.nbytes for column in LabelSums.from_arrays(site.file(0).read_arrays()))
-    monkeypatch.setattr(measure, "LABELS_AT_ONCE", 16)
-    ranges = measure.merged_sums(records, site)
+    monkeypatch.setattr(merged, "LABELS_AT_ONCE", 16)
+    ranges = merged.merged_sums(records, site)
     tracemalloc.start()
     try:
         first = next(ranges)

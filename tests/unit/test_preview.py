@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import zarr
 
+from ps3d_core.measuring.measure import measure_particles
 from ps3d_core.particles import preview
-from ps3d_core.particles.measure import measure_particles
 from ps3d_core.steps.pyramid import build_pyramid
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import create_image, open_image

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from labelled import stored, voronoi
 from markupsafe import Markup
 
+from ps3d_core.measuring.measure import measure_particles
 from ps3d_core.particles import preview, templating
 from ps3d_core.particles.charts import Series, histogram, line_chart, log_ticks, nice_ceiling
 from ps3d_core.particles.crops import SHOWN
-from ps3d_core.particles.measure import measure_particles
 from ps3d_core.particles.overlay import Picture, overlay_pictures
 from ps3d_core.particles.report import MAX_BYTES, SECTIONS, About, fact_lines, page_figures, write_report
 from ps3d_core.particles.report_sections import MAX_HEIGHT

@@ -12,8 +12,10 @@ from ps3d_core.border_core.to_scan_grid import Resampled
 from ps3d_core.doubt.calibration import Calibration
 from ps3d_core.engine.step import Context, Outcome, Outcomes
 from ps3d_core.errors import CorruptDataError
-from ps3d_core.particles import measure, table
-from ps3d_core.particles.measure import measure_particles
+from ps3d_core.measuring import measure
+from ps3d_core.measuring.measure import measure_particles
+from ps3d_core.params import MeasureParams
+from ps3d_core.particles import table
 from ps3d_core.steps.grey_values import GreyScale, GreyValues
 from ps3d_core.steps.label_image import LabelImage
 from ps3d_core.steps.table import ParticleTable
@@ -43,7 +45,8 @@ def step(root):
     labels = create_image(result.labels, SHAPE, "uint32", spacing=0.5, name="ore", label=True)
     labels[:] = np.kron(voronoi((15, 14, 2), 9, seed=0, filled=0.9), np.ones((10, 10, 10), np.uint32))
     grey = stored(root / "scan", np.random.default_rng(0).integers(0, 99, SHAPE).astype(np.uint8), (64, 64, 20))
-    job, info = SimpleNamespace(result=result), SimpleNamespace(spacing=0.5, particle_size_mm=8.0)
+    params = SimpleNamespace(measure=MeasureParams())
+    job, info = SimpleNamespace(result=result, params=params), SimpleNamespace(spacing=0.5, particle_size_mm=8.0)
     bundle = SimpleNamespace(info=SimpleNamespace(calibration=Calibration(slope=5, offset=-5, particles=99, right=90)))
     plan = SimpleNamespace(work=result.work, job=job, info=info, image=grey, bundle=bundle, knows_surroundings=True)
     contacts = SimpleNamespace(largest=lambda n: (np.arange(n + 1) * 3.0, np.arange(n + 1, dtype=np.uint32)[::-1]))

@@ -1,100 +1,57 @@
-"""Labels in, particle table out: sums per block, merged sums, table.
+"""Labels in, particle table out: sums per block, merged sums, whole particles where columns need them, table.
 
-    Measurement          base of the steps that measure: sums per label and block, one file per block, and the table
-    GivenLabels          step for labels that somebody gives
-    merged_sums          sums of particles, some hundred thousand at a time, in order of their labels
-    measure_particles    labels that somebody gives, measured once
-
-Ids follow the order of first voxels, so neighbouring labels lie in few blocks, and merging reads each block's file
-about once. Whatever the number of particles and in however many blocks they lie, it holds the sums of one file and
-of a few ranges of labels, and of the other files that a range needs the labels alone.
+Measurement          base of the steps that measure: sums per label and block, one file per block, and the table
+GivenLabels          step for labels that somebody gives
+measure_particles    labels that somebody gives, measured once; `measure_sample` with more columns
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
-from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
 
+from ps3d_core.contacts.per_particle import ParticleContacts
+from ps3d_core.contacts.step import GivenContacts
 from ps3d_core.engine.block_step import BlockStep, Site
 from ps3d_core.engine.once import Engine
-from ps3d_core.engine.step import Context, Found_co
+from ps3d_core.engine.step import Context, Found_co, Outcome, Outcomes
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.blocks import Block, BlockGrid
 from ps3d_core.geometry.boxes import Shape
-from ps3d_core.geometry.spacing import Spacing, StatedSpacing, one_if_equal
-from ps3d_core.memory_model import GREY_BYTES, LABELS_BYTES
+from ps3d_core.geometry.spacing import StatedSpacing, one_if_equal
+from ps3d_core.measuring.chosen import CORE, Chosen, chosen
+from ps3d_core.params import MeasureParams
 from ps3d_core.particles import table
+from ps3d_core.particles.boxes import write_boxes
+from ps3d_core.particles.by_label import BlockValues, ByLabel
 from ps3d_core.particles.distribution import SizeDistribution, size_distribution, volume_of
 from ps3d_core.particles.doubt import Sureness, doubt_columns
 from ps3d_core.particles.exact_sums import MAX_VALUES
+from ps3d_core.particles.merged import merged_sums
 from ps3d_core.particles.padded import HALO, read_padded
 from ps3d_core.particles.plausible import doubt_about
-from ps3d_core.particles.shape import particle_columns
-from ps3d_core.particles.sums import LabelSums, merge
+from ps3d_core.particles.sample import Sample
+from ps3d_core.particles.shape import DIRECTIONS, Columns, axis_directions, particle_columns
+from ps3d_core.particles.sums import LabelSums
 from ps3d_core.particles.surface import kinds_of_directions
 from ps3d_core.particles.voxel_sums import block_sums
-from ps3d_core.scan.spacing import checked_spacing
+from ps3d_core.particles.whole_pass import WholeParticles, with_room
+from ps3d_core.region.region import Region
 from ps3d_core.store.arrays import read_box
-from ps3d_core.store.chunking import require_chunk_fits
 from ps3d_core.store.identity import content_identity
-from ps3d_core.store.ledger import Record
+from ps3d_core.store.ledger import Record, fingerprint
 from ps3d_core.store.location import Location
-from ps3d_core.store.ome import image_origin, open_image
+from ps3d_core.store.ome import open_image
 
 VERSION: Final = 1
 """Raise when a change of the code changes what is measured: finished work of older code is then redone."""
-
-LABELS_AT_ONCE: Final = 2**18
-"""Particles merged at once, and with it the row groups of the Parquet file."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """What is measured: a label image (z, y, x), the grey values of the same scan, and the edge of a voxel.
-
-    Attributes:
-        labels: whole numbers, 0 is background.
-        image: grey values of the same shape; without it the grey columns have no values.
-        spacing: edges of a voxel, mm: one, or three (z, y, x).
-
-    """
-
-    labels: Location
-    image: Location | None
-    spacing: StatedSpacing
-
-    @property
-    def origin(self) -> Spacing:
-        """Position (z, y, x) of the centre of the first voxel, mm."""
-        return image_origin(self.labels)
-
-    @property
-    def bytes_per_voxel(self) -> float:
-        """Peak of memory per voxel of a block: values as they are stored, and what becomes of them."""
-        cost = open_image(self.labels).dtype.itemsize + LABELS_BYTES
-        return cost if self.image is None else cost + open_image(self.image).dtype.itemsize + GREY_BYTES
-
-    def require_measurable(self, memory_bytes: int) -> None:
-        """Raise `InputError` for images that do not fit together or into memory, and a spacing that cannot be."""
-        checked_spacing(self.spacing)
-        labels = open_image(self.labels)
-        require_chunk_fits(labels, memory_bytes)
-        if self.image is not None:
-            grey = open_image(self.image)
-            require_chunk_fits(grey, memory_bytes)
-            if grey.shape != labels.shape:
-                raise InputError(
-                    f"{self.image}: shape {grey.shape}, labels have {labels.shape}; give the scan that was labelled"
-                )
 
 
 class ParticleSummary(BaseModel):
@@ -123,9 +80,19 @@ class Measurement(BlockStep[Found_co]):
         """What is measured."""
 
     @property
+    @abstractmethod
+    def identity(self) -> str:
+        """Digest of the contents of everything that is measured."""
+
+    @property
+    def chosen(self) -> Chosen:
+        """Columns of the table, and the measures of whole particles."""
+        return CORE
+
+    @property
     def versions(self) -> tuple[int, ...]:
         """Versions of what is measured and of how it is written."""
-        return (VERSION, table.VERSION)
+        return (VERSION, table.VERSION, *(measure.version for measure in self.chosen.measures))
 
     @property
     def volume(self) -> Location:
@@ -154,14 +121,49 @@ class Measurement(BlockStep[Found_co]):
         site.file(block.index).write_arrays(**sums.to_arrays())
         return {"labels": len(sums.labels), "first": int(sums.labels[0]) if len(sums.labels) else None}
 
+    def make(self, done: Outcomes, context: Context) -> Found_co:
+        """Sum up every block and measure whole particles where columns need that; write the table."""
+        site = self.site(self.grid(context), done)
+        records = self.records(site, context)
+        if measures := self.chosen.measures:
+            write_boxes(merged_sums(records, site), site.grid, self._boxes(site))
+            outcome = Outcome(self._whole(site).make(done, with_room(context, self.sample, measures)), 0.0)
+            site = replace(site, done=Outcomes(done | {WholeParticles.name: outcome}))
+        return self.merge(records, site)
+
     def write_table(self, records: Sequence[Record], site: Site, known: Sureness | None = None) -> ParticleSummary:
         """Write the table of all particles, Parquet and CSV, and return their summary.
 
         `known` is what is known of them beside their voxels.
         """
-        totals = _Totals(self.sample, site.grid.shape, known)
-        table.write_table(totals.tables(merged_sums(records, site)), self.outputs["parquet"], self.outputs["csv"])
+        sample, shape = self.sample, site.grid.shape
+        about = table.About(shape=shape, spacing=sample.spacing, origin=sample.origin)
+        schema = table.schema_of(self.chosen.columns, about)
+        totals = _Totals(sample, shape, known, self._beside(site))
+        rows = totals.tables(merged_sums(records, site), schema)
+        table.write_table(rows, self.outputs["parquet"], self.outputs["csv"], schema)
         return totals.summary()
+
+    def neighbour_values(self, site: Site) -> ByLabel:
+        """Return the columns of what touches what; asked for only where these are chosen."""
+        raise NotImplementedError
+
+    def _beside(self, site: Site) -> list[ByLabel]:
+        """Columns that do not come of the sums."""
+        others: list[ByLabel] = []
+        if self.chosen.takes("all"):
+            others.append(self.neighbour_values(site))
+        if self.chosen.measures:
+            whole = self._whole(site)
+            others.append(BlockValues(site.done.of(WholeParticles).blocks, whole.site(site.grid)))
+        return others
+
+    def _whole(self, site: Site) -> WholeParticles:
+        measures, boxes = self.chosen.measures, self._boxes(site)
+        return WholeParticles(self.sample, measures, self.identity, self.folder, site.grid, boxes)
+
+    def _boxes(self, site: Site) -> Location:
+        return site.place / "boxes"
 
 
 class Foreign(NamedTuple):
@@ -190,20 +192,24 @@ class GivenLabels(Measurement[Measured]):
 
     Attributes:
         given: what is measured.
-        identities: what tells the contents of its labels and of its grey values from others.
+        identities: what tells the contents of its labels and of its images from others.
         output: folder of the table.
         place: folder of the ledgers, and of the sums of blocks.
         foreign: says that the labels may be no particles.
         block_shape: of blocks, (z, y, x); the largest that is good and fits when absent.
+        choice: columns of the table, and the measures of whole particles.
+        contacts: step before this one that finds what touches what, where columns ask for that.
 
     """
 
     given: Sample
-    identities: tuple[str, str | None]
+    identities: tuple[str | None, ...]
     output: Location
     place: Location
     foreign: Foreign | None = None
     block_shape: Shape | None = None
+    choice: Chosen = CORE
+    contacts: GivenContacts | None = None
 
     name, found = "measure", Measured
 
@@ -211,7 +217,19 @@ class GivenLabels(Measurement[Measured]):
     def parameters(self) -> tuple[Any, ...]:
         """Contents of the images, the edge of a voxel, what is refused, and where the table is."""
         refused = None if self.foreign is None else not self.foreign.as_they_are
-        return (*self.identities, self.given.spacing, refused, self.output.seen_from(self.place))
+        told = [measure.parameters for measure in self.choice.measures]
+        chosen = () if self.choice == CORE else (self.choice.cost, *told)
+        return (*self.identities, self.given.spacing, refused, self.output.seen_from(self.place), *chosen)
+
+    @property
+    def identity(self) -> str:
+        """Digest of the contents of labels and images."""
+        return fingerprint(*self.identities)
+
+    @property
+    def chosen(self) -> Chosen:
+        """Columns of the table, and the measures of whole particles."""
+        return self.choice
 
     @property
     def outputs(self) -> dict[str, Location]:
@@ -227,6 +245,10 @@ class GivenLabels(Measurement[Measured]):
     def folder(self) -> Location:
         """Folder of the ledgers, and of the sums of blocks."""
         return self.place
+
+    def neighbour_values(self, site: Site) -> ByLabel:
+        """Return the columns of what touches what."""
+        return ParticleContacts(self.output / "contacts.parquet")
 
     def merge(self, records: Sequence[Record], site: Site) -> Measured:
         """Write the table and return its summary, and doubts. Raise `InputError` when the labels are no particles."""
@@ -269,70 +291,70 @@ def measure_particles(
         InputError: for images that do not fit together, and labels that cannot be.
 
     """
+    sample = Sample(labels, image, one_if_equal(spacing))
+    return measure_sample(sample, output, work=work, foreign=foreign, block_shape=block_shape, context=context)
+
+
+def measure_sample(
+    sample: Sample,
+    output: Location,
+    *,
+    work: Location,
+    params: MeasureParams | None = None,
+    foreign: Foreign | None = None,
+    block_shape: Shape | None = None,
+    context: Context | None = None,
+) -> ParticleSummary:
+    """Measure all particles of a sample as `measure_particles` does, and what `params` ask for besides.
+
+    With all columns, contacts.parquet, contacts.csv and packing.csv are written, too. Raise `InputError` for images that
+    do not fit together, and labels that cannot be.
+    """
     context = context or Context()
-    identities = content_identity(labels), None if image is None else content_identity(image)
-    step = GivenLabels(Sample(labels, image, one_if_equal(spacing)), identities, output, work, foreign, block_shape)
-    found = Engine(work, [step]).run_all(context).of(GivenLabels)
+    places = (sample.labels, sample.image, *(place for _, place in sample.others))
+    identities = tuple(None if place is None else content_identity(place) for place in places)
+    choice = chosen(params or MeasureParams())
+    contacts = None
+    if choice.takes("all"):
+        contacts = GivenContacts(sample.labels, str(identities[0]), sample.spacing, output, work, Region(), block_shape)
+    step = GivenLabels(sample, identities, output, work, foreign, block_shape, choice, contacts)
+    found = Engine(work, [contacts, step] if contacts else [step]).run_all(context).of(GivenLabels)
     if foreign is not None and found.doubt is not None:
         context.progress.note(f"{foreign.name}: {found.doubt}")
     return found.summary
 
 
-def merged_sums(records: Sequence[Record], site: Site) -> Iterator[LabelSums]:
-    """Yield the sums of particles in rising order of label, at most `LABELS_AT_ONCE` of them at a time."""
-    # Smallest label of each block that was not yielded yet.
-    waiting = {index: int(record["first"]) for index, record in enumerate(records) if record["labels"]}
-    while waiting:
-        # The next labels, counted and not by their value: foreign labels may have gaps of any width.
-        labels, stop = np.empty(0, np.uint32), 0
-        ahead: dict[int, npt.NDArray[np.uint32]] = {}
-        parts: list[LabelSums] = []
-        for index, first in sorted(waiting.items(), key=itemgetter(1)):
-            if len(labels) == LABELS_AT_ONCE and first > labels[-1]:
-                break
-            sums = LabelSums.from_arrays(site.file(index).read_arrays())
-            ahead[index] = sums.labels[sums.labels >= first]
-            labels = np.union1d(labels, ahead[index])[:LABELS_AT_ONCE]
-            stop = int(labels[-1]) + 1
-            parts = _folded([*parts, sums.between(first, stop)], stop)
-        for index, own in ahead.items():
-            later = own[own >= stop]
-            if len(later):
-                waiting[index] = int(later[0])
-            else:
-                del waiting[index]
-        yield _merged(parts, stop)
-
-
-def _folded(parts: list[LabelSums], stop: int) -> list[LabelSums]:
-    """The `parts`, made one when they are many rows: a range may lie in any number of blocks."""
-    rows = sum(len(part.labels) for part in parts)
-    return [_merged(parts, stop)] if rows > 2 * LABELS_AT_ONCE else parts
-
-
-def _merged(parts: list[LabelSums], stop: int) -> LabelSums:
-    """Sums of the labels below `stop`, where the range has ended since a part was read."""
-    return merge(part.between(0, stop) for part in parts)
+def beside_table(params: MeasureParams) -> tuple[str, ...]:
+    """Return the names of the files that are written beside the table."""
+    return ("contacts.parquet", "contacts.csv", "packing.csv") if chosen(params).takes("all") else ()
 
 
 class _Totals:
     """The particles of a sample, table by table, and what remains of them for the summary."""
 
-    def __init__(self, sample: Sample, shape: Shape, known: Sureness | None) -> None:
-        self._sample, self._shape, self._known = sample, shape, known
+    def __init__(self, sample: Sample, shape: Shape, known: Sureness | None, beside: Sequence[ByLabel]) -> None:
+        self._sample, self._shape, self._known, self._beside = sample, shape, known, beside
         self._voxels = [np.empty(0, np.int64)]
         self._touching = 0
 
-    def tables(self, particles: Iterable[LabelSums]) -> Iterator[pa.Table]:
-        spacing, origin, grey = self._sample.spacing, self._sample.origin, self._sample.image is not None
+    def tables(self, particles: Iterable[LabelSums], schema: pa.Schema) -> Iterator[pa.Table]:
         for sums in particles:
-            columns = particle_columns(sums, self._shape, spacing, origin, grey=grey)
-            if self._known is not None and (cut := self._known.cut) is not None:
-                columns["touches_border"] |= cut[np.minimum(sums.labels, len(cut) - 1)]
-            columns |= doubt_columns(columns, self._known)
+            columns = self._columns(sums)
+            if DIRECTIONS[0].name in schema.names:
+                columns |= axis_directions(sums, self._sample.spacing)
+            for other in self._beside:
+                columns |= other.of(sums.labels)
             self._voxels.append(sums.voxels)
             self._touching += int(columns["touches_border"].sum())
-            yield table.arrow_table(columns)
+            yield table.arrow_table(columns, schema)
+
+    def _columns(self, sums: LabelSums) -> Columns:
+        """Columns that every table has."""
+        spacing, origin, grey = self._sample.spacing, self._sample.origin, self._sample.image is not None
+        columns = particle_columns(sums, self._shape, spacing, origin, grey=grey)
+        if self._known is not None and (cut := self._known.cut) is not None:
+            columns["touches_border"] |= cut[np.minimum(sums.labels, len(cut) - 1)]
+        return columns | doubt_columns(columns, self._known)
 
     def summary(self) -> ParticleSummary:
         voxels, spacing = np.concatenate(self._voxels), self._sample.spacing

@@ -1,8 +1,12 @@
-"""Which labels of a block lie beside which others, and how much of their surfaces they share.
+"""Which labels of a block lie beside which others, how much of their surfaces they share, where, and facing where.
 
 A crossing is a pair of neighbouring voxels, in one of 13 directions, that carry two different labels, both above 0.
-Crossings are what surfaces are measured by (see `surface`), so what two particles share is measured as what each has:
-half a crossing is one intercept of either.
+Crossings are what surfaces are measured by (see `particles.surface`), so what two particles share is measured as what
+each has: half a crossing is one intercept of either.
+
+Of every pair of labels three things are added up over its crossings, all in whole numbers, so that blocks add up
+without rounding: how many there are by kind of direction; the steps from the lower label to the higher one, whose sum
+points along the normal of the contact; and the places half-way between the two voxels, whose mean is its centre.
 """
 
 from __future__ import annotations
@@ -13,15 +17,18 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from ps3d_core.geometry.boxes import Shape
 from ps3d_core.particles.label_index import Labels
 from ps3d_core.particles.surface import CUBES, OTHERS
 
 Pairs = npt.NDArray[np.uint64]
-Crossings = npt.NDArray[np.int64]
+Sums = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.uint8]
 Kinds = npt.NDArray[np.int64]
 
 _DIRECTIONS = 13
+_PLACED: Final = 6
+"""Columns of sums after the crossings: steps (z, y, x) and twice the places (z, y, x)."""
 _KINDS: Final = {
     CUBES: np.array([0, 0, 0, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2]),
     OTHERS: np.array([2, 1, 0, 3, 3, 4, 4, 5, 5, 6, 6, 6, 6]),
@@ -30,14 +37,14 @@ _KINDS: Final = {
 
 
 class PairCounts(NamedTuple):
-    """Pairs of labels in rising order, and how often each is crossed.
+    """Pairs of labels in rising order, and what their crossings add up to.
 
     pairs: (n,) uint64, the lower label in the upper 32 bits, the higher one in the lower.
-    crossings: (n, kinds) int64, by kind of direction, see `surface`.
+    sums: (n, kinds + 6) int64, see `crossings`, `steps` and `places`.
     """
 
     pairs: Pairs
-    crossings: Crossings
+    sums: Sums
 
     @property
     def lower(self) -> Labels:
@@ -49,60 +56,79 @@ class PairCounts(NamedTuple):
         """Higher label of every pair."""
         return (self.pairs & np.uint64(2**32 - 1)).astype(np.uint32)
 
+    @property
+    def crossings(self) -> Sums:
+        """How often each is crossed, (n, kinds), by kind of direction, see `particles.surface`."""
+        return self.sums[:, :-_PLACED]
+
+    @property
+    def steps(self) -> Sums:
+        """Sum of the steps (z, y, x) of all crossings, from the lower label to the higher, voxels, (n, 3)."""
+        return self.sums[:, -_PLACED:-3]
+
+    @property
+    def places(self) -> Sums:
+        """Twice the sum of the places (z, y, x) half-way along all crossings, voxels of the scan, (n, 3)."""
+        return self.sums[:, -3:]
+
     def rows(self, chosen: npt.NDArray[np.bool_] | slice) -> PairCounts:
         """Return some rows: those of a slice, or where `chosen` (n,) is true."""
-        return PairCounts(self.pairs[chosen], self.crossings[chosen])
+        return PairCounts(self.pairs[chosen], self.sums[chosen])
 
     def followed_by(self, others: PairCounts) -> PairCounts:
         """Return these rows and those of `others`, whose pairs are all higher."""
-        return PairCounts(
-            np.concatenate((self.pairs, others.pairs)), np.concatenate((self.crossings, others.crossings))
-        )
+        return PairCounts(np.concatenate((self.pairs, others.pairs)), np.concatenate((self.sums, others.sums)))
 
 
 def no_pairs(kinds: int = CUBES) -> PairCounts:
     """Return counts without any pair, for so many kinds of directions."""
-    return PairCounts(np.empty(0, np.uint64), np.empty((0, kinds), np.int64))
+    return PairCounts(np.empty(0, np.uint64), np.empty((0, kinds + _PLACED), np.int64))
 
 
-def count_pairs_of(padded: Labels, kinds: int = CUBES) -> PairCounts:
+def count_pairs_of(padded: Labels, kinds: int = CUBES, start: Shape = (0, 0, 0)) -> PairCounts:
     """Count the crossings from the voxels of a block to those that follow them.
 
     `padded` (z + 2, y + 2, x + 2) uint32 holds the block's labels and one voxel more on every side, which belongs to
     other blocks or is 0 outside the scan. A crossing belongs to the block of its first voxel, so blocks share none.
-    `kinds` is the number of kinds of directions that are told apart.
+    `kinds` is the number of kinds of directions that are told apart, `start` the block's first voxel in the scan.
     """
     _, height, width = (side - 2 for side in padded.shape)
     rows = (padded.shape[0] - 2) * height
-    places = 1 << int(4 * _DIRECTIONS * width).bit_length()
-    pairs, crossings = np.zeros(places, np.uint64), np.zeros((places, kinds), np.int64)
+    room = 1 << int(4 * _DIRECTIONS * width).bit_length()
+    pairs, sums = np.zeros(room, np.uint64), np.zeros((room, kinds + _PLACED), np.int64)
     row = used = 0
     while row < rows:
-        row, used = _count(padded, row, used, _KINDS[kinds], pairs, crossings)
+        row, used = _count(padded, row, used, _KINDS[kinds], pairs, sums)
         if row < rows:
-            pairs, crossings = _grown(pairs, crossings)
+            pairs, sums = _grown(pairs, sums)
     found = np.flatnonzero(pairs)
     found = found[np.argsort(pairs[found])]
-    return PairCounts(pairs[found], crossings[found])
+    counts = PairCounts(pairs[found], sums[found])
+    counts.places[...] += 2 * np.array(start) * counts.crossings.sum(axis=1, keepdims=True)
+    return counts
 
 
 def merge_pairs(first: PairCounts, second: PairCounts) -> PairCounts:
     """Add the counts of two parts of a volume."""
-    pairs, rows = np.unique(np.concatenate((first.pairs, second.pairs)), return_inverse=True)
-    crossings = np.zeros((len(pairs), first.crossings.shape[1]), np.int64)
-    np.add.at(crossings, rows, np.concatenate((first.crossings, second.crossings)))
-    return PairCounts(pairs, crossings)
+    pairs = np.concatenate((first.pairs, second.pairs))
+    if not len(pairs):
+        return first
+    order = np.argsort(pairs, kind="stable")
+    pairs = pairs[order]
+    starts = np.flatnonzero(np.concatenate(([True], pairs[1:] != pairs[:-1])))
+    sums = np.concatenate((first.sums, second.sums))[order]
+    return PairCounts(pairs[starts], np.add.reduceat(sums, starts, axis=0))
 
 
-def _grown(pairs: Pairs, crossings: Crossings) -> tuple[Pairs, Crossings]:
+def _grown(pairs: Pairs, sums: Sums) -> tuple[Pairs, Sums]:
     """Return a table of twice as many places with the same entries."""
-    wide, counts = np.zeros(2 * len(pairs), np.uint64), np.zeros((2 * len(pairs), crossings.shape[1]), np.int64)
-    _move(pairs, crossings, wide, counts)
+    wide, counts = np.zeros(2 * len(pairs), np.uint64), np.zeros((2 * len(pairs), sums.shape[1]), np.int64)
+    _move(pairs, sums, wide, counts)
     return wide, counts
 
 
 @njit(nogil=True, cache=True)
-def _count(padded: Labels, first: int, used: int, kinds: Kinds, pairs: Pairs, crossings: Crossings) -> tuple[int, int]:
+def _count(padded: Labels, first: int, used: int, kinds: Kinds, pairs: Pairs, sums: Sums) -> tuple[int, int]:
     """Count row by row from row `first`, until the table is too full for another; return the next row and its fill."""
     height, width = padded.shape[1] - 2, padded.shape[2] - 2
     rows = (padded.shape[0] - 2) * height
@@ -116,20 +142,20 @@ def _count(padded: Labels, first: int, used: int, kinds: Kinds, pairs: Pairs, cr
         for x in range(1, width + 1):
             if not beside[x]:
                 continue
-            label = here[x]
-            used += _cross(label, here[x + 1], kinds[0], pairs, crossings)
-            used += _cross(label, behind[x], kinds[1], pairs, crossings)
-            used += _cross(label, above[x], kinds[2], pairs, crossings)
-            used += _cross(label, behind[x - 1], kinds[3], pairs, crossings)
-            used += _cross(label, behind[x + 1], kinds[4], pairs, crossings)
-            used += _cross(label, above[x - 1], kinds[5], pairs, crossings)
-            used += _cross(label, above[x + 1], kinds[6], pairs, crossings)
-            used += _cross(label, before_above[x], kinds[7], pairs, crossings)
-            used += _cross(label, behind_above[x], kinds[8], pairs, crossings)
-            used += _cross(label, before_above[x - 1], kinds[9], pairs, crossings)
-            used += _cross(label, before_above[x + 1], kinds[10], pairs, crossings)
-            used += _cross(label, behind_above[x - 1], kinds[11], pairs, crossings)
-            used += _cross(label, behind_above[x + 1], kinds[12], pairs, crossings)
+            label, at = here[x], (2 * (z - 1), 2 * (y - 1), 2 * (x - 1))
+            used += _cross(label, here[x + 1], kinds[0], (0, 0, 1), at, pairs, sums)
+            used += _cross(label, behind[x], kinds[1], (0, 1, 0), at, pairs, sums)
+            used += _cross(label, above[x], kinds[2], (1, 0, 0), at, pairs, sums)
+            used += _cross(label, behind[x - 1], kinds[3], (0, 1, -1), at, pairs, sums)
+            used += _cross(label, behind[x + 1], kinds[4], (0, 1, 1), at, pairs, sums)
+            used += _cross(label, above[x - 1], kinds[5], (1, 0, -1), at, pairs, sums)
+            used += _cross(label, above[x + 1], kinds[6], (1, 0, 1), at, pairs, sums)
+            used += _cross(label, before_above[x], kinds[7], (1, -1, 0), at, pairs, sums)
+            used += _cross(label, behind_above[x], kinds[8], (1, 1, 0), at, pairs, sums)
+            used += _cross(label, before_above[x - 1], kinds[9], (1, -1, -1), at, pairs, sums)
+            used += _cross(label, before_above[x + 1], kinds[10], (1, -1, 1), at, pairs, sums)
+            used += _cross(label, behind_above[x - 1], kinds[11], (1, 1, -1), at, pairs, sums)
+            used += _cross(label, behind_above[x + 1], kinds[12], (1, 1, 1), at, pairs, sums)
         row += 1
     return row, used
 
@@ -154,8 +180,8 @@ def _other(label: np.uint32, other: np.uint32) -> np.uint8:
 
 
 @njit(nogil=True, cache=True)
-def _cross(label: np.uint32, other: np.uint32, kind: int, pairs: Pairs, crossings: Crossings) -> int:
-    """Count one neighbour; return 1 when its pair is new in the table."""
+def _cross(label: np.uint32, other: np.uint32, kind: int, step: Shape, at: Shape, pairs: Pairs, sums: Sums) -> int:
+    """Count a neighbour, a step away from twice the place `at`; return 1 when its pair is new in the table."""
     if other == 0 or other == label:  # noqa: PLR1714 - numba knows no tuples of two types
         return 0
     low, high = min(label, other), max(label, other)
@@ -163,7 +189,12 @@ def _cross(label: np.uint32, other: np.uint32, kind: int, pairs: Pairs, crossing
     place = _place(pair, pairs)
     new = pairs[place] == 0
     pairs[place] = pair
-    crossings[place, kind] += 1
+    own = sums[place]
+    own[kind] += 1
+    placed, sign = own.size - 6, 1 if label == low else -1
+    for axis in range(3):
+        own[placed + axis] += sign * step[axis]
+        own[placed + 3 + axis] += at[axis] + step[axis]
     return 1 if new else 0
 
 
@@ -179,9 +210,9 @@ def _place(pair: np.uint64, pairs: Pairs) -> int:
 
 
 @njit(nogil=True, cache=True)
-def _move(pairs: Pairs, crossings: Crossings, into: Pairs, counts: Crossings) -> None:
+def _move(pairs: Pairs, sums: Sums, into: Pairs, counts: Sums) -> None:
     for i in range(pairs.size):
         if pairs[i]:
             place = _place(pairs[i], into)
             into[place] = pairs[i]
-            counts[place] = crossings[i]
+            counts[place] = sums[i]

@@ -1,0 +1,1 @@
+"""Which particles touch, where and how much, and how densely they lie."""

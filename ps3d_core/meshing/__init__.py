@@ -1,0 +1,1 @@
+"""Surfaces of particles as closed meshes of triangles, for other programs."""

@@ -1,0 +1,1 @@
+"""Size and shape of whole particles."""
