@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -13,6 +14,7 @@ from ps3d_core.granulometry.model import Distribution, SizeAnalysis
 from ps3d_core.granulometry.params import Weighting
 from ps3d_core.granulometry.source import NAME
 from ps3d_core.particles.charts import Series, class_chart, line_chart
+from ps3d_core.particles.units import MILLIMETRES, Units
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -24,21 +26,22 @@ DENSITY_STEPS: Final = 20
 """Per decade, in which densities are drawn; finer ones would show single particles."""
 
 
-def charts_of(analysis: SizeAnalysis, *, standalone: bool = True) -> dict[str, Markup]:
-    """Return the charts of an analysis as SVG, by name: files of their own, or parts of a page if not `standalone`."""
+def charts_of(analysis: SizeAnalysis, *, standalone: bool = True, units: Units = MILLIMETRES) -> dict[str, Markup]:
+    """Return the charts of an analysis as SVG, by name: files of their own, or parts of a page if not `standalone`.
+
+    Sizes are in the length of `units`.
+    """
+    page = _Page(analysis, standalone, units)
     charts = {
-        "cumulative": line_chart(
-            cumulative(analysis), **_words(analysis, "finer than this size", "Cumulative size distribution", standalone)
-        ),
-        "density": _density_chart(analysis, standalone),
-        "classes": _class_chart(analysis, standalone),
+        "cumulative": _lines(cumulative(analysis), page, "Cumulative size distribution"),
+        "density": _density_chart(page),
+        "classes": _class_chart(page),
     }
     more = {"fits": fits(analysis), "edge": edge(analysis), "sieve": sieve(analysis)}
     titles = {"fits": "Fitted distributions", "edge": "Corrected for the edge", "sieve": "Beside a measured curve"}
     for name, series in more.items():
         if series:
-            words = _words(analysis, "finer than this size", titles[name], standalone)
-            charts[name] = line_chart(series, **words)
+            charts[name] = _lines(series, page, titles[name])
     return charts
 
 
@@ -133,30 +136,50 @@ def sieve(analysis: SizeAnalysis) -> list[Series]:
     ]
 
 
-def _density_chart(analysis: SizeAnalysis, standalone: bool) -> Markup:
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """Where charts are shown."""
+
+    analysis: SizeAnalysis
+    standalone: bool
+    units: Units
+
+    def words(self, y_label: str, alt: str) -> dict[str, Any]:
+        """Labels of the axes and of the chart itself."""
+        label = f"{NAME[self.analysis.params.size]}, {self.units.length}"
+        return {"x_label": label, "y_label": y_label, "alt": alt, "standalone": self.standalone}
+
+
+def _lines(series: Sequence[Series], page: _Page, title: str) -> Markup:
+    return line_chart(_in(page.units, series), **page.words("finer than this size", title))
+
+
+def _in(units: Units, series: Sequence[Series]) -> list[Series]:
+    """The curves, whose sizes are in mm, over sizes in the unit of the page."""
+    marks = [[(units.length_of(size), share, text) for size, share, text in each.marks] for each in series]
+    return [replace(each, x=units.length_of(each.x), marks=own) for each, own in zip(series, marks, strict=True)]
+
+
+def _density_chart(page: _Page) -> Markup:
+    analysis = page.analysis
     series = [Series(named(analysis, each.weighting), *density(analysis, each)) for each in shown(analysis)]
     top = _round_up(max(float(each.y.max()) for each in series))
-    words = _words(analysis, "density q*, share per unit of ln x", "Density of the size distribution", standalone)
-    return line_chart(series, top=top, **words)
+    words = page.words("density q*, share per unit of ln x", "Density of the size distribution")
+    return line_chart(_in(page.units, series), top=top, **words)
 
 
-def _class_chart(analysis: SizeAnalysis, standalone: bool) -> Markup:
+def _class_chart(page: _Page) -> Markup:
+    analysis, per_mm = page.analysis, page.units.per_mm
     own, sizes = analysis.headline, analysis.sizes_mm
     bars = [
         (
-            each.lower_mm or min(sizes[0], (each.upper_mm or sizes[-1]) / 1.2),
-            each.upper_mm or max(sizes[-1], 1.2 * each.lower_mm),
+            (each.lower_mm or min(sizes[0], (each.upper_mm or sizes[-1]) / 1.2)) * per_mm,
+            (each.upper_mm or max(sizes[-1], 1.2 * each.lower_mm)) * per_mm,
             share,
         )
         for each, share in zip(analysis.classes, own.in_classes, strict=True)
     ]
-    words = _words(analysis, f"share by {own.weighting}", "Shares of size classes", standalone)
-    return class_chart(bars, **words)
-
-
-def _words(analysis: SizeAnalysis, y_label: str, alt: str, standalone: bool) -> dict[str, Any]:
-    label = f"{NAME[analysis.params.size]}, mm"
-    return {"x_label": label, "y_label": y_label, "alt": alt, "standalone": standalone}
+    return class_chart(bars, **page.words(f"share by {own.weighting}", "Shares of size classes"))
 
 
 def _sizes(analysis: SizeAnalysis) -> Floats:
