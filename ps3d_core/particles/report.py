@@ -25,7 +25,7 @@ from ps3d_core.store.location import Location
 from ps3d_core.store.ome import open_image
 from ps3d_core.store.publishing import publish_text
 
-VERSION: Final = 4
+VERSION: Final = 3
 """Raise when a change of the code changes the page of one table: finished work of older code is then redone."""
 
 MAX_BYTES: Final = 3_000_000
