@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ps3d_core.granulometry.params import MeasuredCurve
     from ps3d_core.store.location import Location
 
-PURPOSE = "size distributions, classes and fits of a particle table, beside a sieve's"
+PURPOSE = "size distributions of a particle table, beside a sieve's"
 EXAMPLES = """\
   ps3d sizes results/ore                            by number and volume, in classes of ISO 3310-1
   ps3d sizes results/ore --density 2.65             by mass, too: g/cm3
