@@ -12,7 +12,7 @@ from ps3d_core.granulometry.fits import fitted
 from ps3d_core.granulometry.model import Distribution, SizeAnalysis
 from ps3d_core.granulometry.params import Weighting
 from ps3d_core.granulometry.source import NAME
-from ps3d_core.particles.charts import Series, class_chart, line_chart
+from ps3d_core.particles.charts import HALF, WIDE, Series, class_chart, line_chart
 from ps3d_core.particles.units import Units
 
 if TYPE_CHECKING:
@@ -151,10 +151,8 @@ def _density_chart(analysis: SizeAnalysis, units: Units, standalone: bool) -> Ma
     curves = [(named(analysis, each.weighting), *density(analysis, each)) for each in shown(analysis)]
     series = [Series(name, units.length_of(sizes), shares) for name, sizes, shares in curves]
     top = _round_up(max(float(each.y.max()) for each in series))
-    words = _words(
-        analysis, units, "density q*, share per unit of ln x", "Density of the size distribution", standalone
-    )
-    return line_chart(series, top=top, **words)
+    words = _words(analysis, units, "density q*, per unit of ln x", "Density of the size distribution", standalone)
+    return line_chart(series, top=top, frame=WIDE if standalone else HALF, **words)
 
 
 def _class_chart(analysis: SizeAnalysis, units: Units, standalone: bool) -> Markup:
@@ -168,7 +166,11 @@ def _class_chart(analysis: SizeAnalysis, units: Units, standalone: bool) -> Mark
         for each, share in zip(analysis.classes, own.in_classes, strict=True)
     ]
     words = _words(analysis, units, f"share by {own.weighting}", "Shares of size classes", standalone)
-    return class_chart([(units.length_of(a), units.length_of(b), share) for a, b, share in bars], **words)
+    return class_chart(
+        [(units.length_of(a), units.length_of(b), share) for a, b, share in bars],
+        frame=WIDE if standalone else HALF,
+        **words,
+    )
 
 
 def _words(analysis: SizeAnalysis, units: Units, y_label: str, alt: str, standalone: bool) -> dict[str, Any]:

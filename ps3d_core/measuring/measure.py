@@ -310,8 +310,8 @@ def measure_sample(
 ) -> ParticleSummary:
     """Measure all particles of a sample as `measure_particles` does, and what `params` ask for besides.
 
-    With all columns, contacts.parquet, contacts.csv and packing.csv are written, too. Raise `InputError` for images that
-    do not fit together, and labels that cannot be.
+    With all columns, contacts.parquet, contacts.csv and packing.csv are written, too. Raise `InputError` for images
+    that do not fit together, and labels that cannot be.
     """
     context = context or Context()
     places = (sample.labels, sample.image, *(place for _, place in sample.others))

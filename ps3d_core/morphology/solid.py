@@ -25,7 +25,7 @@ from ps3d_core.morphology.lattice import common_divisor
 
 Floats = npt.NDArray[np.float64]
 
-_RIDGE: Final = 0.05
+_RIDGE: Final = 0.02
 _STEPS: Final = 1024
 """Per voxel, of the grid of whole numbers on which the solid is made; fewer for very large particles."""
 

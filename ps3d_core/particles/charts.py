@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil, floor, log10
+from math import ceil, floor, log10, sqrt
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
@@ -195,6 +195,37 @@ def whole_numbers(
     return _chart(frame, x_axis, y_axis, alt, bars=bars)
 
 
+def classed_histogram(
+    counts: npt.NDArray[np.int64],
+    edges: Floats,
+    classes: Sequence[int | None],
+    *,
+    x_label: str,
+    y_label: str,
+    alt: str,
+    standalone: bool = False,
+) -> Markup:
+    """Return a histogram whose bars have the colour of their class, as SVG.
+
+    Heights are square roots of `counts` (n,), so that what is rare is seen; bars lie between `edges` (n + 1,), and
+    those of class None are grey. `standalone` makes a file of its own, which brings its colours.
+    """
+    top = nice_ceiling(max(1, int(counts.max(initial=0))))
+    low, high = float(edges[0]), float(edges[-1])
+
+    def px(x: float) -> float:
+        return WIDE.x((x - low) / (high - low))
+
+    ends = zip(counts.tolist(), edges[:-1].tolist(), edges[1:].tolist(), classes, strict=True)
+    bars = [
+        (px(a), px(b), WIDE.y(sqrt(n / top)), f"{a:.4g} to {b:.4g}: {n:,}", "none" if kind is None else f"s{kind}")
+        for n, a, b, kind in ends
+    ]
+    x_axis = Axis(x_label, [(px(x), f"{x:g}") for x in linear_ticks(low, high)])
+    y_axis = Axis(y_label, [(WIDE.y(sqrt(share)), f"{int(share * top):,}") for share in (0, 0.0625, 0.25, 1)])
+    return _chart(WIDE, x_axis, y_axis, alt, bars=bars, standalone=standalone)
+
+
 def linear_ticks(low: float, high: float) -> list[float]:
     """Return round numbers between `low` and `high`, above it, for a linear axis, about 4 to 8 of them."""
     scale = 10.0 ** floor(log10((high - low) / 4))
@@ -248,7 +279,7 @@ def _chart(
     alt: str,
     *,
     curves: Sequence[Mapping[str, Any]] = (),
-    bars: Sequence[tuple[float, float, float, str]] = (),
+    bars: Sequence[tuple[float, float, float, str] | tuple[float, float, float, str, str]] = (),
     standalone: bool = False,
 ) -> Markup:
     return rendered(
