@@ -81,7 +81,8 @@ def largest_across(solid: Solid, axis: Floats) -> tuple[float, Floats]:
 @njit(nogil=True, cache=True, inline="always")
 def dot(a: Any, b: Any) -> float:
     """Return the scalar product of two vectors (3,). For kernels."""
-    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
+    product: float = a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
+    return product
 
 
 @njit(nogil=True, cache=True)

@@ -13,11 +13,17 @@ import numpy.typing as npt
 
 from ps3d_core.geometry.boxes import Shape
 from ps3d_core.geometry.spacing import StatedSpacing, mean_spacing
+from ps3d_core.granulometry import charts
+from ps3d_core.granulometry.analysis import size_analysis
+from ps3d_core.granulometry.fits import METHOD
+from ps3d_core.granulometry.model import Distribution, SizeAnalysis
+from ps3d_core.granulometry.source import NAME
 from ps3d_core.particles.charts import Series, histogram, line_chart
 from ps3d_core.particles.crops import crops_of, most_doubtful
 from ps3d_core.particles.distribution import (
     SizeDistribution,
     Weighting,
+    equivalent_diameter,
     passing_curve,
     size_distribution,
     volume_of,
@@ -26,7 +32,8 @@ from ps3d_core.particles.doubt import UNSURE
 from ps3d_core.particles.overlay import Picture
 from ps3d_core.particles.rounding import round_length
 from ps3d_core.particles.table import read_columns
-from ps3d_core.particles.verdict import Verdict
+from ps3d_core.particles.units import MILLIMETRES, Units
+from ps3d_core.particles.window import Window
 from ps3d_core.store.location import Location
 
 if TYPE_CHECKING:
@@ -57,19 +64,29 @@ class Sample:
     spacing: StatedSpacing
     voxels: Integers
     cut: npt.NDArray[np.bool_]
-    verdict: Verdict | None = None
+
+    @property
+    def units(self) -> Units:
+        """Units for particles of this size: that of the ball of their mean volume."""
+        return units_for(self.voxels, self.spacing)
 
     def column(self, name: str) -> npt.NDArray[Any]:
         """Return one column of the table."""
         return read_columns(self.table, [name])[name]
 
 
+def units_for(voxels: Integers, spacing: StatedSpacing) -> Units:
+    """Return the units for particles of `voxels` (n,) of edges `spacing` (mm), by the ball of their mean volume."""
+    return Units.for_diameter(float(equivalent_diameter(voxels.mean(), spacing))) if len(voxels) else MILLIMETRES
+
+
 def found(sample: Sample) -> Figures:
     """Return everything that is said of a sample with at least one particle."""
+    analysis = size_analysis(sample.table, window=Window(shape=sample.shape, spacing=sample.spacing))
     return {
         "overview": overview(sample),
-        "edge": edge(sample),
-        "sizes": sizes(sample),
+        "edge": edge(sample, analysis),
+        "sizes": sizes(analysis, sample.units),
         "shapes": shapes(sample),
         "largest": largest(sample),
     }
@@ -86,18 +103,20 @@ def overview(sample: Sample) -> Figures:
     }
 
 
-def edge(sample: Sample) -> Figures:
-    """Return how many particles the edge of the scan cuts, and the sizes of those it does not."""
-    cut = int(sample.cut.sum())
+def edge(sample: Sample, analysis: SizeAnalysis) -> Figures:
+    """Return how many particles the edge of the scan cuts, and the sizes by volume that are corrected for it."""
+    cut, found = int(sample.cut.sum()), analysis.edge
+    by_volume = [each for each in found.distributions if each.weighting == "volume"] if found else []
     return {
         "cut": cut,
         "percent": 100 * cut / len(sample.cut),
-        "sizes_inside": size_distribution(sample.voxels[~sample.cut], sample.spacing, "volume"),
+        "corrected": by_volume[0] if by_volume else None,
+        "doubts": found.doubts if found else (),
     }
 
 
-def slices(pictures: Sequence[Picture], spacing: StatedSpacing) -> list[Figures]:
-    """Return the pictures with their files as data: URLs, the length of a scale bar and of what it is part of, mm."""
+def slices(pictures: Sequence[Picture], spacing: StatedSpacing, units: Units) -> list[Figures]:
+    """Return the pictures with their files as data: URLs, the length of a scale bar and of what it is part of."""
     shown, mean = [], mean_spacing(spacing)
     for picture in pictures:
         height, width = picture.proportions
@@ -107,8 +126,8 @@ def slices(pictures: Sequence[Picture], spacing: StatedSpacing) -> list[Figures]
                 "grey": None if picture.grey is None else data_url(picture.grey),
                 "outlines": data_url(picture.outlines),
                 "doubt": None if picture.doubt is None else data_url(picture.doubt),
-                "across": width * mean,
-                "bar": round_length(width * mean / 4),
+                "across": units.length_of(width * mean),
+                "bar": round_length(units.length_of(width * mean) / 4),
                 "max_width": MAX_HEIGHT * width / height,
             }
         )
@@ -117,8 +136,8 @@ def slices(pictures: Sequence[Picture], spacing: StatedSpacing) -> list[Figures]
 
 def worst(sample: Sample, labels: Location, image: Location | None) -> list[Figures]:
     """Return the particles that a person should look at, with pictures, the worst first."""
-    particles, spacing = most_doubtful(sample.table, UNSURE), sample.spacing
-    return [each | {"slices": slices(crops_of(each, labels, image, spacing), spacing)} for each in particles]
+    particles, spacing, units = most_doubtful(sample.table, UNSURE), sample.spacing, sample.units
+    return [each | {"slices": slices(crops_of(each, labels, image, spacing), spacing, units)} for each in particles]
 
 
 def confidence_by_label(sample: Sample) -> npt.NDArray[np.float64] | None:
@@ -132,18 +151,38 @@ def confidence_by_label(sample: Sample) -> npt.NDArray[np.float64] | None:
     return by_label
 
 
-def sizes(sample: Sample) -> Figures:
-    """Return the cumulative size distribution, drawn and in figures."""
-    rows = [size_distribution(sample.voxels, sample.spacing, weighting) for weighting in WEIGHTINGS]
-    return {"chart": size_chart(sample), "rows": rows}
+def sizes(analysis: SizeAnalysis, units: Units = MILLIMETRES) -> Figures:
+    """Return the size distributions, drawn with sizes in the length of `units`, and in figures."""
+    shown = charts.shown(analysis)
+    return {
+        "analysis": analysis,
+        "size": NAME[analysis.params.size],
+        "charts": charts.charts_of(analysis, standalone=False, units=units),
+        "rows": [(charts.named(analysis, each.weighting), each) for each in shown],
+        "legends": {
+            "cumulative": charts.cumulative(analysis),
+            "fits": charts.fits(analysis),
+            "edge": charts.edge(analysis),
+            "sieve": charts.sieve(analysis),
+        },
+        "fits": [(charts.FIT_NAMES[each.name], each) for each in analysis.fits[analysis.params.headline]],
+        "fit_method": METHOD,
+        "classes": list(zip(analysis.classes, class_shares(analysis.headline), strict=True)),
+    }
+
+
+def class_shares(distribution: Distribution) -> list[tuple[float, float, float]]:
+    """Return of each class its share, and the shares that pass and stay on its upper sieve, percent."""
+    upto = np.minimum(np.cumsum(distribution.in_classes), 1.0)
+    return [(100 * a, 100 * b, 100 * (1 - b)) for a, b in zip(distribution.in_classes, upto.tolist(), strict=True)]
 
 
 def size_chart(sample: Sample, *, standalone: bool = False) -> Markup:
     """Return the cumulative size distribution under each weighting as SVG; `standalone` makes a file of its own."""
     return line_chart(
         size_curves(sample),
-        x_label="equivalent diameter, mm",
-        y_label="finer than this size",
+        x_label=f"equivalent diameter, {sample.units.length}",
+        y_label="share finer than this size",
         alt="Cumulative size distribution",
         standalone=standalone,
     )
@@ -151,16 +190,17 @@ def size_chart(sample: Sample, *, standalone: bool = False) -> Markup:
 
 def size_curves(sample: Sample) -> list[Series]:
     """Return the cumulative size distribution under each weighting; the first has its percentiles marked."""
-    curves = []
+    curves, units = [], sample.units
     for weighting in WEIGHTINGS:
         found = cast(SizeDistribution, size_distribution(sample.voxels, sample.spacing, weighting))
         diameters, passing = passing_curve(sample.voxels, sample.spacing, weighting)
         x = np.geomspace(diameters[0], diameters[-1], CURVE_POINTS)
         marks = [(found.d10, 0.1, "D10"), (found.d50, 0.5, "D50"), (found.d90, 0.9, "D90")]
+        marks = [(units.length_of(size), share, name) for size, share, name in marks]
         curves.append(
             Series(
                 name=f"by {weighting}",
-                x=x,
+                x=units.length_of(x),
                 y=np.interp(x, diameters, passing),
                 marks=marks if weighting == "volume" else (),
             )
@@ -180,11 +220,13 @@ def shapes(sample: Sample) -> Figures:
 
 
 def largest(sample: Sample) -> list[Figures]:
-    """Return the largest particles, one line each."""
+    """Return the largest particles, one line each; lengths in mm, volumes in mm³."""
     rows, columns = largest_particles(sample)
+    names = ("label", "diameter", "volume", "longest", "shortest", "sphericity")
+    lines = zip(rows, zip(*columns.values(), strict=True), strict=True)
     return [
-        {"label": label, "numbers": numbers[:-3], "centre": numbers[-3:], "cut": bool(sample.cut[row])}
-        for row, (label, *numbers) in zip(rows, zip(*columns.values(), strict=True), strict=True)
+        dict(zip(names, values, strict=False)) | {"centre": values[-3:], "cut": bool(sample.cut[row])}
+        for row, values in lines
     ]
 
 

@@ -1,0 +1,193 @@
+"""Phases: materials that are told apart by grey values, as a user names them or as they were found.
+
+A phase is a box of grey values: an interval of one image, or of several images at once. Grey values between two phases
+belong to the nearer one, so every voxel of a solid has a phase and shares add up to 1.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from itertools import combinations
+from typing import Annotated, Any, Final, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from ps3d_core.errors import InputError
+from ps3d_core.invalid import first_problem
+from ps3d_core.quantities import MAX_GREY
+from ps3d_core.store.location import Location
+
+GREY: Final = "grey"
+"""Name of the scan itself among the images."""
+MOST_PHASES: Final = 8
+MOST_IMAGES: Final = 4
+"""Images beside the scan."""
+MOST_BYTES: Final = 1_000_000
+"""Of a file of phases."""
+
+_NAME: Final = r"[A-Za-z][A-Za-z0-9_]{0,39}"
+_RESERVED: Final = frozenset({"all", "none", "void", "background", "total"})
+
+
+def _named(name: str) -> str:
+    """A name that can be a part of the name of a column."""
+    if not re.fullmatch(_NAME, name):
+        raise ValueError("must be 1 to 40 letters, digits or _, the first a letter; rename it")
+    if name.lower() in _RESERVED:
+        raise ValueError(f"is one of {', '.join(sorted(_RESERVED))}, which mean something else; rename it")
+    return name
+
+
+Name = Annotated[str, Field(max_length=40), AfterValidator(_named)]
+Grey = Annotated[float, Field(ge=-MAX_GREY, le=MAX_GREY, allow_inf_nan=False)]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Interval(_Frozen):
+    """Grey values from `low` to `high`, both of them in it."""
+
+    low: Grey
+    high: Grey
+
+    @model_validator(mode="after")
+    def _rising(self) -> Self:
+        if not self.low < self.high:
+            raise ValueError(f"{self.low:g}:{self.high:g} is no interval; the first value must be below the second")
+        return self
+
+
+class Phase(_Frozen):
+    """A material by its grey values.
+
+    Attributes:
+        name: becomes a part of the names of columns.
+        intervals: grey values by image; where an image is not named any value will do.
+        means: mean grey value of the pure phase by image, where it is known; middles of intervals stand for others.
+
+    """
+
+    name: Name
+    intervals: dict[Name, Interval] = Field(min_length=1, max_length=1 + MOST_IMAGES)
+    means: dict[Name, Grey] = Field(default_factory=dict, max_length=1 + MOST_IMAGES)
+
+    def mean(self, image: str) -> float:
+        """Return the grey value that the pure phase has in an image; NaN where nothing is known of it."""
+        if image in self.means:
+            return self.means[image]
+        interval = self.intervals.get(image)
+        return float("nan") if interval is None else (interval.low + interval.high) / 2
+
+    def overlaps(self, other: Phase) -> bool:
+        """Return whether some grey values belong to both."""
+        shared = self.intervals.keys() & other.intervals.keys()
+        pairs = [(self.intervals[image], other.intervals[image]) for image in shared]
+        return all(a.low < b.high and b.low < a.high for a, b in pairs)
+
+
+class Phases(_Frozen):
+    """All phases of a sample, and what is known of the images they are seen in.
+
+    Attributes:
+        phases: in the order of their columns.
+        background: grey value of what particles lie in by image; measured beside each particle where it is not known.
+        noise: standard deviation of the grey values of a pure phase by image; estimated in each particle where it is
+            not known.
+        blur_voxels: standard deviation of the scanner's point spread function, voxels.
+
+    """
+
+    phases: tuple[Phase, ...] = Field(min_length=1, max_length=MOST_PHASES)
+    background: dict[Name, Grey] = Field(default_factory=dict, max_length=1 + MOST_IMAGES)
+    noise: dict[Name, Annotated[float, Field(ge=0, le=MAX_GREY)]] = Field(
+        default_factory=dict, max_length=1 + MOST_IMAGES
+    )
+    blur_voxels: float = Field(default=1.0, ge=0.2, le=3.0)
+
+    @model_validator(mode="after")
+    def _told_apart(self) -> Self:
+        lower = [phase.name.lower() for phase in self.phases]
+        if twice := sorted({name for name in lower if lower.count(name) > 1}):
+            raise ValueError(f"phase {twice[0]} is named twice; give every phase one name")
+        for one, other in combinations(self.phases, 2):
+            if one.overlaps(other):
+                raise ValueError(f"phases {one.name} and {other.name} overlap; give intervals that do not")
+        if len(self.images) > 1 + MOST_IMAGES:
+            raise ValueError(f"phases of {len(self.images)} images; at most {1 + MOST_IMAGES} are used at once")
+        return self
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the phases, in order."""
+        return tuple(phase.name for phase in self.phases)
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        """Names of the images that the phases are seen in, the scan first, then by name."""
+        named = {image for phase in self.phases for image in phase.intervals}
+        return tuple(sorted(named, key=lambda image: (image != GREY, image)))
+
+
+def phase_of(text: str) -> Phase:
+    """Return the phase that a text like `quartz=90:140` or `pyrite=grey:200:255,high:90:140` says.
+
+    Raise `InputError`, which names the text, when it says none.
+    """
+    name, mark, boxes = text.partition("=")
+    if not mark or len(text) > 300:
+        raise InputError(f"phase {text[:60]!r}: must be NAME=LOW:HIGH or NAME=IMAGE:LOW:HIGH,...; correct it")
+    intervals: dict[str, Any] = {}
+    for part in boxes.split(","):
+        *image, low, high = ["", *part.split(":")] if part.count(":") == 1 else part.split(":")
+        if len(image) != 1 or image[0] in intervals or not (_is_number(low) and _is_number(high)):
+            raise InputError(f"phase {text[:60]!r}: {part[:40]!r} must be LOW:HIGH or IMAGE:LOW:HIGH; correct it")
+        intervals[image[0] or GREY] = {"low": float(low), "high": float(high)}
+    try:
+        return Phase(name=name, intervals=intervals)
+    except ValidationError as error:
+        raise InputError(f"phase {text[:60]!r}: {first_problem(error)}") from error
+
+
+def phases_of(texts: tuple[str, ...], blur_voxels: float | None = None) -> Phases:
+    """Return the phases that texts say, see `phase_of`. Raise `InputError` for texts that do not fit together."""
+    known = {} if blur_voxels is None else {"blur_voxels": blur_voxels}
+    try:
+        return Phases(phases=tuple(map(phase_of, texts)), **known)
+    except ValidationError as error:
+        raise InputError(str(first_problem(error))) from error
+
+
+def read_phases(file: Location) -> Phases:
+    """Return the phases that a file holds, as `write_phases` writes it. Raise `InputError` when it holds none."""
+    text = file.read_start(MOST_BYTES + 1)
+    if len(text) > MOST_BYTES:
+        raise InputError(f"{file}: larger than {MOST_BYTES} bytes; give a file of phases")
+    try:
+        return Phases.model_validate_json(text)
+    except ValidationError as error:
+        raise InputError(f"{file}: no phases: {first_problem(error)}") from error
+
+
+def write_phases(file: Location, phases: Phases) -> None:
+    """Write phases as JSON, for people to read and correct and for `read_phases`."""
+    file.write_json(phases.model_dump(mode="json"))
+
+
+def phase_lines(phases: Phases, shares: Mapping[str, float] | None = None) -> list[str]:
+    """Return one line for each phase, to be shown to whoever has to confirm them."""
+    lines = []
+    for phase in phases.phases:
+        boxes = ",".join(
+            f"{'' if image == GREY else f'{image}:'}{box.low:.6g}:{box.high:.6g}"
+            for image, box in phase.intervals.items()
+        )
+        share = "" if shares is None else f"  {100 * shares[phase.name]:.1f} % of the interiors"
+        lines.append(f"{phase.name}={boxes}{share}")
+    return lines
+
+
+def _is_number(text: str) -> bool:
+    return bool(re.fullmatch(r"[+-]?(\d{1,40}(\.\d{0,40})?|\.\d{1,40})([eE][+-]?\d{1,3})?", text.strip()))
