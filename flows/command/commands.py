@@ -9,6 +9,7 @@ import argparse
 from typing import Final, Protocol
 
 from ps3d_app.flows.command import (
+    compare,
     demo,
     evaluate,
     export,
@@ -61,6 +62,7 @@ COMMANDS: Final[dict[str, Command]] = {
     "measure": measure,
     "meshes": meshes,
     "report": report,
+    "compare": compare,
     "evaluate": evaluate,
     "export": export,
     "zscore": zscore,
