@@ -30,6 +30,7 @@ PAGES: Final = {
     "ps3d_core/granulometry/README.md": "rooms/granulometry.md",
     "ps3d_core/morphology/README.md": "rooms/morphology.md",
     "ps3d_core/contacts/README.md": "rooms/contacts.md",
+    "ps3d_core/comparison/README.md": "rooms/comparison.md",
     "ps3d_core/doubt/README.md": "rooms/doubt.md",
     "ps3d_core/inspection/README.md": "rooms/inspection.md",
     "ps3d_core/region/README.md": "rooms/region.md",
