@@ -169,7 +169,7 @@ def finish_run(run: SegmentRun, done: Outcomes) -> RunRecord:
     """Write run.json and, unless the job keeps it, remove the work folder; return the record."""
     confirm_lease()  # whoever took over may be at the ledgers
     plan, result = run.plan, run.plan.job.result
-    require_unchanged({plan.image: plan.input_identity})
+    require_unchanged({plan.image: plan.input_identity} | {place: content for _, place, content in plan.images})
     predicted = done.of(BorderCore)
     seconds = {name: outcome.seconds for name, outcome in done.items()} | {"forward": predicted.forward_seconds}
     written = run.engine.written()

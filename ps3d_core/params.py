@@ -7,12 +7,22 @@ import re
 from dataclasses import replace
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from ps3d_core.free_memory import free_bytes
 from ps3d_core.geometry.spacing import per_axis
 from ps3d_core.memory_model import LEADER_BYTES, torch_bytes
 from ps3d_core.network.normalisation import Normalisation
+from ps3d_core.phase_params import PhaseParams
 from ps3d_core.quality import EVERY, LEVELS, PLAIN, LevelName, Quality
 from ps3d_core.quantities import (
     BatchSize,
@@ -39,6 +49,7 @@ from ps3d_core.quantities import (
     VoxelEdges,
 )
 from ps3d_core.sample_data import SampleFields
+from ps3d_core.size_params import SizeParams
 
 GIB: Final = 2**30
 
@@ -499,14 +510,33 @@ class Resources(_Params):
         return budget - LEADER_BYTES - torch_bytes()
 
 
-class MeasureParams(_Params):
-    """Parameters of measuring particles."""
+class MeasureParams(PhaseParams):
+    """Parameters of measuring particles, their phases and their sizes."""
 
     columns: Literal["core", "shape", "all"] = Field(
         default="core",
         description="columns of the table: core is what one walk over the voxels gives; shape adds Feret diameters, "
         "sieve size, hull, inscribed sphere, pores and directions; all adds what touches what",
     )
+    sizes: SizeParams = Field(
+        default=SizeParams(), description="size distributions of the report: densities, classes, a measured curve"
+    )
+
+    @model_validator(mode="after")
+    def _sizes_are_measured(self) -> MeasureParams:
+        if self.sizes.size != "equivalent" and self.columns == "core":
+            raise ValueError(f"sizes by {self.sizes.size} need columns that core has not; take shape or all")
+        return self
+
+    @model_validator(mode="after")
+    def _densities_are_of_phases(self) -> MeasureParams:
+        stated, dense = self.stated(), set(self.sizes.densities)
+        if dense and stated is not None and (wrong := sorted(set(stated.names) ^ dense)):
+            which = "has a density, but is no phase" if wrong[0] in dense else "has no density"
+            raise ValueError(f"phase {wrong[0]} {which}; give one for each phase, or none")
+        if dense and not self.given:
+            raise ValueError("densities of phases, but no phases; say what they are, or give one density")
+        return self
 
 
 class SegmentParams(_Params):

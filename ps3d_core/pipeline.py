@@ -18,6 +18,7 @@ from ps3d_core.record import RunRecord
 from ps3d_core.result import result_claimed
 from ps3d_core.steps.border_core import BorderCore
 from ps3d_core.steps.certainty import ParticleCertainty
+from ps3d_core.steps.composition import composition_step, phases_step
 from ps3d_core.steps.contacts import ContactAreas
 from ps3d_core.steps.grey_values import GreyValues
 from ps3d_core.steps.instances import Instances
@@ -44,12 +45,16 @@ def steps_of(plan: SegmentPlan) -> SegmentRun:
     label_image = LabelImage(plan, instances)
     certainty = ParticleCertainty(plan, instances, label_image) if plan.bundle.info.calibration else None
     contacts = ContactAreas(plan, label_image)
-    table = ParticleTable(plan, label_image, contacts, certainty)
+    phases = phases_step(plan, label_image)
+    table = ParticleTable(plan, label_image, contacts, certainty, phases)
+    composed = composition_step(plan, table)
     verdict = ScanVerdict(plan, table)
     report = ReportPage(plan, table, verdict)
-    known = () if certainty is None else (certainty,)
-    steps = (grey_values, border_core, instances, label_image, *known, contacts, table, verdict, report)
-    return SegmentRun(plan, steps)
+    steps = (
+        *(grey_values, border_core, instances, label_image, certainty, contacts),
+        *(phases, table, composed, verdict, report),
+    )
+    return SegmentRun(plan, tuple(step for step in steps if step is not None))
 
 
 def segment(job: SegmentJob, progress: Progress = SILENT) -> RunRecord:

@@ -42,6 +42,7 @@ from ps3d_core.result import check_result
 from ps3d_core.roi import NONE
 from ps3d_core.scan.contrast import require_contrast
 from ps3d_core.scan.reader import scan_dtype
+from ps3d_core.scan.sources import is_zarr
 from ps3d_core.scan.spacing import agreed_spacing
 from ps3d_core.store.arrays import is_ours
 from ps3d_core.store.chunking import require_chunk_fits
@@ -92,6 +93,8 @@ class SegmentPlan:
     notes: tuple[str, ...] = ()
     region: Region = field(default_factory=Region)
     sample: Mapping[str, str] = field(default_factory=dict)
+    images: tuple[tuple[str, Location, str], ...] = ()
+    """Further images of the same voxels: name, place, and digest of the content."""
 
     @property
     def work(self) -> Location:
@@ -141,7 +144,8 @@ class SegmentPlan:
     def inputs(self) -> tuple[Location, ...]:
         """Places that are read, and never written."""
         mask = () if self.region.mask is None else (Location.parse(self.region.mask.place),)
-        return self.image, self.job.dataset.metadata, self.bundle.location, *mask
+        images = (place for _, place, _ in self.images)
+        return self.image, self.job.dataset.metadata, self.bundle.location, *mask, *images
 
     @property
     def later_memory_bytes(self) -> int:
@@ -279,11 +283,27 @@ def plan_segmentation(job: SegmentJob) -> SegmentPlan:
         notes=() if is_ours(array) else absences(array),
         region=settled_region(job.dataset, job.scan, job.params.predict.roi, info.spacing),
         sample=read_sample(job.dataset.sample(job.scan)),
+        images=_further_images(job, (z, y, x)),
     )
     check_result(job.result, job.result.parts, plan.inputs)
     if not job.result.root.exists():  # an earlier run has written its part already
         require_room(job.output, plan.disk_bytes, "give another <output>", "correct the particle size of the scan")
     return plan
+
+
+def _further_images(job: SegmentJob, shape: Shape) -> tuple[tuple[str, Location, str], ...]:
+    """Name, place and content of further images; raise `InputError` unless each is a Zarr image of this shape."""
+    found = []
+    for name, path in job.params.measure.image_paths.items():
+        place = Location.parse(path)
+        if not is_zarr(place):
+            raise InputError(f"image {name}, {path}: no Zarr; bring it into a dataset with ps3d ingest first")
+        array = open_image(place)
+        require_chunk_fits(array, job.resources.memory_bytes)
+        if array.shape != shape:
+            raise InputError(f"image {name}, {path}: shape {array.shape}, the scan has {shape}; give its own image")
+        found.append((name, place, content_identity(place)))
+    return tuple(found)
 
 
 def _planned_prediction(

@@ -66,7 +66,7 @@ def remake_report(
         withdraw(result.pdf)  # which would be of another page
         files = {name: place / file for name, file in record.results.items()}
         facts, spacing = run_facts(record), _spacing(record.input["spacing_mm"])
-        sections = sections_of(files, spacing)
+        sections = sections_of(files, spacing, record.parameters.measure.sizes)
         about = About(record.scan, record.sample, record.verdict, facts, facts.lines, sections)
         write_report(
             files["report"],

@@ -4,21 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ps3d_core.composition.section import composition_section
 from ps3d_core.contacts.per_particle import ParticleContacts
 from ps3d_core.contacts.profile import read_profiles
 from ps3d_core.contacts.section import contacts_section
 from ps3d_core.geometry.spacing import StatedSpacing
+from ps3d_core.granulometry.analysis import size_analysis
+from ps3d_core.granulometry.section import sizes_section
+from ps3d_core.measuring.composed import composition_of
 from ps3d_core.particles.report_sections import Figures, units_for
-from ps3d_core.particles.table import read_columns
+from ps3d_core.particles.table import read_columns, rows_of
+from ps3d_core.size_params import SizeParams
 from ps3d_core.store.location import Location
 
 
-def sections_of(results: Mapping[str, Location], spacing: StatedSpacing) -> dict[str, Figures]:
+def sections_of(
+    results: Mapping[str, Location], spacing: StatedSpacing, sizes: SizeParams | None = None
+) -> dict[str, Figures]:
     """Return the figures of each section, by the names of `report.SECTIONS`.
 
-    `results` are the files of a result by the names that run.json has for them; `spacing` is in mm.
+    `results` are the files of a result by the names that run.json has for them; `spacing` is in mm; `sizes` say how
+    size distributions are given.
     """
     found: dict[str, Figures] = {}
+    sizes, table = sizes or SizeParams(), results.get("parquet")
+    if table is not None and rows_of(table):
+        units = units_for(read_columns(table, ["voxels"])["voxels"], spacing)
+        found["granulometry"] = sizes_section(size_analysis(table, sizes), units)
+        if (composition := composition_of(table, sizes)) is not None:
+            found["composition"] = composition_section(composition)
     if {"parquet", "contacts", "packing"} <= set(results):
         found["contacts"] = _contacts(results, spacing)
     return found

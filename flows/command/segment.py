@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from ps3d_app.flows.command.fields import add_field, add_fields, given
+from ps3d_app.flows.command.measure_options import add_further_images, add_measure_options, measure_params
 from ps3d_app.flows.command.pdf import add_pdf, printed
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ LEFT_OUT = {
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    from ps3d_core.params import InstancesParams, MeasureParams, PredictParams, Resources
+    from ps3d_core.params import InstancesParams, PredictParams, Resources
 
     parser.add_argument("dataset", metavar="DATASET", help="dataset that ps3d ingest made")
     parser.add_argument("output", metavar="OUTPUT", help="folder or URL for the results, one folder per scan")
@@ -59,7 +60,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     particles = parser.add_argument_group("particles")
     add_fields(particles, PredictParams, "particle_size", "particles", "roi")
     add_fields(particles, InstancesParams)
-    add_fields(parser.add_argument_group("measures"), MeasureParams)
+    add_measure_options(parser, report=True)
+    add_further_images(parser)
     machine = parser.add_argument_group("machine")
     add_fields(machine, PredictParams, "device", "engine", "precision", "batch_size")
     add_fields(machine, Resources)
@@ -131,7 +133,7 @@ def jobs_of(args: argparse.Namespace) -> list[SegmentJob]:
 
     Raise `InputError` when no scan is named and the dataset has none.
     """
-    from ps3d_core.params import InstancesParams, MeasureParams, PredictParams, Resources, SegmentParams
+    from ps3d_core.params import InstancesParams, PredictParams, Resources, SegmentParams
     from ps3d_core.plan import SegmentJob
     from ps3d_core.store.layout import Dataset
     from ps3d_core.store.location import Location
@@ -139,7 +141,7 @@ def jobs_of(args: argparse.Namespace) -> list[SegmentJob]:
     dataset = Dataset(Location.parse(args.dataset))
     names = list(dict.fromkeys(args.name or dataset.require_names()))
     params = SegmentParams(
-        predict=given(PredictParams, args), instances=given(InstancesParams, args), measure=given(MeasureParams, args)
+        predict=given(PredictParams, args), instances=given(InstancesParams, args), measure=measure_params(args)
     )
     resources = given(Resources, args)
     output = Location.parse(args.output)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING
 
-from ps3d_app.flows.command.arguments import length_mm
+from ps3d_app.flows.command.size_options import add_size_options, size_params
 
 if TYPE_CHECKING:
     from ps3d_core.granulometry.model import Distribution, Estimate, SizeAnalysis
-    from ps3d_core.granulometry.params import MeasuredCurve
     from ps3d_core.store.location import Location
 
 PURPOSE = "size distributions of a particle table, beside a sieve's"
@@ -30,33 +29,8 @@ semicolons and decimal commas or the other way round, and um or mm in its header
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    from ps3d_core.granulometry.measured import ColumnKind, SizeUnit
-    from ps3d_core.granulometry.params import SizeKind, Weighting
-
     parser.add_argument("table", metavar="TABLE", help="folder of a result or a table, or particles.parquet itself")
-    parser.add_argument("--density", metavar="G/CM3", help="of all particles, or of each phase: NAME=G/CM3,NAME=G/CM3")
-    parser.add_argument(
-        "--size", choices=get_args(SizeKind), default="equivalent", help="over which size (default: equivalent)"
-    )
-    parser.add_argument(
-        "--weighting",
-        choices=get_args(Weighting),
-        help="which distribution is fitted and compared (default: mass where densities are known, else volume)",
-    )
-    parser.add_argument(
-        "--classes",
-        default="iso",
-        metavar="SIEVES",
-        help="iso, iso-r20, iso-r40-3 or astm; apertures like 0.063,0.125,250um; or a file of them (default: iso)",
-    )
-    parser.add_argument("--sieve", metavar="FILE.csv", help="measured curve to compare with")
-    parser.add_argument("--sieve-unit", choices=get_args(SizeUnit), help="of its sizes, where its header does not say")
-    parser.add_argument(
-        "--sieve-column",
-        choices=get_args(ColumnKind),
-        help="what its shares are, where its header does not say: passing or retained in all, or that of each class",
-    )
-    parser.add_argument("--confidence", type=float, default=0.95, metavar="F", help="of the intervals (default: 0.95)")
+    add_size_options(parser)
     parser.add_argument(
         "--output", metavar="DIR", help="folder for tables and charts (default: sizes, beside the table)"
     )
@@ -67,22 +41,11 @@ def run(args: argparse.Namespace) -> None:
     """Analyse one table, print the figures, write tables and charts."""
     from ps3d_core.granulometry.analysis import size_analysis
     from ps3d_core.granulometry.earlier import recorded_window
-    from ps3d_core.granulometry.params import SizeParams
     from ps3d_core.granulometry.write import write_sizes
-    from ps3d_core.invalid import made
     from ps3d_core.store.location import Location
 
     table = _table(args.table)
-    params = made(
-        SizeParams,
-        _flag,
-        size=args.size,
-        weighting=args.weighting,
-        classes=_classes(args.classes),
-        sieve=_measured(args),
-        confidence=args.confidence,
-        **_densities(args.density),
-    )
+    params = size_params(args)
     analysis = size_analysis(table, params, window=recorded_window(table))
     output = Location.parse(args.output) if args.output else table.parent / "sizes"
     write_sizes(analysis, output)
@@ -151,70 +114,3 @@ def _table(given: str) -> Location:
     if place.name.endswith(".csv"):
         raise InputError(f"{place}: a text table; give particles.parquet, which lies beside it")
     return place
-
-
-def _densities(text: str | None) -> dict[str, Any]:
-    """What --density says: one for all, or one for each phase."""
-    if text is None:
-        return {}
-    if "=" not in text:
-        return {"density": _density(text, text)}
-    pairs = [part.partition("=") for part in text.split(",")]
-    names = [name.strip() for name, _, _ in pairs]
-    if len(set(names)) < len(names):
-        from ps3d_core.errors import InputError
-
-        raise InputError(f"--density {text[:60]}: a phase is named twice; give each once")
-    return {"densities": {name.strip(): _density(value, text) for name, _, value in pairs}}
-
-
-def _density(value: str, text: str) -> float:
-    from ps3d_core.errors import InputError
-
-    try:
-        return float(value)
-    except ValueError:
-        raise InputError(
-            f"--density {text[:60]}: {value[:30]!r} is no number; give g/cm3 like 2.65, or quartz=2.65,pyrite=5.01"
-        ) from None
-
-
-def _classes(text: str) -> str | tuple[float, ...]:
-    """What --classes says: a series, or apertures in mm, given or in a file."""
-    from ps3d_core.errors import InputError
-    from ps3d_core.granulometry.measured import MOST_BYTES, decoded
-    from ps3d_core.granulometry.series import APERTURES
-    from ps3d_core.store.location import Location
-
-    if text in APERTURES:
-        return text
-    words = text
-    if not text[:1].isdigit() or Location.parse(text).is_file():
-        place = Location.parse(text)
-        if not place.is_file():
-            raise InputError(f"--classes {text[:60]}: no such file; give {', '.join(APERTURES)}, apertures or a file")
-        words = decoded(place.read_start(MOST_BYTES + 1), place.name)
-    parts = words.replace(";", "\n").replace(",", "\n").split("\n")
-    try:
-        return tuple(length_mm(part.strip()) for part in parts if part.strip())
-    except argparse.ArgumentTypeError as error:
-        raise InputError(f"--classes {text[:60]}: {error}; give apertures like 0.063,0.125,250um") from error
-
-
-def _measured(args: argparse.Namespace) -> MeasuredCurve | None:
-    from ps3d_core.errors import InputError
-    from ps3d_core.granulometry.measured import MOST_BYTES, decoded, measured_curve
-    from ps3d_core.store.location import Location
-
-    if args.sieve is None:
-        return None
-    place = Location.parse(args.sieve)
-    if not place.is_file():
-        raise InputError(f"{place}: no such file; check the path")
-    text = decoded(place.read_start(MOST_BYTES + 1), place.name)
-    return measured_curve(text, place.name, unit=args.sieve_unit, kind=args.sieve_column)
-
-
-def _flag(field: str) -> str:
-    name = field.partition(".")[0]
-    return {"densities": "--density", "sieve": "--sieve"}.get(name, f"--{name}")

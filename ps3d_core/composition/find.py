@@ -11,18 +11,20 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
+from ps3d_core.composition.files import write_phases
 from ps3d_core.composition.interiors import REACH, Counted, added, counted, grey_of, slope_of
 from ps3d_core.composition.mixture import Mixture, fitted, peaks_of
-from ps3d_core.composition.phases import GREY, Interval, Phase, Phases, write_phases
 from ps3d_core.engine.block_step import BlockStep, Site
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.blocks import Block
 from ps3d_core.particles.charts import classed_histogram
 from ps3d_core.particles.label_index import as_labels
+from ps3d_core.phases import GREY, Interval, Phase, Phases
 from ps3d_core.store.arrays import read_box
 from ps3d_core.store.ledger import Record
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import open_image
+from ps3d_core.store.publishing import publish_text
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -90,8 +92,8 @@ class FindPhases(BlockStep[FoundPhases]):
 
     @property
     def outputs(self) -> dict[str, Location]:
-        """File of the phases."""
-        return {"phases": self.file}
+        """File of the phases, and their histogram."""
+        return {"phases": self.file, "phases_chart": self.file.parent / "phases.svg"}
 
     @property
     def folder(self) -> Location:
@@ -119,6 +121,7 @@ class FindPhases(BlockStep[FoundPhases]):
         parts = (Counted(**site.file(index).read_arrays()) for index in range(len(records)))
         found = found_phases(reduce(added, parts), self.number, self.blur_voxels)
         write_phases(self.file, found.phases)
+        publish_text(self.outputs["phases_chart"], phases_chart(found, standalone=True))
         return found
 
 

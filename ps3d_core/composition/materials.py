@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ps3d_core.composition.phases import Phases
+from ps3d_core.phases import Phases
 
 Floats = npt.NDArray[np.float32]
 

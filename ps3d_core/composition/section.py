@@ -67,16 +67,19 @@ def composition_charts(analysis: CompositionAnalysis, *, standalone: bool = Fals
     }
 
 
-def composition_csv(analysis: CompositionAnalysis) -> str:
-    """Return all figures as CSV, one a line: what it is, of which phase, from and up to what, and its value."""
+def composition_csv(analysis: CompositionAnalysis | None) -> str:
+    """Return all figures as CSV, one a line: what it is, of which phase, from and up to what, and its value.
+
+    There is only the line of names where no particle shows a phase.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["figure", "phase", "from", "to", "value"])
-    writer.writerows(_rows(analysis))
+    writer.writerows([] if analysis is None else _rows(analysis))
     return text.getvalue()
 
 
-def write_composition(file: Location, analysis: CompositionAnalysis) -> None:
+def write_composition(file: Location, analysis: CompositionAnalysis | None) -> None:
     """Write composition.csv, see `composition_csv`."""
     publish_text(file, composition_csv(analysis))
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from ps3d_core.granulometry.curve import Curve, Floats
 from ps3d_core.granulometry.model import SieveComparison
-from ps3d_core.granulometry.params import MeasuredCurve, Weighting
+from ps3d_core.size_params import MeasuredCurve, Weighting
 
 STEPS: Final = 2000
 """Of the logarithm of size, in which the area is added up."""

@@ -22,9 +22,9 @@ from ps3d_core.granulometry.fits import fits_of
 from ps3d_core.granulometry.intervals import LEAST, spread_of
 from ps3d_core.granulometry.mass import masses
 from ps3d_core.granulometry.model import Distribution, EdgeCorrection, Estimate, Fit, SieveComparison, SizeAnalysis
-from ps3d_core.granulometry.params import SizeParams, Weighting
 from ps3d_core.granulometry.source import NAME, Source
 from ps3d_core.particles.window import Window
+from ps3d_core.size_params import SizeParams, Weighting
 from ps3d_core.store.location import Location
 
 PER_DECADE: Final = (40, 80, 160, 320, 640)

@@ -10,10 +10,10 @@ import numpy as np
 from ps3d_core.granulometry.curve import Floats
 from ps3d_core.granulometry.fits import fitted
 from ps3d_core.granulometry.model import Distribution, SizeAnalysis
-from ps3d_core.granulometry.params import Weighting
 from ps3d_core.granulometry.source import NAME
 from ps3d_core.particles.charts import HALF, WIDE, Series, class_chart, line_chart
 from ps3d_core.particles.units import Units
+from ps3d_core.size_params import Weighting
 
 if TYPE_CHECKING:
     from markupsafe import Markup

@@ -10,8 +10,8 @@ import numpy as np
 
 from ps3d_core.granulometry.curve import Curve, Floats
 from ps3d_core.granulometry.model import SizeClass
-from ps3d_core.granulometry.params import SizeParams, Weighting
-from ps3d_core.granulometry.series import TITLES, SeriesName, apertures_for, designation
+from ps3d_core.granulometry.series import TITLES, apertures_for, designation
+from ps3d_core.size_params import SeriesName, SizeParams, Weighting
 
 OWN: Final = "classes of the user's own"
 MUCH: Final = 0.5

@@ -12,9 +12,9 @@ import numpy.typing as npt
 from ps3d_core.geometry.boxes import shape_text
 from ps3d_core.granulometry.curve import Floats
 from ps3d_core.granulometry.edge import EdgeWeights
-from ps3d_core.granulometry.params import Weighting
 from ps3d_core.granulometry.source import Source
 from ps3d_core.particles.window import Window
+from ps3d_core.size_params import Weighting
 
 LEAST_WHOLE: Final = 30
 LEAST_EFFECTIVE: Final = 15.0

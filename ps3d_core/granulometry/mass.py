@@ -10,8 +10,8 @@ import numpy as np
 
 from ps3d_core.errors import InputError
 from ps3d_core.granulometry.curve import Floats
-from ps3d_core.granulometry.params import SizeParams
 from ps3d_core.granulometry.source import Source
+from ps3d_core.size_params import SizeParams
 
 
 def masses(source: Source, params: SizeParams, volumes: Floats) -> Floats:

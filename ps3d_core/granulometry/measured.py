@@ -17,9 +17,9 @@ from itertools import pairwise
 from typing import Final, Literal, NamedTuple
 
 from ps3d_core.errors import InputError
-from ps3d_core.granulometry.params import MOST_POINTS, MeasuredCurve
 from ps3d_core.invalid import made
 from ps3d_core.printable import printable
+from ps3d_core.size_params import MOST_POINTS, MeasuredCurve
 
 SizeUnit = Literal["um", "mm"]
 ColumnKind = Literal["passing", "retained", "class"]

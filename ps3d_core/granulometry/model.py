@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ps3d_core.granulometry.params import SizeParams, Weighting
+from ps3d_core.size_params import SizeParams, Weighting
 
 FitName = Literal["rosin-rammler", "log-normal"]
 Shares = tuple[float, ...]

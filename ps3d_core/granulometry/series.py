@@ -7,9 +7,9 @@ the names that are usual in the United States: inches down to 1/4 inch, then num
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Final
 
-SeriesName = Literal["iso", "iso-r20", "iso-r40-3", "astm"]
+from ps3d_core.size_params import SeriesName
 
 _FINEST: Final = (0.020, 0.025, 0.032)
 _R20: Final = (1.0, 1.12, 1.25, 1.4, 1.6, 1.8, 2.0, 2.24, 2.5, 2.8, 3.15, 3.55, 4.0, 4.5, 5.0, 5.6, 6.3, 7.1, 8.0, 9.0)

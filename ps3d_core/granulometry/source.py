@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 
 from ps3d_core.errors import InputError
 from ps3d_core.granulometry.curve import Floats
-from ps3d_core.granulometry.params import SizeKind
 from ps3d_core.particles.window import Window, window_of
+from ps3d_core.size_params import SizeKind
 from ps3d_core.store.location import Location
 from ps3d_core.store.parquet import from_parquet
 

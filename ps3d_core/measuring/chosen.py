@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
+from ps3d_core.composition.measure import Composition, ImageValues
 from ps3d_core.contacts import per_particle
 from ps3d_core.morphology.measure import Morphology
 from ps3d_core.params import MeasureParams
@@ -11,6 +13,7 @@ from ps3d_core.particles.column import COSTS, Column, Cost
 from ps3d_core.particles.shape import DIRECTIONS
 from ps3d_core.particles.table import COLUMNS
 from ps3d_core.particles.whole import WholeMeasure
+from ps3d_core.phases import Phases
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +40,29 @@ class Chosen:
         return (*own, *(column for measure in self.measures for column in measure.columns))
 
 
-CORE = Chosen()
+def chosen(params: MeasureParams, phases: Phases | None = None) -> Chosen:
+    """Return the columns and measures that these parameters ask for; `phases` are those of the particles."""
+    return Chosen(params.columns, measures_of(params, phases))
 
 
-def chosen(params: MeasureParams) -> Chosen:
-    """Return the columns and measures that these parameters ask for."""
-    return Chosen(params.columns, measures_of(params))
+def measures_of(params: MeasureParams, phases: Phases | None = None) -> tuple[WholeMeasure, ...]:
+    """Return the measures of whole particles that these parameters ask for; `phases` are those of the particles."""
+    shape = () if params.columns == "core" else (Morphology(),)
+    values = tuple(ImageValues(name) for name in params.image_paths)
+    return (*shape, *values, *(() if phases is None else (Composition(phases),)))
 
 
-def measures_of(params: MeasureParams) -> tuple[WholeMeasure, ...]:
-    """Return the measures of whole particles that these parameters ask for."""
-    return () if params.columns == "core" else (Morphology(),)
+def decides(params: MeasureParams) -> tuple[Any, ...]:
+    """Return what of the parameters decides the values of a table, JSON-able; nothing for the core columns alone.
+
+    Phases that are to be found are decided by the step that finds them.
+    """
+    stated = params.stated()
+    measures = measures_of(params, stated)
+    if params.find_phases is not None:
+        return (params.columns, *_told(measures), Composition.version)
+    return (params.columns, *_told(measures)) if measures or params.columns != "core" else ()
+
+
+def _told(measures: tuple[WholeMeasure, ...]) -> list[list[Any]]:
+    return [[type(measure).__name__, measure.version, *measure.parameters] for measure in measures]

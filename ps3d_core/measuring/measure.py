@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any, Final, NamedTuple
 
@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
 
+from ps3d_core.composition.find import FindPhases
 from ps3d_core.contacts.per_particle import ParticleContacts
 from ps3d_core.contacts.step import GivenContacts
 from ps3d_core.engine.block_step import BlockStep, Site
@@ -26,7 +27,8 @@ from ps3d_core.errors import InputError
 from ps3d_core.geometry.blocks import Block, BlockGrid
 from ps3d_core.geometry.boxes import Shape
 from ps3d_core.geometry.spacing import StatedSpacing, one_if_equal
-from ps3d_core.measuring.chosen import CORE, Chosen, chosen
+from ps3d_core.measuring.chosen import Chosen, chosen, decides
+from ps3d_core.measuring.composed import CompositionFile
 from ps3d_core.params import MeasureParams
 from ps3d_core.particles import table
 from ps3d_core.particles.boxes import write_boxes
@@ -36,7 +38,7 @@ from ps3d_core.particles.doubt import Sureness, doubt_columns
 from ps3d_core.particles.exact_sums import MAX_VALUES
 from ps3d_core.particles.merged import merged_sums
 from ps3d_core.particles.padded import HALO, read_padded
-from ps3d_core.particles.plausible import doubt_about
+from ps3d_core.particles.plausible import Doubt, doubt_about
 from ps3d_core.particles.sample import Sample
 from ps3d_core.particles.shape import DIRECTIONS, Columns, axis_directions, particle_columns
 from ps3d_core.particles.sums import LabelSums
@@ -85,14 +87,14 @@ class Measurement(BlockStep[Found_co]):
         """Digest of the contents of everything that is measured."""
 
     @property
-    def chosen(self) -> Chosen:
-        """Columns of the table, and the measures of whole particles."""
-        return CORE
+    @abstractmethod
+    def params(self) -> MeasureParams:
+        """Which columns the table has, and what they need to know."""
 
     @property
     def versions(self) -> tuple[int, ...]:
-        """Versions of what is measured and of how it is written."""
-        return (VERSION, table.VERSION, *(measure.version for measure in self.chosen.measures))
+        """Versions of what is measured and of how it is written; those of whole particles are among the parameters."""
+        return (VERSION, table.VERSION)
 
     @property
     def volume(self) -> Location:
@@ -129,11 +131,20 @@ class Measurement(BlockStep[Found_co]):
         """Sum up every block and measure whole particles where columns need that; write the table."""
         site = self.site(self.grid(context), done)
         records = self.records(site, context)
-        if measures := self.chosen.measures:
+        self.require_particles(records, site)
+        if measures := self.choice(done).measures:
             write_boxes(merged_sums(records, site), site.grid, self._boxes(site))
             outcome = Outcome(self._whole(site).make(done, with_room(context, self.sample, measures)), 0.0)
             site = replace(site, done=Outcomes(done | {WholeParticles.name: outcome}))
         return self.merge(records, site)
+
+    def choice(self, done: Outcomes) -> Chosen:
+        """Return the columns of the table and the measures of whole particles; `done` knows phases that were found."""
+        found = done.of(FindPhases).phases if self.params.find_phases is not None else None
+        return chosen(self.params, found or self.params.stated())
+
+    def require_particles(self, records: Sequence[Record], site: Site) -> None:
+        """Raise `InputError` when the labels are no particles, before these are measured as wholes."""
 
     def write_table(self, records: Sequence[Record], site: Site, known: Sureness | None = None) -> ParticleSummary:
         """Write the table of all particles, Parquet and CSV, and return their summary.
@@ -141,7 +152,7 @@ class Measurement(BlockStep[Found_co]):
         `known` is what is known of them beside their voxels.
         """
         sample, shape = self.sample, site.grid.shape
-        schema = table.schema_of(self.chosen.columns, self.about(shape))
+        schema = table.schema_of(self.choice(site.done).columns, self.about(shape))
         totals = _Totals(sample, shape, known, self._beside(site))
         rows = totals.tables(merged_sums(records, site), schema)
         table.write_table(rows, self.outputs["parquet"], self.outputs["csv"], schema)
@@ -154,15 +165,16 @@ class Measurement(BlockStep[Found_co]):
     def _beside(self, site: Site) -> list[ByLabel]:
         """Columns that do not come of the sums."""
         others: list[ByLabel] = []
-        if self.chosen.takes("all"):
+        choice = self.choice(site.done)
+        if choice.takes("all"):
             others.append(self.neighbour_values(site))
-        if self.chosen.measures:
+        if choice.measures:
             whole = self._whole(site)
             others.append(BlockValues(site.done.of(WholeParticles).blocks, whole.site(site.grid)))
         return others
 
     def _whole(self, site: Site) -> WholeParticles:
-        measures, boxes = self.chosen.measures, self._boxes(site)
+        measures, boxes = self.choice(site.done).measures, self._boxes(site)
         return WholeParticles(self.sample, measures, self.identity, self.folder, site.grid, boxes)
 
     def _boxes(self, site: Site) -> Location:
@@ -200,8 +212,9 @@ class GivenLabels(Measurement[Measured]):
         place: folder of the ledgers, and of the sums of blocks.
         foreign: says that the labels may be no particles.
         block_shape: of blocks, (z, y, x); the largest that is good and fits when absent.
-        choice: columns of the table, and the measures of whole particles.
+        told: which columns the table has, and what they need to know.
         contacts: step before this one that finds what touches what, where columns ask for that.
+        phases: step before this one that finds phases, where they are to be found.
 
     """
 
@@ -211,8 +224,9 @@ class GivenLabels(Measurement[Measured]):
     place: Location
     foreign: Foreign | None = None
     block_shape: Shape | None = None
-    choice: Chosen = CORE
+    told: MeasureParams = field(default_factory=MeasureParams)
     contacts: GivenContacts | None = None
+    phases: FindPhases | None = None
 
     name, found = "measure", Measured
 
@@ -220,9 +234,8 @@ class GivenLabels(Measurement[Measured]):
     def parameters(self) -> tuple[Any, ...]:
         """Contents of the images, the edge of a voxel, what is refused, and where the table is."""
         refused = None if self.foreign is None else not self.foreign.as_they_are
-        told = [measure.parameters for measure in self.choice.measures]
-        chosen = () if self.choice == CORE else (self.choice.cost, *told)
-        return (*self.identities, self.given.spacing, refused, self.output.seen_from(self.place), *chosen)
+        place = self.output.seen_from(self.place)
+        return (*self.identities, self.given.spacing, refused, place, *decides(self.told))
 
     @property
     def identity(self) -> str:
@@ -230,9 +243,9 @@ class GivenLabels(Measurement[Measured]):
         return fingerprint(*self.identities)
 
     @property
-    def chosen(self) -> Chosen:
-        """Columns of the table, and the measures of whole particles."""
-        return self.choice
+    def params(self) -> MeasureParams:
+        """Which columns the table has, and what they need to know."""
+        return self.told
 
     @property
     def outputs(self) -> dict[str, Location]:
@@ -253,16 +266,23 @@ class GivenLabels(Measurement[Measured]):
         """Return the columns of what touches what."""
         return ParticleContacts(self.output / "contacts.parquet")
 
-    def merge(self, records: Sequence[Record], site: Site) -> Measured:
-        """Write the table and return its summary, and doubts. Raise `InputError` when the labels are no particles."""
-        doubt = self.foreign and doubt_about(merged_sums(records, site), site.grid.shape)
+    def require_particles(self, records: Sequence[Record], site: Site) -> None:
+        """Raise `InputError` when the labels are no particles."""
+        doubt = self._doubt(records, site)
         if self.foreign and doubt and doubt.certain and not self.foreign.as_they_are:
             raise InputError(
                 f"{self.foreign.name}: {doubt.text}",
                 "give one number per particle and 0 for background",
                 "measure them as they are with <any_labels>",
             )
+
+    def merge(self, records: Sequence[Record], site: Site) -> Measured:
+        """Write the table and return its summary, and doubts."""
+        doubt = self._doubt(records, site)
         return Measured(summary=self.write_table(records, site), doubt=doubt.text if doubt else None)
+
+    def _doubt(self, records: Sequence[Record], site: Site) -> Doubt | None:
+        return doubt_about(merged_sums(records, site), site.grid.shape) if self.foreign else None
 
 
 def measure_particles(
@@ -316,20 +336,48 @@ def measure_sample(
     context = context or Context()
     places = (sample.labels, sample.image, *(place for _, place in sample.others))
     identities = tuple(None if place is None else content_identity(place) for place in places)
-    choice = chosen(params or MeasureParams())
-    contacts = None
-    if choice.takes("all"):
+    told = params or MeasureParams()
+    contacts = phases = None
+    if told.columns == "all":
         contacts = GivenContacts(sample.labels, str(identities[0]), sample.spacing, output, work, Region(), block_shape)
-    step = GivenLabels(sample, identities, output, work, foreign, block_shape, choice, contacts)
-    found = Engine(work, [contacts, step] if contacts else [step]).run_all(context).of(GivenLabels)
+    if told.find_phases is not None:
+        phases = find_phases(sample, told, fingerprint(*identities[:2]), work, output / "phases.json")
+    step = GivenLabels(sample, identities, output, work, foreign, block_shape, told, contacts, phases)
+    composed = None
+    if told.given:
+        table = step.outputs["parquet"]
+        composed = CompositionFile(step, table, output / "composition.csv", work, told.sizes)
+    steps = [each for each in (contacts, phases, step, composed) if each is not None]
+    found = Engine(work, steps).run_all(context).of(GivenLabels)
     if foreign is not None and found.doubt is not None:
         context.progress.note(f"{foreign.name}: {found.doubt}")
     return found.summary
 
 
+def find_phases(sample: Sample, params: MeasureParams, identity: str, place: Location, file: Location) -> FindPhases:
+    """Return the step that finds the phases of a sample.
+
+    Args:
+        sample: what is measured.
+        params: say how many phases.
+        identity: digest of the contents of labels and grey values.
+        place: folder of the ledger.
+        file: gets the phases.
+
+    Raises:
+        InputError: there are no grey values.
+
+    """
+    if sample.image is None or params.find_phases is None:
+        raise InputError("phases are found by grey values, and there are none", "give the scan as <image>")
+    return FindPhases(sample.labels, sample.image, identity, params.find_phases, place, file, params.blur_voxels)
+
+
 def beside_table(params: MeasureParams) -> tuple[str, ...]:
     """Return the names of the files that are written beside the table."""
-    return ("contacts.parquet", "contacts.csv", "packing.csv") if chosen(params).takes("all") else ()
+    contacts = ("contacts.parquet", "contacts.csv", "packing.csv") if params.columns == "all" else ()
+    phases = ("phases.json", "phases.svg") if params.find_phases is not None else ()
+    return (*contacts, *phases, *(("composition.csv",) if params.given else ()))
 
 
 class _Totals:

@@ -13,6 +13,7 @@ from ps3d_core.particles.report import About
 from ps3d_core.plan import SegmentPlan
 from ps3d_core.run_facts import RunFacts, page_fingerprint
 from ps3d_core.sections import sections_of
+from ps3d_core.size_params import SizeParams
 from ps3d_core.steps.instances import Instances
 from ps3d_core.steps.table import ParticleTable
 from ps3d_core.steps.verdict import ScanVerdict
@@ -47,8 +48,10 @@ class ReportPage(Step[Reported]):
 
     @property
     def parameters(self) -> tuple[Any, ...]:
-        """Size of the particles as the user stated it, mm, which is shown."""
-        return (self.plan.info.particle_size_mm,)
+        """Size of the particles as the user stated it, mm, which is shown, and how sizes are given where it is said."""
+        sizes = self.plan.job.params.measure.sizes
+        said = () if sizes == SizeParams() else (sizes.model_dump(mode="json"),)
+        return (self.plan.info.particle_size_mm, *said)
 
     @property
     def drawn(self) -> str:
@@ -69,7 +72,8 @@ class ReportPage(Step[Reported]):
         """Draw and write the report."""
         plan, result = self.plan, self.plan.job.result
         facts, verdict = run_facts(plan, done), done.of(ScanVerdict)
-        sections = sections_of({**self.table.contacts.outputs, **self.table.outputs}, plan.info.spacing)
+        files, sizes = {**self.table.contacts.outputs, **self.table.outputs}, plan.job.params.measure.sizes
+        sections = sections_of(files, plan.info.spacing, sizes)
         with context.progress.stage("report", 1, "pages") as stage:
             withdraw(result.pdf)  # which would be of another page
             report.write_report(

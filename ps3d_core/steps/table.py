@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 
+from ps3d_core.composition.find import FindPhases
 from ps3d_core.engine.block_step import Site
 from ps3d_core.errors import CorruptDataError
 from ps3d_core.geometry.blocks import Block
 from ps3d_core.geometry.boxes import Shape
 from ps3d_core.geometry.spacing import Spacing
-from ps3d_core.measuring.chosen import CORE, Chosen, chosen
+from ps3d_core.measuring.chosen import decides
 from ps3d_core.measuring.measure import Measurement, ParticleSummary
+from ps3d_core.params import MeasureParams
 from ps3d_core.particles.by_label import ByLabel
 from ps3d_core.particles.doubt import Flags, Sureness
 from ps3d_core.particles.sample import Sample
@@ -38,16 +40,17 @@ class ParticleTable(Measurement[ParticleSummary]):
     label_image: LabelImage
     contacts: ContactAreas
     certainty: ParticleCertainty | None = None
+    phases: FindPhases | None = None
 
     name, found = "particles", ParticleSummary
 
     @property
     def parameters(self) -> tuple[Any, ...]:
         """What the model knows of its own certainty, and which columns are chosen; the rest is of steps before."""
-        calibration, chosen = self.plan.bundle.info.calibration, self.chosen
-        told = [measure.parameters for measure in chosen.measures]
-        more = () if chosen == CORE else (chosen.cost, *told)
-        return (*(() if calibration is None else (calibration.model_dump(),)), *more)
+        calibration = self.plan.bundle.info.calibration
+        known = () if calibration is None else (calibration.model_dump(),)
+        images = [identity for *_, identity in self.plan.images]
+        return (*known, *decides(self.params), *images)
 
     @property
     def identity(self) -> str:
@@ -55,9 +58,9 @@ class ParticleTable(Measurement[ParticleSummary]):
         return self.label_image.fingerprint
 
     @property
-    def chosen(self) -> Chosen:
-        """Columns that the job asks for."""
-        return chosen(self.plan.job.params.measure)
+    def params(self) -> MeasureParams:
+        """Which columns the job asks for, and what they need to know."""
+        return self.plan.job.params.measure
 
     @property
     def outputs(self) -> dict[str, Location]:
@@ -67,7 +70,8 @@ class ParticleTable(Measurement[ParticleSummary]):
     @property
     def sample(self) -> Sample:
         """Label image on the scan grid, and the scan."""
-        return Sample(self.plan.job.result.labels, self.plan.image, self.plan.info.spacing)
+        others = tuple((name, place) for name, place, _ in self.plan.images)
+        return Sample(self.plan.job.result.labels, self.plan.image, self.plan.info.spacing, others)
 
     @property
     def folder(self) -> Location:

@@ -11,7 +11,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from ps3d_core.composition.measure import Composition
-from ps3d_core.composition.phases import Phases, phases_of
+from ps3d_core.phases import Phases, phases_of
 from tests.composed import Composed, composed
 
 GREYS = (90.0, 150.0, 220.0)

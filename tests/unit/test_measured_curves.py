@@ -7,7 +7,7 @@ from ps3d_core.errors import InputError
 from ps3d_core.granulometry.agreement import comparison
 from ps3d_core.granulometry.curve import Ranking
 from ps3d_core.granulometry.measured import MOST_BYTES, decoded, measured_curve
-from ps3d_core.granulometry.params import MeasuredCurve
+from ps3d_core.size_params import MeasuredCurve
 
 SIZES = (0.063, 0.125, 0.25, 0.5)
 PASSING = (0.01, 0.2, 0.9, 1.0)

@@ -11,9 +11,9 @@ from ps3d_core.granulometry.classes import classes_for, counted
 from ps3d_core.granulometry.curve import Ranking
 from ps3d_core.granulometry.fits import fits_of, fitted
 from ps3d_core.granulometry.intervals import SINGLE, spread_of
-from ps3d_core.granulometry.params import SizeParams
 from ps3d_core.granulometry.series import APERTURES, ASTM, apertures_for, designation
 from ps3d_core.particles.distribution import passing_curve
+from ps3d_core.size_params import SizeParams
 
 SHARES = np.array([0.1, 0.5, 0.9])
 sizes_of = st.lists(st.sampled_from([0.1, 0.2, 0.25, 0.5, 1.0, 3.0]), min_size=1, max_size=30).map(np.array)

@@ -7,12 +7,12 @@ from size_tables import balls_table
 from ps3d_core.granulometry.analysis import size_analysis
 from ps3d_core.granulometry.earlier import recorded_window
 from ps3d_core.granulometry.edge import EdgeWeights
-from ps3d_core.granulometry.params import SizeParams
 from ps3d_core.measuring.measure import measure_particles
 from ps3d_core.params import SegmentParams
 from ps3d_core.particles.window import Window, window_of, with_window
 from ps3d_core.record import RunRecord, write_record
 from ps3d_core.region.region import Cylinder, HalfSpace, Region
+from ps3d_core.size_params import SizeParams
 from ps3d_core.store.arrays import create_array
 from ps3d_core.store.location import Location
 

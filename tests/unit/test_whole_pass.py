@@ -74,7 +74,7 @@ def place(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def measured_by_it(monkeypatch):
-    monkeypatch.setattr(chosen, "measures_of", lambda params: (Seen(),))
+    monkeypatch.setattr(chosen, "measures_of", lambda params, phases=None: (Seen(),))
 
 
 def sample_of(place):
@@ -161,7 +161,7 @@ def test_a_changed_measure_is_measured_again_and_the_sums_are_not(place, tmp_pat
     folder = Location.parse(tmp_path)
     one = table_of(place, folder)
     assert table_of(place, folder) == one
-    monkeypatch.setattr(chosen, "measures_of", lambda params: (Seen(factor=2),))
+    monkeypatch.setattr(chosen, "measures_of", lambda params, phases=None: (Seen(factor=2),))
     table_of(place, folder)
     rows = read_table(folder / "particles.parquet").to_pydict()
     labels, other = stored_array(place / "labels"), stored_array(place / "other")

@@ -16,15 +16,12 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from ps3d_core.errors import InputError
 from ps3d_core.invalid import first_problem
 from ps3d_core.quantities import MAX_GREY
-from ps3d_core.store.location import Location
 
 GREY: Final = "grey"
 """Name of the scan itself among the images."""
 MOST_PHASES: Final = 8
 MOST_IMAGES: Final = 4
 """Images beside the scan."""
-MOST_BYTES: Final = 1_000_000
-"""Of a file of phases."""
 
 _NAME: Final = r"[A-Za-z][A-Za-z0-9_]{0,39}"
 _RESERVED: Final = frozenset({"all", "none", "void", "background", "total"})
@@ -158,22 +155,6 @@ def phases_of(texts: tuple[str, ...], blur_voxels: float | None = None) -> Phase
         return Phases(phases=tuple(map(phase_of, texts)), **known)
     except ValidationError as error:
         raise InputError(str(first_problem(error))) from error
-
-
-def read_phases(file: Location) -> Phases:
-    """Return the phases that a file holds, as `write_phases` writes it. Raise `InputError` when it holds none."""
-    text = file.read_start(MOST_BYTES + 1)
-    if len(text) > MOST_BYTES:
-        raise InputError(f"{file}: larger than {MOST_BYTES} bytes; give a file of phases")
-    try:
-        return Phases.model_validate_json(text)
-    except ValidationError as error:
-        raise InputError(f"{file}: no phases: {first_problem(error)}") from error
-
-
-def write_phases(file: Location, phases: Phases) -> None:
-    """Write phases as JSON, for people to read and correct and for `read_phases`."""
-    file.write_json(phases.model_dump(mode="json"))
 
 
 def phase_lines(phases: Phases, shares: Mapping[str, float] | None = None) -> list[str]:

@@ -7,9 +7,9 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from ps3d_core.granulometry.series import SeriesName
 from ps3d_core.quantities import Unit
 
+SeriesName = Literal["iso", "iso-r20", "iso-r40-3", "astm"]
 SizeKind = Literal["equivalent", "feret-min", "sieve"]
 Weighting = Literal["number", "volume", "mass"]
 WEIGHTINGS: Final[tuple[Weighting, ...]] = ("number", "volume", "mass")

@@ -6,10 +6,8 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from ps3d_core.composition.phases import GREY, MOST_IMAGES, MOST_PHASES, Name, Phases, phase_of, phases_of, read_phases
-from ps3d_core.errors import InputError
+from ps3d_core.phases import GREY, MOST_IMAGES, MOST_PHASES, Name, Phases, phase_of, phases_of
 from ps3d_core.quantities import Unit
-from ps3d_core.store.location import Location
 
 
 def _one_phase(text: str) -> str:
@@ -32,27 +30,14 @@ def _one_image(text: str) -> str:
     return text
 
 
-def _one_density(text: str) -> str:
-    name, value = _named_value(text, "DENSITY")
-    Dense(name=name, density=value)
-    return text
-
-
 class Named(BaseModel):
     """A name that can be a part of the name of a column."""
 
     name: Name
 
 
-class Dense(Named):
-    """Density of a phase, g/cm3."""
-
-    density: Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)]
-
-
 _PhaseText = Annotated[str, Field(min_length=1, max_length=300), AfterValidator(_one_phase)]
 _ImageText = Annotated[str, Field(min_length=1, max_length=5000), AfterValidator(_one_image)]
-_DensityText = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_one_density)]
 
 
 class PhaseParams(BaseModel):
@@ -67,8 +52,8 @@ class PhaseParams(BaseModel):
         description="a phase by its grey values, NAME=LOW:HIGH; of several images NAME=IMAGE:LOW:HIGH,IMAGE:LOW:HIGH, "
         "where the scan itself is grey; repeat it for each phase",
     )
-    phases: str | None = Field(
-        default=None, min_length=1, max_length=5000, description="file of phases, as --find-phases writes it"
+    phases: Phases | None = Field(
+        default=None, description="phases as they were found before and confirmed; on a command line the file of them"
     )
     find_phases: int | None = Field(
         default=None,
@@ -80,11 +65,6 @@ class PhaseParams(BaseModel):
         default=(),
         max_length=MOST_IMAGES,
         description="a further image of the same voxels, NAME=PATH (a second energy, a registered scan); repeat it",
-    )
-    phase_density: tuple[_DensityText, ...] = Field(
-        default=(),
-        max_length=MOST_PHASES,
-        description="density of a phase, NAME=G_PER_CM3, of all phases or of none; shares are by mass, too, then",
     )
     blur_voxels: Annotated[float, Unit("voxels")] | None = Field(
         default=None,
@@ -102,12 +82,8 @@ class PhaseParams(BaseModel):
         names = list(self.image_paths)
         if len(set(map(str.lower, names))) < len(self.images):
             raise ValueError("two images have one name; name them differently")
-        if self.phase is not None:
-            missing = set(phases_of(self.phase).images) - {GREY, *names}
-            if missing:
-                raise ValueError(f"a phase is of image {min(missing)}, which was not given; add it as NAME=PATH")
-        if self.phase is not None and self.phase_density:
-            _require_all_dense(phases_of(self.phase).names, self.densities or {})
+        if (stated := self.stated()) is not None and (missing := set(stated.images) - {GREY, *names}):
+            raise ValueError(f"a phase is of image {min(missing)}, which was not given; add it as NAME=PATH")
         return self
 
     @property
@@ -120,30 +96,10 @@ class PhaseParams(BaseModel):
         """Paths or URLs of the further images, by name."""
         return {name: path for name, _, path in (text.partition("=") for text in self.images)}
 
-    @property
-    def densities(self) -> dict[str, float] | None:
-        """Densities of phases by name, g/cm3; None where none are given."""
-        return {n: float(v) for n, _, v in (text.partition("=") for text in self.phase_density)} or None
-
     def stated(self) -> Phases | None:
-        """Return the phases that are given, as texts or in a file; None when there are none or they are to be found.
-
-        Raise `InputError` when they cannot be, or are of images that were not given.
-        """
+        """Return the phases that are given; None when there are none or they are to be found."""
         if self.phase is not None:
             return phases_of(self.phase, self.blur_voxels)
-        if self.phases is None:
-            return None
-        phases = read_phases(Location.parse(self.phases))
-        if missing := set(phases.images) - {GREY, *self.image_paths}:
-            raise InputError(f"{self.phases}: phases of image {min(missing)}", "add it with <images>")
-        if self.phase_density:
-            _require_all_dense(phases.names, self.densities or {})
-        return phases if self.blur_voxels is None else phases.model_copy(update={"blur_voxels": self.blur_voxels})
-
-
-def _require_all_dense(names: tuple[str, ...], densities: dict[str, float]) -> None:
-    """Raise `InputError`, a `ValueError`, unless every phase has a density and every density a phase."""
-    if wrong := sorted(set(names) ^ set(densities)):
-        which = "no density" if wrong[0] in names else "a density, but is no phase"
-        raise InputError(f"phase {wrong[0]} has {which}; give one density for each phase, or none")
+        if self.phases is None or self.blur_voxels is None:
+            return self.phases
+        return self.phases.model_copy(update={"blur_voxels": self.blur_voxels})
