@@ -283,7 +283,7 @@ def test_classes_may_come_from_a_file(table, tmp_path, capsys):
 def test_the_section_of_the_report_says_all_of_it(table, params):
     name = "<b>&.csv"
     found = size_analysis(table, SizeParams(**params, sieve=measured_curve(CURVE, name)))
-    page = rendered("granulometry.html.jinja", granulometry=sizes_section(found))
+    page = rendered("granulometry.html.jinja", sizes=sizes_section(found))
     assert "<b>" not in page.replace("<b></b>", "")
     assert page.count("<svg") == 6
     assert page.count("<section") == page.count("</section>") == 1
@@ -296,7 +296,7 @@ def test_the_section_of_the_report_says_all_of_it(table, params):
 
 def test_the_section_of_one_particle_has_neither_fit_nor_intervals(tmp_path):
     found = size_analysis(balls_table(tmp_path / "t.parquet", np.array([2.0])))
-    page = rendered("granulometry.html.jinja", granulometry=sizes_section(found))
+    page = rendered("granulometry.html.jinja", sizes=sizes_section(found))
     assert "D50, mm" in page
     assert "Fitted" not in page
     assert "bootstrap" not in page
