@@ -1,4 +1,4 @@
-"""Sections of the report that are not about size and shape: made of the files of a result, those that there are."""
+"""Sections of the report that other rooms make, of the files of a result: those that there are."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from ps3d_core.contacts.profile import read_profiles
 from ps3d_core.contacts.section import contacts_section
 from ps3d_core.geometry.spacing import StatedSpacing
 from ps3d_core.granulometry.analysis import size_analysis
+from ps3d_core.granulometry.earlier import recorded_window
 from ps3d_core.granulometry.section import sizes_section
 from ps3d_core.measuring.composed import composition_of
 from ps3d_core.particles.report_sections import Figures, units_for
-from ps3d_core.particles.table import read_columns, rows_of
+from ps3d_core.particles.table import read_columns
 from ps3d_core.size_params import SizeParams
 from ps3d_core.store.location import Location
 
@@ -28,9 +29,9 @@ def sections_of(
     """
     found: dict[str, Figures] = {}
     sizes, table = sizes or SizeParams(), results.get("parquet")
-    if table is not None and rows_of(table):
-        units = units_for(read_columns(table, ["voxels"])["voxels"], spacing)
-        found["granulometry"] = sizes_section(size_analysis(table, sizes), units)
+    if table is not None and len(voxels := read_columns(table, ["voxels"])["voxels"]):
+        analysis = size_analysis(table, sizes, window=recorded_window(table))
+        found["granulometry"] = sizes_section(analysis, units_for(voxels, spacing))
         if (composition := composition_of(table, sizes)) is not None:
             found["composition"] = composition_section(composition)
     if {"parquet", "contacts", "packing"} <= set(results):

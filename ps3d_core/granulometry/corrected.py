@@ -112,7 +112,7 @@ def doubts_about(seen: Seen, counted: Mapping[Weighting, float]) -> tuple[str, .
         (
             seen.beyond > MOST_BEYOND,
             f"cut particles that are larger than every whole one have {100 * seen.beyond:.0f} % of the volume; the "
-            "coarse end is not seen",
+            "coarse end, which decides by volume, is not seen",
         ),
         (
             greatest > MOST_WEIGHT,

@@ -77,6 +77,10 @@ class EdgeCorrection(_Frozen):
     distributions: tuple[Distribution, ...]
     doubts: tuple[str, ...] = Field(description="why these figures cannot be trusted; empty when they can")
 
+    def of(self, weighting: Weighting) -> Distribution | None:
+        """Return the corrected distribution under one weighting; None when no particle was seen whole."""
+        return next((each for each in self.distributions if each.weighting == weighting), None)
+
 
 class SieveComparison(_Frozen):
     """How far a measured curve is from ours."""

@@ -22,6 +22,7 @@ def sizes_section(analysis: SizeAnalysis, units: Units | None = None) -> Figures
     return {
         "analysis": analysis,
         "unit": units,
+        "corrected": None if analysis.edge is None else analysis.edge.of("volume"),
         "size": NAME[analysis.params.size],
         "charts": charts.charts_of(analysis, standalone=False, units=units),
         "rows": [(charts.named(analysis, each.weighting), each) for each in charts.shown(analysis)],

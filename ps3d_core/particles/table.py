@@ -140,11 +140,6 @@ def column_names(parquet: Location) -> list[str]:
     return list(from_parquet(parquet, lambda file: file.schema_arrow.names, "measure again"))
 
 
-def rows_of(parquet: Location) -> int:
-    """Return the number of particles in a table. Raise `CorruptDataError` when the file is damaged."""
-    return int(from_parquet(parquet, lambda file: file.metadata.num_rows, "measure again"))
-
-
 def read_columns(parquet: Location, names: Sequence[str]) -> Columns:
     """Return columns of a particle table as arrays; "no value" becomes NaN.
 

@@ -15,6 +15,7 @@ def balls_table(path, diameters, *, low=None, sides=None, cut=None, window=None,
     sides = np.full((n, 3), 4) if sides is None else sides
     columns = {
         "label": np.arange(1, n + 1, dtype=np.uint32),
+        "voxels": np.full(n, 9),
         "volume_mm3": np.pi / 6 * np.asarray(diameters, float) ** 3,
         "diameter_mm": np.asarray(diameters, float),
         **{f"bbox_{a}_start": low[:, i].astype(np.int32) for i, a in enumerate("zyx")},

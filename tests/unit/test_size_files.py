@@ -22,6 +22,7 @@ from ps3d_core.particles.rounding import significant
 from ps3d_core.particles.templating import rendered
 from ps3d_core.particles.window import Window
 from ps3d_core.size_params import SizeParams
+from ps3d_core.sections import sections_of
 from ps3d_core.store.location import Location
 
 WINDOW = Window(shape=(400, 400, 400), spacing=0.01)
@@ -300,3 +301,11 @@ def test_the_section_of_one_particle_has_neither_fit_nor_intervals(tmp_path):
     assert "Fitted" not in page
     assert "bootstrap" not in page
     assert "too few for intervals" in page
+
+
+def test_the_page_of_a_result_has_the_section_where_there_are_particles(table, tmp_path):
+    sections = sections_of({"parquet": table}, 0.01)
+    assert sections["granulometry"]["analysis"] == size_analysis(table)
+    assert sections["granulometry"]["corrected"].weighting == "volume"
+    none = balls_table(tmp_path / "none.parquet", np.empty(0))
+    assert sections_of({"parquet": none}, 0.01) == {}
