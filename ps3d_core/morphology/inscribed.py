@@ -32,7 +32,8 @@ _AROUND: Final = 2.0
 _TOO_LARGE: Final = (11.0, -2 / 3)
 """Factor and exponent of what is taken off."""
 _MOVES: Final = np.array(
-    [[a, b, c] for a in (-1, 0, 1) for b in (-1, 0, 1) for c in (-1, 0, 1) if (a, b, c) != (0, 0, 0)], np.float64
+    [[a, b, c] for a in (-1, 0, 1) for b in (-1, 0, 1) for c in (-1, 0, 1) if abs(a) + abs(b) + abs(c) in (1, 3)],
+    np.float64,
 )
 
 

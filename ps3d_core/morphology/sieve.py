@@ -25,7 +25,8 @@ _CANDIDATES: Final = 24
 _ALIKE: Final = 0.96
 """Cosine above which directions count as the same when starts are chosen."""
 _TURNS: Final = np.array(
-    [[a, b, c] for a in (-1, 0, 1) for b in (-1, 0, 1) for c in (-1, 0, 1) if (a, b, c) != (0, 0, 0)], np.float64
+    [[a, b, c] for a in (-1, 0, 1) for b in (-1, 0, 1) for c in (-1, 0, 1) if abs(a) + abs(b) + abs(c) in (1, 3)],
+    np.float64,
 )
 _FIRST_STEP: Final = 0.08
 _LAST_STEP: Final = 0.02
