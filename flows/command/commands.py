@@ -9,6 +9,7 @@ import argparse
 from typing import Final, Protocol
 
 from ps3d_app.flows.command import (
+    compare,
     demo,
     evaluate,
     export,
@@ -63,6 +64,7 @@ COMMANDS: Final[dict[str, Command]] = {
     "sizes": sizes,
     "meshes": meshes,
     "report": report,
+    "compare": compare,
     "evaluate": evaluate,
     "export": export,
     "zscore": zscore,

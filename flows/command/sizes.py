@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ps3d_core.granulometry.params import MeasuredCurve
     from ps3d_core.store.location import Location
 
-PURPOSE = "size distributions, classes and fits of a particle table, beside a sieve's"
+PURPOSE = "size distributions of a particle table, beside a sieve's"
 EXAMPLES = """\
   ps3d sizes results/ore                            by number and volume, in classes of ISO 3310-1
   ps3d sizes results/ore --density 2.65             by mass, too: g/cm3
@@ -66,6 +66,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Analyse one table, print the figures, write tables and charts."""
     from ps3d_core.granulometry.analysis import size_analysis
+    from ps3d_core.granulometry.earlier import recorded_window
     from ps3d_core.granulometry.params import SizeParams
     from ps3d_core.granulometry.write import write_sizes
     from ps3d_core.invalid import made
@@ -82,7 +83,7 @@ def run(args: argparse.Namespace) -> None:
         confidence=args.confidence,
         **_densities(args.density),
     )
-    analysis = size_analysis(table, params)
+    analysis = size_analysis(table, params, window=recorded_window(table))
     output = Location.parse(args.output) if args.output else table.parent / "sizes"
     write_sizes(analysis, output)
     if args.json:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -13,8 +12,8 @@ from ps3d_core.granulometry.fits import fitted
 from ps3d_core.granulometry.model import Distribution, SizeAnalysis
 from ps3d_core.granulometry.params import Weighting
 from ps3d_core.granulometry.source import NAME
-from ps3d_core.particles.charts import Series, class_chart, line_chart
-from ps3d_core.particles.units import MILLIMETRES, Units
+from ps3d_core.particles.charts import HALF, WIDE, Series, class_chart, line_chart
+from ps3d_core.particles.units import Units
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -26,23 +25,32 @@ DENSITY_STEPS: Final = 20
 """Per decade, in which densities are drawn; finer ones would show single particles."""
 
 
-def charts_of(analysis: SizeAnalysis, *, standalone: bool = True, units: Units = MILLIMETRES) -> dict[str, Markup]:
+def charts_of(analysis: SizeAnalysis, *, standalone: bool = True, units: Units | None = None) -> dict[str, Markup]:
     """Return the charts of an analysis as SVG, by name: files of their own, or parts of a page if not `standalone`.
 
-    Sizes are in the length of `units`.
+    Sizes are in `units`, or in those that suit them.
     """
-    page = _Page(analysis, standalone, units)
+    units = units or units_of(analysis)
     charts = {
-        "cumulative": _lines(cumulative(analysis), page, "Cumulative size distribution"),
-        "density": _density_chart(page),
-        "classes": _class_chart(page),
+        "cumulative": line_chart(
+            cumulative(analysis, units),
+            **_words(analysis, units, "finer than this size", "Cumulative size distribution", standalone),
+        ),
+        "density": _density_chart(analysis, units, standalone),
+        "classes": _class_chart(analysis, units, standalone),
     }
-    more = {"fits": fits(analysis), "edge": edge(analysis), "sieve": sieve(analysis)}
+    more = {"fits": fits(analysis, units), "edge": edge(analysis, units), "sieve": sieve(analysis, units)}
     titles = {"fits": "Fitted distributions", "edge": "Corrected for the edge", "sieve": "Beside a measured curve"}
     for name, series in more.items():
         if series:
-            charts[name] = _lines(series, page, titles[name])
+            words = _words(analysis, units, "finer than this size", titles[name], standalone)
+            charts[name] = line_chart(series, **words)
     return charts
+
+
+def units_of(analysis: SizeAnalysis) -> Units:
+    """Return the units that suit the sizes of an analysis: um for fine particles."""
+    return Units.for_diameter(analysis.headline.d50.value)
 
 
 def shown(analysis: SizeAnalysis) -> list[Distribution]:
@@ -60,16 +68,17 @@ def named(analysis: SizeAnalysis, weighting: Weighting) -> str:
     return f"by {weighting} ({SYMBOL[weighting]})"
 
 
-def cumulative(analysis: SizeAnalysis) -> list[Series]:
+def cumulative(analysis: SizeAnalysis, units: Units) -> list[Series]:
     """Return the cumulative curves with their intervals; the first has its percentiles marked."""
     series = []
     for k, each in enumerate(shown(analysis)):
         low, high = each.passing_low, each.passing_high
         marks = [(each.d10.value, 0.1, "D10"), (each.d50.value, 0.5, "D50"), (each.d90.value, 0.9, "D90")]
+        marks = [(units.length_of(size), share, name) for size, share, name in marks]
         series.append(
             Series(
                 named(analysis, each.weighting),
-                _sizes(analysis),
+                units.length_of(_sizes(analysis)),
                 np.array(each.passing),
                 marks=marks if k == 0 else (),
                 band=None if low is None or high is None else (np.array(low), np.array(high)),
@@ -91,26 +100,26 @@ def density(analysis: SizeAnalysis, each: Distribution) -> tuple[Floats, Floats]
     return np.sqrt(sizes[1:] * sizes[:-1]), np.diff(passing) / np.diff(np.log(sizes))
 
 
-def fits(analysis: SizeAnalysis) -> list[Series]:
+def fits(analysis: SizeAnalysis, units: Units) -> list[Series]:
     """Return the first curve and what was fitted to it; nothing where nothing was."""
     own, found = analysis.headline, analysis.fits[analysis.params.headline]
     if not found:
         return []
-    sizes = _sizes(analysis)
+    sizes, at = _sizes(analysis), units.length_of(_sizes(analysis))
     return [
-        Series(f"this table, by {own.weighting}", sizes, np.array(own.passing)),
+        Series(f"this table, by {own.weighting}", at, np.array(own.passing)),
         *(
-            Series(f"{FIT_NAMES[each.name]}, R² {each.r2:.4f}", sizes, fitted(each, sizes), style="dashed")
+            Series(f"{FIT_NAMES[each.name]}, R² {each.r2:.4f}", at, fitted(each, sizes), style="dashed")
             for each in found
         ),
     ]
 
 
-def edge(analysis: SizeAnalysis) -> list[Series]:
+def edge(analysis: SizeAnalysis, units: Units) -> list[Series]:
     """Return curves of all particles, and corrected for those that are cut; nothing where that is not known."""
     if analysis.edge is None or not analysis.edge.distributions or not analysis.edge.cut:
         return []
-    series, sizes = [], _sizes(analysis)
+    series, sizes = [], units.length_of(_sizes(analysis))
     wanted = dict.fromkeys((shown(analysis)[0].weighting, "number"))
     for own in (each for each in analysis.distributions if each.weighting in wanted):
         mended = next(each for each in analysis.edge.distributions if each.weighting == own.weighting)
@@ -123,7 +132,7 @@ def edge(analysis: SizeAnalysis) -> list[Series]:
     return series
 
 
-def sieve(analysis: SizeAnalysis) -> list[Series]:
+def sieve(analysis: SizeAnalysis, units: Units) -> list[Series]:
     """Return our curve and the measured one; nothing where there is none."""
     measured, own = analysis.params.sieve, analysis.headline
     if measured is None:
@@ -131,55 +140,42 @@ def sieve(analysis: SizeAnalysis) -> list[Series]:
     low, high = own.passing_low, own.passing_high
     band = None if low is None or high is None else (np.array(low), np.array(high))
     return [
-        Series(f"this table, by {own.weighting}", _sizes(analysis), np.array(own.passing), band=band),
-        Series(measured.name[:40], np.array(measured.size_mm), np.array(measured.passing), style="points"),
+        Series(f"this table, by {own.weighting}", units.length_of(_sizes(analysis)), np.array(own.passing), band=band),
+        Series(
+            measured.name[:40], units.length_of(np.array(measured.size_mm)), np.array(measured.passing), style="points"
+        ),
     ]
 
 
-@dataclass(frozen=True, slots=True)
-class _Page:
-    """Where charts are shown."""
-
-    analysis: SizeAnalysis
-    standalone: bool
-    units: Units
-
-    def words(self, y_label: str, alt: str) -> dict[str, Any]:
-        """Labels of the axes and of the chart itself."""
-        label = f"{NAME[self.analysis.params.size]}, {self.units.length}"
-        return {"x_label": label, "y_label": y_label, "alt": alt, "standalone": self.standalone}
-
-
-def _lines(series: Sequence[Series], page: _Page, title: str) -> Markup:
-    return line_chart(_in(page.units, series), **page.words("finer than this size", title))
-
-
-def _in(units: Units, series: Sequence[Series]) -> list[Series]:
-    """The curves, whose sizes are in mm, over sizes in the unit of the page."""
-    marks = [[(units.length_of(size), share, text) for size, share, text in each.marks] for each in series]
-    return [replace(each, x=units.length_of(each.x), marks=own) for each, own in zip(series, marks, strict=True)]
-
-
-def _density_chart(page: _Page) -> Markup:
-    analysis = page.analysis
-    series = [Series(named(analysis, each.weighting), *density(analysis, each)) for each in shown(analysis)]
+def _density_chart(analysis: SizeAnalysis, units: Units, standalone: bool) -> Markup:
+    curves = [(named(analysis, each.weighting), *density(analysis, each)) for each in shown(analysis)]
+    series = [Series(name, units.length_of(sizes), shares) for name, sizes, shares in curves]
     top = _round_up(max(float(each.y.max()) for each in series))
-    words = page.words("density q*, share per unit of ln x", "Density of the size distribution")
-    return line_chart(_in(page.units, series), top=top, **words)
+    words = _words(analysis, units, "density q*, per unit of ln x", "Density of the size distribution", standalone)
+    return line_chart(series, top=top, frame=WIDE if standalone else HALF, **words)
 
 
-def _class_chart(page: _Page) -> Markup:
-    analysis, per_mm = page.analysis, page.units.per_mm
+def _class_chart(analysis: SizeAnalysis, units: Units, standalone: bool) -> Markup:
     own, sizes = analysis.headline, analysis.sizes_mm
     bars = [
         (
-            (each.lower_mm or min(sizes[0], (each.upper_mm or sizes[-1]) / 1.2)) * per_mm,
-            (each.upper_mm or max(sizes[-1], 1.2 * each.lower_mm)) * per_mm,
+            each.lower_mm or min(sizes[0], (each.upper_mm or sizes[-1]) / 1.2),
+            each.upper_mm or max(sizes[-1], 1.2 * each.lower_mm),
             share,
         )
         for each, share in zip(analysis.classes, own.in_classes, strict=True)
     ]
-    return class_chart(bars, **page.words(f"share by {own.weighting}", "Shares of size classes"))
+    words = _words(analysis, units, f"share by {own.weighting}", "Shares of size classes", standalone)
+    return class_chart(
+        [(units.length_of(a), units.length_of(b), share) for a, b, share in bars],
+        frame=WIDE if standalone else HALF,
+        **words,
+    )
+
+
+def _words(analysis: SizeAnalysis, units: Units, y_label: str, alt: str, standalone: bool) -> dict[str, Any]:
+    label = f"{NAME[analysis.params.size]}, {units.length}"
+    return {"x_label": label, "y_label": y_label, "alt": alt, "standalone": standalone}
 
 
 def _sizes(analysis: SizeAnalysis) -> Floats:

@@ -226,6 +226,33 @@ def classed_histogram(
     return _chart(WIDE, x_axis, y_axis, alt, bars=bars, standalone=standalone)
 
 
+def trend_chart(
+    series: Sequence[Series],
+    *,
+    ticks: Sequence[tuple[float, str]],
+    x_label: str,
+    y_label: str,
+    alt: str,
+    frame: Frame = WIDE,
+) -> Markup:
+    """Return a chart of values over time, every one a dot, as SVG.
+
+    x of the series and of the `ticks` runs from 0 at the left to 1 at the right; y is in the unit that `y_label` names.
+    """
+    values = np.concatenate([each.y for each in series])
+    low, high = float(values.min()), float(values.max())
+    margin = (high - low) / 10 or abs(high) / 10 or 1.0
+    low, high = low - margin, high + margin
+    placed = [Series(each.name, each.x, (each.y - low) / (high - low)) for each in series]
+    dotted = [
+        Series(each.name, each.x, each.y, [(x, y, "") for x, y in zip(each.x.tolist(), each.y.tolist(), strict=True)])
+        for each in placed
+    ]
+    x_axis = Axis(x_label, [(frame.x(x), text) for x, text in ticks])
+    y_axis = Axis(y_label, [(frame.y((y - low) / (high - low)), f"{y:g}") for y in linear_ticks(low, high)])
+    return _chart(frame, x_axis, y_axis, alt, curves=[_curve(each, frame, frame.x) for each in dotted])
+
+
 def linear_ticks(low: float, high: float) -> list[float]:
     """Return round numbers between `low` and `high`, above it, for a linear axis, about 4 to 8 of them."""
     scale = 10.0 ** floor(log10((high - low) / 4))

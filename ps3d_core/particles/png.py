@@ -16,9 +16,10 @@ _FAMILY: Final = "Noto Sans"
 
 def png_of(chart: str) -> bytes:
     """Return a chart, an SVG file of its own with a viewBox, as a PNG on white, `SCALE` pixels per unit."""
+    import fontpkg_noto_sans
     import resvg_py
 
-    with as_file(files("fontpkg_noto_sans") / "files" / _FONT) as font:
+    with as_file(files(fontpkg_noto_sans) / "files" / _FONT) as font:
         return bytes(
             resvg_py.svg_to_bytes(
                 svg_string=chart,

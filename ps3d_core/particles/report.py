@@ -35,8 +35,11 @@ VERSION: Final = 4
 MAX_BYTES: Final = 3_000_000
 """The page is never larger; pictures shrink until it is not."""
 
-SECTIONS: Final = ("composition", "contacts")
-"""What a page has room for beside sizes and shapes: the names of templates and of the figures that they show."""
+SECTIONS: Final = ("granulometry", "composition", "contacts")
+"""What a page has room for beside shapes: the names of templates and of the figures that they show.
+
+The first takes the place of plain sizes.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,6 @@ import numpy.typing as npt
 
 from ps3d_core.geometry.boxes import Shape
 from ps3d_core.geometry.spacing import StatedSpacing, mean_spacing
-from ps3d_core.granulometry import charts
-from ps3d_core.granulometry.analysis import size_analysis
-from ps3d_core.granulometry.fits import METHOD
-from ps3d_core.granulometry.model import Distribution, SizeAnalysis
-from ps3d_core.granulometry.source import NAME
 from ps3d_core.particles.charts import Series, histogram, line_chart
 from ps3d_core.particles.crops import crops_of, most_doubtful
 from ps3d_core.particles.distribution import (
@@ -33,7 +28,6 @@ from ps3d_core.particles.overlay import Picture
 from ps3d_core.particles.rounding import round_length
 from ps3d_core.particles.table import read_columns
 from ps3d_core.particles.units import MILLIMETRES, Units
-from ps3d_core.particles.window import Window
 from ps3d_core.store.location import Location
 
 if TYPE_CHECKING:
@@ -82,11 +76,10 @@ def units_for(voxels: Integers, spacing: StatedSpacing) -> Units:
 
 def found(sample: Sample) -> Figures:
     """Return everything that is said of a sample with at least one particle."""
-    analysis = size_analysis(sample.table, window=Window(shape=sample.shape, spacing=sample.spacing))
     return {
         "overview": overview(sample),
-        "edge": edge(sample, analysis),
-        "sizes": sizes(analysis, sample.units),
+        "edge": edge(sample),
+        "sizes": sizes(sample),
         "shapes": shapes(sample),
         "largest": largest(sample),
     }
@@ -103,15 +96,13 @@ def overview(sample: Sample) -> Figures:
     }
 
 
-def edge(sample: Sample, analysis: SizeAnalysis) -> Figures:
-    """Return how many particles the edge of the scan cuts, and the sizes by volume that are corrected for it."""
-    cut, found = int(sample.cut.sum()), analysis.edge
-    by_volume = [each for each in found.distributions if each.weighting == "volume"] if found else []
+def edge(sample: Sample) -> Figures:
+    """Return how many particles the edge of the scan cuts, and the sizes of those it does not."""
+    cut = int(sample.cut.sum())
     return {
         "cut": cut,
         "percent": 100 * cut / len(sample.cut),
-        "corrected": by_volume[0] if by_volume else None,
-        "doubts": found.doubts if found else (),
+        "sizes_inside": size_distribution(sample.voxels[~sample.cut], sample.spacing, "volume"),
     }
 
 
@@ -151,30 +142,10 @@ def confidence_by_label(sample: Sample) -> npt.NDArray[np.float64] | None:
     return by_label
 
 
-def sizes(analysis: SizeAnalysis, units: Units = MILLIMETRES) -> Figures:
-    """Return the size distributions, drawn with sizes in the length of `units`, and in figures."""
-    shown = charts.shown(analysis)
-    return {
-        "analysis": analysis,
-        "size": NAME[analysis.params.size],
-        "charts": charts.charts_of(analysis, standalone=False, units=units),
-        "rows": [(charts.named(analysis, each.weighting), each) for each in shown],
-        "legends": {
-            "cumulative": charts.cumulative(analysis),
-            "fits": charts.fits(analysis),
-            "edge": charts.edge(analysis),
-            "sieve": charts.sieve(analysis),
-        },
-        "fits": [(charts.FIT_NAMES[each.name], each) for each in analysis.fits[analysis.params.headline]],
-        "fit_method": METHOD,
-        "classes": list(zip(analysis.classes, class_shares(analysis.headline), strict=True)),
-    }
-
-
-def class_shares(distribution: Distribution) -> list[tuple[float, float, float]]:
-    """Return of each class its share, and the shares that pass and stay on its upper sieve, percent."""
-    upto = np.minimum(np.cumsum(distribution.in_classes), 1.0)
-    return [(100 * a, 100 * b, 100 * (1 - b)) for a, b in zip(distribution.in_classes, upto.tolist(), strict=True)]
+def sizes(sample: Sample) -> Figures:
+    """Return the cumulative size distribution, drawn and in figures."""
+    rows = [size_distribution(sample.voxels, sample.spacing, weighting) for weighting in WEIGHTINGS]
+    return {"chart": size_chart(sample), "rows": rows}
 
 
 def size_chart(sample: Sample, *, standalone: bool = False) -> Markup:

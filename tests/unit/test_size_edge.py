@@ -5,10 +5,13 @@ import pytest
 from size_tables import balls_table
 
 from ps3d_core.granulometry.analysis import size_analysis
+from ps3d_core.granulometry.earlier import recorded_window
 from ps3d_core.granulometry.edge import EdgeWeights
 from ps3d_core.granulometry.params import SizeParams
 from ps3d_core.measuring.measure import measure_particles
+from ps3d_core.params import SegmentParams
 from ps3d_core.particles.window import Window, window_of, with_window
+from ps3d_core.record import RunRecord, write_record
 from ps3d_core.region.region import Cylinder, HalfSpace, Region
 from ps3d_core.store.arrays import create_array
 from ps3d_core.store.location import Location
@@ -191,3 +194,19 @@ def test_the_window_of_a_table_comes_back_and_a_forged_one_is_none():
         b"x" * 2_000_000,
     ):
         assert window_of(schema.with_metadata({"ps3d": forged})) is None
+
+
+def test_results_of_earlier_releases_say_it_in_run_json(tmp_path):
+    place, region = Location.parse(tmp_path), cylinder("field of view")
+    nothing = {name: {} for name in ("software", "model", "counts", "seconds", "results")}
+    known = {"shape": (100, 100, 100), "spacing_mm": 0.01, "region": {"text": "", **region.facts}}
+    record = RunRecord(
+        scan="ore", fingerprint="", finished="", parameters=SegmentParams(), input=known, grids={"zoom": 0.5}, **nothing
+    )
+    write_record(place / "run.json", record)
+    window = Window(shape=(100, 100, 100), spacing=0.01, region=region, margin=(3.0, 3.0, 3.0))
+    assert recorded_window(place / "particles.parquet") == window
+    text = (tmp_path / "run.json").read_text()
+    (tmp_path / "run.json").write_text(text.replace("0.01", "0.02"))
+    assert recorded_window(place / "particles.parquet") is None
+    assert recorded_window(place / "elsewhere" / "particles.parquet") is None

@@ -17,7 +17,10 @@ from ps3d_core.granulometry.charts import charts_of
 from ps3d_core.granulometry.measured import measured_curve
 from ps3d_core.granulometry.model import SizeAnalysis
 from ps3d_core.granulometry.params import SizeParams
+from ps3d_core.granulometry.section import sizes_section
 from ps3d_core.granulometry.write import contents_of, write_sizes
+from ps3d_core.particles.rounding import significant
+from ps3d_core.particles.templating import rendered
 from ps3d_core.particles.window import Window
 from ps3d_core.store.location import Location
 
@@ -271,3 +274,29 @@ def test_classes_may_come_from_a_file(table, tmp_path, capsys):
     )
     assert status == 0
     assert json.loads(out)["params"]["classes"] == [0.063, 0.125, 0.25]
+
+
+@pytest.mark.parametrize(
+    "params", [{}, {"density": 2.65}, {"densities": {"quartz": 2.65, "pyrite": 5.0}, "size": "sieve"}]
+)
+def test_the_section_of_the_report_says_all_of_it(table, params):
+    name = "<b>&.csv"
+    found = size_analysis(table, SizeParams(**params, sieve=measured_curve(CURVE, name)))
+    page = rendered("granulometry.html.jinja", sizes=sizes_section(found))
+    assert "<b>" not in page.replace("<b></b>", "")
+    assert page.count("<svg") == 6
+    assert page.count("<section") == page.count("</section>") == 1
+    for said in ("D50, µm", "Rosin-Rammler", "Corrected for the edge", "Kolmogorov", "95 % intervals"):
+        assert said in page, said
+    assert ("it lets a particle pass by its width" in page) == (found.params.size == "equivalent")
+    assert ("mass, mg" in page) == found.params.knows_mass
+    assert significant(1000 * found.headline.d50.value) in page
+
+
+def test_the_section_of_one_particle_has_neither_fit_nor_intervals(tmp_path):
+    found = size_analysis(balls_table(tmp_path / "t.parquet", np.array([2.0])))
+    page = rendered("granulometry.html.jinja", sizes=sizes_section(found))
+    assert "D50, mm" in page
+    assert "Fitted" not in page
+    assert "bootstrap" not in page
+    assert "too few for intervals" in page
