@@ -20,6 +20,7 @@ import numpy.typing as npt
 from numba import njit
 
 Floats = npt.NDArray[np.float64]
+Squares = npt.NDArray[np.float32]
 
 
 _FIRST_STEP: Final = 0.4
@@ -128,7 +129,8 @@ def greatest_depth(labels: Any, label: Any, low: Any, high: Any, edges: Floats) 
     Arguments are those of `inscribed_diameter`; distances are between centres. The voxel is counted from `low`.
     """
     nz, ny, nx = high[0] - low[0] + 1, high[1] - low[1] + 1, high[2] - low[2] + 1
-    squares = np.empty((nz, ny, nx))
+    # Half the memory, and still exact for cubes up to distances of 4096.
+    squares = np.empty((nz, ny, nx), np.float32)
     for z in range(nz):
         for y in range(ny):
             _along_row(labels[low[0] + z, low[1] + y, low[2] : low[2] + nx], label, edges[2], squares[z, y])
@@ -152,7 +154,7 @@ def greatest_depth(labels: Any, label: Any, low: Any, high: Any, edges: Floats) 
 
 
 @njit(nogil=True, cache=True)
-def _along_row(row: Any, label: Any, edge: float, squares: Floats) -> None:
+def _along_row(row: Any, label: Any, edge: float, squares: Squares) -> None:
     """Squared distances along a row, 0 outside of the particle."""
     n, since = row.size, 0
     for x in range(n):
@@ -165,7 +167,7 @@ def _along_row(row: Any, label: Any, edge: float, squares: Floats) -> None:
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _copy(squares: Floats, line: Floats) -> tuple[int, int, float]:
+def _copy(squares: Squares, line: Floats) -> tuple[int, int, float]:
     """Copy to a line that has a 0 more at both ends; return the first and last place that is not 0, and the largest."""
     n = squares.size
     line[0] = line[n + 1] = 0.0
@@ -179,7 +181,7 @@ def _copy(squares: Floats, line: Floats) -> tuple[int, int, float]:
 
 
 @njit(nogil=True, cache=True)
-def _deepest_line(squares: Floats) -> tuple[int, int]:
+def _deepest_line(squares: Squares) -> tuple[int, int]:
     """The line along z with the largest distance so far."""
     place = int(np.argmax(squares))
     width = squares.shape[2]
@@ -187,7 +189,7 @@ def _deepest_line(squares: Floats) -> tuple[int, int]:
 
 
 @njit(nogil=True, cache=True)
-def _deepest_along(squares: Floats, best: float, square: float, room: tuple[Floats, Any, Floats]) -> tuple[float, int]:
+def _deepest_along(squares: Squares, best: float, square: float, room: tuple[Floats, Any, Floats]) -> tuple[float, int]:
     """The largest squared distance on a line and where it is, or `best` and -1 where it has no larger one."""
     line, places, begins = room
     place = -1
@@ -223,7 +225,7 @@ def _envelope(line: Floats, square: float, places: Any, begins: Floats) -> None:
 
 
 @njit(nogil=True, cache=True)
-def _lower(squares: Floats, line: Floats, square: float, places: Any, begins: Floats) -> None:
+def _lower(squares: Squares, line: Floats, square: float, places: Any, begins: Floats) -> None:
     k = 0
     for i in range(1, squares.size + 1):
         while begins[k + 1] < i:

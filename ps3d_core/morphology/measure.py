@@ -37,7 +37,7 @@ class Morphology(WholeMeasure):
     """Size and shape of whole particles: the columns of `morphology.columns`."""
 
     version: int = 1
-    bytes_per_voxel: float = 16.0
+    bytes_per_voxel: float = 6.0
     """Squared distances of one particle's box, which may be the cutout, and the rows of it."""
 
     @property
