@@ -27,6 +27,7 @@ PAGES: Final = {
     "ps3d_core/inference/README.md": "rooms/inference.md",
     "ps3d_core/border_core/README.md": "rooms/border_core.md",
     "ps3d_core/particles/README.md": "rooms/particles.md",
+    "ps3d_core/composition/README.md": "rooms/composition.md",
     "ps3d_core/doubt/README.md": "rooms/doubt.md",
     "ps3d_core/inspection/README.md": "rooms/inspection.md",
     "ps3d_core/region/README.md": "rooms/region.md",

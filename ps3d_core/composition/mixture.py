@@ -1,8 +1,8 @@
 """A mixture of as many normal distributions as are asked for, fitted to a histogram: the same for the same counts.
 
 Where it begins decides what a fit ends with. Here it begins at the peaks that last longest: the histogram is smoothed
-with ever narrower Gaussians, and the widest that shows enough peaks is taken (Silverman, J. R. Stat. Soc. B 43:97,
-1981). So a rare phase with a peak of its own is found, and noise on a large one is not. Expectation and maximisation then
+with ever narrower Gaussians, and the widest that shows enough peaks is taken (Silverman, J. R. Stat. Soc. B, 1981).
+So a rare phase with a peak of its own is found, and noise on a large one is not. Expectation and maximisation then
 find means, widths and shares, each mean between the valleys on both sides of its peak.
 """
 
@@ -55,8 +55,7 @@ def fitted(values: Floats, counts: npt.NDArray[np.int64], number: int) -> Mixtur
         mean = np.clip((part * middles[:, None]).sum(axis=0) / weight, low, high)
         width = np.sqrt((part * (middles[:, None] - mean) ** 2).sum(axis=0) / weight)
         width, share = np.maximum(width, middles[1] - middles[0]), weight / total
-    order = np.argsort(mean)
-    return Mixture(mean[order], width[order], share[order], edges, histogram)
+    return Mixture(mean, width, share, edges, histogram)  # means rise: none leaves its valleys
 
 
 def peaks_of(values: Floats, counts: npt.NDArray[np.int64]) -> int:
@@ -69,7 +68,8 @@ def peaks_of(values: Floats, counts: npt.NDArray[np.int64]) -> int:
 def _edges(values: Floats, counts: npt.NDArray[np.int64]) -> Floats:
     """Edges of the bins, without the few values that are far from all others."""
     upto = np.cumsum(counts) / counts.sum()
-    low, high = values[np.searchsorted(upto, _TAIL)], values[min(np.searchsorted(upto, 1 - _TAIL), len(values) - 1)]
+    last = min(int(np.searchsorted(upto, 1 - _TAIL)), len(values) - 1)
+    low, high = float(values[np.searchsorted(upto, _TAIL)]), float(values[last])
     room = max(0.1 * (high - low), 1e-6 * max(abs(low), abs(high)), 1e-30)
     return np.linspace(low - room, high + room, BINS + 1)
 
