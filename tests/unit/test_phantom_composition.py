@@ -1,0 +1,69 @@
+"""The truth of what a phantom's particles are made of agrees with the image that it is painted by."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import numpy as np
+import pytest
+
+from ps3d_core.geometry.boxes import Box
+from ps3d_core.phantom.composition import material_names, material_shares, write_composition
+from ps3d_core.phantom.params import Mineral, PhantomParams
+from ps3d_core.phantom.render import Phantom
+from ps3d_core.phantom.write import write_phantom
+from ps3d_core.store.layout import Dataset
+from ps3d_core.store.location import Location
+
+PLAIN = {
+    "shape": (40, 40, 40),
+    "particle_size_voxels": 14.0,
+    "seed": 5,
+    "dtype": "float32",
+    "minerals": (Mineral(grey=0.4, texture=0.0), Mineral(grey=0.8, texture=0.0)),
+    "grey_variation": 0.0,
+    "composite_fraction": 0.6,
+    "inclusion_fraction": 0.0,
+    "pore_fraction": 0.0,
+    "crack_fraction": 0.0,
+    "background_grey": 0.1,
+    "blur_voxels": 0.0,
+    "noise": 0.0,
+}
+
+
+def test_shares_make_the_image():
+    """Without texture, blur and noise a voxel is the mean of its materials: checked where the two minerals differ."""
+    params = PhantomParams(**PLAIN)
+    phantom, box = Phantom(params), Box.of(params.shape)
+    image, _ = phantom.render(box)
+    first, second, inclusion = material_shares(phantom, box)
+    assert inclusion.max() == 0
+    expected = 0.4 * first + 0.8 * second + 0.1 * (1 - first - second)
+    # A second mineral that is the same as the first has up to 18 % another grey value.
+    same = np.abs(image - expected) <= 0.18 * 0.8 + 1e-5
+    assert same.all()
+    assert np.mean(np.abs(image - expected) < 1e-5) > 0.8
+
+
+def test_shares_do_not_depend_on_the_box():
+    phantom = Phantom(PhantomParams(**PLAIN | {"inclusion_fraction": 1.0, "crack_fraction": 0.5}))
+    whole = material_shares(phantom, Box.of((40, 40, 40)))
+    part = Box((5, 11, 0), (27, 40, 19))
+    assert np.array_equal(material_shares(phantom, part), whole[(slice(None), *part.slices)])
+    assert whole.sum(axis=0).max() <= 1 + 1e-6
+    assert whole[2].max() > 0.5
+
+
+def test_the_table_has_every_particle(tmp_path):
+    params, root = PhantomParams(**PLAIN | {"inclusion_fraction": 0.5}), Location.parse(tmp_path)
+    particles = write_phantom(params, root, "ore")
+    dataset = Dataset(root)
+    write_composition(Phantom(params), dataset.truth("ore"), dataset.composition("ore"))
+    rows = list(csv.DictReader(io.StringIO(dataset.composition("ore").read_text())))
+    assert [int(row["label"]) for row in rows] == list(range(1, particles + 1))
+    for row in rows:
+        shares = [float(row[f"{name}_share"]) for name in material_names(params)]
+        assert sum(shares) == pytest.approx(1, abs=1e-5)
+    assert {row["mineral_1_share"] for row in rows} > {"0.000000", "1.000000"}
