@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any, Final, TypeVar
 
+from ps3d_core.crate import write_crate
 from ps3d_core.engine.blocks import Runner
 from ps3d_core.engine.once import Engine, records_of
 from ps3d_core.engine.step import Context, Outcomes, Step
@@ -27,6 +28,7 @@ from ps3d_core.steps.border_core import BorderCore
 from ps3d_core.steps.grey_values import GreyValues
 from ps3d_core.steps.instances import Instances
 from ps3d_core.steps.label_image import LabelImage
+from ps3d_core.steps.report import ReportPage
 from ps3d_core.steps.table import ParticleTable
 from ps3d_core.steps.verdict import ScanVerdict
 from ps3d_core.store.aside import set_aside
@@ -58,14 +60,21 @@ class SegmentRun:
     def fingerprint(self) -> str:
         """Digest of everything that decides the result: on one kind of device, equal ones mean equal label images.
 
+        Sample data decide what the report says of whose particles these are, and no more: they are compared apart.
         A GPU rounds otherwise than a CPU, so that single voxels may differ between them.
         """
-        return fingerprint(*(step.fingerprint for step in self.steps if not step.intermediate))
+        lasting = (step for step in self.steps if not step.intermediate)
+        return fingerprint(*(step.drawn if isinstance(step, ReportPage) else step.fingerprint for step in lasting))
+
+    @property
+    def made(self) -> dict[str, Location]:
+        """Places of what the steps leave for the user, by their names."""
+        return {name: part for step in self.steps if not step.intermediate for name, part in step.outputs.items()}
 
     @property
     def parts(self) -> dict[str, Location]:
-        """Places of all parts of the result, besides run.json: the outputs of its steps, by their names."""
-        return {name: part for step in self.steps if not step.intermediate for name, part in step.outputs.items()}
+        """Places of all parts of the result, besides run.json, by their names: what the steps leave, and what it is."""
+        return {**self.made, "crate": self.plan.job.result.crate}
 
     def step(self, kind: type[AnyStep]) -> AnyStep:
         """Return the step of this kind."""
@@ -108,7 +117,9 @@ def finished_run(run: SegmentRun) -> RunRecord | None:
         record = read_record(run.plan.job.result.run)
     except InputError:
         return None
-    if record is None or record.fingerprint != run.fingerprint or _changed_parts(run, record):
+    if record is None or record.fingerprint != run.fingerprint or record.sample != run.plan.sample:
+        return None
+    if _changed_parts(run, record):
         return None
     return record
 
@@ -145,7 +156,9 @@ def begin_run(run: SegmentRun, say: Say = lambda text: None) -> RunRecord | None
         say(f"{result.run}: no record of a run, or a damaged one; kept as {set_aside(result.run)}")
     else:
         _remember(run, record, changed)
-        if record.fingerprint != run.fingerprint:
+        if record.fingerprint == run.fingerprint and record.sample != run.plan.sample:
+            say(f"{run.plan.job.scan}: sample data have changed; the report is made anew")
+        elif record.fingerprint != run.fingerprint:
             before = "finished before, with other parameters or an earlier release"
             say(f"{run.plan.job.scan}: {before}; what is still valid stays")
     withdraw(result.run)
@@ -160,9 +173,10 @@ def finish_run(run: SegmentRun, done: Outcomes) -> RunRecord:
     predicted = done.of(BorderCore)
     seconds = {name: outcome.seconds for name, outcome in done.items()} | {"forward": predicted.forward_seconds}
     written = run.engine.written()
-    digests = {name: written[part.url] for name, part in run.parts.items()}
+    digests = {name: written[part.url] for name, part in run.made.items()}
     record = make_record(run, _counts(done), seconds, digests, records_of(done))
     confirm_lease()
+    record = write_crate(result.root, record)
     write_record(result.run, record)
     for file in (*run.parts.values(), result.run):
         if file != result.labels:  # whose own went when its content was noted
@@ -211,6 +225,7 @@ def make_record(
             "particles": plan.info.particles,
             **({"region": {"text": plan.region.text, **plan.region.facts}} if plan.region_text else {}),
         },
+        sample=dict(plan.sample),
         model={
             "source": without_keys(plan.job.model),
             "name": plan.bundle.info.name,

@@ -38,6 +38,7 @@ from ps3d_core.quantities import (
     VoxelEdge,
     VoxelEdges,
 )
+from ps3d_core.sample_data import SampleFields
 
 GIB: Final = 2**30
 
@@ -367,6 +368,9 @@ class IngestParams(CopyParams):
     )
     particles: StatedPolarity = Field(
         default="bright", description="whether particles are brighter or darker than what is around them; auto finds it"
+    )
+    sample: SampleFields = Field(
+        default={}, description="what a laboratory says of the sample: id, operator, date, ...; shown in the report"
     )
 
     @property

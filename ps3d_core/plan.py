@@ -6,6 +6,7 @@ A plan is pure: making it reads metadata, and of a scan that was not ingested a 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any, Final
@@ -50,6 +51,7 @@ from ps3d_core.store.location import Location
 from ps3d_core.store.ome import open_image
 from ps3d_core.store.presence import absences
 from ps3d_core.store.room import require_room
+from ps3d_core.store.sample_file import read_sample
 
 LONG_SECONDS: Final = 24 * 3600
 
@@ -89,6 +91,7 @@ class SegmentPlan:
     computation: Computation
     notes: tuple[str, ...] = ()
     region: Region = field(default_factory=Region)
+    sample: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def work(self) -> Location:
@@ -252,7 +255,6 @@ def plan_segmentation(job: SegmentJob) -> SegmentPlan:
     info = settled_info(job.dataset, job.scan, job.params.predict, bundle)
     target = job.params.predict.target_particle_size or bundle.info.target_particle_size
     _check_folds(job, bundle)
-    computation = _computation(job)
     z, y, x = array.shape
     scale = particle_scale(
         (z, y, x),
@@ -276,6 +278,7 @@ def plan_segmentation(job: SegmentJob) -> SegmentPlan:
         computation=computation,
         notes=() if is_ours(array) else absences(array),
         region=settled_region(job.dataset, job.scan, job.params.predict.roi, info.spacing),
+        sample=read_sample(job.dataset.sample(job.scan)),
     )
     check_result(job.result, job.result.parts, plan.inputs)
     if not job.result.root.exists():  # an earlier run has written its part already

@@ -9,6 +9,7 @@ import argparse
 from typing import Final, Protocol
 
 from ps3d_app.flows.command import (
+    compare,
     demo,
     evaluate,
     export,
@@ -28,7 +29,9 @@ from ps3d_app.flows.command import (
     model_info,
     phantom,
     prepare_training,
+    report,
     segment,
+    sizes,
     status,
     train,
     up,
@@ -58,7 +61,10 @@ COMMANDS: Final[dict[str, Command]] = {
     "inspect": inspect,
     "segment": segment,
     "measure": measure,
+    "sizes": sizes,
     "meshes": meshes,
+    "report": report,
+    "compare": compare,
     "evaluate": evaluate,
     "export": export,
     "zscore": zscore,

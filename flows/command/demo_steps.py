@@ -156,7 +156,8 @@ class IngestSlices(Step[Ingested]):
         _make_way(self)
         scene = self.scene
         size = scene.params.particle_size_voxels * scene.spacing
-        params = IngestParams(spacing=scene.spacing, particle_size=size)
+        sample = {"id": "demo", "material": "synthetic grains in epoxy", "operator": "ps3d demo"}
+        params = IngestParams(spacing=scene.spacing, particle_size=size, sample=sample)
         summary = ingest(str(scene.slices), scene.data, scene.scan, params, progress=context.progress)
         return Ingested(sha256=summary.sha256)
 

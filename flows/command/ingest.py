@@ -6,6 +6,7 @@ import argparse
 import shlex
 
 from ps3d_app.flows.command.fields import add_field, add_fields, add_slab_memory, given, memory_bytes
+from ps3d_app.flows.command.sample import add_sample, sample_given
 
 PURPOSE = "bring a scan of any format into a dataset"
 EXAMPLES = """\
@@ -14,6 +15,7 @@ EXAMPLES = """\
   ps3d ingest scan.nii.gz data --name tablet --particle-size 0.5       spacing from the file
   ps3d ingest slices/ data --name coarse --spacing 20,10,10um --particle-size 0.3        slices further apart (z,y,x)
   ps3d ingest both/ data --name ore-80 --spacing 12.5um --particle-size 0.3 --series "*_80kV"       one scan of two
+  ps3d ingest scan.tif data --name ore --particle-size 0.3 --sample-id A-17 --field operator="J. Doe"
   ps3d ingest labels/ data --name ore --labels                         its particles, numbered, for training
 
 SOURCE is read slice by slice and never held in memory as a whole. Slices are taken in natural order (2 before 10);
@@ -40,6 +42,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_fields(parser, CopyParams, "overwrite")
     add_slab_memory(parser)
     add_fields(parser.add_argument_group("what is read"), SourceParams)
+    add_sample(parser.add_argument_group("sample data, which reports show"))
 
 
 def run(args: argparse.Namespace) -> None:
@@ -49,6 +52,8 @@ def run(args: argparse.Namespace) -> None:
     if args.labels:
         if args.spacing or args.particle_size or args.particles:
             raise InputError("--labels: spacing and particles are those of the scan; leave out what says them")
+        if sample_given(args) is not None:
+            raise InputError("--labels: sample data are those of the scan; leave them out")
         _ingest_labels(args)
     elif args.particle_size is None:
         raise InputError(
@@ -96,7 +101,7 @@ def _ingest_scan(args: argparse.Namespace) -> None:
             args.source,
             Dataset(Location.parse(args.dataset)),
             args.name,
-            given(IngestParams, args),
+            given(IngestParams, args, sample=sample_given(args)),
             memory_bytes=memory_bytes(args),
             progress=progress,
         )

@@ -6,9 +6,10 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from ps3d_app.flows.command.fields import add_field, add_fields, given
+from ps3d_app.flows.command.pdf import add_pdf, printed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from ps3d_app.flows.failures import Failures
     from ps3d_core.inference.estimate import Pace
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from ps3d_core.plan import SegmentJob, SegmentPlan
     from ps3d_core.progress import Progress
     from ps3d_core.record import RunRecord
+    from ps3d_core.store.layout import Result
 
 PURPOSE = "find every particle of a scan: labels, table, report"
 NEEDS = ("torch",)
@@ -23,9 +25,11 @@ EXAMPLES = """\
   ps3d segment data results                                  every scan of the dataset
   ps3d segment data results --name ore --quality fast        one scan; half of the time, less accurate
   ps3d segment data s3://bucket/results --device cuda --memory 32
+  ps3d segment data results --pdf                            reports on paper, too
   ps3d segment data results --direct                         without Prefect: no server, no history
 
-Results of scan NAME: OUTPUT/NAME/NAME.zarr (label image), particles.csv, particles.parquet, report.html, run.json.
+Results of scan NAME: OUTPUT/NAME/NAME.zarr (label image), particles.csv, particles.parquet, report.html, run.json, and
+ro-crate-metadata.json, with which a repository of research data takes the folder as it is.
 
 The plan, with memory and time, is printed before anything is computed. An interrupted run goes on where it stopped
 when the same command is given again; a finished one is not repeated. Unless --direct is given, the run is recorded by
@@ -60,6 +64,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_fields(machine, PredictParams, "device", "engine", "precision", "batch_size")
     add_fields(machine, Resources)
     machine.add_argument("--direct", action="store_true", help="without Prefect")
+    add_pdf(parser)
     machine.add_argument("--keep-work", action="store_true", help="keep the intermediates in OUTPUT/NAME/.work")
 
 
@@ -75,12 +80,19 @@ def _quality_help() -> str:
 
 def run(args: argparse.Namespace) -> None:
     """Segment the scans that are not finished yet."""
-    segment_jobs(jobs_of(args), direct=args.direct)
+
+    def finish(result: Result, progress: Progress) -> None:
+        printed(args, result.report, result.pdf, progress)
+
+    segment_jobs(jobs_of(args), direct=args.direct, finish=finish)
 
 
-def segment_jobs(jobs: Sequence[SegmentJob], *, direct: bool) -> None:
+def segment_jobs(
+    jobs: Sequence[SegmentJob], *, direct: bool, finish: Callable[[Result, Progress], None] | None = None
+) -> None:
     """Segment the scans that are not finished yet and print the results; one that fails does not stop the others.
 
+    `finish` is called with each result that is whole.
     Raise `ScansFailedError` at the end when scans failed.
     """
     from ps3d_app.flows.command.terminal import shown
@@ -98,6 +110,9 @@ def segment_jobs(jobs: Sequence[SegmentJob], *, direct: bool) -> None:
                     tell_seen(look_before(job, progress), progress)
                 plans.append(plan_segmentation(job))
         records = segment_planned(plans, failures, progress, direct=direct)
+        if finish is not None:
+            for plan, _ in records:
+                finish(plan.job.result, progress)
     for plan, record in records:
         print_results(plan, record)
     failures.raise_any()
@@ -175,6 +190,8 @@ def print_results(plan: SegmentPlan, record: RunRecord) -> None:
     print(f"  labels  {result.labels}")
     print(f"  table   {result.table_csv} (and .parquet)")
     print(f"  report  {result.report}")
+    if result.pdf.exists():
+        print(f"  pdf     {result.pdf}")
 
 
 def _announce(plans: Sequence[SegmentPlan], progress: Progress) -> None:

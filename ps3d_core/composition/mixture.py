@@ -1,9 +1,9 @@
 """A mixture of as many normal distributions as are asked for, fitted to a histogram: the same for the same counts.
 
 Where it begins decides what a fit ends with. Here it begins at the peaks that last longest: the histogram is smoothed
-with ever narrower Gaussians, and the widest that shows enough peaks is taken (Silverman, J. R. Stat. Soc. B, 1981).
-So a rare phase with a peak of its own is found, and noise on a large one is not. Expectation and maximisation then
-find means, widths and shares, each mean between the valleys on both sides of its peak.
+with ever narrower Gaussians, and the widest that shows enough peaks is taken (Silverman, J. R. Stat. Soc. B 43:97,
+1981). So a rare phase with a peak of its own is found, and noise on a large one is not. Expectation and maximisation
+then find means, widths and shares, each mean between the valleys on both sides of its peak.
 """
 
 from __future__ import annotations
@@ -68,8 +68,8 @@ def peaks_of(values: Floats, counts: npt.NDArray[np.int64]) -> int:
 def _edges(values: Floats, counts: npt.NDArray[np.int64]) -> Floats:
     """Edges of the bins, without the few values that are far from all others."""
     upto = np.cumsum(counts) / counts.sum()
-    last = min(int(np.searchsorted(upto, 1 - _TAIL)), len(values) - 1)
-    low, high = float(values[np.searchsorted(upto, _TAIL)]), float(values[last])
+    first, last = np.searchsorted(upto, _TAIL), np.searchsorted(upto, 1 - _TAIL)
+    low, high = values[int(first)], values[min(int(last), len(values) - 1)]
     room = max(0.1 * (high - low), 1e-6 * max(abs(low), abs(high)), 1e-30)
     return np.linspace(low - room, high + room, BINS + 1)
 

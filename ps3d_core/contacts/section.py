@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from ps3d_core.contacts.profile import Profile, Profiles
 from ps3d_core.particles.charts import Series, profile_chart, whole_numbers
+from ps3d_core.particles.units import MILLIMETRES, Units
 
 PARTS: Final = 60
 """Of a profile that is drawn, at most: single slices are noise."""
@@ -20,7 +21,10 @@ Figures = dict[str, Any]
 
 
 def contacts_section(
-    coordination: npt.NDArray[np.integer[Any]], cut: npt.NDArray[np.bool_], profiles: Profiles
+    coordination: npt.NDArray[np.integer[Any]],
+    cut: npt.NDArray[np.bool_],
+    profiles: Profiles,
+    units: Units = MILLIMETRES,
 ) -> Figures:
     """Return distribution of coordination numbers and profiles of the packing fraction, drawn and in figures.
 
@@ -29,6 +33,7 @@ def contacts_section(
         cut: whether the edge of the scan or the region cuts it, (n,); these have neighbours that nobody sees, and are
             left out.
         profiles: what packing.csv says.
+        units: that the page speaks in.
 
     """
     whole = coordination[~cut]
@@ -37,10 +42,10 @@ def contacts_section(
         "left_out": int(cut.sum()),
         "packing_percent": None if profiles.whole is None else 100 * profiles.whole,
         "profiles": [
-            {"name": name, "chart": _profile(profile, x_label, name)}
-            for profile, name, x_label in (
-                (profiles.along_z, "Packing along z", "position along z, mm"),
-                (profiles.along_radius, "Packing across", "distance from the axis, mm"),
+            {"name": name, "chart": _profile(profile, units, f"{what}, {units.length}", name)}
+            for profile, name, what in (
+                (profiles.along_z, "Packing along z", "position along z"),
+                (profiles.along_radius, "Packing across", "distance from the axis"),
             )
             if np.any(profile.volume > 0)
         ],
@@ -62,9 +67,9 @@ def contacts_section(
     return said
 
 
-def _profile(profile: Profile, x_label: str, alt: str) -> Any:
+def _profile(profile: Profile, units: Units, x_label: str, alt: str) -> Any:
     shown = profile.coarser(PARTS)
-    middle = (shown.edges[:-1] + shown.edges[1:]) / 2
+    middle = units.length_of((shown.edges[:-1] + shown.edges[1:]) / 2)
     return profile_chart(
         [Series("packing fraction", middle, shown.fraction)], x_label=x_label, y_label="packing fraction", alt=alt
     )

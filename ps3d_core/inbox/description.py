@@ -27,6 +27,7 @@ from ps3d_core.params import IngestParams, InstancesParams, OnDoubt, PredictPara
 from ps3d_core.quality import LevelName
 from ps3d_core.quantities import MAX_SPACING_MM, Folds, RegionOfInterest, StatedPolarity, StatedSize, VoxelEdges
 from ps3d_core.roi import is_named
+from ps3d_core.sample_data import SampleFields
 from ps3d_core.store.layout import USABLE, is_usable
 from ps3d_core.store.location import from_json
 
@@ -123,6 +124,8 @@ class ScanDescription(_Strict):
     """On which machines it is processed, and nowhere else, where Prefect places it."""
     on_doubt: OnDoubt | None = None
     """What becomes of it when its verdict is doubtful or not understood."""
+    sample: SampleFields = {}
+    """What a laboratory says of the sample; shown in the report, and decides nothing."""
     source: SourceParams = SourceParams()
     """What of the files is read, and how."""
     settings: ScanSettings = ScanSettings()
@@ -135,6 +138,7 @@ class ScanDescription(_Strict):
             spacing=self.spacing,
             particle_size=self.particle_size,
             particles=self.particles,
+            sample=self.sample,
             overwrite=True,
         )
 

@@ -121,6 +121,10 @@ class Measurement(BlockStep[Found_co]):
         site.file(block.index).write_arrays(**sums.to_arrays())
         return {"labels": len(sums.labels), "first": int(sums.labels[0]) if len(sums.labels) else None}
 
+    def about(self, shape: Shape) -> table.About:
+        """Return what the table says of its scan; `shape` is that of the label image."""
+        return table.About(shape=shape, spacing=self.sample.spacing, origin=self.sample.origin)
+
     def make(self, done: Outcomes, context: Context) -> Found_co:
         """Sum up every block and measure whole particles where columns need that; write the table."""
         site = self.site(self.grid(context), done)
@@ -137,8 +141,7 @@ class Measurement(BlockStep[Found_co]):
         `known` is what is known of them beside their voxels.
         """
         sample, shape = self.sample, site.grid.shape
-        about = table.About(shape=shape, spacing=sample.spacing, origin=sample.origin)
-        schema = table.schema_of(self.chosen.columns, about)
+        schema = table.schema_of(self.chosen.columns, self.about(shape))
         totals = _Totals(sample, shape, known, self._beside(site))
         rows = totals.tables(merged_sums(records, site), schema)
         table.write_table(rows, self.outputs["parquet"], self.outputs["csv"], schema)
@@ -307,8 +310,8 @@ def measure_sample(
 ) -> ParticleSummary:
     """Measure all particles of a sample as `measure_particles` does, and what `params` ask for besides.
 
-    With all columns, contacts.parquet, contacts.csv and packing.csv are written, too. Raise `InputError` for images that
-    do not fit together, and labels that cannot be.
+    With all columns, contacts.parquet, contacts.csv and packing.csv are written, too. Raise `InputError` for images
+    that do not fit together, and labels that cannot be.
     """
     context = context or Context()
     places = (sample.labels, sample.image, *(place for _, place in sample.others))

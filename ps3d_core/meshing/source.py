@@ -78,6 +78,11 @@ class Particles:
             for first in range(0, len(rows), AT_ONCE):
                 yield _boxes(columns, rows[first : first + AT_ONCE])
 
+    def _told(self) -> str:
+        """How many there are, and between which labels."""
+        labels = np.asarray(from_parquet(self.table, lambda file: file.read(columns=["label"]), _REMEDY)["label"])
+        return f"{len(labels)}, from {labels[0]} to {labels[-1]}" if len(labels) else "none"
+
     def require(self, chosen: Sequence[int]) -> Labels:
         """Return these labels in rising order, each once. Raise `InputError` for one that no particle has."""
         wanted = np.unique(np.array(chosen, np.int64))
@@ -86,9 +91,7 @@ class Particles:
         if len(missing):
             named = ", ".join(map(str, missing[:4].tolist())) + (", ..." if len(missing) > 4 else "")
             raise InputError(
-                f"{self.name}: no particle has label {named}; there are {self.count()} particles, listed in "
-                "particles.csv",
-                "choose <labels> from there",
+                f"{self.name}: no particle has label {named}; there are {self._told()}", "choose other <labels>"
             )
         return wanted.astype(np.uint32)
 

@@ -21,7 +21,7 @@ def _direction(name: str, of: str) -> tuple[Column, ...]:
 
 
 COLUMNS: Final = (
-    _shape("feret_max_mm", "mm", "largest Feret diameter", "largest distance of parallel planes that touch it", _ISO_6),
+    _shape("feret_max_mm", "mm", "largest Feret diameter", "largest distance of two planes that touch it", _ISO_6),
     *_direction("feret_max", "the largest Feret diameter"),
     _shape(
         "feret_max90_mm",
@@ -66,7 +66,7 @@ COLUMNS: Final = (
         "inscribed_diameter_mm",
         "mm",
         "diameter of the largest ball inside",
-        "2 * greatest distance of centres to the nearest outside - edge / 2; at most that of the ball of equal volume",
+        "of the largest ball without centres of voxels from outside, less 11 n^(-2/3) voxels with n centres next to it",
         _ISO_6,
     ),
     _shape(

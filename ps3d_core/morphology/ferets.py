@@ -9,12 +9,15 @@ to neighbour, and every pair of corner and corner, facet and corner, edge and ed
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numba import njit
 
-from ps3d_core.morphology.solid import Floats, Integers, Solid
+from ps3d_core.morphology.rows import Integers
+from ps3d_core.morphology.solid import Floats, Solid
+
+Vector = tuple[float, float, float]
 
 _SMALL: Final = 1e-10
 """Of a length, what counts as nothing: solids are made on a grid of some thousand steps."""
@@ -26,17 +29,21 @@ def extreme_ferets(solid: Solid) -> tuple[float, Floats, float, Floats]:
 
     Lengths are in the unit of the solid, directions unit vectors (3,).
     """
-    far, near = np.zeros(2, np.int64), np.zeros(3)
-    lengths = np.array([-1.0, np.inf])
-    lowest = _lowest_of_facets(solid, lengths, near)
     facet_at = _facet_at(solid)
+    far, near = np.zeros(3), np.zeros(3)
+    largest, least = -1.0, np.inf
+    p = 0
     for f in range(len(solid.corners)):
+        normal, a = row(solid.normals, f), row(solid.points, solid.corners[f, 0])
+        p = _lowest(solid, facet_at, normal, _below(solid, normal, a, p))
+        height = _along(normal, a, row(solid.points, p))
+        if height < least:
+            least = height
+            near[0], near[1], near[2] = normal
         for e in range(3):
-            g = solid.across[f, e]
-            if g > f:
-                _turn(solid, facet_at, (f, e, g), lowest[f], (lengths, far, near))
-    along = solid.points[far[1]] - solid.points[far[0]]
-    return lengths[0], along / lengths[0], lengths[1], near / np.sqrt((near**2).sum())
+            if solid.across[f, e] > f:
+                largest, least = _turn(solid, facet_at, (f, e), p, (largest, far, least, near))
+    return np.sqrt(largest), far / np.sqrt(largest), least, near / np.sqrt(dot(near, near))
 
 
 @njit(nogil=True, cache=True)
@@ -46,7 +53,7 @@ def feret_along(solid: Solid, direction: Floats) -> float:
     for p in range(len(solid.points)):
         along = dot(solid.points[p], direction)
         low, high = min(low, along), max(high, along)
-    return high - low
+    return float(high - low)
 
 
 @njit(nogil=True, cache=True)
@@ -68,13 +75,14 @@ def largest_across(solid: Solid, axis: Floats) -> tuple[float, Floats]:
             if square > best:
                 best, a, b = square, i, j
     length = np.sqrt(best)
-    return length, (shadow[a] - shadow[b]) / length
+    return float(length), (shadow[a] - shadow[b]) / length
 
 
 @njit(nogil=True, cache=True, inline="always")
-def dot(a: Floats, b: Floats) -> float:
+def dot(a: Any, b: Any) -> float:
     """Return the scalar product of two vectors (3,). For kernels."""
-    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
+    product: float = a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
+    return product
 
 
 @njit(nogil=True, cache=True)
@@ -101,37 +109,38 @@ def _facet_at(solid: Solid) -> Integers:
     return facet_at
 
 
-@njit(nogil=True, cache=True)
-def _lowest_of_facets(solid: Solid, lengths: Floats, near: Floats) -> Integers:
-    """Corner farthest from the plane of each facet; keep the least distance and its direction."""
-    facet_at = _facet_at(solid)
-    lowest = np.empty(len(solid.corners), np.int64)
-    p = 0
-    for f in range(len(solid.corners)):
-        normal, top = solid.normals[f], solid.points[solid.corners[f, 0]]
-        if dot(normal, top - solid.points[p]) <= _SMALL * solid.size:
-            # In the plane itself a walk may find nothing lower beside it.
-            for q in range(len(solid.points)):
-                p = q if dot(normal, solid.points[q] - solid.points[p]) < 0 else p
-        p = _lowest(solid, facet_at, normal, p)
-        lowest[f] = p
-        height = dot(normal, top - solid.points[p])
-        if height < lengths[1]:
-            lengths[1] = height
-            near[:] = normal
-    return lowest
+@njit(nogil=True, cache=True, inline="always")
+def row(array: Floats, i: int) -> Vector:
+    """Return row i of an array (n, 3). For kernels."""
+    return array[i, 0], array[i, 1], array[i, 2]
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _along(direction: Vector, a: Vector, b: Vector) -> float:
+    """How much farther a is along a direction than b."""
+    return direction[0] * (a[0] - b[0]) + direction[1] * (a[1] - b[1]) + direction[2] * (a[2] - b[2])
 
 
 @njit(nogil=True, cache=True)
-def _lowest(solid: Solid, facet_at: Integers, normal: Floats, p: int) -> int:
+def _below(solid: Solid, normal: Vector, top: Vector, p: int) -> int:
+    """A corner below the plane of a facet, p if it is: in the plane a walk may find nothing lower beside it."""
+    if _along(normal, top, row(solid.points, p)) > _SMALL * solid.size:
+        return p
+    for q in range(len(solid.points)):
+        p = q if _along(normal, row(solid.points, q), row(solid.points, p)) < 0 else p
+    return p
+
+
+@njit(nogil=True, cache=True)
+def _lowest(solid: Solid, facet_at: Integers, normal: Vector, p: int) -> int:
     """Walk from corner p to the lowest one along a normal."""
     while True:
-        lowest, best = p, -_SMALL * solid.size
+        lowest, best, here = p, -_SMALL * solid.size, row(solid.points, p)
         f = start = facet_at[p]
         while True:
             i = _place_of(solid, f, p)
             q = solid.corners[f, (i + 1) % 3]
-            down = _difference(solid, normal, q, p)
+            down = _along(normal, row(solid.points, q), here)
             if down < best:
                 lowest, best = q, down
             f = solid.across[f, i]
@@ -147,55 +156,49 @@ def _place_of(solid: Solid, f: int, p: int) -> int:
     return 0 if solid.corners[f, 0] == p else 1 if solid.corners[f, 1] == p else 2
 
 
-@njit(nogil=True, cache=True, inline="always")
-def _difference(solid: Solid, normal: Floats, q: int, p: int) -> float:
-    a, b = solid.points[q], solid.points[p]
-    return normal[0] * (a[0] - b[0]) + normal[1] * (a[1] - b[1]) + normal[2] * (a[2] - b[2])
-
-
 @njit(nogil=True, cache=True)
 def _turn(
-    solid: Solid,
-    facet_at: Integers,
-    edge: tuple[int, int, int],
-    p: int,
-    best: tuple[Floats, Integers, Floats],
-) -> None:
-    """Turn planes over the edge e between facets f and g, from the one where corner p is the lowest."""
-    f, e, g = edge
-    lengths, far, near = best
-    a, b = solid.corners[f, e], solid.corners[f, (e + 1) % 3]
-    here, there, turned = solid.normals[f], solid.normals[g], 0.0
+    solid: Solid, facet_at: Integers, edge: tuple[int, int], p: int, best: tuple[float, Floats, float, Floats]
+) -> tuple[float, float]:
+    """Turn planes over edge e of facet f, whose lowest corner is p; return the largest square and the least width."""
+    f, e = edge
+    largest, far, least, near = best
+    a, b = row(solid.points, solid.corners[f, e]), row(solid.points, solid.corners[f, (e + 1) % 3])
+    normals = row(solid.normals, f), row(solid.normals, solid.across[f, e])
+    turned = 0.0
     for _ in range(len(solid.points)):
+        here = row(solid.points, p)
         for end in (a, b):
-            apart = solid.points[end] - solid.points[p]
-            length = np.sqrt(dot(apart, apart))
-            if length > lengths[0]:
-                lengths[0], far[0], far[1] = length, p, end
-        q, turned = _next_lowest(solid, facet_at, (here, there), p, turned)
+            square = (end[0] - here[0]) ** 2 + (end[1] - here[1]) ** 2 + (end[2] - here[2]) ** 2
+            if square > largest:
+                largest = square
+                far[0], far[1], far[2] = end[0] - here[0], end[1] - here[1], end[2] - here[2]
+        q, turned = _next_lowest(solid, facet_at, normals, p, turned)
         if q == p:
-            return
-        between = (1 - turned) * here + turned * there
-        width = dot(between, solid.points[a] - solid.points[p]) / np.sqrt(dot(between, between))
-        if width < lengths[1]:
-            lengths[1] = width
-            near[:] = between
+            break
+        n, m = normals
+        z, y, x = n[0] + turned * (m[0] - n[0]), n[1] + turned * (m[1] - n[1]), n[2] + turned * (m[2] - n[2])
+        width = _along((z, y, x), a, here) / np.sqrt(z * z + y * y + x * x)
+        if width < least:
+            least = width
+            near[0], near[1], near[2] = z, y, x
         p = q
+    return largest, least
 
 
 @njit(nogil=True, cache=True)
 def _next_lowest(
-    solid: Solid, facet_at: Integers, normals: tuple[Floats, Floats], p: int, turned: float
+    solid: Solid, facet_at: Integers, normals: tuple[Vector, Vector], p: int, turned: float
 ) -> tuple[int, float]:
     """The neighbour that is as low as p first while planes turn on, and the share of the turn where it is."""
-    after, share = p, 2.0
+    after, share, at = p, 2.0, row(solid.points, p)
     f = start = facet_at[p]
     while True:
         i = _place_of(solid, f, p)
         q = solid.corners[f, (i + 1) % 3]
-        there = _difference(solid, normals[1], q, p)
+        there = _along(normals[1], row(solid.points, q), at)
         if there < -_SMALL * solid.size:
-            here = max(_difference(solid, normals[0], q, p), 0.0)
+            here = max(_along(normals[0], row(solid.points, q), at), 0.0)
             when = max(here / (here - there), turned)
             if when < share:
                 after, share = q, when

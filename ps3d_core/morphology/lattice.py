@@ -119,4 +119,4 @@ def _covered(hull: Hull, f: int, z: int) -> tuple[int, int]:
             up = (y1 - y0) * (z - z0)
             first = min(first, y0 - (-up) // (z1 - z0))
             last = max(last, y0 + up // (z1 - z0))
-    return first, last
+    return int(first), int(last)

@@ -16,10 +16,11 @@ from numba import njit
 
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.spacing import StatedSpacing, mean_spacing, per_axis, relative_spacing
+from ps3d_core.morphology.caps import SHARP, length_along
 from ps3d_core.morphology.columns import COLUMNS, NAMES, POWERS
 from ps3d_core.morphology.ferets import extreme_ferets, feret_along, largest_across
 from ps3d_core.morphology.hull import hull_of
-from ps3d_core.morphology.inscribed import greatest_depth
+from ps3d_core.morphology.inscribed import inscribed_diameter
 from ps3d_core.morphology.lattice import voxels_in
 from ps3d_core.morphology.pores import closed_pores
 from ps3d_core.morphology.rows import corner_candidates, rows_of
@@ -96,17 +97,21 @@ def _measure_one(labels: Any, label: Any, box: Any, edges: Floats, table: Lookup
     longest, along, least, across = extreme_ferets(solid)
     second, beside = largest_across(solid, along)
     third = feret_along(solid, np.cross(along, beside))
+    if hull.rank == 3:
+        # What follows from the definitions is kept by what is estimated.
+        second = max(length_along(rows, beside, edges), second - SHARP, third)
+        longest = max(length_along(rows, along, edges), longest - SHARP, second)
     volume = voxels_in(hull)
-    equivalent = np.cbrt(6.0 / np.pi * rows.voxels)
+    inscribed = inscribed_diameter(labels, label, low, high, edges)
     pores, pore_voxels = closed_pores(labels, low, rows)
     values[0], values[4], values[5], values[6] = longest, second, third, least
     _write_direction(along, values[1:4])
     _write_direction(across, values[7:10])
-    values[10] = sieve_size(solid, table, 1.0)
+    values[10] = min(sieve_size(solid, table, 1.0), second)
     values[11], values[12] = volume, rows.voxels / volume
     values[13] = third / np.sqrt(longest * second)
     values[14] = rows.voxels / (np.pi / 6.0 * longest**3)
-    values[15] = min(2.0 * greatest_depth(labels, label, low, high, edges) - 0.5, equivalent)
+    values[15] = min(inscribed, least, np.cbrt(6.0 / np.pi * rows.voxels))
     values[16], values[17] = pores, pore_voxels
 
 

@@ -15,8 +15,9 @@ from typing import Final, NamedTuple
 import numpy as np
 from numba import njit
 
-from ps3d_core.morphology.ferets import dot
-from ps3d_core.morphology.solid import Floats, Integers, Solid
+from ps3d_core.morphology.ferets import Vector, dot, row
+from ps3d_core.morphology.rows import Integers
+from ps3d_core.morphology.solid import Floats, Solid
 
 _DIRECTIONS: Final = 256
 _STARTS: Final = 4
@@ -24,7 +25,8 @@ _CANDIDATES: Final = 24
 _ALIKE: Final = 0.96
 """Cosine above which directions count as the same when starts are chosen."""
 _TURNS: Final = np.array(
-    [[a, b, c] for a in (-1, 0, 1) for b in (-1, 0, 1) for c in (-1, 0, 1) if (a, b, c) != (0, 0, 0)], np.float64
+    [[a, b, c] for a in (-1, 0, 1) for b in (-1, 0, 1) for c in (-1, 0, 1) if abs(a) + abs(b) + abs(c) in (1, 3)],
+    np.float64,
 )
 _FIRST_STEP: Final = 0.08
 _LAST_STEP: Final = 0.02
@@ -55,24 +57,24 @@ def sieve_size(solid: Solid, table: Lookup, edge: float) -> float:
     columns = np.ascontiguousarray(solid.points.T)
     widths = np.empty(len(table.directions))
     for i in range(len(widths)):
-        widths[i] = _width(columns, table.directions[i])
+        widths[i] = _width(columns, row(table.directions, i))
     size = np.inf
     starts = _best_pairs(table, widths)
     last = _LAST_STEP * edge / solid.size
     for i in range(len(starts)):
-        frame = _frame(table.directions[starts[i, 0]], table.directions[starts[i, 1]])
-        size = min(size, _refined(columns, frame, last))
+        p, q = row(table.directions, starts[i, 0]), row(table.directions, starts[i, 1])
+        size = min(size, _refined(columns, p, q, last))
     return size
 
 
 @njit(nogil=True, cache=True, fastmath={"nnan", "nsz"})
-def _width(columns: Floats, direction: Floats) -> float:
+def _width(columns: Floats, direction: Vector) -> float:
     low, high = np.inf, -np.inf
     z, y, x = direction[0], direction[1], direction[2]
     for p in range(columns.shape[1]):
         along = z * columns[0, p] + y * columns[1, p] + x * columns[2, p]
         low, high = min(low, along), max(high, along)
-    return high - low
+    return float(high - low)
 
 
 @njit(nogil=True, cache=True)
@@ -89,8 +91,8 @@ def _best_pairs(table: Lookup, widths: Floats) -> Integers:
             sizes[i], best[i] = size, k
     chosen = np.empty((_STARTS, 2), np.int64)
     n = 0
-    for k in best:
-        pair = table.pairs[k]
+    for each in best:
+        pair = table.pairs[each]
         if n < _STARTS and not _is_near(table.directions, chosen[:n], pair):
             chosen[n] = pair
             n += 1
@@ -100,54 +102,53 @@ def _best_pairs(table: Lookup, widths: Floats) -> Integers:
 @njit(nogil=True, cache=True)
 def _is_near(directions: Floats, chosen: Integers, pair: Integers) -> bool:
     """Whether the shadow along both is much the same as that of a chosen pair."""
-    p, q = directions[pair[0]], directions[pair[1]]
+    p, q = row(directions, pair[0]), row(directions, pair[1])
     for i in range(len(chosen)):
-        a, b = directions[chosen[i, 0]], directions[chosen[i, 1]]
+        a, b = row(directions, chosen[i, 0]), row(directions, chosen[i, 1])
         if max(abs(dot(p, a)), abs(dot(p, b))) > _ALIKE and max(abs(dot(q, a)), abs(dot(q, b))) > _ALIKE:
             return True
     return False
 
 
 @njit(nogil=True, cache=True)
-def _frame(p: Floats, q: Floats) -> Floats:
-    """Orthonormal axes (3, 3), the first along p, the second about along q."""
-    frame = np.empty((3, 3))
-    frame[0] = p
-    frame[1] = q - dot(p, q) * p
-    frame[1] /= np.sqrt(dot(frame[1], frame[1]))
-    for i in range(3):
-        j, k = (i + 1) % 3, (i + 2) % 3
-        frame[2, i] = frame[0, j] * frame[1, k] - frame[0, k] * frame[1, j]
-    return frame
-
-
-@njit(nogil=True, cache=True)
-def _refined(columns: Floats, frame: Floats, last: float) -> float:
-    """The least larger width of the first two axes of a frame that is turned in ever smaller steps."""
-    size = max(_width(columns, frame[0]), _width(columns, frame[1]))
+def _refined(columns: Floats, p: Vector, q: Vector, last: float) -> float:
+    """The least larger width of two directions that are turned together in ever smaller steps."""
+    q = _perpendicular(p, q)
+    size = max(_width(columns, p), _width(columns, q))
     step = _FIRST_STEP
     while step > last:
         better = False
         for turn in range(len(_TURNS)):
-            turned = _turned(frame, _TURNS[turn], step)
-            other = _width(columns, turned[0])
+            first, second = _turned(p, q, (step * _TURNS[turn, 0], step * _TURNS[turn, 1], step * _TURNS[turn, 2]))
+            other = _width(columns, first)
             if other < size:
-                other = max(other, _width(columns, turned[1]))
+                other = max(other, _width(columns, second))
             if other < size:
-                size, frame, better = other, turned, True
+                size, p, q, better = other, first, second, True
         if not better:
             step /= 2
     return size
 
 
 @njit(nogil=True, cache=True)
-def _turned(frame: Floats, turn: Floats, step: float) -> Floats:
-    """A frame turned by small angles, step * turn, about its own axes."""
-    a, b, c = step * turn[0], step * turn[1], step * turn[2]
-    p, q, r = frame[0], frame[1], frame[2]
-    return _frame(_unit(p + c * q - b * r), q - c * p + a * r)
+def _turned(p: Vector, q: Vector, turn: Vector) -> tuple[Vector, Vector]:
+    """Two perpendicular unit vectors turned by small angles about themselves and the one perpendicular to both."""
+    a, b, c = turn
+    r = p[1] * q[2] - p[2] * q[1], p[2] * q[0] - p[0] * q[2], p[0] * q[1] - p[1] * q[0]
+    first = p[0] + c * q[0] - b * r[0], p[1] + c * q[1] - b * r[1], p[2] + c * q[2] - b * r[2]
+    second = q[0] - c * p[0] + a * r[0], q[1] - c * p[1] + a * r[1], q[2] - c * p[2] + a * r[2]
+    first = _unit(first)
+    return first, _perpendicular(first, second)
 
 
-@njit(nogil=True, cache=True)
-def _unit(vector: Floats) -> Floats:
-    return vector / np.sqrt(dot(vector, vector))
+@njit(nogil=True, cache=True, inline="always")
+def _perpendicular(p: Vector, q: Vector) -> Vector:
+    """The unit vector nearest to q that is perpendicular to the unit vector p."""
+    along = dot(p, q)
+    return _unit((q[0] - along * p[0], q[1] - along * p[1], q[2] - along * p[2]))
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _unit(vector: Vector) -> Vector:
+    length = np.sqrt(dot(vector, vector))
+    return vector[0] / length, vector[1] / length, vector[2] / length

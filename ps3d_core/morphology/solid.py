@@ -25,7 +25,9 @@ from ps3d_core.morphology.lattice import common_divisor
 
 Floats = npt.NDArray[np.float64]
 
-_RIDGE: Final = 0.05
+_RIDGE: Final = 0.02
+_FARTHEST: Final = 0.8661
+"""Voxels that a corner goes at most, as far as the corner of a voxel: the tip of a thin spike would go on for long."""
 _STEPS: Final = 1024
 """Per voxel, of the grid of whole numbers on which the solid is made; fewer for very large particles."""
 
@@ -121,10 +123,11 @@ def _moved(hull: Hull, steps: int) -> Integers:
         trace = left[p, 0] + left[p, 1] + left[p, 2]
         if trace > 0:
             left[p, :3] += _RIDGE * trace
-            z, y, x = _solved(left[p], right[p])
-            points[n, 0] = hull.points[p, 0] * steps + int(np.rint(z * steps))
-            points[n, 1] = hull.points[p, 1] * steps + int(np.rint(y * steps))
-            points[n, 2] = hull.points[p, 2] * steps + int(np.rint(x * steps))
+            move = _solved(left[p], right[p])
+            share = min(1.0, _FARTHEST / np.sqrt(move[0] ** 2 + move[1] ** 2 + move[2] ** 2)) * steps
+            points[n, 0] = hull.points[p, 0] * steps + int(np.rint(share * move[0]))
+            points[n, 1] = hull.points[p, 1] * steps + int(np.rint(share * move[1]))
+            points[n, 2] = hull.points[p, 2] * steps + int(np.rint(share * move[2]))
             n += 1
     return points[:n]
 

@@ -1,6 +1,7 @@
 """Line charts and histograms as inline SVG: no script, sharp at any size, coloured by the page's style sheet.
 
-Classes the page must style: `grid`, `axis`, `tick`, `bar`, `line` and `marker`; series carry `s0`, `s1`, ...
+Classes the page must style: `grid`, `axis`, `tick`, `bar`, `line`, `dashed`, `band`, `dot` and `marker`; series carry
+`s0`, `s1`, ... A file of its own brings its colours, and says what its curves are.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, floor, log10, sqrt
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 Floats = npt.NDArray[np.float64]
+
+
+Style = Literal["line", "dashed", "points"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +49,24 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 60, 20, 14, 48
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """A named curve; `marks` are (x, y, text) points to point out on it."""
+    """A named curve.
+
+    Attributes:
+        name: what it is called.
+        x: positions, rising.
+        y: values at these.
+        marks: (x, y, text) points to point out on it.
+        style: how it is drawn; points are joined by a thin line.
+        band: values between which it lies for certain, at the same positions.
+
+    """
 
     name: str
     x: Floats
     y: Floats
     marks: Sequence[tuple[float, float, str]] = ()
+    style: Style = "line"
+    band: tuple[Floats, Floats] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +78,19 @@ class Axis:
 
 
 def line_chart(
-    series: Sequence[Series], *, x_label: str, y_label: str, alt: str, frame: Frame = WIDE, standalone: bool = False
+    series: Sequence[Series],
+    *,
+    x_label: str,
+    y_label: str,
+    alt: str,
+    frame: Frame = WIDE,
+    standalone: bool = False,
+    top: float | None = None,
 ) -> Markup:
     """Return a chart of curves of fractions (y from 0 to 1, shown in percent) over a logarithmic x axis, as SVG.
 
-    `standalone` makes a file of its own, which brings its colours.
+    `standalone` makes a file of its own, which brings its colours. With a `top` the values are no fractions, and it is
+    the end of their axis.
     """
     low, high = float(min(s.x[0] for s in series)), float(max(s.x[-1] for s in series))
     low, high = (low / 1.1, high * 1.1) if high / low < 1.2 else (low / 1.02, high * 1.02)
@@ -75,8 +99,36 @@ def line_chart(
         return frame.x(log10(x / low) / log10(high / low))
 
     x_axis = Axis(x_label, [(px(x), f"{x:g}") for x in log_ticks(low, high)])
-    curves = [_curve(curve, frame, px) for curve in series]
-    return _chart(frame, x_axis, _shares(y_label, frame), alt, curves=curves, standalone=standalone)
+    curves = [_curve(curve, frame, px, top or 1.0) for curve in series]
+    y_axis = _shares(y_label, frame) if top is None else _numbers(y_label, frame, top)
+    return _chart(frame, x_axis, y_axis, alt, curves=curves, standalone=standalone)
+
+
+def class_chart(
+    bars: Sequence[tuple[float, float, float]],
+    *,
+    x_label: str,
+    y_label: str,
+    alt: str,
+    frame: Frame = WIDE,
+    standalone: bool = False,
+) -> Markup:
+    """Return bars of fractions (lower end, upper end, fraction) over a logarithmic x axis, as SVG.
+
+    `standalone` makes a file of its own, which brings its colours.
+    """
+    low, high = min(each[0] for each in bars) / 1.02, max(each[1] for each in bars) * 1.02
+    percent = nice_ceiling(max(1, ceil(100 * max(each[2] for each in bars))))
+
+    def px(x: float) -> float:
+        return frame.x(log10(x / low) / log10(high / low))
+
+    x_axis = Axis(x_label, [(px(x), f"{x:g}") for x in log_ticks(low, high)])
+    y_axis = Axis(y_label, [(frame.y(k / 4), f"{percent * k / 4:g} %") for k in range(5)])
+    drawn = [
+        (px(a), px(b), frame.y(100 * share / percent), f"{a:g} to {b:g}: {100 * share:.1f} %") for a, b, share in bars
+    ]
+    return _chart(frame, x_axis, y_axis, alt, bars=drawn, standalone=standalone)
 
 
 def share_chart(
@@ -174,6 +226,33 @@ def classed_histogram(
     return _chart(WIDE, x_axis, y_axis, alt, bars=bars, standalone=standalone)
 
 
+def trend_chart(
+    series: Sequence[Series],
+    *,
+    ticks: Sequence[tuple[float, str]],
+    x_label: str,
+    y_label: str,
+    alt: str,
+    frame: Frame = WIDE,
+) -> Markup:
+    """Return a chart of values over time, every one a dot, as SVG.
+
+    x of the series and of the `ticks` runs from 0 at the left to 1 at the right; y is in the unit that `y_label` names.
+    """
+    values = np.concatenate([each.y for each in series])
+    low, high = float(values.min()), float(values.max())
+    margin = (high - low) / 10 or abs(high) / 10 or 1.0
+    low, high = low - margin, high + margin
+    placed = [Series(each.name, each.x, (each.y - low) / (high - low)) for each in series]
+    dotted = [
+        Series(each.name, each.x, each.y, [(x, y, "") for x, y in zip(each.x.tolist(), each.y.tolist(), strict=True)])
+        for each in placed
+    ]
+    x_axis = Axis(x_label, [(frame.x(x), text) for x, text in ticks])
+    y_axis = Axis(y_label, [(frame.y((y - low) / (high - low)), f"{y:g}") for y in linear_ticks(low, high)])
+    return _chart(frame, x_axis, y_axis, alt, curves=[_curve(each, frame, frame.x) for each in dotted])
+
+
 def linear_ticks(low: float, high: float) -> list[float]:
     """Return round numbers between `low` and `high`, above it, for a linear axis, about 4 to 8 of them."""
     scale = 10.0 ** floor(log10((high - low) / 4))
@@ -201,12 +280,22 @@ def _shares(label: str, frame: Frame) -> Axis:
     return Axis(label, [(frame.y(k / 4), f"{25 * k} %") for k in range(5)])
 
 
-def _curve(curve: Series, frame: Frame, px: Callable[[float], float]) -> dict[str, Any]:
-    points = zip(curve.x.tolist(), curve.y.tolist(), strict=True)
+def _numbers(label: str, frame: Frame, top: float) -> Axis:
+    return Axis(label, [(frame.y(k / 4), f"{top * k / 4:.3g}") for k in range(5)])
+
+
+def _curve(curve: Series, frame: Frame, px: Callable[[float], float], top: float = 1.0) -> dict[str, Any]:
+    def along(y: Floats, step: int = 1) -> str:
+        points = list(zip(curve.x.tolist(), y.tolist(), strict=True))[::step]
+        return " ".join(f"{px(x):.1f},{frame.y(y / top):.1f}" for x, y in points)
+
     return {
         "name": curve.name,
-        "points": " ".join(f"{px(x):.1f},{frame.y(y):.1f}" for x, y in points),
-        "marks": [(px(x), frame.y(y), text) for x, y, text in curve.marks],
+        "style": curve.style,
+        "points": along(curve.y),
+        "band": None if curve.band is None else f"{along(curve.band[0])} {along(curve.band[1], -1)}",
+        "marks": [(px(x), frame.y(y / top), text) for x, y, text in curve.marks],
+        "dots": [point.split(",") for point in along(curve.y).split()] if curve.style == "points" else [],
     }
 
 

@@ -1,8 +1,9 @@
 """Particle size distribution: how much of the material is finer than a given size.
 
-Sizes are equivalent sphere diameters. A sample of particles is weighted by volume (what a sieve weighs; the
-convention of the industry) or by number. The distribution function is that of Hazen: a particle stands in the
-middle of its own weight, so that the function is symmetric in fine and coarse,
+Sizes are equivalent sphere diameters. A sample of particles is weighted by volume (the convention of the industry)
+or by number; what a sieve gives, and all else that laboratories ask of sizes, is in granulometry. The distribution
+function is that of Hazen: a particle stands in the middle of its own weight, so that the function is symmetric in fine
+and coarse,
 
     passing(d_i) = (weight finer than particle i + half the weight of particle i) / total weight,
 

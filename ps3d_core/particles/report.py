@@ -7,8 +7,9 @@ the table are read one at a time, which keeps memory small for millions of parti
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, cast
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 
@@ -17,19 +18,56 @@ from ps3d_core.geometry.spacing import StatedSpacing, one_if_equal, per_axis
 from ps3d_core.particles import report_sections as sections
 from ps3d_core.particles.overlay import MAX_SIDE, Picture, overlay_pictures
 from ps3d_core.particles.report_sections import Figures, Sample
-from ps3d_core.particles.rounding import significant
 from ps3d_core.particles.table import read_columns
 from ps3d_core.particles.templating import rendered
 from ps3d_core.particles.verdict import Verdict
+from ps3d_core.sample_data import ID, titled
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import open_image
 from ps3d_core.store.publishing import publish_text
 
-VERSION: Final = 3
+if TYPE_CHECKING:
+    from ps3d_core.run_facts import RunFacts
+
+VERSION: Final = 4
 """Raise when a change of the code changes the page of one table: finished work of older code is then redone."""
 
 MAX_BYTES: Final = 3_000_000
 """The page is never larger; pictures shrink until it is not."""
+
+SECTIONS: Final = ("granulometry", "composition", "contacts")
+"""What a page has room for beside shapes: the names of templates and of the figures that they show.
+
+The first takes the place of plain sizes.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What a page says beside what the particles themselves tell.
+
+    Attributes:
+        title: name of the scan, any text.
+        sample: sample data, texts by the names of their fields.
+        verdict: how far the particles can be trusted, where that is known.
+        run: how they were found, where ps3d did.
+        facts: what else is to be said (parameters, model, timings), nested mappings of any printable values.
+        sections: figures of those of `SECTIONS` that there are.
+
+    """
+
+    title: str
+    sample: Mapping[str, str] = field(default_factory=dict)
+    verdict: Verdict | None = None
+    run: RunFacts | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    sections: Mapping[str, Figures] = field(default_factory=dict)
+
+    @property
+    def running_title(self) -> str:
+        """What stands at the head of every printed page."""
+        sample = self.sample.get(ID, self.title)
+        return self.title if sample == self.title else f"{self.title}, sample {sample}"
 
 
 def write_report(
@@ -39,9 +77,7 @@ def write_report(
     labels: Location,
     image: Location | None,
     spacing: StatedSpacing,
-    title: str,
-    verdict: Verdict | None = None,
-    facts: Mapping[str, Any] | None = None,
+    about: About,
 ) -> None:
     """Write the page of one scan.
 
@@ -51,9 +87,7 @@ def write_report(
         labels: the label image.
         image: grey values; without it the pictures show filled particles.
         spacing: edges of a voxel, mm: one, or three (z, y, x).
-        title: name of the scan, any text.
-        verdict: how far the particles can be trusted, where that is known.
-        facts: what is to be said about the run (parameters, model, timings), nested mappings of any printable values.
+        about: what the page says beside.
 
     """
     columns = read_columns(table, ["voxels", "touches_border"])
@@ -63,42 +97,37 @@ def write_report(
         spacing=spacing,
         voxels=columns["voxels"],
         cut=columns["touches_border"].astype(np.bool_),
-        verdict=verdict,
     )
     worst = sections.worst(sample, labels, image)
     confidence = sections.confidence_by_label(sample)
     side = MAX_SIDE
     while True:
         pictures = overlay_pictures(labels, image, spacing=spacing, max_side=side, confidence=confidence)
-        page = render(sample, pictures, title, facts or {}, worst)
+        page = rendered("report.html.jinja", **page_figures(sample, pictures, about, worst))
         if len(page.encode()) <= MAX_BYTES or side <= 64:
             break
         side = side * 3 // 4
     publish_text(report, page)
 
 
-def render(
-    sample: Sample, pictures: Sequence[Picture], title: str, facts: Mapping[str, Any], worst: Sequence[Figures] = ()
-) -> str:
-    """Return the whole page as HTML; `worst` are the particles that a person should look at."""
-    return rendered("report.html.jinja", **page_figures(sample, pictures, title, facts, worst))
-
-
-def page_figures(
-    sample: Sample, pictures: Sequence[Picture], title: str, facts: Mapping[str, Any], worst: Sequence[Figures] = ()
-) -> Figures:
-    """Return everything that the page's template shows."""
-    one = one_if_equal(sample.spacing)
+def page_figures(sample: Sample, pictures: Sequence[Picture], about: About, worst: Sequence[Figures] = ()) -> Figures:
+    """Return everything that the page's template shows; `worst` are the particles that a person should look at."""
+    one, units = one_if_equal(sample.spacing), sample.units
     return {
-        "title": title,
+        "title": about.title,
+        "running_title": about.running_title,
+        "sample_data": titled(about.sample),
+        "unit": units,
         "shape": shape_text(sample.shape),
-        "spacing": _lengths([one] if isinstance(one, float | int) else one),
-        "edges": _lengths(n * edge for n, edge in zip(sample.shape, per_axis(sample.spacing), strict=True)),
-        "slices": sections.slices(pictures, sample.spacing),
-        "verdict": sample.verdict,
+        "spacing": units.lengths_text([one] if isinstance(one, float | int) else one),
+        "edges": units.lengths_text(n * edge for n, edge in zip(sample.shape, per_axis(sample.spacing), strict=True)),
+        "slices": sections.slices(pictures, sample.spacing, units),
+        "verdict": about.verdict,
         "found": sections.found(sample) if len(sample.voxels) else None,
         "worst": list(worst),
-        "facts": list(fact_lines(facts)),
+        "run": about.run,
+        "facts": list(fact_lines(about.facts)),
+        **{name: about.sections.get(name) for name in SECTIONS},
     }
 
 
@@ -112,10 +141,6 @@ def fact_lines(facts: Mapping[str, Any], above: str = "") -> Iterator[tuple[str,
             yield name, ", ".join(_plain(item) for item in value)
         else:
             yield name, _plain(value)
-
-
-def _lengths(lengths: Iterable[float]) -> str:
-    return " x ".join(map(significant, lengths))
 
 
 def _plain(value: Any) -> str:

@@ -18,6 +18,7 @@ from ps3d_core.particles.crops import crops_of, most_doubtful
 from ps3d_core.particles.distribution import (
     SizeDistribution,
     Weighting,
+    equivalent_diameter,
     passing_curve,
     size_distribution,
     volume_of,
@@ -26,7 +27,7 @@ from ps3d_core.particles.doubt import UNSURE
 from ps3d_core.particles.overlay import Picture
 from ps3d_core.particles.rounding import round_length
 from ps3d_core.particles.table import read_columns
-from ps3d_core.particles.verdict import Verdict
+from ps3d_core.particles.units import MILLIMETRES, Units
 from ps3d_core.store.location import Location
 
 if TYPE_CHECKING:
@@ -57,11 +58,20 @@ class Sample:
     spacing: StatedSpacing
     voxels: Integers
     cut: npt.NDArray[np.bool_]
-    verdict: Verdict | None = None
+
+    @property
+    def units(self) -> Units:
+        """Units for particles of this size: that of the ball of their mean volume."""
+        return units_for(self.voxels, self.spacing)
 
     def column(self, name: str) -> npt.NDArray[Any]:
         """Return one column of the table."""
         return read_columns(self.table, [name])[name]
+
+
+def units_for(voxels: Integers, spacing: StatedSpacing) -> Units:
+    """Return the units for particles of `voxels` (n,) of edges `spacing` (mm), by the ball of their mean volume."""
+    return Units.for_diameter(float(equivalent_diameter(voxels.mean(), spacing))) if len(voxels) else MILLIMETRES
 
 
 def found(sample: Sample) -> Figures:
@@ -96,8 +106,8 @@ def edge(sample: Sample) -> Figures:
     }
 
 
-def slices(pictures: Sequence[Picture], spacing: StatedSpacing) -> list[Figures]:
-    """Return the pictures with their files as data: URLs, the length of a scale bar and of what it is part of, mm."""
+def slices(pictures: Sequence[Picture], spacing: StatedSpacing, units: Units) -> list[Figures]:
+    """Return the pictures with their files as data: URLs, the length of a scale bar and of what it is part of."""
     shown, mean = [], mean_spacing(spacing)
     for picture in pictures:
         height, width = picture.proportions
@@ -107,8 +117,8 @@ def slices(pictures: Sequence[Picture], spacing: StatedSpacing) -> list[Figures]
                 "grey": None if picture.grey is None else data_url(picture.grey),
                 "outlines": data_url(picture.outlines),
                 "doubt": None if picture.doubt is None else data_url(picture.doubt),
-                "across": width * mean,
-                "bar": round_length(width * mean / 4),
+                "across": units.length_of(width * mean),
+                "bar": round_length(units.length_of(width * mean) / 4),
                 "max_width": MAX_HEIGHT * width / height,
             }
         )
@@ -117,8 +127,8 @@ def slices(pictures: Sequence[Picture], spacing: StatedSpacing) -> list[Figures]
 
 def worst(sample: Sample, labels: Location, image: Location | None) -> list[Figures]:
     """Return the particles that a person should look at, with pictures, the worst first."""
-    particles, spacing = most_doubtful(sample.table, UNSURE), sample.spacing
-    return [each | {"slices": slices(crops_of(each, labels, image, spacing), spacing)} for each in particles]
+    particles, spacing, units = most_doubtful(sample.table, UNSURE), sample.spacing, sample.units
+    return [each | {"slices": slices(crops_of(each, labels, image, spacing), spacing, units)} for each in particles]
 
 
 def confidence_by_label(sample: Sample) -> npt.NDArray[np.float64] | None:
@@ -142,8 +152,8 @@ def size_chart(sample: Sample, *, standalone: bool = False) -> Markup:
     """Return the cumulative size distribution under each weighting as SVG; `standalone` makes a file of its own."""
     return line_chart(
         size_curves(sample),
-        x_label="equivalent diameter, mm",
-        y_label="finer than this size",
+        x_label=f"equivalent diameter, {sample.units.length}",
+        y_label="share finer than this size",
         alt="Cumulative size distribution",
         standalone=standalone,
     )
@@ -151,16 +161,17 @@ def size_chart(sample: Sample, *, standalone: bool = False) -> Markup:
 
 def size_curves(sample: Sample) -> list[Series]:
     """Return the cumulative size distribution under each weighting; the first has its percentiles marked."""
-    curves = []
+    curves, units = [], sample.units
     for weighting in WEIGHTINGS:
         found = cast(SizeDistribution, size_distribution(sample.voxels, sample.spacing, weighting))
         diameters, passing = passing_curve(sample.voxels, sample.spacing, weighting)
         x = np.geomspace(diameters[0], diameters[-1], CURVE_POINTS)
         marks = [(found.d10, 0.1, "D10"), (found.d50, 0.5, "D50"), (found.d90, 0.9, "D90")]
+        marks = [(units.length_of(size), share, name) for size, share, name in marks]
         curves.append(
             Series(
                 name=f"by {weighting}",
-                x=x,
+                x=units.length_of(x),
                 y=np.interp(x, diameters, passing),
                 marks=marks if weighting == "volume" else (),
             )
@@ -180,11 +191,13 @@ def shapes(sample: Sample) -> Figures:
 
 
 def largest(sample: Sample) -> list[Figures]:
-    """Return the largest particles, one line each."""
+    """Return the largest particles, one line each; lengths in mm, volumes in mm³."""
     rows, columns = largest_particles(sample)
+    names = ("label", "diameter", "volume", "longest", "shortest", "sphericity")
+    lines = zip(rows, zip(*columns.values(), strict=True), strict=True)
     return [
-        {"label": label, "numbers": numbers[:-3], "centre": numbers[-3:], "cut": bool(sample.cut[row])}
-        for row, (label, *numbers) in zip(rows, zip(*columns.values(), strict=True), strict=True)
+        dict(zip(names, values, strict=False)) | {"centre": values[-3:], "cut": bool(sample.cut[row])}
+        for row, values in lines
     ]
 
 

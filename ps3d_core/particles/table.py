@@ -18,13 +18,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from ps3d_core.errors import CorruptDataError
-from ps3d_core.geometry.boxes import Shape
-from ps3d_core.geometry.spacing import Spacing, StatedSpacing
+from ps3d_core.geometry.spacing import Spacing
 from ps3d_core.particles.column import Column
 from ps3d_core.particles.shape import Columns
+from ps3d_core.particles.window import KEY, Window, with_window
 from ps3d_core.store.location import Location, writing_to
 from ps3d_core.store.parquet import WRITING, from_parquet
 from ps3d_core.store.publishing import publish
@@ -64,23 +64,17 @@ COLUMNS: Final = (
     Column("doubts", "string", "", "what of this a person should look at"),
 )
 
-_ABOUT: Final = b"ps3d"
 
-
-class About(BaseModel):
+class About(Window):
     """Facts about the scan that a table is of, kept in its Parquet file: of the window that particles were seen in."""
 
-    model_config = ConfigDict(frozen=True)
-
-    shape: Shape = Field(description="of the label image, voxels (z, y, x)")
-    spacing: StatedSpacing = Field(description="edges of a voxel, mm: one, or three (z, y, x)")
     origin: Spacing = Field(default=(0.0, 0.0, 0.0), description="of the centre of the first voxel (z, y, x), mm")
 
 
 def schema_of(columns: Sequence[Column] = COLUMNS, about: About | None = None) -> pa.Schema:
     """Return the Arrow schema of a table with these columns; what defines each is metadata of its field."""
     fields = [pa.field(c.name, pa.type_for_alias(c.type), metadata=_definition(c)) for c in columns]
-    return pa.schema(fields, metadata=None if about is None else {_ABOUT: about.model_dump_json()})
+    return with_window(pa.schema(fields), about)
 
 
 def _definition(column: Column) -> dict[str, str]:
@@ -134,7 +128,7 @@ def read_table(parquet: Location, names: Sequence[str] | None = None) -> pa.Tabl
 
 def read_about(parquet: Location) -> About | None:
     """Return what a table says of its scan, None when it was written by a release that kept nothing of it."""
-    said = from_parquet(parquet, lambda file: (file.schema_arrow.metadata or {}).get(_ABOUT), "measure again")
+    said = from_parquet(parquet, lambda file: (file.schema_arrow.metadata or {}).get(KEY), "measure again")
     try:
         return None if said is None else About.model_validate_json(said)
     except ValidationError:

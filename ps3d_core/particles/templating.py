@@ -39,5 +39,18 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"significant": significant, "px": "{:.1f}".format, "thousands": "{:,}".format}
+    environment.filters |= {
+        "css_text": _css_text,
+        "px": "{:.1f}".format,
+        "significant": significant,
+        "thousands": "{:,}".format,
+    }
     return environment
+
+
+def _css_text(text: str) -> Markup:
+    """`text` as a string of a style sheet: all but letters and digits as escapes, so that nothing of it is markup."""
+    from markupsafe import Markup
+
+    plain = (c if c.isascii() and c.isalnum() else f"\\{ord(c):06x}" for c in text)
+    return Markup('"' + "".join(plain) + '"')  # noqa: S704  (letters, digits and escapes)

@@ -97,6 +97,7 @@ def ingest(
         def enter() -> None:
             require_unchanged(before)
             dataset.add_scan(name, spacing, particle_size, progress.note, particles=params.particles)
+            _enter_sample(dataset, name, params, progress)
 
         making = all_or_nothing(output, finish=enter)
         with making as place, progress.stage("ingest", reader.shape[0], "slices") as stage:
@@ -138,6 +139,15 @@ def _write(
         attributes={MARK: {**_provenance(reader), **content.summary()}},
     )
     return len(shapes)
+
+
+def _enter_sample(dataset: Dataset, name: str, params: IngestParams, progress: Progress) -> None:
+    """Keep the sample data of a scan; those that somebody has put there stay where none are given."""
+    file = dataset.sample(name)
+    if params.sample:
+        file.write_json(params.sample)
+    elif file.exists():
+        progress.note(f"scan {name!r}: sample data are as {file} says; give others, or remove it")
 
 
 def _require_new(dataset: Dataset, name: str, *, overwrite: bool) -> None:

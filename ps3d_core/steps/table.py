@@ -11,11 +11,14 @@ import numpy as np
 from ps3d_core.engine.block_step import Site
 from ps3d_core.errors import CorruptDataError
 from ps3d_core.geometry.blocks import Block
+from ps3d_core.geometry.boxes import Shape
+from ps3d_core.geometry.spacing import Spacing
 from ps3d_core.measuring.chosen import CORE, Chosen, chosen
 from ps3d_core.measuring.measure import Measurement, ParticleSummary
 from ps3d_core.particles.by_label import ByLabel
 from ps3d_core.particles.doubt import Flags, Sureness
 from ps3d_core.particles.sample import Sample
+from ps3d_core.particles.table import About
 from ps3d_core.plan import SegmentPlan
 from ps3d_core.steps.certainty import ParticleCertainty
 from ps3d_core.steps.contacts import ContactAreas
@@ -71,6 +74,19 @@ class ParticleTable(Measurement[ParticleSummary]):
         """Folder of the run's intermediates."""
         return self.plan.work
 
+    def about(self, shape: Shape) -> About:
+        """Return what the table says of its scan, and of the region of it that was segmented."""
+        plan = self.plan
+        margin = self._margin if plan.cutting is not None else (0.0, 0.0, 0.0)
+        bounds = {"region": plan.region.model_copy(update={"mask": None}), "masked": plan.region.mask is not None}
+        return super().about(shape).model_copy(update={**bounds, "margin": margin})
+
+    @property
+    def _margin(self) -> Spacing:
+        """How near to a bound of the region a particle counts as cut, voxels: labels come from the network grid."""
+        z, y, x = (1 + 1 / zoom for zoom in self.plan.scale.zoom_zyx)
+        return z, y, x
+
     def neighbour_values(self, site: Site) -> ByLabel:
         """Return the columns of what touches what."""
         return self.contacts.by_particle()
@@ -80,8 +96,7 @@ class ParticleTable(Measurement[ParticleSummary]):
         record, region = super().work(block, site), self.plan.cutting
         if region is None:
             return record
-        z, y, x = (1 + 1 / zoom for zoom in self.plan.scale.zoom_zyx)  # labels come from the network grid
-        edge = ~region.inside(block.core, margin=(z, y, x))
+        edge = ~region.inside(block.core, margin=self._margin)
         labels = read_box(open_image(self.volume), block.core)[edge]
         return record | {"cut": np.unique(labels[labels > 0]).tolist()}
 

@@ -95,6 +95,10 @@ class Dataset:
         """Folder of what an unfinished z-score has found so far."""
         return self.root / ".zscore"
 
+    def sample(self, name: str) -> Location:
+        """File of what a laboratory says of the sample of a scan: {field: text}. People may edit it."""
+        return self.root / "samples" / f"{checked_name(name)}.json"
+
     def inspections(self, name: str) -> Location:
         """Folder of what models saw when they looked at a scan."""
         return self.root / "inspections" / checked_name(name)
@@ -195,6 +199,7 @@ class Dataset:
             entries = self._entries()
             if entries.pop(name, None) is not None:
                 self.metadata.write_json(entries)
+        self.sample(name).remove_tree()
         if zarr_is_own(self.image(name)):
             remove_own(self.image(name), ZARR_FILES)
 
@@ -239,6 +244,16 @@ class Result:
         return self.root / "report.html"
 
     @property
+    def pdf(self) -> Location:
+        """The page as it was printed, where somebody wanted it on paper; no part of the result."""
+        return self.root / "report.pdf"
+
+    @property
+    def crate(self) -> Location:
+        """RO-Crate metadata: what the files are and how they came about, for repositories of research data."""
+        return self.root / "ro-crate-metadata.json"
+
+    @property
     def parts(self) -> dict[str, Location]:
         """Parts of a whole result besides run.json, by their names in run.json."""
         return {
@@ -246,6 +261,7 @@ class Result:
             "parquet": self.table_parquet,
             "csv": self.table_csv,
             "report": self.report,
+            "crate": self.crate,
         }
 
     @property

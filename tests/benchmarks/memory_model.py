@@ -90,15 +90,12 @@ def measure(place: Location, side: int) -> Callable[[], object]:
 
 
 def contacts(place: Location, side: int) -> Callable[[], object]:
-    """Pairs of labels that touch."""
-    from ps3d_core.contacts.pair_counts import count_pairs_of
-    from ps3d_core.geometry.blocks import BlockGrid
-    from ps3d_core.particles.padded import HALO, read_padded
-    from ps3d_core.store.arrays import open_array
+    """Pairs of labels that touch, and voxels of particles."""
+    from ps3d_core.contacts.step import GivenContacts
 
-    array = open_array(labels_in(place, side))
-    block = BlockGrid((side,) * 3, (side,) * 3, HALO)[0]
-    return lambda: count_pairs_of(read_padded(array, block, "labels"))
+    step = GivenContacts(labels_in(place, side), "labels", 0.01, place, place / "work", block_shape=(side,) * 3)
+    site = step.site(step.grid(Context(memory_bytes=BUDGET)))
+    return lambda: step.work(site.grid[0], site)
 
 
 def evaluation(place: Location, side: int) -> Callable[[], object]:

@@ -92,7 +92,7 @@ def test_a_finished_result_gets_what_is_new_and_keeps_what_it_has(place: Path, m
     assert made == ["contacts", "particles", "verdict", "report"]  # the table has new columns
     assert said == ["ore: finished before, with other parameters or an earlier release; what is still valid stays"]
     assert after.parts["labels"] == before.parts["labels"]
-    assert set(after.parts) - set(before.parts) == {"contacts", "contacts_csv", "packing"}
+    assert set(after.parts) - set(before.parts) == {"contacts", "contacts_csv", "packing", "crate"}
     assert {file: (file.read_bytes(), file.stat().st_mtime_ns) for file in kept} == kept
     labels = {*pq.read_table(result / "particles.parquet")["label"].to_pylist()}
     contacts = pq.read_table(result / "contacts.parquet")

@@ -36,7 +36,7 @@ from ps3d_core.params import IngestParams
 from ps3d_core.particles.crops import crops_of
 from ps3d_core.particles.overlay import overlay_pictures
 from ps3d_core.particles.preview import pictures
-from ps3d_core.particles.report import write_report
+from ps3d_core.particles.report import About, write_report
 from ps3d_core.particles.shape import particle_columns
 from ps3d_core.particles.sums import LabelSums, merge
 from ps3d_core.particles.surface import OTHERS, intercept_weights, kinds_of_directions, shared_faces, surface_area
@@ -377,14 +377,14 @@ def test_the_report_states_sizes_and_draws_true_scale_bars(scan):
         labels=place / "labels.zarr",
         image=place / "image.zarr",
         spacing=scan.spacing,
-        title="ball",
+        about=About("ball"),
     )
     page = (place / "report.html").read_text()
-    assert "of 0.0200 x 0.0100 x 0.00500 mm: 0.600 x 0.600 x 0.600 mm" in page
+    assert "of 20.0 x 10.0 x 5.00 µm: 600 x 600 x 600 µm" in page
     shapes = [float(a) / float(b) for a, b in re.findall(r"aspect-ratio:([\d.]+)/([\d.]+)", page)]
     assert shapes == pytest.approx([1, 1, 1], rel=1e-4)
-    # A bar of 0.1 mm is a sixth of a slice of 0.6 mm, in all three.
-    assert re.findall(r'class="scale" style="width:([\d.]+)%">([\d.]+) mm', page) == [("16.67", "0.1")] * 3
+    # A bar of 100 µm is a sixth of a slice of 600 µm, in all three.
+    assert re.findall(r'class="scale" style="width:([\d.]+)%">([\d.]+) µm', page) == [("16.67", "100")] * 3
 
 
 # Regions

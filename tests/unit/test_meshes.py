@@ -14,14 +14,19 @@ from hypothesis.extra import numpy as hnp
 from labelled import ellipsoid, rotation, voronoi
 
 import ps3d_core as ps3d
-from ps3d_core.errors import InputError
+from ps3d_app.flows.command.cli import main
+from ps3d_core.errors import CorruptDataError, InputError
+from ps3d_core.measuring.measure import measure_particles
 from ps3d_core.meshing import formats, write
 from ps3d_core.meshing.mesh import Mesh, surface_of
 from ps3d_core.particles import cutouts
 from ps3d_core.particles.overlay import label_colours
+from ps3d_core.record import RunRecord, write_record
+from ps3d_core.store.layout import RUN
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import create_image, write_metadata
 from ps3d_core.store.ownership import MARK
+from ps3d_core.store.publishing import is_published
 
 SPACING = (0.02, 0.01, 0.015)
 ORIGIN = (1.0, -2.0, 3.0)
@@ -150,7 +155,9 @@ def test_some_particles(root, image):
     ps3d.meshes(str(image), root / "some", labels=[5, 2, 5])
     assert {*(root / "some").children()} >= {"2.stl", "5.stl", "meshes.json"}
     assert len((root / "some").children()) == 3
-    with pytest.raises(InputError, match=r"labels\.zarr: no particle has label 3, 77; there are 13 particles"):
+    with pytest.raises(
+        InputError, match=r"labels\.zarr: no particle has label 3, 77; there are 13, from 1 to 104; choose"
+    ):
         ps3d.meshes(str(image), root / "none", labels=[5, 77, 3])
     assert not (root / "none").exists()
 
@@ -222,3 +229,52 @@ def test_labels_without_particles(root):
     create_image(root / "labels.zarr", (4, 5, 6), "uint32", spacing=0.01, name="labels", label=True)[:] = 0
     with pytest.raises(InputError, match="no particles"):
         ps3d.meshes(str(root / "labels.zarr"), root / "out")
+
+
+@pytest.fixture
+def result(root, labels):
+    """The folder of a result: what a segmentation leaves of it that meshes need."""
+    place = root / "results" / "ore"
+    create_image(place / "ore.zarr", labels.shape, "uint32", spacing=SPACING, name="ore", label=True)[:] = labels
+    measure_particles(place / "ore.zarr", place, spacing=SPACING, work=root / "work")
+    nothing = {"fingerprint": "x", "finished": "now", "software": {}, "input": {}, "model": {}, "grids": {}}
+    rest = {"counts": {"particles": 13}, "seconds": {}, "results": {}}
+    write_record(place / RUN, RunRecord(scan="ore", parameters=ps3d.SegmentParams(), **nothing, **rest))
+    return place
+
+
+def test_the_command_writes_beside_a_result(root, result, labels, capsys):
+    assert main(["meshes", str(result), "--labels", "1", "99"]) == 0
+    assert sorted((result / "meshes").children()) == ["1.stl", "99.stl", "meshes.json"]
+    assert "2 particles" in capsys.readouterr().out
+    assert main(["meshes", str(result), "--all", "--bundle", "--format", "glb", "--smooth", "0"]) == 0
+    assert len(trimesh.load(str(result / "meshes.glb")).geometry) == 13
+    assert is_published(result / "meshes.glb")
+    capsys.readouterr()
+    assert main(["meshes", str(result), "--all"]) == 2
+    assert "meshes: already exists; replace it with --overwrite, or choose another OUTPUT" in capsys.readouterr().err
+    assert main(["meshes", str(result), str(root / "other"), "--labels", "12345"]) == 2
+    said = capsys.readouterr().err
+    assert "no particle has label 12345; there are 13, from 1 to 104; choose other --labels" in said
+    assert said.count("\n") == 1
+    assert main(["meshes", str(result), "x", "--all", "--spacing", "0.01"]) == 2
+    assert "a result, which knows its spacing; leave out --spacing" in capsys.readouterr().err
+
+
+def test_the_command_writes_other_labels_into_the_current_folder(root, image, monkeypatch, capsys):
+    monkeypatch.chdir(root.local_path)
+    assert main(["meshes", "labels.zarr", "--labels", "2", "--format", "ply"]) == 0
+    assert sorted((root / "labels-meshes").children()) == ["2.ply", "meshes.json"]
+    assert f"at {root / 'labels-meshes'}" in capsys.readouterr().out
+
+
+def test_a_damaged_result(root, result, labels):
+    (result / "ore.zarr").remove_tree()
+    other = np.zeros_like(labels)
+    create_image(result / "ore.zarr", labels.shape, "uint32", spacing=SPACING, name="ore", label=True)[:] = other
+    with pytest.raises(CorruptDataError, match="label 1: the image has nothing of it"):
+        ps3d.meshes(str(result), root / "out")
+    assert not (root / "out").exists()
+    (result / "particles.parquet").write_bytes(b"no table")
+    with pytest.raises(CorruptDataError, match="not a Parquet file"):
+        ps3d.meshes(str(result), root / "out")

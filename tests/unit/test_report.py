@@ -14,16 +14,17 @@ from labelled import stored, voronoi
 from markupsafe import Markup
 
 from ps3d_core.measuring.measure import measure_particles
-from ps3d_core.particles import preview
+from ps3d_core.particles import preview, templating
 from ps3d_core.particles.charts import Series, histogram, line_chart, log_ticks, nice_ceiling
 from ps3d_core.particles.crops import SHOWN
 from ps3d_core.particles.overlay import Picture, overlay_pictures
-from ps3d_core.particles.report import MAX_BYTES, fact_lines, page_figures, write_report
+from ps3d_core.particles.report import MAX_BYTES, SECTIONS, About, fact_lines, page_figures, write_report
 from ps3d_core.particles.report_sections import MAX_HEIGHT
 from ps3d_core.particles.rounding import round_length, significant
 from ps3d_core.particles.table import read_columns, read_table, write_table
 from ps3d_core.particles.templating import rendered
 from ps3d_core.particles.verdict import Evidence, verdict_on
+from ps3d_core.run_facts import RunFacts
 from ps3d_core.store.location import Location
 
 HOSTILE = [
@@ -84,8 +85,10 @@ def place(tmp_path_factory):
 
 def page_of(place, **options):
     written = place / "report.html"
-    options = {"image": place / "image.zarr", "spacing": 0.01, "title": "ore", **options}
-    write_report(written, table=place / "particles.parquet", labels=place / "labels.zarr", **options)
+    places = {"image": place / "image.zarr", "spacing": 0.01}
+    places |= {name: options.pop(name) for name in list(options) if name in places}
+    about = About(**{"title": "ore", **options})
+    write_report(written, table=place / "particles.parquet", labels=place / "labels.zarr", about=about, **places)
     return Page(written.read_text())
 
 
@@ -93,7 +96,7 @@ def test_page_says_what_was_found(place):
     run = {"model": {"name": "bundled"}, "timings": {"predict": 12.345678901}, "folds": [0, 1], "mirror": True}
     words = page_of(place, facts=run).words
     for expected in (
-        "24 x 26 x 28 voxels (z, y, x) of 0.0100 mm: 0.240 x 0.260 x 0.280 mm",
+        "24 x 26 x 28 voxels (z, y, x) of 10.0 µm: 240 x 260 x 280 µm",
         "D50: half of the volume is finer",
         "touch the edge of the scan",
         "Show outlines",
@@ -152,7 +155,8 @@ def test_nothing_from_outside_becomes_markup(place, hostile):
 def figures(place):
     sample = preview.sample_of(place / "labels.zarr", place / "particles.parquet", 0.01)
     pictures = overlay_pictures(place / "labels.zarr", place / "image.zarr")
-    found = page_figures(sample, pictures, "ore", {"a": {"b": "c"}, "d": ["e"]})
+    about = About("ore", sample={"id": "A-17", "mass, g": "3"}, facts={"a": {"b": "c"}, "d": ["e"]})
+    found = page_figures(sample, pictures, about)
     return lambda: found  # Hypothesis would print them
 
 
@@ -200,6 +204,66 @@ def test_no_value_of_a_chart_becomes_markup(text, standalone):
     assert page.attributes == [(name, value.replace("plain", text)) for name, value in plain.attributes]
 
 
+RUN = RunFacts(
+    version="1.2.3", model="bundled", digest="abc" * 20, scan_shape=(1, 2, 3), network_shape=(4, 5, 6), zoom="0.714",
+    target=20.0, particle_size=0.05, region=None, split=1, left_out={"too small": 1234, "uncertain": 0},
+    parameters={"predict": {"quality": "standard"}},
+)  # fmt: skip
+
+
+def test_sample_data_and_method_are_on_the_page(place):
+    sample = {"mass, g": "2.5", "operator": "J. Doe", "id": "A-17", "date": "2026-11-30"}
+    words = page_of(place, sample=sample, run=RUN).words
+    assert words.index("Sample A-17") < words.index("Date 2026-11-30") < words.index("Operator J. Doe")
+    assert words.index("Operator J. Doe") < words.index("Mass, g 2.5") < words.index("D50: half of the volume")
+    for expected in (
+        "found with ps3d 1.2.3 by the method of ParticleSeg3D [1]",
+        "of the stated mean diameter, 50.0 µm, spans 20.0 voxels (zoom 0.714)",
+        "1 core was split at a neck.",
+        "Left out were 1,234 as too small.",
+        "Powder Technology 434 (2024) 119286",
+    ):
+        assert expected in words, expected
+
+
+@pytest.mark.parametrize("hostile", HOSTILE)
+def test_sample_data_are_text_and_nothing_else(place, hostile):
+    plain = page_of(place, sample={"id": "b", "x": "c"})
+    page = page_of(place, title="ore", sample={"id": hostile, hostile: hostile})
+    assert page.tags == plain.tags
+    assert page.attributes == plain.attributes
+    assert sum(hostile[1:] in text for text in page.text) == 3
+    (head,) = re.findall(r"@top-left { content: (.*?); font", (place / "report.html").read_text())
+    assert re.fullmatch(r'"(?:[0-9A-Za-z]|\\[0-9a-f]{6})*"', head)
+    said = re.sub(r"\\([0-9a-f]{6})", lambda match: chr(int(match[1], 16)), head[1:-1])
+    assert said == f"ore, sample {hostile}"
+
+
+@pytest.mark.parametrize(("spacing", "unit"), [(0.01, "µm"), (1.0, "mm")])
+def test_all_lengths_of_a_page_have_one_unit(place, tmp_path, spacing, unit):
+    there = Location.parse(tmp_path)
+    measure_particles(place / "labels.zarr", there, spacing=spacing, work=there / "work")
+    about, places = About("ore"), {"labels": place / "labels.zarr", "image": None}
+    write_report(there / "report.html", table=there / "particles.parquet", spacing=spacing, about=about, **places)
+    words = Page((there / "report.html").read_text()).words
+    assert f"equivalent diameter, {unit}" in words
+    assert set(re.findall(r"\d (µm|mm)(?![³\w])", words)) == {unit}
+    # Of the table that all figures are from, every length in it is in mm.
+    d50 = re.search(r"([\d.,]+) (?:µm|mm) D50: half", words)[1]
+    mm = {"µm": 1e-3, "mm": 1}[unit] * float(d50.replace(",", ""))
+    diameters = read_columns(there / "particles.parquet", ["diameter_mm"])["diameter_mm"]
+    assert np.quantile(diameters, 0.2) < mm < diameters.max()
+
+
+def test_a_page_shows_sections_of_others_where_there_are_any(figures):
+    loader = jinja2.DictLoader({"composition.html.jinja": "<section>{{ composition.text }}</section>"})
+    environment = templating._environment()
+    both = environment.overlay(loader=jinja2.ChoiceLoader([loader, environment.loader]))
+    page = both.get_template("report.html.jinja").render(figures() | {"composition": {"text": "60 % <quartz>"}})
+    assert "60 % <quartz>" in Page(page).words
+    assert set(SECTIONS) <= set(figures())
+
+
 def test_a_value_that_is_missing_is_no_blank(figures):
     with pytest.raises(jinja2.UndefinedError, match="spacing"):
         rendered("report.html.jinja", **{name: value for name, value in figures().items() if name != "spacing"})
@@ -225,8 +289,9 @@ def test_the_verdict_comes_first_and_the_worst_particles_are_shown(place, tmp_pa
     evidence = Evidence(dropped_voxels=10, kept_voxels=90, cut=0, particle_size=0.05, spacing=0.01)
     nothing = np.zeros(len(voxels))
     verdict = verdict_on(voxels, confidence, nothing, nothing, evidence)
-    options = {"labels": place / "labels.zarr", "image": place / "image.zarr", "spacing": 0.01, "title": "ore"}
-    write_report(there / "report.html", table=there / "particles.parquet", verdict=verdict, **options)
+    options = {"labels": place / "labels.zarr", "image": place / "image.zarr", "spacing": 0.01}
+    about = About("ore", verdict=verdict)
+    write_report(there / "report.html", table=there / "particles.parquet", about=about, **options)
     page = Page((there / "report.html").read_text())
     words = page.words
     assert words.index("Not understood.") < words.index("D50: half of the volume")

@@ -16,6 +16,7 @@ from ps3d_core.measuring import measure
 from ps3d_core.measuring.measure import measure_particles
 from ps3d_core.params import MeasureParams
 from ps3d_core.particles import table
+from ps3d_core.region.region import Region
 from ps3d_core.steps.grey_values import GreyScale, GreyValues
 from ps3d_core.steps.label_image import LabelImage
 from ps3d_core.steps.table import ParticleTable
@@ -51,7 +52,7 @@ def step(root):
     plan = SimpleNamespace(work=result.work, job=job, info=info, image=grey, bundle=bundle, knows_surroundings=True)
     contacts = SimpleNamespace(largest=lambda n: (np.arange(n + 1) * 3.0, np.arange(n + 1, dtype=np.uint32)[::-1]))
     certainty = SimpleNamespace(by_label=lambda: np.concatenate(([np.nan], np.linspace(0.6, 1, 9))))
-    plan.cutting = None
+    plan.cutting, plan.region = None, Region()
     return ParticleTable(plan, SimpleNamespace(), contacts, certainty)
 
 

@@ -1,0 +1,1 @@
+"""Results of several scans side by side, and whether they differ."""

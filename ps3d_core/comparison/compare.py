@@ -1,0 +1,51 @@
+"""Results of several scans in one page and two tables: side by side, over time, and whether they differ."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ps3d_core.comparison.differences import Difference, differences
+from ps3d_core.comparison.page import compare_page
+from ps3d_core.comparison.results import FoundResult
+from ps3d_core.comparison.scan import ScanFigures, scan_figures
+from ps3d_core.comparison.tables import differences_csv, scans_csv
+from ps3d_core.errors import InputError
+from ps3d_core.progress import SILENT, Progress
+from ps3d_core.store.claim import Output, check_outputs
+from ps3d_core.store.location import Location
+from ps3d_core.store.publishing import is_published, publish_text, read_receipt
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Scans that were compared, the earliest first, their differences, and the files that say so."""
+
+    scans: tuple[ScanFigures, ...]
+    differences: tuple[Difference, ...]
+    page: Location
+    table: Location
+    pairs: Location
+
+
+def compare(results: Sequence[FoundResult], output: Location, progress: Progress = SILENT) -> Comparison:
+    """Compare `results` and write compare.html, comparison.csv and differences.csv into the folder `output`.
+
+    Tables are read one after the other, a column at a time. The same results give the same bytes. Raise `InputError`
+    for fewer than two results, and for places that hold files of somebody else.
+    """
+    if len(results) < 2:
+        raise InputError(f"{len(results)} result: must be at least 2 to compare; name more")
+    page, table, pairs = (output / name for name in ("compare.html", "comparison.csv", "differences.csv"))
+    check_outputs([Output(file, is_published) for file in (page, table, pairs)], inputs=[])
+    read_receipt(output)
+    scans = []
+    with progress.stage("compare", len(results), "scans") as stage:
+        for seed, result in enumerate(results):
+            scans.append(scan_figures(result, seed))
+            stage.advance()
+    found = differences(scans)
+    publish_text(table, scans_csv(scans))
+    publish_text(pairs, differences_csv(scans, found))
+    publish_text(page, compare_page(scans, found))
+    return Comparison(tuple(scans), tuple(found), page, table, pairs)

@@ -1,0 +1,31 @@
+"""Sections of the report that are not about size and shape: made of the files of a result, those that there are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ps3d_core.contacts.per_particle import ParticleContacts
+from ps3d_core.contacts.profile import read_profiles
+from ps3d_core.contacts.section import contacts_section
+from ps3d_core.geometry.spacing import StatedSpacing
+from ps3d_core.particles.report_sections import Figures, units_for
+from ps3d_core.particles.table import read_columns
+from ps3d_core.store.location import Location
+
+
+def sections_of(results: Mapping[str, Location], spacing: StatedSpacing) -> dict[str, Figures]:
+    """Return the figures of each section, by the names of `report.SECTIONS`.
+
+    `results` are the files of a result by the names that run.json has for them; `spacing` is in mm.
+    """
+    found: dict[str, Figures] = {}
+    if {"parquet", "contacts", "packing"} <= set(results):
+        found["contacts"] = _contacts(results, spacing)
+    return found
+
+
+def _contacts(results: Mapping[str, Location], spacing: StatedSpacing) -> Figures:
+    columns = read_columns(results["parquet"], ["label", "voxels", "touches_border"])
+    touched = ParticleContacts(results["contacts"]).of(columns["label"])["coordination"]
+    units, profiles = units_for(columns["voxels"], spacing), read_profiles(results["packing"])
+    return contacts_section(touched, columns["touches_border"].astype(bool), profiles, units)
