@@ -7,14 +7,20 @@ import io
 
 import numpy as np
 import pytest
+from scipy.ndimage import find_objects
 
+from ps3d_core.composition.find import found_phases
+from ps3d_core.composition.interiors import counted
+from ps3d_core.composition.measure import Composition
 from ps3d_core.geometry.boxes import Box
+from ps3d_core.particles.whole import Cutout
 from ps3d_core.phantom.composition import material_names, material_shares, write_composition
 from ps3d_core.phantom.params import Mineral, PhantomParams
 from ps3d_core.phantom.render import Phantom
 from ps3d_core.phantom.write import write_phantom
 from ps3d_core.store.layout import Dataset
 from ps3d_core.store.location import Location
+from ps3d_core.store.ome import open_image
 
 PLAIN = {
     "shape": (40, 40, 40),
@@ -67,3 +73,41 @@ def test_the_table_has_every_particle(tmp_path):
         shares = [float(row[f"{name}_share"]) for name in material_names(params)]
         assert sum(shares) == pytest.approx(1, abs=1e-5)
     assert {row["mineral_1_share"] for row in rows} > {"0.000000", "1.000000"}
+
+
+def test_a_measured_composition_is_the_truth(tmp_path):
+    """Found phases and shares of touching particles of two minerals, with texture, inclusions, blur and noise."""
+    params = PhantomParams(
+        shape=(72, 72, 72),
+        particle_size_voxels=20.0,
+        seed=3,
+        minerals=(Mineral(grey=0.45), Mineral(grey=0.85)),
+        composite_fraction=0.5,
+    )
+    root = Location.parse(tmp_path)
+    write_phantom(params, root, "ore")
+    dataset, phantom = Dataset(root), Phantom(params)
+    write_composition(phantom, dataset.truth("ore"), dataset.composition("ore"))
+    labels = np.asarray(open_image(dataset.truth("ore"))[...], np.uint32)
+    grey = np.asarray(open_image(dataset.image("ore"))[...], np.float32)
+    phases = found_phases(counted(labels, grey, (0, 0, 0), labels.shape), 2).phases
+    padded = np.pad(labels, 2)
+    boxes = find_objects(padded.astype(np.int32))
+    low, high = (np.array([[end(s) for s in box] for box in boxes], np.int32) for end in (_first, _last))
+    ids = np.arange(1, len(boxes) + 1, dtype=np.uint32)
+    values = Composition(phases).values(Cutout(padded, ids, low, high, images={"grey": np.pad(grey, 2, mode="edge")}))
+    rows = list(csv.DictReader(io.StringIO(dataset.composition("ore").read_text())))
+    truth = np.array([float(row["mineral_2_share"]) + float(row["inclusion_share"]) for row in rows])
+    voxels, found = np.array([int(row["voxels"]) for row in rows]), values["phase_p2_share"]
+    assert voxels @ np.nan_to_num(found) / voxels.sum() == pytest.approx(voxels @ truth / voxels.sum(), abs=0.02)
+    large = voxels > np.pi / 6 * 15**3
+    assert large.sum() > 15
+    assert np.mean(np.abs(found - truth)[large] <= 0.05) >= 0.9
+
+
+def _first(side):
+    return side.start
+
+
+def _last(side):
+    return side.stop - 1
