@@ -21,8 +21,8 @@ from ps3d_core.granulometry.write import contents_of, write_sizes
 from ps3d_core.particles.rounding import significant
 from ps3d_core.particles.templating import rendered
 from ps3d_core.particles.window import Window
-from ps3d_core.size_params import SizeParams
 from ps3d_core.sections import sections_of
+from ps3d_core.size_params import SizeParams
 from ps3d_core.store.location import Location
 
 WINDOW = Window(shape=(400, 400, 400), spacing=0.01)
