@@ -49,6 +49,7 @@ _MEANINGS: Final = {
     "packing": "Packing fraction along z and across the sample",
     "report": "Report: verdict, size distribution, pictures, shapes, method",
 }
+_FOLDERS: Final = re.compile(r"(?:[A-Za-z][\w+.-]*://)?[^\s=,:]*[/\\]")
 _SPDX: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]*")
 
 Entity = dict[str, Any]
@@ -163,9 +164,23 @@ def _inputs(record: RunRecord) -> Iterator[Entity]:
 
 
 def _parameters(record: RunRecord) -> list[Entity]:
-    chosen = record.parameters.model_dump(mode="json", exclude_none=True)
-    flat = {f"{stage}.{name}": value for stage, given in chosen.items() for name, value in given.items()}
-    return list(_values("#parameter", flat))
+    return list(_values("#parameter", dict(_flat(record.parameters.model_dump(mode="json", exclude_none=True)))))
+
+
+def _flat(chosen: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested values by their names with dots between them."""
+    for name, value in chosen.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{above}{name}.")
+        elif isinstance(value, list | tuple):
+            yield f"{above}{name}", [_as_named(each) for each in value]
+        else:
+            yield f"{above}{name}", _as_named(value)
+
+
+def _as_named(value: Any) -> Any:
+    """A file as it is called: in which folders it lay is no matter of those who read what is published."""
+    return _FOLDERS.sub("", value) if isinstance(value, str) else value
 
 
 def _software(record: RunRecord) -> Iterator[Entity]:

@@ -8,7 +8,7 @@ import pytest
 from rocrate.rocrate import ROCrate
 
 from ps3d_app.flows.command.cli import main
-from ps3d_core.crate import FILE
+from ps3d_core.crate import FILE, crate_of
 from ps3d_core.errors import InputError
 from ps3d_core.params import PredictParams, Resources, SegmentParams
 from ps3d_core.particles.pdf import find_browser
@@ -174,6 +174,17 @@ def test_every_term_and_reference_of_the_crate_is_known(job):
                     outside = one["@id"].startswith(("https://w3id.org/ro/", "http://schema.org/"))
                     assert one["@id"] in graph or outside
     assert str(job.dataset.root) not in job.result.crate.read_text()
+
+
+@pytest.mark.parametrize("mask", ["/home/me/secret/mask.tif", "s3://secret/mask.tif"])
+def test_the_crate_tells_parameters_and_no_folders(job, mask):
+    record = read_record(job.result.run)
+    predict = record.parameters.predict.model_copy(update={"roi": mask})
+    parameters = record.parameters.model_copy(update={"predict": predict})
+    graph = {each["@id"]: each for each in crate_of(record.model_copy(update={"parameters": parameters}), {})["@graph"]}
+    assert graph["#parameter/predict.roi"]["value"] == "mask.tif"
+    assert graph["#parameter/predict.quality"]["value"] == "fast"
+    assert "secret" not in json.dumps(graph)
 
 
 @pytest.mark.parametrize("damage", ["removed", "changed"])
