@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from composed_bodies import BALL, cutout_of, scanned
 
+from ps3d_core.composition.files import read_phases, write_phases
 from ps3d_core.composition.measure import Composition, ImageValues
-from ps3d_core.composition.params import PhaseParams
-from ps3d_core.composition.phases import Phases, phase_of, phases_of, read_phases, write_phases
 from ps3d_core.errors import InputError
 from ps3d_core.invalid import made
 from ps3d_core.particles.whole import Cutout
+from ps3d_core.phase_params import PhaseParams
+from ps3d_core.phases import Phases, phase_of, phases_of
 from ps3d_core.store.location import Location
 from tests.composed import composed
 

@@ -9,15 +9,16 @@ import numpy as np
 import pytest
 
 from ps3d_core.composition.analysis import analyse_composition
+from ps3d_core.composition.files import read_phases
 from ps3d_core.composition.find import FindPhases, found_phases, phases_chart
 from ps3d_core.composition.interiors import added, counted, grey_of
-from ps3d_core.composition.phases import phase_lines, read_phases
 from ps3d_core.composition.section import composition_csv, composition_section
 from ps3d_core.engine.blocks import Runner
 from ps3d_core.engine.once import Engine
 from ps3d_core.engine.step import Context
 from ps3d_core.errors import InputError
 from ps3d_core.particles.templating import rendered
+from ps3d_core.phases import phase_lines
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import create_image
 from tests.composed import composed
