@@ -27,6 +27,7 @@ PAGES: Final = {
     "ps3d_core/inference/README.md": "rooms/inference.md",
     "ps3d_core/border_core/README.md": "rooms/border_core.md",
     "ps3d_core/particles/README.md": "rooms/particles.md",
+    "ps3d_core/composition/README.md": "rooms/composition.md",
     "ps3d_core/granulometry/README.md": "rooms/granulometry.md",
     "ps3d_core/morphology/README.md": "rooms/morphology.md",
     "ps3d_core/contacts/README.md": "rooms/contacts.md",

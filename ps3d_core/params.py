@@ -510,10 +510,14 @@ class Resources(_Params):
         return budget - LEADER_BYTES - torch_bytes()
 
 
+ColumnChoice = Literal["core", "shape", "all"]
+"""Columns of a table by what they take, each choice with those before it."""
+
+
 class MeasureParams(PhaseParams):
     """Parameters of measuring particles, their phases and their sizes."""
 
-    columns: Literal["core", "shape", "all"] = Field(
+    columns: ColumnChoice = Field(
         default="core",
         description="columns of the table: core is what one walk over the voxels gives; shape adds Feret diameters, "
         "sieve size, hull, inscribed sphere, pores and directions; all adds what touches what",

@@ -138,10 +138,10 @@ def phase_of(text: str) -> Phase:
         raise InputError(f"phase {text[:60]!r}: must be NAME=LOW:HIGH or NAME=IMAGE:LOW:HIGH,...; correct it")
     intervals: dict[str, Any] = {}
     for part in boxes.split(","):
-        *image, low, high = ["", *part.split(":")] if part.count(":") == 1 else part.split(":")
-        if len(image) != 1 or image[0] in intervals or not (_is_number(low) and _is_number(high)):
+        image, low, high = ["", "", *([GREY] if part.count(":") == 1 else []), *part.split(":")][-3:]
+        if part.count(":") not in (1, 2) or image in intervals or not (_is_number(low) and _is_number(high)):
             raise InputError(f"phase {text[:60]!r}: {part[:40]!r} must be LOW:HIGH or IMAGE:LOW:HIGH; correct it")
-        intervals[image[0] or GREY] = {"low": float(low), "high": float(high)}
+        intervals[image] = {"low": float(low), "high": float(high)}
     try:
         return Phase(name=name, intervals=intervals)
     except ValidationError as error:

@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from math import prod
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import zarr
 
@@ -259,14 +259,7 @@ def plan_segmentation(job: SegmentJob) -> SegmentPlan:
     info = settled_info(job.dataset, job.scan, job.params.predict, bundle)
     target = job.params.predict.target_particle_size or bundle.info.target_particle_size
     _check_folds(job, bundle)
-    z, y, x = array.shape
-    scale = particle_scale(
-        (z, y, x),
-        spacing=info.spacing,
-        particle_size=info.particle_size_mm,
-        target_particle_size=target,
-        allow_absurd=job.params.predict.allow_absurd,
-    )
+    scale = _scale_of(job, info, target, cast(Shape, array.shape))
     computation = _computation(job)
     plan = SegmentPlan(
         job=job,
@@ -283,12 +276,22 @@ def plan_segmentation(job: SegmentJob) -> SegmentPlan:
         notes=() if is_ours(array) else absences(array),
         region=settled_region(job.dataset, job.scan, job.params.predict.roi, info.spacing),
         sample=read_sample(job.dataset.sample(job.scan)),
-        images=_further_images(job, (z, y, x)),
+        images=_further_images(job, scale.scan_shape),
     )
     check_result(job.result, job.result.parts, plan.inputs)
     if not job.result.root.exists():  # an earlier run has written its part already
         require_room(job.output, plan.disk_bytes, "give another <output>", "correct the particle size of the scan")
     return plan
+
+
+def _scale_of(job: SegmentJob, info: ScanInfo, target: float, shape: Shape) -> Scale:
+    return particle_scale(
+        shape,
+        spacing=info.spacing,
+        particle_size=info.particle_size_mm,
+        target_particle_size=target,
+        allow_absurd=job.params.predict.allow_absurd,
+    )
 
 
 def _further_images(job: SegmentJob, shape: Shape) -> tuple[tuple[str, Location, str], ...]:

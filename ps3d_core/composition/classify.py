@@ -68,7 +68,7 @@ def classes_of(labels: Labels, grey: Floats, label: np.uint32, given: Materials)
     contrast = _contrast(m)
     seen = _with_cover(labels, grey, m.blur)
     if contrast < _SMOOTH_BELOW:
-        s, spread = smoothed(labels, seen), np.sqrt(m.blur**2 + np.float32(0.5 + 1 / 3))
+        s, spread = _smoothed(labels, seen, label), np.sqrt(m.blur**2 + np.float32(0.5 + 1 / 3))
     else:
         amount = _amount(contrast, m.blur)
         s = _sharpened(seen, amount)
@@ -127,17 +127,21 @@ def _background(labels: Labels, grey: Floats) -> np.float32:
     for z in range(nz):
         for y in range(ny):
             for x in range(nx):
-                if labels[z, y, x]:
-                    continue
-                free = True
-                for a in range(max(z - 1, 0), min(z + 2, nz)):
-                    for b in range(max(y - 1, 0), min(y + 2, ny)):
-                        for c in range(max(x - 1, 0), min(x + 2, nx)):
-                            free &= labels[a, b, c] == 0
-                if free:
+                if labels[z, y, x] == 0 and _is_free(labels, z, y, x):
                     total += grey[z, y, x]
                     n += 1
     return np.float32(total / n) if n else np.float32(np.nan)
+
+
+@njit(nogil=True, cache=True)
+def _is_free(labels: Labels, z: int, y: int, x: int) -> bool:
+    nz, ny, nx = labels.shape
+    for a in range(max(z - 1, 0), min(z + 2, nz)):
+        for b in range(max(y - 1, 0), min(y + 2, ny)):
+            for c in range(max(x - 1, 0), min(x + 2, nx)):
+                if labels[a, b, c]:
+                    return False
+    return True
 
 
 @njit(nogil=True, cache=True)
@@ -234,27 +238,30 @@ def _sharpened(grey: Floats, amount: np.float32) -> Floats:
 
 
 @njit(nogil=True, cache=True)
-def smoothed(labels: Labels, grey: Floats) -> Floats:
-    """Means over 27 voxels with binomial weights, each over the voxels of its own label alone."""
+def _smoothed(labels: Labels, grey: Floats, label: np.uint32) -> Floats:
+    """Means (k, z, y, x) over 27 voxels with binomial weights, of the particle and of all else by themselves."""
     out = np.empty_like(grey)
-    images, nz, ny, nx = grey.shape
-    for z in range(nz):
-        for y in range(ny):
-            for x in range(nx):
-                own, total = labels[z, y, x], np.float32(0)
-                for k in range(images):
-                    out[k, z, y, x] = 0
-                for a in range(max(z - 1, 0), min(z + 2, nz)):
-                    for b in range(max(y - 1, 0), min(y + 2, ny)):
-                        for c in range(max(x - 1, 0), min(x + 2, nx)):
-                            if labels[a, b, c] == own:
-                                w = np.float32(8 >> ((a != z) + (b != y) + (c != x)))
-                                total += w
-                                for k in range(images):
-                                    out[k, z, y, x] += w * grey[k, a, b, c]
-                for k in range(images):
-                    out[k, z, y, x] /= total
+    own = (labels == label).astype(np.float32)
+    other = np.float32(1) - own
+    inside, outside = np.maximum(binomial(own), np.float32(1)), np.maximum(binomial(other), np.float32(1))
+    for k in range(grey.shape[0]):
+        out[k] = own * binomial(own * grey[k]) / inside + other * binomial(other * grey[k]) / outside
     return out
+
+
+@njit(nogil=True, cache=True)
+def binomial(values: Floats) -> Floats:
+    """Return sums (z, y, x) over 27 voxels with weights 1, 2 and 1 along each axis; what is outside counts nothing."""
+    along_z = np.float32(2) * values
+    along_z[1:] += values[:-1]
+    along_z[:-1] += values[1:]
+    along_y = np.float32(2) * along_z
+    along_y[:, 1:] += along_z[:, :-1]
+    along_y[:, :-1] += along_z[:, 1:]
+    along_x = np.float32(2) * along_y
+    along_x[:, :, 1:] += along_y[:, :, :-1]
+    along_x[:, :, :-1] += along_y[:, :, 1:]
+    return along_x
 
 
 @njit(nogil=True, cache=True)
@@ -372,6 +379,7 @@ def _is_between(phase: int, m: Materials) -> bool:
 def _walk_apart(first: Classes, slopes: Floats, s: Floats, m: Materials, out: Classes) -> None:
     """Give mixed voxels to one of the two materials that they lie between."""
     nz, ny, nx = first.shape
+    several = _has_several(first)
     for z in range(PAD, nz - PAD):
         for y in range(PAD, ny - PAD):
             for x in range(PAD, nx - PAD):
@@ -385,11 +393,23 @@ def _walk_apart(first: Classes, slopes: Floats, s: Floats, m: Materials, out: Cl
                 low, lowest = _end(first, s, (z, y, x), way, -1)
                 high, highest = _end(first, s, (z, y, x), way, 1)
                 beside = -1
-                if low == OUTSIDE or high == OUTSIDE:  # noqa: PLR1714  (kernels are slow with tuples)
+                if several and (low == OUTSIDE or high == OUTSIDE):  # noqa: PLR1714  (kernels are slow with tuples)
                     beside = _beside(first, s, (z, y, x), m)
                 if beside < 0:
                     beside = _of_two(low, lowest, high, highest, s, (z, y, x), m.weight)
                 out[z, y, x] = beside
+
+
+@njit(nogil=True, cache=True)
+def _has_several(first: Classes) -> bool:
+    """Whether a particle shows more than one phase."""
+    seen = OUTSIDE
+    for kind in first.flat:
+        if 0 <= kind < VOID and kind != seen:
+            if seen != OUTSIDE:
+                return True
+            seen = int(kind)
+    return False
 
 
 @njit(nogil=True, cache=True)

@@ -17,6 +17,7 @@ from ps3d_core.composition.mixture import Mixture, fitted, peaks_of
 from ps3d_core.engine.block_step import BlockStep, Site
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.blocks import Block
+from ps3d_core.geometry.boxes import Shape
 from ps3d_core.particles.charts import classed_histogram
 from ps3d_core.particles.label_index import as_labels
 from ps3d_core.phases import GREY, Interval, Phase, Phases
@@ -65,6 +66,7 @@ class FindPhases(BlockStep[FoundPhases]):
         place: folder of the ledger, and of what blocks leave.
         file: gets the phases as JSON, for the user to look at and to give back.
         blur_voxels: of the scanner, where the user says it.
+        block_shape: of blocks, (z, y, x); the largest that is good and fits when absent.
 
     """
 
@@ -75,6 +77,7 @@ class FindPhases(BlockStep[FoundPhases]):
     place: Location
     file: Location
     blur_voxels: float | None = None
+    block_shape: Shape | None = None
 
     name, title, found = "phases", "phases", FoundPhases
     halo = REACH

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from ps3d_core.composition.classify import smoothed
+from ps3d_core.composition.classify import binomial
 from ps3d_core.particles.label_index import Labels
 
 Floats = npt.NDArray[np.float32]
@@ -49,7 +49,7 @@ def counted(labels: Labels, grey: Floats, low: tuple[int, int, int], high: tuple
     What lies around them in the arrays, at best `REACH` voxels, is looked at; voxels that have less around them are
     none of the interiors.
     """
-    smooth = smoothed(labels, grey[None])[0]
+    smooth = binomial(grey) / np.float32(64)  # of one label alone wherever it is looked at
     interior, slope, off, beside = _interiors(labels, grey, smooth, np.array(low), np.array(high))
     pairs = _bins(interior, _GREY_BITS) << np.uint64(32) | _bins(slope, _SLOPE_BITS)
     found = (np.unique(each, return_counts=True) for each in (pairs, _bins(off, _GREY_BITS), _bins(beside, _GREY_BITS)))

@@ -126,7 +126,7 @@ def accept(claim: Claim, model: str, defaults: SegmentParams) -> AcceptedScan:
         source=claim.source,
         ingest=description.as_ingested,
         model=model if own is None else BUNDLED if own == BUNDLED else str(claim.inbox.model(own)),
-        params=description.settings.applied_to(defaults),
+        params=description.settings.fitted_to(defaults),
         ingested=journal.ingested,
     )
 

@@ -23,7 +23,16 @@ from ps3d_core.errors import InputError
 from ps3d_core.geometry.lengths import doubt_of_bare_edge, has_unit, length_mm
 from ps3d_core.invalid import first_problem
 from ps3d_core.network import BUNDLED
-from ps3d_core.params import IngestParams, InstancesParams, OnDoubt, PredictParams, SegmentParams, SourceParams
+from ps3d_core.params import (
+    ColumnChoice,
+    IngestParams,
+    InstancesParams,
+    MeasureParams,
+    OnDoubt,
+    PredictParams,
+    SegmentParams,
+    SourceParams,
+)
 from ps3d_core.quality import LevelName
 from ps3d_core.quantities import MAX_SPACING_MM, Folds, RegionOfInterest, StatedPolarity, StatedSize, VoxelEdges
 from ps3d_core.roi import is_named
@@ -64,6 +73,11 @@ class ScanSettings(_Strict):
     least_certainty: float | None = None
     greatest_length: float | None = None
     greatest_neck: float | None = None
+    columns: ColumnChoice | None = None
+    phase: list[str] | None = None
+    find_phases: int | None = None
+    blur_voxels: float | None = None
+    density: float | dict[str, float] | None = None
 
     def applied_to(self, params: SegmentParams) -> SegmentParams:
         """Return `params` with these settings in the place of its own.
@@ -76,8 +90,28 @@ class ScanSettings(_Strict):
         return SegmentParams(
             predict=PredictParams(**{**params.predict.model_dump(), **predict}),
             instances=InstancesParams(**{**params.instances.model_dump(), **instances}),
-            measure=params.measure,
+            measure=self._measured(params.measure),
         )
+
+    def fitted_to(self, params: SegmentParams) -> SegmentParams:
+        """Return `params` with these settings; raise `InputError` where they do not fit what the inbox says."""
+        try:
+            return self.applied_to(params)
+        except ValidationError as error:
+            raise InputError(f"settings: {first_problem(error).text}; correct them") from error
+
+    def _measured(self, own: MeasureParams) -> MeasureParams:
+        """What is measured: as the inbox says, but for what the scan says of itself."""
+        names = ("columns", "phase", "find_phases", "blur_voxels")
+        said: dict[str, Any] = {name: value for name in names if (value := getattr(self, name)) is not None}
+        kept = own.model_dump(exclude_none=True)
+        if said.keys() & {"phase", "find_phases"}:
+            kept = {name: value for name, value in kept.items() if name not in ("phase", "phases", "find_phases")}
+        if self.density is not None:
+            dense = {"densities" if isinstance(self.density, dict) else "density": self.density}
+            own_sizes = {name: value for name, value in kept["sizes"].items() if name not in ("density", "densities")}
+            said["sizes"] = own_sizes | dense
+        return MeasureParams.model_validate(kept | said)
 
 
 def _edge(given: Any) -> Any:

@@ -44,7 +44,7 @@ class Frame:
 WIDE: Final = Frame(960, 340)
 HALF: Final = Frame(480, 240)
 
-_LEFT, _RIGHT, _TOP, _BOTTOM = 60, 16, 14, 48
+_LEFT, _RIGHT, _TOP, _BOTTOM = 60, 20, 14, 48
 
 
 @dataclass(frozen=True, slots=True)

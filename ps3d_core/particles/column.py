@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, get_args
 
-Cost = Literal["core", "shape", "all"]
+from ps3d_core.params import ColumnChoice
+
+Cost = ColumnChoice
 """What a column takes: one walk over the voxels, a look at each particle as a whole, or its neighbours besides."""
 
-COSTS: Final[tuple[Cost, ...]] = ("core", "shape", "all")
+COSTS: Final[tuple[Cost, ...]] = get_args(ColumnChoice)
 """Choices of columns, each of which holds those before it."""
 
 

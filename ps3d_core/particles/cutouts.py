@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import product
 from math import ceil
 from typing import Any, Final, cast
 
@@ -19,7 +20,7 @@ import zarr
 from ps3d_core.geometry.boxes import Box, Shape
 from ps3d_core.geometry.spacing import Spacing
 from ps3d_core.particles.boxes import Boxes
-from ps3d_core.particles.label_index import as_labels
+from ps3d_core.particles.label_index import Labels, as_labels
 from ps3d_core.particles.whole import MARGIN, Cutout
 from ps3d_core.store.arrays import read_box
 
@@ -73,15 +74,37 @@ def _cutout(images: Images, boxes: Boxes, step: int = 1) -> Cutout:
     start = boxes.low.min(axis=0).astype(np.int64) - margin
     stop = boxes.high.max(axis=0).astype(np.int64) + 1 + margin
     z, y, x = (images.edges[axis] * step for axis in range(3))
+    labels = _read(images.labels, start, stop, step, as_what=images.name)
+    low, high = boxes.low - start, boxes.high - start
+    if step > 1:
+        labels = _with_label(labels, images, start, step, int(boxes.labels[0]))
+        low, high = _box_of(labels == boxes.labels[0])
     return Cutout(
-        labels=_read(images.labels, start, stop, step, as_what=images.name),
+        labels=labels,
         ids=boxes.labels,
-        low=((boxes.low - start) // step).astype(np.int32),
-        high=((boxes.high - start) // step).astype(np.int32),
+        low=low.astype(np.int32),
+        high=high.astype(np.int32),
         edges=(z, y, x),
         start=_shape(start),
         images={name: _read(array, start, stop, step) for name, array in images.others.items()},
     )
+
+
+def _with_label(labels: Labels, images: Images, start: npt.NDArray[np.int64], step: int, label: int) -> Labels:
+    """The steps of a label image, in which a particle that all steps miss is wherever it has a voxel in a step."""
+    if (labels == label).any():
+        return labels
+    for offset in product(range(step), repeat=3):
+        first = start + offset
+        others = _read(images.labels, first, first + step * np.array(labels.shape), step, as_what=images.name)
+        labels[others == label] = label
+    return labels
+
+
+def _box_of(inside: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """First and last voxel (1, 3) of what is inside."""
+    filled = [np.flatnonzero(inside.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
+    return np.array([[each[0] for each in filled]]), np.array([[each[-1] for each in filled]])
 
 
 def _read(

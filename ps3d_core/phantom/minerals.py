@@ -38,14 +38,11 @@ class Makeup(NamedTuple):
 
 def make_up(params: PhantomParams, radius: npt.NDArray[np.float64]) -> Makeup:
     """Draw the inside of every particle of a list with these radii."""
-    rng = np.random.default_rng([params.seed, 3])
+    rng = _draws(params)
     n = len(radius)
     greys = np.array([m.grey for m in params.minerals])
     textures = np.array([m.texture for m in params.minerals])
-    weights = np.array([m.weight for m in params.minerals])
-    weights = weights / weights.sum()
-    host = rng.choice(len(greys), n, p=weights)
-    guest = rng.choice(len(greys), n, p=weights)
+    host, guest = _minerals(params, rng, n)
     spread = params.grey_variation * rng.standard_normal(n).clip(-2.5, 2.5)
     composite = rng.random(n) < params.composite_fraction
     cracked = rng.random(n) < params.crack_fraction
@@ -68,6 +65,23 @@ def make_up(params: PhantomParams, radius: npt.NDArray[np.float64]) -> Makeup:
         dent=_f(params.lumpiness * radius * rng.uniform(-1, 1, n)),
         rough=_f(params.roughness_voxels * rng.uniform(-1, 1, n)),
     )
+
+
+def minerals_of(params: PhantomParams, n: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return the numbers, from 0, of the mineral of each of n particles, and of the second one that some have."""
+    return _minerals(params, _draws(params), n)
+
+
+def _draws(params: PhantomParams) -> np.random.Generator:
+    return np.random.default_rng([params.seed, 3])
+
+
+def _minerals(
+    params: PhantomParams, rng: np.random.Generator, n: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    weights = np.array([m.weight for m in params.minerals])
+    weights = weights / weights.sum()
+    return rng.choice(len(weights), n, p=weights), rng.choice(len(weights), n, p=weights)
 
 
 def _f(values: npt.NDArray[np.float64]) -> Floats:

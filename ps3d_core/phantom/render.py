@@ -49,7 +49,7 @@ class Phantom:
             raise InputError(f"box {box.start} to {box.stop}: must lie within the shape {self.params.shape}; move it")
         image = np.empty(box.shape, self.params.dtype)
         labels = np.empty(box.shape, np.uint32)
-        for tile in _tiles(box):
+        for tile in tiles(box):
             at = tile.relative_to(box).slices
             image[at], labels[at] = self._render_tile(tile)
         return image, labels
@@ -69,8 +69,8 @@ def render(params: PhantomParams, box: Box | None = None) -> tuple[npt.NDArray[n
     return Phantom(params).render(box)
 
 
-def _tiles(box: Box) -> list[Box]:
-    """Cut a box into tiles of at most _TILE voxels along each axis, of nearly equal size."""
+def tiles(box: Box) -> list[Box]:
+    """Return a box cut into tiles of at most _TILE voxels along each axis, of nearly equal size."""
     edges = [
         np.linspace(a, b, -(-(b - a) // _TILE) + 1).astype(int).tolist() if b > a else []
         for a, b in zip(box.start, box.stop, strict=True)

@@ -111,6 +111,10 @@ class Dataset:
         """OME-Zarr instance labels of a scan, for training and evaluation."""
         return self.root / "instance_seg" / f"{checked_name(name)}.zarr"
 
+    def composition(self, name: str) -> Location:
+        """Table of what the particles of a synthetic scan are made of."""
+        return self.root / "composition" / f"{checked_name(name)}.csv"
+
     def names(self) -> list[str]:
         """Return the names of the scans in images/, sorted."""
         images = self.root / "images"

@@ -53,6 +53,30 @@ def test_what_it_says():
     assert params.instances.min_rel_particle_size == 0.1
 
 
+def test_what_is_measured_is_as_the_inbox_says_but_for_what_the_scan_says():
+    own = {"measure": {"columns": "shape", "find_phases": 3, "sizes": {"density": 2.6, "classes": "astm"}}}
+    settings = {"phase": ["quartz=90:140", "pyrite=200:255"], "density": {"quartz": 2.65, "pyrite": 5.0}}
+    measured = read(settings=settings).settings.applied_to(SegmentParams.model_validate(own)).measure
+    assert (measured.columns, measured.find_phases) == ("shape", None)
+    assert measured.stated().names == ("quartz", "pyrite")
+    assert (measured.sizes.density, measured.sizes.densities["pyrite"], measured.sizes.classes) == (None, 5.0, "astm")
+    assert read(settings={"quality": "fast"}).settings.applied_to(SegmentParams.model_validate(own)).measure == (
+        SegmentParams.model_validate(own).measure
+    )
+
+
+def test_settings_that_do_not_fit_the_inbox_are_one_line():
+    own = SegmentParams.model_validate({"measure": {"phase": ["a=1:2"], "sizes": {"densities": {"a": 2.0}}}})
+    with pytest.raises(InputError, match=r"settings: .*phase"):
+        read(settings={"phase": ["b=1:2"]}).settings.fitted_to(own)
+
+
+@pytest.mark.parametrize("settings", [{"columns": "most"}, {"phase": ["quartz=9"]}, {"phase": [], "find_phases": 2}])
+def test_measures_that_cannot_be_are_refused(settings):
+    with pytest.raises(InputError, match=r"settings|phase|columns"):
+        read(settings=settings).settings.applied_to(SegmentParams())
+
+
 @pytest.mark.parametrize(("spacing", "mm"), [(1, 1), ("12.5um", 0.0125), ("12.5 mm", 12.5), ("12.5µm", 0.0125)])
 def test_lengths_may_have_units(spacing, mm):
     described = read(spacing=spacing, particle_size="300um")

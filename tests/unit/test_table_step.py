@@ -52,7 +52,7 @@ def step(root):
     plan = SimpleNamespace(work=result.work, job=job, info=info, image=grey, bundle=bundle, knows_surroundings=True)
     contacts = SimpleNamespace(largest=lambda n: (np.arange(n + 1) * 3.0, np.arange(n + 1, dtype=np.uint32)[::-1]))
     certainty = SimpleNamespace(by_label=lambda: np.concatenate(([np.nan], np.linspace(0.6, 1, 9))))
-    plan.cutting, plan.region = None, Region()
+    plan.cutting, plan.region, plan.images = None, Region(), ()
     return ParticleTable(plan, SimpleNamespace(), contacts, certainty)
 
 

@@ -144,11 +144,30 @@ def test_giants_are_looked_at_in_whole_steps_of_voxels(place, monkeypatch):
         assert one.edges == (step * 1.0, step * 2.0, step * 3.0)
         seen = one.labels == label
         assert seen.any()
-        inside = [int(v) for v in (one.low[0], one.high[0])[0]]
-        assert inside == [MARGIN] * 3
+        points = np.argwhere(seen)
+        assert (one.low[0] == points.min(axis=0)).all()
+        assert (one.high[0] == points.max(axis=0)).all()
         full = np.pad(other, wide, "edge")
         expected = full[tuple(slice(a, a + s * step, step) for a, s in zip(start, one.labels.shape, strict=True))]
         assert np.array_equal(one.images["o"][seen], expected[seen])
+
+
+def test_a_thin_giant_is_not_missed_by_whole_steps(tmp_path, monkeypatch):
+    monkeypatch.setattr(cutouts, "SMALL", 0)
+    monkeypatch.setattr(cutouts, "MOST_VOXELS", 100)
+    plate = np.zeros((40, 40, 40), np.uint32)
+    plate[np.arange(40), :, np.arange(40)] = 5  # one voxel thick, along a diagonal
+    plate[::2] = 0
+    plate[:, ::2] = 0
+    place = Location.parse(tmp_path / "plate")
+    stored(place, plate, (40, 40, 40))
+    points = np.argwhere(plate)
+    low, high = points.min(axis=0)[None].astype(np.int32), points.max(axis=0)[None].astype(np.int32)
+    image = cutouts.Images(place_array(place), {}, (1.0, 1.0, 1.0), "plate")
+    (one,) = cutouts.cutouts(image, cutouts.Boxes(np.array([5], np.uint32), low, high))
+    seen = np.argwhere(one.labels == 5)
+    assert len(seen)
+    assert (seen.min(axis=0) == one.low[0]).all()
 
 
 def place_array(place):
