@@ -12,6 +12,7 @@ from ps3d_core.composition.files import read_phases, write_phases
 from ps3d_core.composition.measure import Composition, ImageValues
 from ps3d_core.errors import InputError
 from ps3d_core.invalid import made
+from ps3d_core.params import MeasureParams
 from ps3d_core.particles.whole import Cutout
 from ps3d_core.phase_params import PhaseParams
 from ps3d_core.phases import Phases, phase_of, phases_of
@@ -167,8 +168,6 @@ def test_a_wrong_phase_is_refused(text, words):
         ({"phase": ("a=high:1:5",)}, "image high"),
         ({"images": ("grey=x.zarr",)}, "the scan itself"),
         ({"images": ("b=x.zarr", "B=y.zarr")}, "one name"),
-        ({"phase": ("a=1:5", "b=6:9"), "phase_density": ("a=2.6",)}, "no density"),
-        ({"phase_density": ("a=0",)}, "above 0"),
         ({"find_phases": 9}, "at most 8"),
     ],
 )
@@ -182,7 +181,7 @@ def test_phases_come_back_from_their_file(tmp_path):
     file = Location.parse(tmp_path / "phases.json")
     write_phases(file, THREE)
     assert read_phases(file) == THREE
-    assert PhaseParams(phases=str(tmp_path / "phases.json"), blur_voxels=0.7).stated() == Phases(
+    assert PhaseParams(phases=read_phases(file), blur_voxels=0.7).stated() == Phases(
         phases=THREE.phases, blur_voxels=0.7
     )
     file.write_text('{"phases": []}')
@@ -190,9 +189,23 @@ def test_phases_come_back_from_their_file(tmp_path):
         read_phases(file)
 
 
-def test_densities_and_images_are_read():
-    params = PhaseParams(phase=("a=1:5", "b=6:9"), phase_density=("a=2.65", "b=5"), images=("high=s3://x/y=z.zarr",))
-    assert params.densities == {"a": 2.65, "b": 5.0}
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"phase": ("a=1:5", "b=6:9"), "sizes": {"densities": {"a": 2.6}}}, "b has no density"),
+        ({"phase": ("a=1:5",), "sizes": {"densities": {"a": 2.6, "c": 3}}}, "is no phase"),
+        ({"sizes": {"densities": {"a": 2.6}}}, "but no phases"),
+        ({"sizes": {"size": "sieve"}}, "take shape or all"),
+    ],
+)
+def test_measures_that_do_not_fit_together_are_refused(values, words):
+    with pytest.raises(InputError) as caught:
+        made(MeasureParams, **values)
+    assert words in str(caught.value)
+
+
+def test_images_are_read():
+    params = PhaseParams(phase=("a=1:5", "b=6:9"), images=("high=s3://x/y=z.zarr",))
     assert params.image_paths == {"high": "s3://x/y=z.zarr"}
     assert params.given
     assert not PhaseParams().given
