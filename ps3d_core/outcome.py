@@ -19,6 +19,7 @@ from ps3d_core.engine.blocks import Runner
 from ps3d_core.engine.once import Engine, records_of
 from ps3d_core.engine.step import Context, Outcomes, Step
 from ps3d_core.errors import InputError
+from ps3d_core.measuring.measure import beside_others
 from ps3d_core.network.computation import is_possible
 from ps3d_core.plan import SegmentPlan
 from ps3d_core.printable import without_keys
@@ -38,7 +39,7 @@ from ps3d_core.store.lease import Say, confirm_lease, is_held, sole_run
 from ps3d_core.store.ledger import fingerprint
 from ps3d_core.store.location import Location
 from ps3d_core.store.ownership import remove_unfinished
-from ps3d_core.store.publishing import withdraw
+from ps3d_core.store.publishing import is_published, withdraw
 from ps3d_core.store.whole import digest_of
 from ps3d_core.version import __version__
 
@@ -170,6 +171,7 @@ def finish_run(run: SegmentRun, done: Outcomes) -> RunRecord:
     confirm_lease()  # whoever took over may be at the ledgers
     plan, result = run.plan, run.plan.job.result
     require_unchanged({plan.image: plan.input_identity} | {place: content for _, place, content in plan.images})
+    _withdraw_others(run)
     predicted = done.of(BorderCore)
     seconds = {name: outcome.seconds for name, outcome in done.items()} | {"forward": predicted.forward_seconds}
     written = run.engine.written()
@@ -185,6 +187,14 @@ def finish_run(run: SegmentRun, done: Outcomes) -> RunRecord:
         result.remove_work()
     # As it will be read: JSON knows no tuples.
     return RunRecord.model_validate_json(record.model_dump_json())
+
+
+def _withdraw_others(run: SegmentRun) -> None:
+    """Withdraw what an earlier run wrote beside its table and this one does not: it would seem to be of this table."""
+    root = run.plan.job.result.root
+    for name in beside_others(run.plan.job.params.measure):
+        if root / name not in run.parts.values() and is_published(root / name):
+            withdraw(root / name)
 
 
 def make_record(

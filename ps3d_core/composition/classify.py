@@ -22,6 +22,9 @@ voxels of it lie together; in noise single voxels have any gradient.
 
 What has the grey value of the background inside of a particle is void: no phase, and not counted. At the surface it is
 blur, or a label that is too large, and goes to the phase beside it.
+
+Around a particle grey values may be missing (not finite, as where a scan is masked): nothing is read from them. A
+particle that has such voxels itself has no phases.
 """
 
 from __future__ import annotations
@@ -53,6 +56,8 @@ SHARP: Final = 0.5
 _LEAST_SHARE: Final = 0.1
 _SIDEWAYS: Final = 0.35
 _GROWTH: Final = 64
+_FILLED: Final = PAD + 1
+"""Voxels from finite grey values on that others are filled: no voxel of a particle looks farther."""
 _TO_SIGMA: Final = 1.4826 / 1.0801
 """From the median of |voxel - mean of its 6 neighbours| to the standard deviation of white noise."""
 
@@ -65,6 +70,8 @@ def classes_of(labels: Labels, grey: Floats, label: np.uint32, given: Materials)
     `VOID` inside pores, and `OUTSIDE` where the voxel is not of the particle.
     """
     m = _completed(labels, grey, label, given)
+    if not np.isfinite(grey).all():
+        grey = _filled(grey)
     contrast = _contrast(m)
     seen = _with_cover(labels, grey, m.blur)
     if contrast < _SMOOTH_BELOW:
@@ -127,8 +134,43 @@ def _background(labels: Labels, grey: Floats) -> np.float32:
     for z in range(nz):
         for y in range(ny):
             for x in range(nx):
-                if labels[z, y, x] == 0 and _is_free(labels, z, y, x):
+                if labels[z, y, x] == 0 and np.isfinite(grey[z, y, x]) and _is_free(labels, z, y, x):
                     total += grey[z, y, x]
+                    n += 1
+    return np.float32(total / n) if n else np.float32(np.nan)
+
+
+@njit(nogil=True, cache=True)
+def _filled(grey: Floats) -> Floats:
+    """Grey values where those that are not finite are means of those beside them, so that no gradient begins there."""
+    out = grey.copy()
+    images, nz, ny, nx = grey.shape
+    for k in range(images):
+        for _ in range(_FILLED):
+            before = out[k].copy()
+            for z in range(nz):
+                for y in range(ny):
+                    for x in range(nx):
+                        if not np.isfinite(before[z, y, x]):
+                            out[k, z, y, x] = _mean_beside(before, z, y, x)
+        for z in range(nz):
+            for y in range(ny):
+                for x in range(nx):
+                    if not np.isfinite(out[k, z, y, x]):
+                        out[k, z, y, x] = 0
+    return out
+
+
+@njit(nogil=True, cache=True)
+def _mean_beside(grey: Floats, z: int, y: int, x: int) -> np.float32:
+    """Mean of the finite ones among the 26 values beside one; NaN where there are none."""
+    nz, ny, nx = grey.shape
+    total, n = 0.0, 0
+    for a in range(max(z - 1, 0), min(z + 2, nz)):
+        for b in range(max(y - 1, 0), min(y + 2, ny)):
+            for c in range(max(x - 1, 0), min(x + 2, nx)):
+                if np.isfinite(grey[a, b, c]):
+                    total += grey[a, b, c]
                     n += 1
     return np.float32(total / n) if n else np.float32(np.nan)
 

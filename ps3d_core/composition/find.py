@@ -20,7 +20,7 @@ from ps3d_core.geometry.blocks import Block
 from ps3d_core.geometry.boxes import Shape
 from ps3d_core.particles.charts import classed_histogram
 from ps3d_core.particles.label_index import as_labels
-from ps3d_core.phases import GREY, Interval, Phase, Phases
+from ps3d_core.phases import GREY, Interval, Phase, Phases, found_names
 from ps3d_core.store.arrays import read_box
 from ps3d_core.store.ledger import Record
 from ps3d_core.store.location import Location
@@ -30,7 +30,7 @@ from ps3d_core.store.publishing import publish_text
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Raise when a change of the code changes which phases are found: finished work of older code is then redone."""
 
 LEAST_VOXELS: Final = 500
@@ -137,7 +137,8 @@ def found_phases(counts: Counted, number: int, blur_voxels: float | None = None)
     voxels = int(counts.pair_counts.sum())
     if voxels < LEAST_VOXELS:
         raise InputError(
-            f"find_phases {number}: {voxels} voxels are inside of particles, {LEAST_VOXELS} are needed",
+            f"find_phases {number}: {voxels} voxels of finite grey values are inside of particles, "
+            f"{LEAST_VOXELS} are needed",
             "give the phases by intervals with <phase>",
         )
     if (mixture := fitted(values, numbers, number)) is None:
@@ -209,11 +210,11 @@ def _phases(mixture: Mixture, background: float | None) -> tuple[Phase, ...]:
     limits = [low, *between.tolist(), high]
     return tuple(
         Phase(
-            name=f"p{k + 1}",
+            name=name,
             intervals={GREY: Interval(low=limits[k], high=limits[k + 1])},
             means={GREY: float(mean[k])},
         )
-        for k in range(len(mean))
+        for k, name in enumerate(found_names(len(mean)))
     )
 
 

@@ -22,7 +22,7 @@ def grey_values(
     """Return mean, standard deviation, minimum and maximum (n, 4) of `image` (z, y, x) in particles `ids` (n,).
 
     `low` and `high` (n, 3) are the first and last voxel of each one's box. Deviations are from the mean, in a second
-    walk, so that large values lose no digits.
+    walk, so that large values lose no digits. A particle with a voxel that is not a number or infinite has no values.
     """
     out = np.full((ids.size, 4), np.nan)
     for i in range(ids.size):
@@ -34,7 +34,7 @@ def grey_values(
                         value = float(image[z, y, x])
                         n, total = n + 1, total + value
                         least, most = min(least, value), max(most, value)
-        if n == 0:
+        if n == 0 or not np.isfinite(total):
             continue
         mean, squares = total / n, 0.0
         for z in range(low[i, 0], high[i, 0] + 1):

@@ -47,7 +47,7 @@ def counted(labels: Labels, grey: Floats, low: tuple[int, int, int], high: tuple
     """Return the counts of the voxels from `low` up to `high` (not included) of arrays (z, y, x).
 
     What lies around them in the arrays, at best `REACH` voxels, is looked at; voxels that have less around them are
-    none of the interiors.
+    none of the interiors, nor are those beside grey values that are not finite.
     """
     smooth = binomial(grey) / np.float32(64)  # of one label alone wherever it is looked at
     interior, slope, off, beside = _interiors(labels, grey, smooth, np.array(low), np.array(high))
@@ -105,7 +105,7 @@ def _interiors(
                 own = labels[z, y, x]
                 same, free = _around(labels, z, y, x)
                 if own == 0:
-                    if free and not same:
+                    if free and not same and np.isfinite(grey[z, y, x]):
                         beside[background] = grey[z, y, x]
                         background += 1
                     continue
@@ -119,7 +119,7 @@ def _interiors(
                 out[0, inner] = smooth[z, y, x]
                 out[1, inner] = np.float32(0.5) * np.sqrt(gz * gz + gy * gy + gx * gx)
                 out[2, inner] = abs(grey[z, y, x] - around / np.float32(6))
-                inner += 1
+                inner += int(np.isfinite(out[:, inner]).all())
     return out[0, :inner].copy(), out[1, :inner].copy(), out[2, :inner].copy(), beside[:background].copy()
 
 

@@ -33,7 +33,7 @@ class Composition(WholeMeasure):
     phases: Phases
     image: str = GREY
 
-    version = 1
+    version = 2
 
     @property
     def bytes_per_voxel(self) -> float:  # type: ignore[override]
@@ -130,7 +130,7 @@ class ImageValues(WholeMeasure):
 
     name: str
 
-    version = 1
+    version = 2
     bytes_per_voxel = 0.0
 
     @property

@@ -40,12 +40,21 @@ def compositions(
     for i in range(ids.size):
         z0, y0, x0 = low[i, 0] - PAD, low[i, 1] - PAD, low[i, 2] - PAD
         z1, y1, x1 = high[i, 0] + PAD + 1, high[i, 1] + PAD + 1, high[i, 2] + PAD + 1
-        around = labels[z0:z1, y0:y1, x0:x1].copy()
-        classes = classes_of(around, grey[:, z0:z1, y0:y1, x0:x1].copy(), ids[i], given)
+        around, values = labels[z0:z1, y0:y1, x0:x1].copy(), grey[:, z0:z1, y0:y1, x0:x1].copy()
+        if not _is_known(around, values, ids[i]):
+            shares[i] = exposed[i] = np.nan
+            continue
+        classes = classes_of(around, values, ids[i], given)
         _shares(classes, shares[i])
         _exposed(around, classes, moves, areas, exposed[i])
         _inclusions(classes, inclusions[i])
     return shares, exposed, inclusions
+
+
+@njit(nogil=True, cache=True)
+def _is_known(around: Labels, values: Floats, label: np.uint32) -> bool:
+    """Whether all grey values of a particle are finite."""
+    return bool((np.isfinite(values) | (around != label)).all())
 
 
 @njit(nogil=True, cache=True)

@@ -27,7 +27,7 @@ from ps3d_core.errors import InputError
 from ps3d_core.geometry.blocks import Block, BlockGrid
 from ps3d_core.geometry.boxes import Shape
 from ps3d_core.geometry.spacing import StatedSpacing, one_if_equal
-from ps3d_core.measuring.chosen import Chosen, chosen, decides
+from ps3d_core.measuring.chosen import Chosen, chosen, decides, measures_of
 from ps3d_core.measuring.composed import CompositionFile
 from ps3d_core.params import MeasureParams
 from ps3d_core.particles import table
@@ -39,7 +39,7 @@ from ps3d_core.particles.exact_sums import MAX_VALUES
 from ps3d_core.particles.merged import merged_sums
 from ps3d_core.particles.padded import HALO, read_padded
 from ps3d_core.particles.plausible import Doubt, doubt_about
-from ps3d_core.particles.sample import Sample
+from ps3d_core.particles.sample import GREY, Sample
 from ps3d_core.particles.shape import DIRECTIONS, Columns, axis_directions, particle_columns
 from ps3d_core.particles.sums import LabelSums
 from ps3d_core.particles.surface import kinds_of_directions
@@ -337,6 +337,7 @@ def measure_sample(
     places = (sample.labels, sample.image, *(place for _, place in sample.others))
     identities = tuple(None if place is None else content_identity(place) for place in places)
     told = params or MeasureParams()
+    _require_images(sample, told)
     contacts = phases = None
     if told.columns == "all":
         contacts = GivenContacts(sample.labels, str(identities[0]), sample.spacing, output, work, Region(), block_shape)
@@ -352,6 +353,15 @@ def measure_sample(
     if foreign is not None and found.doubt is not None:
         context.progress.note(f"{foreign.name}: {found.doubt}")
     return found.summary
+
+
+def _require_images(sample: Sample, params: MeasureParams) -> None:
+    """Raise `InputError` for an image that measures look at and that is not there."""
+    wanted = {name for measure in measures_of(params, params.stated()) for name in measure.images}
+    for name in sorted(wanted - sample.named_images.keys()):
+        if name == GREY:
+            raise InputError("phases are told apart by grey values, and there are none", "give the scan as <image>")
+        raise InputError(f"image {name}: there is none of this name", "give it as NAME=PATH with <image>")
 
 
 def find_phases(sample: Sample, params: MeasureParams, identity: str, place: Location, file: Location) -> FindPhases:
@@ -373,11 +383,27 @@ def find_phases(sample: Sample, params: MeasureParams, identity: str, place: Loc
     return FindPhases(sample.labels, sample.image, identity, params.find_phases, place, file, params.blur_voxels)
 
 
+_OF_CONTACTS: Final = ("contacts.parquet", "contacts.csv", "packing.csv")
+_OF_FINDING: Final = ("phases.json", "phases.svg")
+_OF_PHASES: Final = ("composition.csv",)
+BESIDE_TABLE: Final = (*_OF_CONTACTS, *_OF_FINDING, *_OF_PHASES)
+"""Names of all files that may be written beside the table."""
+
+
 def beside_table(params: MeasureParams) -> tuple[str, ...]:
     """Return the names of the files that are written beside the table."""
-    contacts = ("contacts.parquet", "contacts.csv", "packing.csv") if params.columns == "all" else ()
-    phases = ("phases.json", "phases.svg") if params.find_phases is not None else ()
-    return (*contacts, *phases, *(("composition.csv",) if params.given else ()))
+    contacts = _OF_CONTACTS if params.columns == "all" else ()
+    phases = _OF_FINDING if params.find_phases is not None else ()
+    return (*contacts, *phases, *(_OF_PHASES if params.given else ()))
+
+
+def beside_others(params: MeasureParams) -> tuple[str, ...]:
+    """Return the names of files that are not written beside the table, and would be of another one if they were there.
+
+    Those of phases that were found and are given back are not among them: they may be what was given.
+    """
+    kept = _OF_FINDING if params.phases is not None else ()
+    return tuple(name for name in BESIDE_TABLE if name not in (*beside_table(params), *kept))
 
 
 class _Totals:

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from ps3d_core.errors import InputError
-from ps3d_core.store.claim import Output, check_outputs, fresh_folders, silent, working_in
+from ps3d_core.store.claim import Output, check_outputs, fresh_folders, is_given, silent, working_in
 from ps3d_core.store.identity import identities, require_unchanged
 from ps3d_core.store.layout import LEASE, RUN, WORK
-from ps3d_core.store.lease import Say, sole_run
+from ps3d_core.store.lease import Say, holds_lease, sole_run
 from ps3d_core.store.location import Location
 from ps3d_core.store.ownership import work_is_own
 from ps3d_core.store.publishing import is_published, read_receipt, withdraw
@@ -17,11 +17,17 @@ from ps3d_core.store.publishing import is_published, read_receipt, withdraw
 
 @contextmanager
 def table_claimed(
-    output: Location, inputs: Sequence[Location], say: Say = silent, others: Sequence[str] = ()
+    output: Location,
+    inputs: Sequence[Location],
+    say: Say = silent,
+    others: Sequence[str] = (),
+    earlier: Sequence[str] = (),
 ) -> Iterator[Location]:
     """Hold the table in the folder `output` while the body measures `inputs`; yield the folder of intermediates.
 
-    `others` are names of files that are written beside the table.
+    `others` are names of files that are written beside the table, `earlier` of such that are not, and that would be of
+    another table: those that ps3d wrote go when this one is there. When what was given cannot be used, so does
+    what was written until then.
 
     Raises:
         InputError: when a table of somebody else's is there, or the result of a segmentation, of which it is a part.
@@ -40,7 +46,7 @@ def table_claimed(
     ):
         _refuse_result(output)
         check_outputs(outputs)
-        with working_in(work):
+        with working_in(work), _all_or_nothing([file.place for file in table], output):
             before = identities(inputs)
             yield work
             try:
@@ -49,6 +55,24 @@ def table_claimed(
                 for file in table:
                     withdraw(file.place)
                 raise
+        for name in earlier:
+            if is_published(output / name):
+                withdraw(output / name)
+
+
+@contextmanager
+def _all_or_nothing(files: Sequence[Location], folder: Location) -> Iterator[None]:
+    """Withdraw what the body wrote of the `files` of a folder when it fails because of what it was given."""
+    before = read_receipt(folder)
+    try:
+        yield
+    except BaseException as error:
+        if is_given(error) and holds_lease():
+            after = read_receipt(folder)
+            for file in files:
+                if after.get(file.name) != before.get(file.name):
+                    withdraw(file)
+        raise
 
 
 def _refuse_result(output: Location) -> None:

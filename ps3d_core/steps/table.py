@@ -27,7 +27,7 @@ from ps3d_core.steps.contacts import ContactAreas
 from ps3d_core.steps.grey_values import GreyScale, GreyValues
 from ps3d_core.steps.label_image import LabelImage
 from ps3d_core.store.arrays import read_box
-from ps3d_core.store.ledger import Record
+from ps3d_core.store.ledger import Record, fingerprint
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import open_image
 
@@ -49,13 +49,16 @@ class ParticleTable(Measurement[ParticleSummary]):
         """What the model knows of its own certainty, and which columns are chosen; the rest is of steps before."""
         calibration = self.plan.bundle.info.calibration
         known = () if calibration is None else (calibration.model_dump(),)
-        images = [identity for *_, identity in self.plan.images]
-        return (*known, *decides(self.params), *images)
+        return (*known, *decides(self.params), *self._images)
 
     @property
     def identity(self) -> str:
-        """Digest of what decides the label image, and with it the scan."""
-        return self.label_image.fingerprint
+        """Digest of what decides the label image, and with it the scan, and of further images."""
+        return fingerprint(self.label_image.fingerprint, *self._images)
+
+    @property
+    def _images(self) -> tuple[str, ...]:
+        return tuple(identity for *_, identity in self.plan.images)
 
     @property
     def params(self) -> MeasureParams:

@@ -115,7 +115,10 @@ def _note(file: Location, entry: Entry | None) -> None:
     said = {name: known.model_dump(exclude_none=True) for name, known in receipt.items()}
     if entry is None:
         del said[file.name]
-    (file.parent / RECEIPT).write_json(said)
+    if said:
+        (file.parent / RECEIPT).write_json(said)
+    else:
+        (file.parent / RECEIPT).remove_tree()
 
 
 def _created(file: Location, content: bytes | Path) -> bool:
