@@ -110,3 +110,12 @@ def test_what_decides_the_table_is_its_versions_and_the_label_image(step, monkey
         monkeypatch.setattr(module, "VERSION", module.VERSION + 1)
         finished.append(step.ledger(step.grid(Context())).location)
     assert len(set(finished)) == 3
+
+
+def test_whole_particles_are_measured_again_when_a_further_image_is_another(root, step):
+    step.label_image.fingerprint = "label image"
+    before = step.identity
+    step.plan.images = (("high", root / "high", "content"),)
+    one = step.identity
+    step.plan.images = (("high", root / "high", "other content"),)
+    assert len({before, one, step.identity}) == 3
