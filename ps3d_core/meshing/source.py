@@ -17,7 +17,7 @@ from ps3d_core.errors import CorruptDataError, InputError
 from ps3d_core.geometry.spacing import Spacing, StatedSpacing, per_axis
 from ps3d_core.measuring.measure import measure_particles
 from ps3d_core.particles.boxes import Boxes
-from ps3d_core.particles.label_index import Labels
+from ps3d_core.particles.label_index import MAX_LABEL, Labels
 from ps3d_core.record import read_record
 from ps3d_core.scan.given import spacing_of
 from ps3d_core.scan.spacing import checked_spacing
@@ -85,15 +85,15 @@ class Particles:
 
     def require(self, chosen: Sequence[int]) -> Labels:
         """Return these labels in rising order, each once. Raise `InputError` for one that no particle has."""
-        wanted = np.unique(np.array(chosen, np.int64))
-        found = [boxes.labels for boxes, _ in self.boxes(wanted.astype(np.uint32))]
-        missing = np.setdiff1d(wanted, np.concatenate(found) if found else [])
-        if len(missing):
-            named = ", ".join(map(str, missing[:4].tolist())) + (", ..." if len(missing) > 4 else "")
+        possible = [label for label in chosen if 1 <= label <= MAX_LABEL and label == int(label)]
+        wanted = np.unique(np.array(possible, np.uint32))
+        found = np.concatenate([np.empty(0, np.uint32), *(boxes.labels for boxes, _ in self.boxes(wanted))])
+        if missing := sorted(set(chosen) - set(found.tolist())):
+            named = ", ".join(f"{label}"[:20] for label in missing[:4]) + (", ..." if len(missing) > 4 else "")
             raise InputError(
                 f"{self.name}: no particle has label {named}; there are {self._told()}", "choose other <labels>"
             )
-        return wanted.astype(np.uint32)
+        return wanted
 
 
 def result_in(place: Location) -> Location | None:

@@ -151,6 +151,13 @@ def test_a_bundle_holds_all_of_them(root, labels, image, form):
         }
 
 
+@pytest.mark.parametrize("label", [0, -2, 2**32 + 2, 2**70, 2.5])
+def test_numbers_that_no_label_has(root, image, label):
+    with pytest.raises(InputError, match=rf"no particle has label {str(label)[:20]}; there are 13"):
+        ps3d.meshes(str(image), root / "some", labels=[2, label])
+    assert not (root / "some").exists()
+
+
 def test_some_particles(root, image):
     ps3d.meshes(str(image), root / "some", labels=[5, 2, 5])
     assert {*(root / "some").children()} >= {"2.stl", "5.stl", "meshes.json"}
