@@ -167,8 +167,6 @@ def test_a_wrong_phase_is_refused(text, words):
         ({"phase": ("a=high:1:5",)}, "image high"),
         ({"images": ("grey=x.zarr",)}, "the scan itself"),
         ({"images": ("b=x.zarr", "B=y.zarr")}, "one name"),
-        ({"phase": ("a=1:5", "b=6:9"), "phase_density": ("a=2.6",)}, "no density"),
-        ({"phase_density": ("a=0",)}, "above 0"),
         ({"find_phases": 9}, "at most 8"),
     ],
 )
@@ -182,17 +180,15 @@ def test_phases_come_back_from_their_file(tmp_path):
     file = Location.parse(tmp_path / "phases.json")
     write_phases(file, THREE)
     assert read_phases(file) == THREE
-    assert PhaseParams(phases=str(tmp_path / "phases.json"), blur_voxels=0.7).stated() == Phases(
-        phases=THREE.phases, blur_voxels=0.7
-    )
+    again = PhaseParams(phases=read_phases(file), blur_voxels=0.7).stated()
+    assert again == Phases(phases=THREE.phases, blur_voxels=0.7)
     file.write_text('{"phases": []}')
     with pytest.raises(InputError, match="no phases"):
         read_phases(file)
 
 
-def test_densities_and_images_are_read():
-    params = PhaseParams(phase=("a=1:5", "b=6:9"), phase_density=("a=2.65", "b=5"), images=("high=s3://x/y=z.zarr",))
-    assert params.densities == {"a": 2.65, "b": 5.0}
+def test_images_are_read():
+    params = PhaseParams(phase=("a=1:5", "b=6:9"), images=("high=s3://x/y=z.zarr",))
     assert params.image_paths == {"high": "s3://x/y=z.zarr"}
     assert params.given
     assert not PhaseParams().given
