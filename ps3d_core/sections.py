@@ -30,10 +30,10 @@ def sections_of(
     found: dict[str, Figures] = {}
     sizes, table = sizes or SizeParams(), results.get("parquet")
     if table is not None and len(voxels := read_columns(table, ["voxels"])["voxels"]):
-        analysis = size_analysis(table, sizes, window=recorded_window(table))
-        found["granulometry"] = sizes_section(analysis, units_for(voxels, spacing))
+        analysis, units = size_analysis(table, sizes, window=recorded_window(table)), units_for(voxels, spacing)
+        found["granulometry"] = sizes_section(analysis, units)
         if (composition := composition_of(table, sizes)) is not None:
-            found["composition"] = composition_section(composition)
+            found["composition"] = composition_section(composition, units)
     if {"parquet", "contacts", "packing"} <= set(results):
         found["contacts"] = _contacts(results, spacing)
     return found

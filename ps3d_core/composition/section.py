@@ -11,6 +11,7 @@ import numpy as np
 
 from ps3d_core.composition.analysis import CLASSES, POINTS, CompositionAnalysis
 from ps3d_core.particles.charts import Series, share_chart
+from ps3d_core.particles.units import MILLIMETRES, Units
 from ps3d_core.store.location import Location
 from ps3d_core.store.publishing import publish_text
 
@@ -21,9 +22,13 @@ Figures = dict[str, Any]
 """What a template shows, by the names it has there."""
 
 
-def composition_section(analysis: CompositionAnalysis) -> Figures:
-    """Return composition and liberation, drawn and in figures, as `composition.html.jinja` shows them."""
+def composition_section(analysis: CompositionAnalysis, units: Units = MILLIMETRES) -> Figures:
+    """Return composition and liberation, drawn and in figures, as `composition.html.jinja` shows them.
+
+    Sizes are in the length of `units`.
+    """
     return {
+        "unit": units,
         "analysis": analysis,
         "classes": _class_words(),
         "charts": composition_charts(analysis),

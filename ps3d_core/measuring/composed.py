@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,7 +15,8 @@ from ps3d_core.store.location import Location
 
 VERSION: Final = 1
 """Raise when a change of the code changes the file of one table: finished work of older code is then redone."""
-_SHARE: Final = ("phase_", "_share")
+_KINDS: Final = ("share", "exposed", "inclusions")
+"""Columns of each phase."""
 
 
 @dataclass(frozen=True)
@@ -60,10 +62,11 @@ class CompositionFile(Step[Nothing]):
 
 
 def phases_in(table: Location) -> tuple[str, ...]:
-    """Return the names of the phases whose shares a particle table has, in the order of its columns."""
-    start, end = _SHARE
-    names = (name for name in column_names(table) if name.startswith(start) and name.endswith(end))
-    return tuple(name[len(start) : -len(end)] for name in names)
+    """Return the names of the phases that a particle table has all columns of, in their order there."""
+    columns = column_names(table)
+    shares = (re.fullmatch(r"phase_(\w+)_share", column) for column in columns)
+    names = (share[1] for share in shares if share is not None)
+    return tuple(name for name in names if all(f"phase_{name}_{kind}" in columns for kind in _KINDS))
 
 
 def composition_of(table: Location, sizes: SizeParams) -> CompositionAnalysis | None:

@@ -29,7 +29,7 @@ from ps3d_core.store.publishing import publish_text
 if TYPE_CHECKING:
     from ps3d_core.run_facts import RunFacts
 
-VERSION: Final = 5
+VERSION: Final = 6
 """Raise when a change of the code changes the page of one table: finished work of older code is then redone."""
 
 MAX_BYTES: Final = 3_000_000

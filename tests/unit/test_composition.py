@@ -12,6 +12,7 @@ from ps3d_core.composition.files import read_phases, write_phases
 from ps3d_core.composition.measure import Composition, ImageValues
 from ps3d_core.errors import InputError
 from ps3d_core.invalid import made
+from ps3d_core.params import MeasureParams
 from ps3d_core.particles.whole import Cutout
 from ps3d_core.phase_params import PhaseParams
 from ps3d_core.phases import Phases, phase_of, phases_of
@@ -180,11 +181,27 @@ def test_phases_come_back_from_their_file(tmp_path):
     file = Location.parse(tmp_path / "phases.json")
     write_phases(file, THREE)
     assert read_phases(file) == THREE
-    again = PhaseParams(phases=read_phases(file), blur_voxels=0.7).stated()
-    assert again == Phases(phases=THREE.phases, blur_voxels=0.7)
+    assert PhaseParams(phases=read_phases(file), blur_voxels=0.7).stated() == Phases(
+        phases=THREE.phases, blur_voxels=0.7
+    )
     file.write_text('{"phases": []}')
     with pytest.raises(InputError, match="no phases"):
         read_phases(file)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"phase": ("a=1:5", "b=6:9"), "sizes": {"densities": {"a": 2.6}}}, "b has no density"),
+        ({"phase": ("a=1:5",), "sizes": {"densities": {"a": 2.6, "c": 3}}}, "is no phase"),
+        ({"sizes": {"densities": {"a": 2.6}}}, "but no phases"),
+        ({"sizes": {"size": "sieve"}}, "take shape or all"),
+    ],
+)
+def test_measures_that_do_not_fit_together_are_refused(values, words):
+    with pytest.raises(InputError) as caught:
+        made(MeasureParams, **values)
+    assert words in str(caught.value)
 
 
 def test_images_are_read():
