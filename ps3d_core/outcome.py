@@ -19,6 +19,7 @@ from ps3d_core.engine.blocks import Runner
 from ps3d_core.engine.once import Engine, records_of
 from ps3d_core.engine.step import Context, Outcomes, Step
 from ps3d_core.errors import InputError
+from ps3d_core.measuring.beside import withdraw_others
 from ps3d_core.network.computation import is_possible
 from ps3d_core.plan import SegmentPlan
 from ps3d_core.printable import without_keys
@@ -38,7 +39,7 @@ from ps3d_core.store.lease import Say, confirm_lease, is_held, sole_run
 from ps3d_core.store.ledger import fingerprint
 from ps3d_core.store.location import Location
 from ps3d_core.store.ownership import remove_unfinished
-from ps3d_core.store.publishing import withdraw
+from ps3d_core.store.publishing import is_as_written, withdraw
 from ps3d_core.store.whole import digest_of
 from ps3d_core.version import __version__
 
@@ -150,6 +151,8 @@ def begin_run(run: SegmentRun, say: Say = lambda text: None) -> RunRecord | None
         record = read_record(result.run)
     changed = _changed_parts(run, record)
     for name in changed:
+        if record is not None and record.parts and name not in record.parts and is_as_written(run.parts[name]):
+            continue  # of a run before that one, which had it as well
         if (kept := set_aside(run.parts[name])) is not None:
             say(f"{run.parts[name]}: not as it was written; kept as {kept}, and made again")
     if record is None:
@@ -176,6 +179,7 @@ def finish_run(run: SegmentRun, done: Outcomes) -> RunRecord:
     digests = {name: written[part.url] for name, part in run.made.items()}
     record = make_record(run, _counts(done), seconds, digests, records_of(done))
     confirm_lease()
+    withdraw_others(result.root, plan.job.params.measure)
     record = write_crate(result.root, record)
     write_record(result.run, record)
     for file in (*run.parts.values(), result.run):

@@ -534,10 +534,10 @@ class MeasureParams(PhaseParams):
 
     @model_validator(mode="after")
     def _densities_are_of_phases(self) -> MeasureParams:
-        stated, dense = self.stated(), set(self.sizes.densities)
-        if dense and stated is not None and (wrong := sorted(set(stated.names) ^ dense)):
+        names, dense = self.phase_names, set(self.sizes.densities)
+        if dense and names and (wrong := sorted(set(names) ^ dense)):
             which = "has a density, but is no phase" if wrong[0] in dense else "has no density"
-            raise ValueError(f"phase {wrong[0]} {which}; give one for each phase, or none")
+            raise ValueError(f"phase {wrong[0]} {which}; give one for each of {', '.join(names)}, or none")
         if dense and not self.given:
             raise ValueError("densities of phases, but no phases; say what they are, or give one density")
         return self

@@ -165,7 +165,7 @@ def _has_a_share(cells: list[str]) -> bool:
 def _require_one_way_of_writing(
     header: tuple[str, ...], rows: list[tuple[int, list[str]]], separator: str | None, name: str
 ) -> None:
-    """Raise `InputError` where a comma could be a decimal one, or one of thousands: figures would be wrong in silence."""
+    """Raise `InputError` where a comma could be a decimal one, or one of thousands: figures would be wrong."""
     widest = max(rows, key=lambda row: _width(row[1]))
     if separator == "," and _width(header) > 1 and _width(widest[1]) > _width(header):
         raise InputError(

@@ -373,13 +373,6 @@ def find_phases(sample: Sample, params: MeasureParams, identity: str, place: Loc
     return FindPhases(sample.labels, sample.image, identity, params.find_phases, place, file, params.blur_voxels)
 
 
-def beside_table(params: MeasureParams) -> tuple[str, ...]:
-    """Return the names of the files that are written beside the table."""
-    contacts = ("contacts.parquet", "contacts.csv", "packing.csv") if params.columns == "all" else ()
-    phases = ("phases.json", "phases.svg") if params.find_phases is not None else ()
-    return (*contacts, *phases, *(("composition.csv",) if params.given else ()))
-
-
 class _Totals:
     """The particles of a sample, table by table, and what remains of them for the summary."""
 
