@@ -179,7 +179,7 @@ def finish_run(run: SegmentRun, done: Outcomes) -> RunRecord:
     digests = {name: written[part.url] for name, part in run.made.items()}
     record = make_record(run, _counts(done), seconds, digests, records_of(done))
     confirm_lease()
-    withdraw_others(result.root, plan.job.params.measure)
+    withdraw_others(result.root, {part.name for part in run.parts.values()})
     record = write_crate(result.root, record)
     write_record(result.run, record)
     for file in (*run.parts.values(), result.run):

@@ -92,7 +92,7 @@ def run(args: argparse.Namespace) -> None:
             foreign=Foreign(str(args.labels), args.any_labels),
             context=Context(Runner.of(resources), resources.memory_bytes, progress),
         )
-        withdraw_others(output, params)
+        withdraw_others(output, beside_table(params))
     for line in _lines_of(summary, source.name, output, beside_table(params)):
         print(line)
 

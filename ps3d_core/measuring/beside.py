@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final
 
 from ps3d_core.params import MeasureParams
@@ -20,11 +21,11 @@ def beside_table(params: MeasureParams) -> tuple[str, ...]:
     return (*contacts, *phases, *((COMPOSITION,) if params.given else ()))
 
 
-def withdraw_others(folder: Location, params: MeasureParams) -> None:
-    """Remove from `folder` what earlier measuring wrote beside its table, and this one, with `params`, did not.
+def withdraw_others(folder: Location, written: Collection[str]) -> None:
+    """Remove from `folder` what earlier measuring wrote beside its table, and this one, which wrote `written`, did not.
 
     Phases that were found stay: a user gives them back. What somebody has changed since is kept under another name.
     """
     for name in (*CONTACTS, COMPOSITION):
-        if name not in beside_table(params) and is_published(folder / name):
+        if name not in written and is_published(folder / name):
             withdraw(folder / name)
