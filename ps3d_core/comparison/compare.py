@@ -39,7 +39,8 @@ def compare(results: Sequence[FoundResult], output: Location, progress: Progress
     if len(results) < 2:
         raise InputError(f"{len(results)} result: must be at least 2 to compare; name more")
     page, table, pairs = (output / name for name in ("compare.html", "comparison.csv", "differences.csv"))
-    check_outputs([Output(file, is_published) for file in (page, table, pairs)], inputs=[each.folder for each in results])
+    outputs = [Output(file, is_published) for file in (page, table, pairs)]
+    check_outputs(outputs, inputs=[each.folder for each in results])
     read_receipt(output)
     scans = _figures(results, progress)
     if len(scans) < 2:

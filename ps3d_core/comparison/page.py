@@ -98,7 +98,8 @@ def _shape(scans: Sequence[ScanFigures], name: str) -> Figures:
     series = [Series(scan.name, scan.shapes[name].edges[::10], _from_zero(scan.shapes[name])) for scan in scans]
     called = CALLED.get(name, name)
     chart = profile_chart(series, x_label=called, y_label="share of particles below", alt=f"Curves of {called}")
-    return {"title": called[:1].upper() + called[1:], "chart": chart, "medians": [median(scan.shapes[name]) for scan in scans]}
+    medians = [median(scan.shapes[name]) for scan in scans]
+    return {"title": called[:1].upper() + called[1:], "chart": chart, "medians": medians}
 
 
 def _from_zero(binned: Binned) -> npt.NDArray[np.float64]:

@@ -16,7 +16,7 @@ from ps3d_core.particles.surface import CUBES, intercept_weights
 from ps3d_core.particles.whole import Cutout, WholeMeasure
 from ps3d_core.phases import GREY, Phases
 
-MSPACMAN: Final = "after Godinho et al., Minerals 13:333 (2023), MSPaCMAn; Sereda et al., IEEE TVCG 12:208 (2006)"
+MSPACMAN: Final = "after Godinho et al., Minerals 11:947 (2021), MSPaCMAn; Sereda et al., IEEE TVCG 12:208 (2006)"
 _MOVES: Final = np.array([move for move in product((-1, 0, 1), repeat=3) if move > (0, 0, 0)], np.int64)
 
 

@@ -26,7 +26,7 @@ from ps3d_core.particles.distribution import (
 from ps3d_core.particles.doubt import UNSURE
 from ps3d_core.particles.overlay import Picture
 from ps3d_core.particles.rounding import round_length
-from ps3d_core.particles.table import read_columns
+from ps3d_core.particles.table import column_names, read_columns
 from ps3d_core.particles.units import MILLIMETRES, Units
 from ps3d_core.store.location import Location
 
@@ -37,6 +37,8 @@ MIN_SHAPE_VOXELS: Final = 100
 """Particles with fewer voxels have no shape worth showing."""
 
 ZINGG_LIMIT: Final = 2 / 3
+DESCRIPTORS: Final = ("sphericity", "elongation", "flatness", "solidity", "corey", "roundness")
+"""Columns of which histograms are shown, where the table has them."""
 LARGEST: Final = 10
 MAX_HEIGHT: Final = 640
 """Greatest height of a slice on the page, CSS pixels."""
@@ -184,7 +186,8 @@ def shapes(sample: Sample) -> Figures:
     large = sample.voxels >= MIN_SHAPE_VOXELS
     said: Figures = {"least_voxels": MIN_SHAPE_VOXELS, "left_out": len(large) - int(large.sum()), "descriptors": {}}
     if large.any():
-        columns = {name: sample.column(name)[large] for name in ("sphericity", "elongation", "flatness")}
+        known = set(column_names(sample.table))
+        columns = {name: sample.column(name)[large] for name in DESCRIPTORS if name in known}
         said["descriptors"] = {name: _descriptor(name, column) for name, column in columns.items()}
         said["zingg"] = _zingg(columns["elongation"], columns["flatness"])
     return said

@@ -50,9 +50,7 @@ def test_what_the_header_does_not_say_can_be_said():
     assert measured_curve(parts, "bare.csv", unit="um", kind="class").passing == pytest.approx(PASSING)
 
 
-@pytest.mark.parametrize(
-    "text", ["size mm,passing\n1,0.1%\n2,0.5%\n", "size mm,passing in percent\n1,0.1\n2,0.5\n"]
-)
+@pytest.mark.parametrize("text", ["size mm,passing\n1,0.1%\n2,0.5%\n", "size mm,passing in percent\n1,0.1\n2,0.5\n"])
 def test_percents_below_one_are_percents(text):
     assert measured_curve(text, "fine.csv").passing == pytest.approx((0.001, 0.005))
 
