@@ -240,28 +240,65 @@ def _sharpened(grey: Floats, amount: np.float32) -> Floats:
 @njit(nogil=True, cache=True)
 def _smoothed(labels: Labels, grey: Floats, label: np.uint32) -> Floats:
     """Means (k, z, y, x) over 27 voxels with binomial weights, of the particle and of all else by themselves."""
-    out = np.empty_like(grey)
-    own = (labels == label).astype(np.float32)
-    other = np.float32(1) - own
-    inside, outside = np.maximum(binomial(own), np.float32(1)), np.maximum(binomial(other), np.float32(1))
-    for k in range(grey.shape[0]):
-        out[k] = own * binomial(own * grey[k]) / inside + other * binomial(other * grey[k]) / outside
+    out, ones = np.empty_like(grey), np.ones_like(grey[0])
+    for own in (True, False):
+        whole = binomial(_only(labels, ones, label, own))
+        for k in range(grey.shape[0]):
+            _divide(labels, binomial(_only(labels, grey[k], label, own)), whole, (label, own), out[k])
     return out
+
+
+# Loops in the place of whole arrays, which would take a compiler most of a minute.
+@njit(nogil=True, cache=True)
+def _only(labels: Labels, values: Floats, label: np.uint32, own: bool) -> Floats:
+    """Values of the particle, or of all else; 0 elsewhere."""
+    out = np.zeros_like(values)
+    nz, ny, nx = labels.shape
+    for z in range(nz):
+        for y in range(ny):
+            for x in range(nx):
+                if (labels[z, y, x] == label) == own:
+                    out[z, y, x] = values[z, y, x]
+    return out
+
+
+@njit(nogil=True, cache=True)
+def _divide(labels: Labels, sums: Floats, whole: Floats, which: tuple[np.uint32, bool], out: Floats) -> None:
+    """Write means of the particle, or of all else, where they belong."""
+    label, own = which
+    nz, ny, nx = labels.shape
+    for z in range(nz):
+        for y in range(ny):
+            for x in range(nx):
+                if (labels[z, y, x] == label) == own:
+                    out[z, y, x] = sums[z, y, x] / whole[z, y, x]
 
 
 @njit(nogil=True, cache=True)
 def binomial(values: Floats) -> Floats:
     """Return sums (z, y, x) over 27 voxels with weights 1, 2 and 1 along each axis; what is outside counts nothing."""
-    along_z = np.float32(2) * values
-    along_z[1:] += values[:-1]
-    along_z[:-1] += values[1:]
-    along_y = np.float32(2) * along_z
-    along_y[:, 1:] += along_z[:, :-1]
-    along_y[:, :-1] += along_z[:, 1:]
-    along_x = np.float32(2) * along_y
-    along_x[:, :, 1:] += along_y[:, :, :-1]
-    along_x[:, :, :-1] += along_y[:, :, 1:]
-    return along_x
+    one, other = np.empty_like(values), np.empty_like(values)
+    nz, ny, nx = values.shape
+    _add_beside(values.reshape(1, nz, ny * nx), one.reshape(1, nz, ny * nx))
+    _add_beside(one.reshape(nz, ny, nx), other.reshape(nz, ny, nx))
+    _add_beside(other.reshape(nz * ny, nx, 1), one.reshape(nz * ny, nx, 1))
+    return one
+
+
+@njit(nogil=True, cache=True)
+def _add_beside(values: Floats, out: Floats) -> None:
+    """Write twice each value and its neighbours along the middle axis."""
+    outer, n, inner = values.shape
+    for a in range(outer):
+        for i in range(n):
+            for b in range(inner):
+                out[a, i, b] = np.float32(2) * values[a, i, b]
+            if i > 0:
+                for b in range(inner):
+                    out[a, i, b] += values[a, i - 1, b]
+            if i + 1 < n:
+                for b in range(inner):
+                    out[a, i, b] += values[a, i + 1, b]
 
 
 @njit(nogil=True, cache=True)
