@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from hashlib import sha256
 from pathlib import PurePosixPath
-from typing import Any, Final
+from typing import Any, Final, cast
 from urllib.parse import quote
 
 from ps3d_core.record import RunRecord
@@ -46,10 +46,14 @@ _MEANINGS: Final = {
     "certainty": "How sure the network was of every particle",
     "contacts": "Table of particles that touch, one row per pair",
     "contacts_csv": "Table of particles that touch, as text",
+    "phases": "Phases inside particles: intervals of grey values, as they were found",
+    "phases_chart": "Histogram of the grey values inside particles, and the phases found in it",
+    "composition": "Composition of the scan: modal shares, liberation, composition by size class",
     "packing": "Packing fraction along z and across the sample",
     "report": "Report: verdict, size distribution, pictures, shapes, method",
 }
-_FOLDERS: Final = re.compile(r"(?:[A-Za-z][\w+.-]*://)?[^\s=,:]*[/\\]")
+_PLACE: Final = re.compile(r"([\w-]+=)?(?:[A-Za-z][\w+.-]*://([^?#]*).*|(.*))", re.DOTALL)
+"""A place, with the name that it was given, NAME=PLACE; of a URL what follows the path may be a key."""
 _SPDX: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]*")
 
 Entity = dict[str, Any]
@@ -173,14 +177,17 @@ def _flat(chosen: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any
         if isinstance(value, Mapping):
             yield from _flat(value, f"{above}{name}.")
         elif isinstance(value, list | tuple):
-            yield f"{above}{name}", [_as_named(each) for each in value]
+            yield f"{above}{name}", [published_name(each) for each in value]
         else:
-            yield f"{above}{name}", _as_named(value)
+            yield f"{above}{name}", published_name(value)
 
 
-def _as_named(value: Any) -> Any:
-    """A file as it is called: in which folders it lay is no matter of those who read what is published."""
-    return _FOLDERS.sub("", value) if isinstance(value, str) else value
+def published_name(value: Any) -> Any:
+    """Return a file as it is called: in which folders it lay is no matter of those who read what is published."""
+    if not isinstance(value, str) or not {"/", "\\"} & set(value):
+        return value
+    name, remote, local = cast("re.Match[str]", _PLACE.fullmatch(value)).groups(default="")
+    return name + re.split(r"[/\\]", (remote or local).rstrip("/\\"))[-1]
 
 
 def _software(record: RunRecord) -> Iterator[Entity]:

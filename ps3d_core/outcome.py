@@ -19,7 +19,7 @@ from ps3d_core.engine.blocks import Runner
 from ps3d_core.engine.once import Engine, records_of
 from ps3d_core.engine.step import Context, Outcomes, Step
 from ps3d_core.errors import InputError
-from ps3d_core.measuring.measure import beside_others
+from ps3d_core.measuring.beside import withdraw_others
 from ps3d_core.network.computation import is_possible
 from ps3d_core.plan import SegmentPlan
 from ps3d_core.printable import without_keys
@@ -39,7 +39,7 @@ from ps3d_core.store.lease import Say, confirm_lease, is_held, sole_run
 from ps3d_core.store.ledger import fingerprint
 from ps3d_core.store.location import Location
 from ps3d_core.store.ownership import remove_unfinished
-from ps3d_core.store.publishing import is_published, withdraw
+from ps3d_core.store.publishing import is_as_written, withdraw
 from ps3d_core.store.whole import digest_of
 from ps3d_core.version import __version__
 
@@ -151,6 +151,8 @@ def begin_run(run: SegmentRun, say: Say = lambda text: None) -> RunRecord | None
         record = read_record(result.run)
     changed = _changed_parts(run, record)
     for name in changed:
+        if record is not None and record.parts and name not in record.parts and is_as_written(run.parts[name]):
+            continue  # of a run before that one, which had it as well
         if (kept := set_aside(run.parts[name])) is not None:
             say(f"{run.parts[name]}: not as it was written; kept as {kept}, and made again")
     if record is None:
@@ -171,13 +173,13 @@ def finish_run(run: SegmentRun, done: Outcomes) -> RunRecord:
     confirm_lease()  # whoever took over may be at the ledgers
     plan, result = run.plan, run.plan.job.result
     require_unchanged({plan.image: plan.input_identity} | {place: content for _, place, content in plan.images})
-    _withdraw_others(run)
     predicted = done.of(BorderCore)
     seconds = {name: outcome.seconds for name, outcome in done.items()} | {"forward": predicted.forward_seconds}
     written = run.engine.written()
     digests = {name: written[part.url] for name, part in run.made.items()}
     record = make_record(run, _counts(done), seconds, digests, records_of(done))
     confirm_lease()
+    withdraw_others(result.root, {part.name for part in run.parts.values()})
     record = write_crate(result.root, record)
     write_record(result.run, record)
     for file in (*run.parts.values(), result.run):
@@ -187,14 +189,6 @@ def finish_run(run: SegmentRun, done: Outcomes) -> RunRecord:
         result.remove_work()
     # As it will be read: JSON knows no tuples.
     return RunRecord.model_validate_json(record.model_dump_json())
-
-
-def _withdraw_others(run: SegmentRun) -> None:
-    """Withdraw what an earlier run wrote beside its table and this one does not: it would seem to be of this table."""
-    root = run.plan.job.result.root
-    for name in beside_others(run.plan.job.params.measure):
-        if root / name not in run.parts.values() and is_published(root / name):
-            withdraw(root / name)
 
 
 def make_record(

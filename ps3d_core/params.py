@@ -23,7 +23,6 @@ from ps3d_core.geometry.spacing import per_axis
 from ps3d_core.memory_model import LEADER_BYTES, torch_bytes
 from ps3d_core.network.normalisation import Normalisation
 from ps3d_core.phase_params import PhaseParams
-from ps3d_core.phases import found_names
 from ps3d_core.quality import EVERY, LEVELS, PLAIN, LevelName, Quality
 from ps3d_core.quantities import (
     BatchSize,
@@ -535,19 +534,13 @@ class MeasureParams(PhaseParams):
 
     @model_validator(mode="after")
     def _densities_are_of_phases(self) -> MeasureParams:
-        names, dense = self._phase_names(), set(self.sizes.densities)
-        if dense and names is not None and (wrong := sorted(names ^ dense)):
+        names, dense = self.phase_names, set(self.sizes.densities)
+        if dense and names and (wrong := sorted(set(names) ^ dense)):
             which = "has a density, but is no phase" if wrong[0] in dense else "has no density"
-            raise ValueError(f"phase {wrong[0]} {which}; give one for each phase, or none")
+            raise ValueError(f"phase {wrong[0]} {which}; give one for each of {', '.join(names)}, or none")
         if dense and not self.given:
             raise ValueError("densities of phases, but no phases; say what they are, or give one density")
         return self
-
-    def _phase_names(self) -> set[str] | None:
-        """Names of the phases that there will be; None where there are none."""
-        if self.find_phases is not None:
-            return set(found_names(self.find_phases))
-        return None if (stated := self.stated()) is None else set(stated.names)
 
 
 class SegmentParams(_Params):

@@ -30,6 +30,11 @@ def _one_image(text: str) -> str:
     return text
 
 
+def found_names(number: int) -> tuple[str, ...]:
+    """Return what so many phases that were found are called, the darkest first."""
+    return tuple(f"p{k}" for k in range(1, number + 1))
+
+
 class Named(BaseModel):
     """A name that can be a part of the name of a column."""
 
@@ -95,6 +100,12 @@ class PhaseParams(BaseModel):
     def image_paths(self) -> dict[str, str]:
         """Paths or URLs of the further images, by name."""
         return {name: path for name, _, path in (text.partition("=") for text in self.images)}
+
+    @property
+    def phase_names(self) -> tuple[str, ...]:
+        """Names of the phases, also of those that are to be found."""
+        stated = self.stated()
+        return found_names(self.find_phases or 0) if stated is None else tuple(stated.names)
 
     def stated(self) -> Phases | None:
         """Return the phases that are given; None when there are none or they are to be found."""

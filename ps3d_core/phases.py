@@ -128,11 +128,6 @@ class Phases(_Frozen):
         return tuple(sorted(named, key=lambda image: (image != GREY, image)))
 
 
-def found_names(number: int) -> tuple[str, ...]:
-    """Return the names of so many phases that are found, in rising order of their grey values."""
-    return tuple(f"p{k + 1}" for k in range(number))
-
-
 def phase_of(text: str) -> Phase:
     """Return the phase that a text like `quartz=90:140` or `pyrite=grey:200:255,high:90:140` says.
 

@@ -64,7 +64,8 @@ def run(args: argparse.Namespace) -> None:
     from ps3d_core.engine.blocks import Runner
     from ps3d_core.engine.step import Context
     from ps3d_core.geometry.spacing import one_if_equal
-    from ps3d_core.measuring.measure import Foreign, beside_others, beside_table, measure_sample
+    from ps3d_core.measuring.beside import beside_table, withdraw_others
+    from ps3d_core.measuring.measure import Foreign, measure_sample
     from ps3d_core.params import Resources
     from ps3d_core.particles.claim import table_claimed
     from ps3d_core.particles.sample import Sample
@@ -78,7 +79,7 @@ def run(args: argparse.Namespace) -> None:
     spacing = args.spacing or spacing_of(args.labels)
     with (
         shown() as progress,
-        table_claimed(output, inputs, progress.note, beside_table(params), beside_others(params)) as work,
+        table_claimed(output, inputs, progress.note, beside_table(params)) as work,
         volumes_in(work, progress) as volumes,
     ):
         image = None if scan is None else volumes.image(scan)
@@ -91,6 +92,7 @@ def run(args: argparse.Namespace) -> None:
             foreign=Foreign(str(args.labels), args.any_labels),
             context=Context(Runner.of(resources), resources.memory_bytes, progress),
         )
+        withdraw_others(output, beside_table(params))
     for line in _lines_of(summary, source.name, output, beside_table(params)):
         print(line)
 

@@ -35,7 +35,7 @@ class Difference:
         first, second: positions of the scans in the comparison.
         of: what is compared: size, a descriptor of shape, or a phase.
         distance: largest distance of the cumulative curves by number, 0 to 1; of a phase, difference of the shares.
-        at: where it is: mm of sizes, the value of a descriptor; None of a phase.
+        at: where it is: mm of sizes, the value of a descriptor; None of a phase, and of curves that are alike.
         p: probability of such a distance between two samples of one material, corrected for the number of tests.
         by_volume: largest distance of the curves by volume; sizes only.
         change: second less first: of D50 by volume, mm, of the median, or of the share.
@@ -76,8 +76,10 @@ def differences(scans: Sequence[ScanFigures]) -> list[Difference]:
     return [replace(each, p=p) for each, p in zip(found, holm([each.p for each in found]), strict=True)]
 
 
-def kolmogorov_smirnov(one: Binned, other: Binned) -> tuple[float, float, float]:
+def kolmogorov_smirnov(one: Binned, other: Binned) -> tuple[float, float | None, float]:
     """Return the largest distance between two cumulative curves by number, where it is, and its probability.
+
+    It is nowhere, None, where the curves are alike.
 
     The probability is that of the two-sided test of two samples from one continuous distribution, with the effective
     number n m / (n + m) of particles; values that share a bin make it too large rather than too small.
@@ -86,7 +88,8 @@ def kolmogorov_smirnov(one: Binned, other: Binned) -> tuple[float, float, float]
     worst = int(apart.argmax())
     n, m = one.particles, other.particles
     p = float(kstwo.sf(apart[worst], max(1, round(n * m / (n + m)))))
-    return float(apart[worst]), float(one.edges[worst + 1]), min(1.0, max(0.0, p))
+    at = float(one.edges[worst + 1]) if apart[worst] > 0 else None
+    return float(apart[worst]), at, min(1.0, max(0.0, p))
 
 
 def holm(p: Sequence[float]) -> list[float]:

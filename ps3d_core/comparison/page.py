@@ -29,6 +29,9 @@ FEWEST_OF_A_TREND: Final = 3
 DATES: Final = 6
 """Labels of an axis of time, at most."""
 
+CALLED: Final = {"corey": "Corey shape factor"}
+"""Descriptors whose columns have shorter names."""
+
 Figures = dict[str, Any]
 
 
@@ -52,7 +55,7 @@ def page_figures(scans: Sequence[ScanFigures], found: Sequence[Difference]) -> F
         "phases": phases,
         "curves": _curves(scans, units),
         "trends": _trends(scans, units) if len(scans) >= FEWEST_OF_A_TREND else [],
-        "shapes": [{"name": name, **_shape(scans, name)} for name in shapes],
+        "shapes": [_shape(scans, name) for name in shapes],
         "differences": [
             _difference(each, scans, units) | {"begins": at == 0 or _pair(each) != _pair(listed[at - 1])}
             for at, each in enumerate(listed)
@@ -93,8 +96,10 @@ def _curves(scans: Sequence[ScanFigures], units: Units) -> Markup:
 
 def _shape(scans: Sequence[ScanFigures], name: str) -> Figures:
     series = [Series(scan.name, scan.shapes[name].edges[::10], _from_zero(scan.shapes[name])) for scan in scans]
-    chart = profile_chart(series, x_label=name, y_label="share below", alt=f"Curves of {name}")
-    return {"chart": chart, "medians": [median(scan.shapes[name]) for scan in scans]}
+    called = CALLED.get(name, name)
+    chart = profile_chart(series, x_label=called, y_label="share of particles below", alt=f"Curves of {called}")
+    medians = [median(scan.shapes[name]) for scan in scans]
+    return {"title": called[:1].upper() + called[1:], "chart": chart, "medians": medians}
 
 
 def _from_zero(binned: Binned) -> npt.NDArray[np.float64]:
@@ -149,7 +154,9 @@ def _times(scans: Sequence[ScanFigures]) -> _Times:
 
 
 def _day(when: datetime, span: float) -> str:
-    return when.date().isoformat() if span > 6 * 86400 else when.strftime("%m-%d %H:%M")
+    if span > 6 * 86400:
+        return when.date().isoformat()
+    return when.strftime("%m-%d %H:%M" if span > 3600 else "%H:%M:%S")
 
 
 def _difference(each: Difference, scans: Sequence[ScanFigures], units: Units) -> Figures:
@@ -161,7 +168,7 @@ def _difference(each: Difference, scans: Sequence[ScanFigures], units: Units) ->
     return {
         "first": scans[each.first].name,
         "second": scans[each.second].name,
-        "of": each.of,
+        "of": CALLED.get(each.of, each.of),
         "what": "D50" if is_size else "share" if is_phase else "median",
         "distance": "" if is_phase else f"{100 * each.distance:.1f} %",
         "at": "" if each.at is None or is_phase else f"{significant(each.at * scale)}{unit}",

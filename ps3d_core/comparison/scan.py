@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from math import prod
+from math import isnan, prod
 from typing import Any, Final
 
 import numpy as np
@@ -38,7 +38,7 @@ class ScanFigures:
     """One scan of a comparison; lengths in mm.
 
     Attributes:
-        name: of the scan.
+        name: of the scan, with what tells it from others of that name.
         sample: sample data.
         date: of the sample, or else of the run; None where nobody knows.
         verdict: grade of the result; None for a bare table.
@@ -93,7 +93,7 @@ def scan_figures(result: FoundResult, seed: int) -> ScanFigures:
     assert by_volume is not None and by_number is not None  # noqa: S101, PT018  (there are particles)
     names, record = column_names(result.table), result.record
     return ScanFigures(
-        name=result.folder.name if record is None else record.scan,
+        name=result.title or result.name,
         sample={} if record is None else record.sample,
         date=result.date,
         verdict=None if record is None else record.counts.get("verdict", {}).get("grade"),
@@ -115,8 +115,9 @@ def common_shapes(scans: list[ScanFigures]) -> list[str]:
 
 
 def common_phases(scans: list[ScanFigures]) -> list[str]:
-    """Return the phases that all scans have, in the order of the first, `MAX_PHASES` at most."""
-    return [name for name in scans[0].phases if all(name in scan.phases for scan in scans)][:MAX_PHASES]
+    """Return the phases whose share is known of all scans, in the order of the first, `MAX_PHASES` at most."""
+    known = [{name for name, share in scan.phases.items() if not isnan(share.value)} for scan in scans]
+    return [name for name in scans[0].phases if all(name in each for each in known)][:MAX_PHASES]
 
 
 def _shape(result: FoundResult, name: str, voxels: npt.NDArray[np.int64]) -> Binned:

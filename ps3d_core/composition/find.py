@@ -20,7 +20,8 @@ from ps3d_core.geometry.blocks import Block
 from ps3d_core.geometry.boxes import Shape
 from ps3d_core.particles.charts import classed_histogram
 from ps3d_core.particles.label_index import as_labels
-from ps3d_core.phases import GREY, Interval, Phase, Phases, found_names
+from ps3d_core.phase_params import found_names
+from ps3d_core.phases import GREY, Interval, Phase, Phases
 from ps3d_core.store.arrays import read_box
 from ps3d_core.store.ledger import Record
 from ps3d_core.store.location import Location
@@ -207,14 +208,14 @@ def _phases(mixture: Mixture, background: float | None) -> tuple[Phase, ...]:
         low = (background + float(mean[0])) / 2
     if background is not None and background > mean[-1]:
         high = (background + float(mean[-1])) / 2
-    limits = [low, *between.tolist(), high]
+    limits, names = [low, *between.tolist(), high], found_names(len(mean))
     return tuple(
         Phase(
-            name=name,
+            name=names[k],
             intervals={GREY: Interval(low=limits[k], high=limits[k + 1])},
             means={GREY: float(mean[k])},
         )
-        for k, name in enumerate(found_names(len(mean)))
+        for k in range(len(mean))
     )
 
 

@@ -75,7 +75,7 @@ def size_analysis(table: Location, params: SizeParams | None = None, *, window: 
     sizes = source.sizes(params.size)
     known = np.isfinite(sizes) & (sizes > 0)
     if not known.any():
-        raise InputError(f"{table}: no particle with a {NAME[params.size]}; there is no size distribution")
+        raise InputError(f"{table}: no particle has a size ({NAME[params.size]}); there is no size distribution")
     if not known.all():
         sizes = sizes[known]
     window = source.window or window

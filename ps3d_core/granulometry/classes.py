@@ -72,11 +72,8 @@ def classes_for(params: SizeParams, sizes: Floats) -> Classes:
         series, edges = None, params.classes
     below, above = low < edges[0], high >= edges[-1]
     outside = float(np.mean(sizes < edges[0])) + float(np.mean(sizes >= edges[-1]))
-    notes = (
-        (f"{100 * outside:.0f} % of the particles lie outside of the sieves; give apertures of your own",)
-        if outside > MUCH
-        else ()
-    )
+    remedy = "give apertures of your own" if series else "give finer or coarser apertures, too"
+    notes = (f"{100 * outside:.0f} % of the particles lie outside of the sieves; {remedy}",) if outside > MUCH else ()
     return Classes(tuple(edges), series, below, above, notes)
 
 

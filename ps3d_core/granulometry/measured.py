@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import csv
 import re
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final, Literal, NamedTuple
 
@@ -30,6 +31,8 @@ _MOST_IN_LINE: Final = 10_000
 _MOST_IN_WORD: Final = 120
 _SHOWN: Final = 40
 _PAN: Final = re.compile(r"(pan|boden|bottom|<.*)", re.IGNORECASE)
+_RANGE: Final = re.compile(r"[<>≤≥+-]\s*[\d.,]+.*|[\d.,]+\s*(-|–|\.\.+|to|bis)\s*[\d.,]+.*", re.IGNORECASE)
+"""A class in words, which is no size."""
 _NUMBER: Final = re.compile(r"[+-]?(\d{1,15}([.,]\d{0,15})?|[.,]\d{1,15})([eE][+-]?\d{1,3})?\s*%?")
 _SIZE_WORDS: Final = re.compile(
     r"size|aperture|opening|diameter|mesh|sieve|durchmesser|gr(ö|oe)(ß|ss)e|weite|^\W*x\b|^\W*d\b", re.IGNORECASE
@@ -41,6 +44,7 @@ _CLASS_WORDS: Final = re.compile(
 )
 _CUMULATIVE: Final = re.compile(r"cum|kum|summe|total|gesamt", re.IGNORECASE)
 _MASS: Final = re.compile(r"(^|[^a-z])(mg|g|kg|gram|gramm|grams)([^a-z]|$)", re.IGNORECASE)
+_PERCENT: Final = re.compile(r"%|per\s?cent|\bpct\b|prozent", re.IGNORECASE)
 _UM: Final = re.compile(r"[µμ]m|(?<![a-z])um(?![a-z])|micron|mikrometer|micromet", re.IGNORECASE)
 _MM: Final = re.compile(r"(?<![a-z])mm(?![a-z])|millimet", re.IGNORECASE)
 
@@ -99,6 +103,7 @@ def measured_curve(
         (_size(cells, columns, table, f"{name}, line {line}"), _share(cells, columns, table, f"{name}, line {line}"))
         for line, cells in table.rows
     ]
+    _require_order([size for size, _ in points if size > 0], name)
     pan = sum(share for size, share in points if size <= 0)
     points = sorted(point for point in points if point[0] > 0)
     if len(points) < 2:
@@ -113,6 +118,19 @@ def measured_curve(
         raise error.about(name) from error
 
 
+def _require_order(sizes: list[float], name: str) -> None:
+    """Raise `InputError` unless sizes rise or fall from line to line, as of any stack of sieves."""
+    steps = list(pairwise(sizes))
+    rising = sum(one < other for one, other in steps)
+    if rising in (0, len(steps)) or all(one <= other for one, other in steps) or all(a >= b for a, b in steps):
+        return
+    one, other = next((a, b) for a, b in steps if (a < b) != (2 * rising > len(steps)))
+    raise InputError(
+        f"{name}: size {other:g} mm after {one:g} mm; sizes must rise or fall from line to line, without marks of "
+        "thousands: correct it"
+    )
+
+
 def _table(text: str, name: str) -> _Table:
     lines = text.splitlines()
     if len(lines) > _MOST_LINES:
@@ -124,15 +142,44 @@ def _table(text: str, name: str) -> _Table:
         if len(line) > _MOST_IN_LINE:
             raise InputError(f"{name}, line {number}: {len(line)} characters; a line has at most {_MOST_IN_LINE}")
         cells = [cell.strip() for cell in _cut(line, separator)]
-        if sum(_is_number(cell) for cell in cells) >= 2 or (rows and _is_pan(cells)):
+        if sum(_is_number(cell) for cell in cells) >= 2 or ((rows or header) and _is_pan(cells)):
             rows.append((number, cells))
-        elif any(cells) and (rows or (_is_number(cells[0]) and any(cells[1:]))):
+        elif rows and line.lstrip().startswith("#"):
+            continue  # a remark between the rows
+        elif any(cells) and (rows or _has_a_share(cells)):
             raise InputError(f"{name}, line {number}: {line[:_SHOWN]!r} has not two numbers; correct or remove it")
         elif sum(map(bool, cells)) >= 2 or (any(cells) and not header):
             header = _with_units(header, tuple(cell[:_MOST_IN_WORD] for cell in cells))
     if not rows:
         raise InputError(f"{name}: no line with two numbers; give a size and a share in each line, separated by ;")
+    _require_one_way_of_writing(header, rows, separator, name)
     return _Table(header, rows, separator != ",")
+
+
+def _has_a_share(cells: list[str]) -> bool:
+    """Whether a line begins with a size, or with a class in words, and says something of it: no header does."""
+    more = any(cells[1:]) if _is_number(cells[0]) else any(map(_is_number, cells[1:]))
+    return more and (_is_number(cells[0]) or _RANGE.fullmatch(cells[0]) is not None)
+
+
+def _require_one_way_of_writing(
+    header: tuple[str, ...], rows: list[tuple[int, list[str]]], separator: str | None, name: str
+) -> None:
+    """Raise `InputError` where a comma could be a decimal one, or one of thousands: figures would be wrong."""
+    widest = max(rows, key=lambda row: _width(row[1]))
+    if separator == "," and _width(header) > 1 and _width(widest[1]) > _width(header):
+        raise InputError(
+            f"{name}, line {widest[0]}: {_width(widest[1])} columns under a header of {_width(header)}; "
+            "decimal commas between commas cannot be told apart, separate columns by semicolons"
+        )
+    marks = {mark for _, cells in rows for cell in cells if _is_number(cell) for mark in ".," if mark in cell}
+    if len(marks) > 1:
+        raise InputError(f"{name}: numbers with decimal points and with commas; write all in one way, and no thousands")
+
+
+def _width(cells: Sequence[str]) -> int:
+    """Number of columns up to the last that is not empty."""
+    return max((k for k, cell in enumerate(cells, 1) if cell), default=0)
 
 
 def _with_units(header: tuple[str, ...], words: tuple[str, ...]) -> tuple[str, ...]:
@@ -189,7 +236,13 @@ def _columns(table: _Table, name: str, unit: SizeUnit | None, kind: ColumnKind |
             "say it with --sieve-unit",
         )
     certain = kind is not None or _CUMULATIVE.search(words[share]) is not None
-    return _Columns(size, share, unit, kind or found, "%" in words[share], certain)
+    return _Columns(size, share, unit, kind or found, _is_percent(words[share], share, table), certain)
+
+
+def _is_percent(word: str, share: int, table: _Table) -> bool:
+    """Whether the name of a column, or one of its cells, says percent."""
+    cells = (cells[share] for _, cells in table.rows if share < len(cells))
+    return _PERCENT.search(word) is not None or any(cell.endswith("%") for cell in cells)
 
 
 def _unit_of(words: str) -> SizeUnit | None:

@@ -383,29 +383,6 @@ def find_phases(sample: Sample, params: MeasureParams, identity: str, place: Loc
     return FindPhases(sample.labels, sample.image, identity, params.find_phases, place, file, params.blur_voxels)
 
 
-_OF_CONTACTS: Final = ("contacts.parquet", "contacts.csv", "packing.csv")
-_OF_FINDING: Final = ("phases.json", "phases.svg")
-_OF_PHASES: Final = ("composition.csv",)
-BESIDE_TABLE: Final = (*_OF_CONTACTS, *_OF_FINDING, *_OF_PHASES)
-"""Names of all files that may be written beside the table."""
-
-
-def beside_table(params: MeasureParams) -> tuple[str, ...]:
-    """Return the names of the files that are written beside the table."""
-    contacts = _OF_CONTACTS if params.columns == "all" else ()
-    phases = _OF_FINDING if params.find_phases is not None else ()
-    return (*contacts, *phases, *(_OF_PHASES if params.given else ()))
-
-
-def beside_others(params: MeasureParams) -> tuple[str, ...]:
-    """Return the names of files that are not written beside the table, and would be of another one if they were there.
-
-    Those of phases that were found and are given back are not among them: they may be what was given.
-    """
-    kept = _OF_FINDING if params.phases is not None else ()
-    return tuple(name for name in BESIDE_TABLE if name not in (*beside_table(params), *kept))
-
-
 class _Totals:
     """The particles of a sample, table by table, and what remains of them for the summary."""
 

@@ -21,13 +21,11 @@ def table_claimed(
     inputs: Sequence[Location],
     say: Say = silent,
     others: Sequence[str] = (),
-    earlier: Sequence[str] = (),
 ) -> Iterator[Location]:
     """Hold the table in the folder `output` while the body measures `inputs`; yield the folder of intermediates.
 
-    `others` are names of files that are written beside the table, `earlier` of such that are not, and that would be of
-    another table: those that ps3d wrote go when this one is there. When what was given cannot be used, so does
-    what was written until then.
+    `others` are names of files that are written beside the table. When what was given cannot be used, what was written
+    until then goes.
 
     Raises:
         InputError: when a table of somebody else's is there, or the result of a segmentation, of which it is a part.
@@ -55,9 +53,6 @@ def table_claimed(
                 for file in table:
                     withdraw(file.place)
                 raise
-        for name in earlier:
-            if is_published(output / name):
-                withdraw(output / name)
 
 
 @contextmanager

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Final, Literal
+from typing import IO, Final, Literal
 
 from ps3d_core.errors import Ps3dError
 from ps3d_core.store.location import Location
@@ -92,14 +95,33 @@ def _run(browser: str, source: Path, target: Path, folder: Path) -> None:
     profile = [f"--user-data-dir={folder / 'profile'}", f"--print-to-pdf={target}"]
     command = [browser, *_QUIET, *as_root, *profile, source.as_uri()]
     environment = {**os.environ, "HOME": str(folder), "TMPDIR": str(folder)}
+    log = folder / "log.txt"
     try:
-        done = subprocess.run(  # noqa: S603  (the browser found on PATH, and paths that were made here)
-            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=SECONDS, check=False
-        )
+        with log.open("wb") as said:
+            status = _ended(command, environment, said)
     except subprocess.TimeoutExpired as error:
         raise NoPdfError(f"{browser}: did not print within {SECONDS} s; print the page from a browser") from error
     except OSError as error:
         raise NoPdfError(f"{browser}: cannot be started ({error.strerror}); print the page from a browser") from error
-    if done.returncode or not target.is_file() or not target.read_bytes().startswith(b"%PDF"):
-        said = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or [f"exit status {done.returncode}"]
-        raise NoPdfError(f"{browser}: did not print ({said[0][:200]!r}); print the page from a browser")
+    if status or not target.is_file() or not target.read_bytes().startswith(b"%PDF"):
+        lines = log.read_bytes()[-4096:].decode(errors="replace").strip().splitlines()[-1:] or [f"exit status {status}"]
+        raise NoPdfError(f"{browser}: did not print ({lines[0][:200]!r}); print the page from a browser")
+
+
+def _ended(command: list[str], environment: Mapping[str, str], said: IO[bytes]) -> int:
+    """Run a browser and return its exit status; what it started is ended with it, a script's browser, too.
+
+    It writes into a file: a process that is left over would keep a pipe open, and whoever reads that would wait.
+    """
+    process = subprocess.Popen(  # noqa: S603  (the browser found on PATH, and paths that were made here)
+        command, env=environment, stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True
+    )
+    try:
+        return process.wait(SECONDS)
+    finally:
+        if hasattr(os, "killpg"):
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
+        process.wait()

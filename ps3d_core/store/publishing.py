@@ -47,6 +47,11 @@ def is_published(file: Location) -> bool:
     return entry.written is not None or (entry.pending is not None and _sha256(file) == entry.pending)
 
 
+def is_as_written(file: Location) -> bool:
+    """Return whether ps3d wrote the file that is here, and nobody has changed it since."""
+    return is_published(file) and _sha256(file) == read_receipt(file.parent)[file.name].written
+
+
 def publish(file: Location, content: bytes | Path) -> Location | None:
     """Put `content`, or a copy of a local file, at `file`; return where a changed file that lay there is kept, if any.
 

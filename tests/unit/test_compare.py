@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -228,3 +229,45 @@ def test_a_table_without_particles_is_refused(tmp_path):
     empty = write(tmp_path / "empty", np.empty(0, np.int64))
     with pytest.raises(InputError, match="no particles in its table"):
         scan_figures(FoundResult(empty, None), 0)
+
+
+def test_of_a_folder_of_many_what_cannot_be_compared_is_left_out_and_said(tables, tmp_path, capsys):
+    folder = tables[0].parent
+    write(folder / "empty", np.empty(0, np.int64))
+    (folder / "torn" / "particles.parquet").write_bytes(b"no table")
+    write(folder / "changed", voxels_of(50, 0.3, 9))
+    (folder / "changed" / "run.json").write_text("{")
+    assert main(["compare", str(folder), "--output", str(tmp_path / "out")]) == 0
+    said = "".join(capsys.readouterr())
+    for name in ("empty", "torn/particles.parquet", "changed/run.json"):
+        assert f"left out: {folder / name}: " in said
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "out" / "comparison.csv").read_text())))
+    assert {row["scan"] for row in rows} == set(MATERIALS)
+    for name in ("empty", "torn", "changed"):
+        assert main(["compare", str(folder / name), str(tables[0]), "--output", str(tmp_path / "other")]) == 2
+    assert not (tmp_path / "other").exists()
+
+
+def test_scans_of_one_name_are_told_apart(tmp_path):
+    places = [write(tmp_path / place, voxels_of(50, 0.3, 1)) for place in ("a/x/ore", "b/x/ore", "b/x/sand")]
+    assert [found.title for found in found_results(places)] == ["ore (a/x/ore)", "ore (b/x/ore)", "sand"]
+
+
+def test_a_comparison_is_never_written_into_a_result(tables, tmp_path):
+    before = sorted(tables[0].children())
+    assert main(["compare", *map(str, tables[:2]), "--output", str(tables[0])]) == 2
+    assert main(["compare", *map(str, tables[:2]), "--output", str(tables[0] / "more")]) == 2
+    assert sorted(tables[0].children()) == before
+
+
+def test_phases_that_nobody_knows_of_a_scan_do_not_differ(tables):
+    one, other = (scan_figures(FoundResult(place, None), seed) for seed, place in enumerate(tables[:2]))
+    one = replace(one, phases={"quartz": Share(0.5, 0.01)})
+    other = replace(other, phases={"quartz": Share(float("nan"), float("nan"))})
+    assert "phase quartz" not in {each.of for each in differences([one, other])}
+    assert "nan" not in compare_page([one, other], differences([one, other]))
+
+
+def test_curves_that_are_alike_are_apart_nowhere(tables):
+    scan = scan_figures(FoundResult(tables[0], None), 0)
+    assert {each.at for each in differences([scan, scan])} == {None}

@@ -195,6 +195,8 @@ def test_phases_come_back_from_their_file(tmp_path):
         ({"phase": ("a=1:5", "b=6:9"), "sizes": {"densities": {"a": 2.6}}}, "b has no density"),
         ({"phase": ("a=1:5",), "sizes": {"densities": {"a": 2.6, "c": 3}}}, "is no phase"),
         ({"sizes": {"densities": {"a": 2.6}}}, "but no phases"),
+        ({"find_phases": 2, "sizes": {"densities": {"quartz": 2.6, "p1": 3}}}, "give one for each of p1, p2"),
+        ({"find_phases": 2, "sizes": {"densities": {"p1": 2.6, "p2": 5, "p3": 4}}}, "phase p3 has a density"),
         ({"sizes": {"size": "sieve"}}, "take shape or all"),
     ],
 )

@@ -23,6 +23,9 @@ FILES = {
     "retained in all": "Size (mm)\tCumulative retained (%)\n0.063\t99\n0.125\t80\n0.25\t10\n0.5\t0\n",
     "Rückstand": "Siebweite mm;Rückstand %\n0,063;99\n0,125;80\n0,25;10\n0,5;0\n",
     "masses on sieves": "Sieve aperture (mm);Retained (g)\n0.5;0\n0.25;10\n0.125;70\n0.063;19\npan;1\n",
+    "the pan first": "Sieve aperture (mm);Retained (g)\npan;1\n0.063;19\n0.125;70\n0.25;10\n0.5;0\n",
+    "the pan first, as a class": "Siebweite mm;Masse g\n<0,063;1\n0,063;19\n0,125;70\n0,25;10\n0,5;0\n",
+    "remarks between rows": "# today\nsize um;passing %\n63;1\n# a break\n125;20\n250;90\n500;100\n",
     "classes and their curve": "x [um];p3 [%];Q3 [%]\n63;1;1\n125;19;20\n250;70;90\n500;10;100\n",
     "quoted": '"Size, um","Passing, %"\n"63","1"\n"125","20"\n"250","90"\n"500","100"\n',
     "empty lines and columns": "size um;passing %;\n63;1;\n\n125;20;\n250;90;\n500;100;\n;;\n",
@@ -45,6 +48,11 @@ def test_what_the_header_does_not_say_can_be_said():
     assert measured_curve(text, "bare.csv", unit="um", kind="retained").passing == pytest.approx(PASSING)
     parts = "63,19\n125,70\n250,10\n500,0\n0,1\n"
     assert measured_curve(parts, "bare.csv", unit="um", kind="class").passing == pytest.approx(PASSING)
+
+
+@pytest.mark.parametrize("text", ["size mm,passing\n1,0.1%\n2,0.5%\n", "size mm,passing in percent\n1,0.1\n2,0.5\n"])
+def test_percents_below_one_are_percents(text):
+    assert measured_curve(text, "fine.csv").passing == pytest.approx((0.001, 0.005))
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1252", "utf-16"])
@@ -72,6 +80,11 @@ def test_encodings_of_instruments(encoding):
         ("size um;passing\n" + "".join(f"{k};{k / 100}\n" for k in range(1, 2100)), "a curve has at most 2000"),
         ("size um;passing\n" + "1;1\n" * 20000, "lines; a curve has at most"),
         ("cum" * 200000 + "\n1;1\n", "characters; a line has at most"),
+        ("size um,passing %\n63,10,5\n125,55,5\n250,100\n", "line 2: 3 columns under a header of 2"),
+        ("size um;retained g\n2,500;5\n630;20.1\n", "decimal points and with commas"),
+        ("size um;retained g\n2.500;5\n1.250;9\n630;20\n315;1\n", "size 0.63 mm after 0.00125 mm; sizes must rise"),
+        ("size mm;retained g\n>0.5;5\n0.5;20\n0.25;1\n", "line 2: '>0.5;5' has not two numbers"),
+        ("size mm;p3 %\n0.063-0.125;45\n0.125-0.25;55\n", "line 2: '0.063-0.125;45' has not two numbers"),
         ("=cmd|' /C calc'!A0;x um\n1;1\n2;x\n", "has not two numbers"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import re
 import stat
+from time import monotonic
 
 import pytest
 
@@ -54,13 +55,17 @@ def test_without_a_browser_one_line_says_what_to_install(place, monkeypatch, tmp
         ("exit 0", "did not print"),
         ('for a; do case "$a" in --print-to-pdf=*) echo no >"${a#*=}";; esac; done', "did not print"),
         ("exec sleep 60", "did not print within 0.5 s"),
+        ("sleep 60", "did not print within 0.5 s"),  # a script, as of many distributions, which starts the browser
+        ("sleep 60 &", "did not print"),
     ],
 )
 def test_a_browser_that_fails_or_hangs_leaves_nothing(place, monkeypatch, tmp_path, script, problem):
     browser_that(tmp_path, monkeypatch, script)
     monkeypatch.setattr(pdf, "SECONDS", 0.5)
+    started = monotonic()
     with pytest.raises(NoPdfError, match=problem):
         print_page(place / "report.html", place / "report.pdf")
+    assert monotonic() - started < 20
     assert not (place / "report.pdf").exists()
 
 
