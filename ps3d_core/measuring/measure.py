@@ -38,7 +38,7 @@ from ps3d_core.particles.doubt import Sureness, doubt_columns
 from ps3d_core.particles.exact_sums import MAX_VALUES
 from ps3d_core.particles.merged import merged_sums
 from ps3d_core.particles.padded import HALO, read_padded
-from ps3d_core.particles.plausible import Doubt, doubt_about
+from ps3d_core.particles.plausible import doubt_about
 from ps3d_core.particles.sample import GREY, Sample
 from ps3d_core.particles.shape import DIRECTIONS, Columns, axis_directions, particle_columns
 from ps3d_core.particles.sums import LabelSums
@@ -131,11 +131,11 @@ class Measurement(BlockStep[Found_co]):
         """Sum up every block and measure whole particles where columns need that; write the table."""
         site = self.site(self.grid(context), done)
         records = self.records(site, context)
-        self.require_particles(records, site)
+        site = self.examined(records, site)
         if measures := self.choice(done).measures:
             write_boxes(merged_sums(records, site), site.grid, self._boxes(site))
             outcome = Outcome(self._whole(site).make(done, with_room(context, self.sample, measures)), 0.0)
-            site = replace(site, done=Outcomes(done | {WholeParticles.name: outcome}))
+            site = replace(site, done=Outcomes(site.done | {WholeParticles.name: outcome}))
         return self.merge(records, site)
 
     def choice(self, done: Outcomes) -> Chosen:
@@ -143,8 +143,12 @@ class Measurement(BlockStep[Found_co]):
         found = done.of(FindPhases).phases if self.params.find_phases is not None else None
         return chosen(self.params, found or self.params.stated())
 
-    def require_particles(self, records: Sequence[Record], site: Site) -> None:
-        """Raise `InputError` when the labels are no particles, before these are measured as wholes."""
+    def examined(self, records: Sequence[Record], site: Site) -> Site:
+        """Return the site with what speaks against the labels; raise `InputError` when they are no particles.
+
+        This comes before particles are measured as wholes. By default nothing is asked.
+        """
+        return site
 
     def write_table(self, records: Sequence[Record], site: Site, known: Sureness | None = None) -> ParticleSummary:
         """Write the table of all particles, Parquet and CSV, and return their summary.
@@ -190,6 +194,18 @@ class Foreign(NamedTuple):
 
     name: str
     as_they_are: bool = False
+
+
+class Doubted(BaseModel):
+    """What speaks against labels that somebody gave, after the first look at all of them."""
+
+    model_config = ConfigDict(frozen=True)
+
+    text: str | None
+
+
+_DOUBTED: Final = "doubted"
+"""Name of that among what was found before the table."""
 
 
 class Measured(BaseModel):
@@ -266,23 +282,25 @@ class GivenLabels(Measurement[Measured]):
         """Return the columns of what touches what."""
         return ParticleContacts(self.output / "contacts.parquet")
 
-    def require_particles(self, records: Sequence[Record], site: Site) -> None:
-        """Raise `InputError` when the labels are no particles."""
-        doubt = self._doubt(records, site)
-        if self.foreign and doubt and doubt.certain and not self.foreign.as_they_are:
+    def examined(self, records: Sequence[Record], site: Site) -> Site:
+        """Return the site with what speaks against the labels; raise `InputError` when they are no particles."""
+        if self.foreign is None:
+            return site
+        doubt = doubt_about(merged_sums(records, site), site.grid.shape)
+        if doubt and doubt.certain and not self.foreign.as_they_are:
             raise InputError(
                 f"{self.foreign.name}: {doubt.text}",
                 "give one number per particle and 0 for background",
                 "measure them as they are with <any_labels>",
             )
+        doubted = Outcome(Doubted(text=doubt.text if doubt else None), 0.0)
+        return replace(site, done=Outcomes(site.done | {_DOUBTED: doubted}))
 
     def merge(self, records: Sequence[Record], site: Site) -> Measured:
         """Write the table and return its summary, and doubts."""
-        doubt = self._doubt(records, site)
-        return Measured(summary=self.write_table(records, site), doubt=doubt.text if doubt else None)
-
-    def _doubt(self, records: Sequence[Record], site: Site) -> Doubt | None:
-        return doubt_about(merged_sums(records, site), site.grid.shape) if self.foreign else None
+        doubted = site.done.get(_DOUBTED)
+        doubt = doubted.found.text if doubted is not None and isinstance(doubted.found, Doubted) else None
+        return Measured(summary=self.write_table(records, site), doubt=doubt)
 
 
 def measure_particles(
