@@ -309,3 +309,12 @@ def test_the_page_of_a_result_has_the_section_where_there_are_particles(table, t
     assert sections["granulometry"]["corrected"].weighting == "volume"
     none = balls_table(tmp_path / "none.parquet", np.empty(0))
     assert sections_of({"parquet": none}, 0.01) == {}
+
+
+def test_a_page_comes_with_plain_sizes_where_particles_do_not_have_those_asked_for(tmp_path):
+    bare = balls_table(tmp_path / "bare.parquet", np.linspace(0.1, 0.3, 50))
+    sections = sections_of({"parquet": bare}, 0.01, SizeParams(densities={"quartz": 2.65}))
+    analysis = sections["granulometry"]["analysis"]
+    assert analysis.distributions == size_analysis(bare).distributions
+    assert "not given as was asked for" in analysis.notes[0]
+    assert str(tmp_path) not in analysis.notes[0]
