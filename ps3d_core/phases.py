@@ -47,8 +47,8 @@ class _Frozen(BaseModel):
 class Interval(_Frozen):
     """Grey values from `low` to `high`, both of them in it."""
 
-    low: Grey
-    high: Grey
+    low: Grey = Field(description="first grey value")
+    high: Grey = Field(description="last grey value, above the first")
 
     @model_validator(mode="after")
     def _rising(self) -> Self:
@@ -58,18 +58,20 @@ class Interval(_Frozen):
 
 
 class Phase(_Frozen):
-    """A material by its grey values.
+    """A material by its grey values."""
 
-    Attributes:
-        name: becomes a part of the names of columns.
-        intervals: grey values by image; where an image is not named any value will do.
-        means: mean grey value of the pure phase by image, where it is known; middles of intervals stand for others.
-
-    """
-
-    name: Name
-    intervals: dict[Name, Interval] = Field(min_length=1, max_length=1 + MOST_IMAGES)
-    means: dict[Name, Grey] = Field(default_factory=dict, max_length=1 + MOST_IMAGES)
+    name: Name = Field(description="becomes a part of the names of columns")
+    intervals: dict[Name, Interval] = Field(
+        min_length=1,
+        max_length=1 + MOST_IMAGES,
+        description="grey values by image, of which the scan itself is grey; of an image that is not named any will do",
+    )
+    means: dict[Name, Grey] = Field(
+        default_factory=dict,
+        max_length=1 + MOST_IMAGES,
+        description="mean grey value of the pure phase by image, where it is known; middles of intervals stand for "
+        "others",
+    )
 
     def mean(self, image: str) -> float:
         """Return the grey value that the pure phase has in an image; NaN where nothing is known of it."""
@@ -86,23 +88,24 @@ class Phase(_Frozen):
 
 
 class Phases(_Frozen):
-    """All phases of a sample, and what is known of the images they are seen in.
+    """All phases of a sample, and what is known of the images they are seen in."""
 
-    Attributes:
-        phases: in the order of their columns.
-        background: grey value of what particles lie in by image; measured beside each particle where it is not known.
-        noise: standard deviation of the grey values of a pure phase by image; estimated in each particle where it is
-            not known.
-        blur_voxels: standard deviation of the scanner's point spread function, voxels.
-
-    """
-
-    phases: tuple[Phase, ...] = Field(min_length=1, max_length=MOST_PHASES)
-    background: dict[Name, Grey] = Field(default_factory=dict, max_length=1 + MOST_IMAGES)
-    noise: dict[Name, Annotated[float, Field(ge=0, le=MAX_GREY)]] = Field(
-        default_factory=dict, max_length=1 + MOST_IMAGES
+    phases: tuple[Phase, ...] = Field(
+        min_length=1, max_length=MOST_PHASES, description="all phases, in the order of their columns"
     )
-    blur_voxels: float = Field(default=1.0, ge=0.2, le=3.0)
+    background: dict[Name, Grey] = Field(
+        default_factory=dict,
+        max_length=1 + MOST_IMAGES,
+        description="grey value of what particles lie in by image; measured beside each where it is not known",
+    )
+    noise: dict[Name, Annotated[float, Field(ge=0, le=MAX_GREY)]] = Field(
+        default_factory=dict,
+        max_length=1 + MOST_IMAGES,
+        description="standard deviation of a pure phase by image; estimated in each particle where it is not known",
+    )
+    blur_voxels: float = Field(
+        default=1.0, ge=0.2, le=3.0, description="standard deviation of the scanner's point spread function, voxels"
+    )
 
     @model_validator(mode="after")
     def _told_apart(self) -> Self:

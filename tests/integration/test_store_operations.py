@@ -115,7 +115,8 @@ def test_stages_read_every_shard_once(counted):
 def test_requests_for_metadata_tables_and_ledgers_are_few(counted):
     requests, _ = counted
     # Most open an array: its own zarr.json and that of the image around it.
-    assert sum(requests.others.values()) < 430, requests.others
+    # The report reads a column at a time, and contacts leave counts and packing of each block.
+    assert sum(requests.others.values()) < 500, requests.others
 
 
 def test_the_plan_knows_how_much_is_written(counted):
