@@ -157,7 +157,7 @@ def phases_of(texts: tuple[str, ...], blur_voxels: float | None = None) -> Phase
     try:
         return Phases(phases=tuple(map(phase_of, texts)), **known)
     except ValidationError as error:
-        raise InputError(str(first_problem(error))) from error
+        raise InputError(f"phases: {first_problem(error)}") from error
 
 
 def phase_lines(phases: Phases, shares: Mapping[str, float] | None = None) -> list[str]:

@@ -33,7 +33,7 @@ def masses(source: Source, params: SizeParams, volumes: Floats) -> Floats:
     source.each([f"phase_{name}_share" for name in names], weigh)
     unknown = np.isnan(found)
     if unknown.all():
-        raise InputError(f"{source.table}: no particle has shares of phases; give one density with --density")
+        raise InputError(f"{source.table}: no particle has shares of phases", "give one <density> for all particles")
     known = float(np.sum(volumes, where=~unknown))
     found *= volumes
     found[unknown] = volumes[unknown] * (float(np.sum(found, where=~unknown)) / known)

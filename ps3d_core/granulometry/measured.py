@@ -233,7 +233,7 @@ def _columns(table: _Table, name: str, unit: SizeUnit | None, kind: ColumnKind |
     if unit is None:
         raise InputError(
             f'{name}: the header does not say whether sizes are um or mm; write it there, like "size, um"',
-            "say it with --sieve-unit",
+            "say it with <sieve_unit>",
         )
     certain = kind is not None or _CUMULATIVE.search(words[share]) is not None
     return _Columns(size, share, unit, kind or found, _is_percent(words[share], share, table), certain)

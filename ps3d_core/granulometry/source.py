@@ -69,7 +69,7 @@ class Source:
 
     def sizes(self, kind: SizeKind) -> Floats:
         """Return the sizes of all particles (n,), mm; NaN for what has none."""
-        self.require([COLUMN[kind]], "measure again with --columns shape, or choose the size equivalent")
+        self.require([COLUMN[kind]], "measure again with columns shape, or choose another <size>")
         return self.column(COLUMN[kind])
 
     def column(self, name: str) -> Floats:

@@ -76,10 +76,17 @@ class Quiet(SimpleHTTPRequestHandler):
         pass
 
 
+class QuietServer(ThreadingHTTPServer):
+    """Server that says nothing of clients that go once they have seen enough."""
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing."""
+
+
 @pytest.fixture
 def web(model: Path) -> Iterator[str]:
     """Address of a server of the folder that `model` lies in."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(model.parent))) as server:
+    with QuietServer(("127.0.0.1", 0), partial(Quiet, directory=str(model.parent))) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         yield f"http://127.0.0.1:{server.server_port}"

@@ -21,6 +21,7 @@ from ps3d_core.errors import (
     StoreError,
 )
 from ps3d_core.network.bundle import load_bundle
+from ps3d_core.params import MeasureParams
 from ps3d_core.pipeline import steps_of
 from ps3d_core.store.faults import is_transient
 
@@ -75,7 +76,9 @@ def test_prefect_asks(error: Exception, calls: int) -> None:
 def test_every_task_retries_alike_and_caches_nothing() -> None:
     modules = (segment, prepare_training, prune, train, zscore)
     tasks = [value for module in modules for value in vars(module).values() if isinstance(value, Task)]
-    plan = SimpleNamespace(bundle=load_bundle())  # titles do without the rest of it
+    measured = SimpleNamespace(measure=MeasureParams())
+    job = SimpleNamespace(params=measured, result=None)  # titles do without the rest of it
+    plan = SimpleNamespace(bundle=load_bundle(), job=job)
     tasks += [segment.task_of(step) for step in steps_of(plan).steps]
     assert len(tasks) == 26
     for stage in tasks:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
+from ps3d_core.border_core.cores import SMALLEST_WITH_NECK
 from ps3d_core.border_core.necks import part_at_necks
 
 FACES = ndimage.generate_binary_structure(3, 1)
@@ -51,6 +52,8 @@ def split_cores(cores, greatest_neck):
     """Cores split at their necks: first parts keep the number of their core, the others follow after all cores."""
     labels, last = cores.copy(), cores.max(initial=0)
     for core in range(1, cores.max(initial=0) + 1):
+        if np.count_nonzero(cores == core) < SMALLEST_WITH_NECK:
+            continue  # at the faces of a volume, beyond which nothing is outside, fewer voxels could have one
         parts, count = part_at_necks(cores == core, greatest_neck)
         for part in range(2, count + 1):
             labels[parts == part] = last = last + 1

@@ -51,6 +51,7 @@ def test_records_hold_no_keys() -> None:
         dtype="uint8",
         info=SimpleNamespace(spacing=0.01, particle_size_mm=0.1, particles="bright"),
         region_text="",
+        sample={},
         bundle=SimpleNamespace(info=SimpleNamespace(name="model", digest="0")),
         target_particle_size=10.0,
         prediction=SimpleNamespace(patches=SimpleNamespace(patch=(8, 8, 8), stride=(4, 4, 4)), quality=REFERENCE),

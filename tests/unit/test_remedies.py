@@ -69,6 +69,7 @@ OURS = (
 PASSED_ON = {
     "flows/command/arguments.py",
     "flows/command/reference/inference.py",
+    "ps3d_core/comparison/compare.py",
     "ps3d_core/errors.py",
     "ps3d_core/inbox/claim.py",
     "ps3d_core/invalid.py",
