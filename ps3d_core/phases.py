@@ -7,7 +7,7 @@ belong to the nearer one, so every voxel of a solid has a phase and shares add u
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import combinations
 from typing import Annotated, Any, Final, Self
 
@@ -158,6 +158,12 @@ def phases_of(texts: tuple[str, ...], blur_voxels: float | None = None) -> Phase
         return Phases(phases=tuple(map(phase_of, texts)), **known)
     except ValidationError as error:
         raise InputError(f"phases: {first_problem(error)}") from error
+
+
+def phases_in(columns: Iterable[str]) -> tuple[str, ...]:
+    """Return the names of the phases whose shares are among these columns of a particle table, in their order."""
+    shares = (re.fullmatch(r"phase_(.+)_share", column, re.DOTALL) for column in columns)
+    return tuple(share[1] for share in shares if share is not None)
 
 
 def phase_lines(phases: Phases, shares: Mapping[str, float] | None = None) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,10 +17,12 @@ from ps3d_core.errors import InputError
 from ps3d_core.particles.distribution import SizeDistribution, equivalent_diameter, size_distribution
 from ps3d_core.particles.report_sections import MIN_SHAPE_VOXELS
 from ps3d_core.particles.table import column_names, read_columns
+from ps3d_core.phases import phases_in
 
 SHAPES: Final = ("sphericity", "elongation", "flatness", "solidity", "corey", "roundness")
 """Descriptors of shape between 0 and 1 that are compared where all tables have them."""
-_PHASE: Final = re.compile(r"phase_(.{1,60})_share")
+_LONGEST: Final = 60
+"""Characters of the name of a phase that is compared."""
 MAX_PHASES: Final = 20
 
 
@@ -105,7 +106,9 @@ def scan_figures(result: FoundResult, seed: int) -> ScanFigures:
         sizes=binned,
         d50_replicates=by_volume.d50 * binned.medians(seed, weighted=True),
         shapes={name: _shape(result, name, voxels) for name in SHAPES if name in names},
-        phases={m[1]: _share(result, m[0], voxels) for name in names if (m := _PHASE.fullmatch(name))},
+        phases={
+            name: _share(result, f"phase_{name}_share", voxels) for name in phases_in(names) if len(name) <= _LONGEST
+        },
     )
 
 

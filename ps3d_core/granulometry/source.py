@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from ps3d_core.errors import InputError
 from ps3d_core.granulometry.curve import Floats
 from ps3d_core.particles.window import Window, window_of
+from ps3d_core.phases import phases_in
 from ps3d_core.size_params import SizeKind
 from ps3d_core.store.location import Location
 from ps3d_core.store.parquet import from_parquet
@@ -27,7 +28,6 @@ NAME: Final[dict[SizeKind, str]] = {
     "sieve": "sieve diameter (square hole)",
 }
 _BOX: Final = tuple(f"bbox_{axis}_{end}" for end in ("start", "stop") for axis in "zyx")
-_SHARE: Final = ("phase_", "_share")
 
 Use = Callable[[int, npt.NDArray[np.float64]], None]
 UseBoxes = Callable[[int, npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.bool_]], None]
@@ -53,8 +53,7 @@ class Source:
     @property
     def phases(self) -> tuple[str, ...]:
         """Names of the phases whose shares the table has."""
-        start, end = _SHARE
-        return tuple(n[len(start) : -len(end)] for n in self.names if n.startswith(start) and n.endswith(end))
+        return phases_in(self.names)
 
     @property
     def has_boxes(self) -> bool:

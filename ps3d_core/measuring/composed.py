@@ -10,6 +10,7 @@ from ps3d_core.composition.analysis import CompositionAnalysis, analyse_composit
 from ps3d_core.composition.section import write_composition
 from ps3d_core.engine.step import Context, Nothing, Outcomes, Step
 from ps3d_core.particles.table import column_names, read_columns
+from ps3d_core.phases import phases_in
 from ps3d_core.size_params import SizeParams
 from ps3d_core.store.location import Location
 
@@ -61,11 +62,10 @@ class CompositionFile(Step[Nothing]):
         return Nothing()
 
 
-def phases_in(table: Location) -> tuple[str, ...]:
+def composed_phases(table: Location) -> tuple[str, ...]:
     """Return the names of the phases that a particle table has all columns of, in their order there."""
     columns = column_names(table)
-    shares = (re.fullmatch(r"phase_(\w+)_share", column) for column in columns)
-    names = (share[1] for share in shares if share is not None)
+    names = (name for name in phases_in(columns) if re.fullmatch(r"\w+", name))
     return tuple(name for name in names if all(f"phase_{name}_{kind}" in columns for kind in _KINDS))
 
 
@@ -74,7 +74,7 @@ def composition_of(table: Location, sizes: SizeParams) -> CompositionAnalysis | 
 
     It is by mass where `sizes` say the densities of all phases.
     """
-    names = phases_in(table)
+    names = composed_phases(table)
     if not names:
         return None
     densities = sizes.densities if set(sizes.densities) == set(names) else None

@@ -18,13 +18,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from ps3d_core.errors import CorruptDataError
 from ps3d_core.geometry.spacing import Spacing
 from ps3d_core.particles.column import Column
 from ps3d_core.particles.shape import Columns
-from ps3d_core.particles.window import KEY, Window, with_window
+from ps3d_core.particles.window import Window, with_window
 from ps3d_core.store.location import Location, writing_to
 from ps3d_core.store.parquet import WRITING, from_parquet
 from ps3d_core.store.publishing import publish
@@ -124,15 +124,6 @@ def read_table(parquet: Location, names: Sequence[str] | None = None) -> pa.Tabl
     if missing:
         raise CorruptDataError(f"{parquet}: no column {missing[0]!r}; it is no particle table, measure again")
     return table
-
-
-def read_about(parquet: Location) -> About | None:
-    """Return what a table says of its scan, None when it was written by a release that kept nothing of it."""
-    said = from_parquet(parquet, lambda file: (file.schema_arrow.metadata or {}).get(KEY), "measure again")
-    try:
-        return None if said is None else About.model_validate_json(said)
-    except ValidationError:
-        return None
 
 
 def column_names(parquet: Location) -> list[str]:

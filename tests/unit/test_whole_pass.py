@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from labelled import stored, voronoi
 from scipy.ndimage import find_objects
@@ -18,8 +19,9 @@ from ps3d_core.particles import cutouts, merged
 from ps3d_core.particles.by_label import BlockValues
 from ps3d_core.particles.column import Column
 from ps3d_core.particles.sample import Sample
-from ps3d_core.particles.table import read_about, read_table
+from ps3d_core.particles.table import About, read_table
 from ps3d_core.particles.whole import MARGIN, Cutout, WholeMeasure
+from ps3d_core.particles.window import KEY
 from ps3d_core.store.location import Location
 
 SHAPE = (70, 60, 50)
@@ -213,5 +215,5 @@ def test_a_label_that_no_block_has_measured_is_an_error(tmp_path):
 def test_a_table_says_in_which_window_it_was_seen(place, tmp_path):
     folder = Location.parse(tmp_path)
     table_of(place, folder)
-    about = read_about(folder / "particles.parquet")
+    about = About.model_validate_json(pq.read_schema(folder.local_path / "particles.parquet").metadata[KEY])
     assert (about.shape, about.spacing, about.origin) == (SHAPE, 0.5, (0.0, 0.0, 0.0))
