@@ -133,6 +133,16 @@ def files_open_to_others(folder: Path) -> list[Path]:
     found = []
     for place, folders, files in os.walk(folder):
         here = Path(place)
-        folders[:] = [name for name in folders if (here / name).stat().st_mode & 0o007]
-        found += [here / name for name in files if (here / name).lstat().st_mode & 0o007]
+        folders[:] = [name for name in folders if _is_open(here / name)]
+        found += [here / name for name in files if _is_open(here / name)]
     return found
+
+
+def files_below(folder: Path) -> list[Path]:
+    """All files below `folder`, in which programs work: some go before they are read."""
+    paths = (Path(place, name) for place, _, files in os.walk(folder) for name in files)
+    return [path for path in paths if path.is_file()]
+
+
+def _is_open(path: Path) -> bool:
+    return bool((asked(lambda: path.lstat().st_mode) or 0) & 0o007)
