@@ -111,7 +111,7 @@ def speaks_grpc(port: int) -> bool:
 def _answers_http2(port: int, tls: ssl.SSLContext | None) -> bool:
     no_settings = b"\0\0\0\x04\0\0\0\0\0"
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=5) as plain:
+        with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS) as plain:
             connection = plain if tls is None else tls.wrap_socket(plain)
             with connection:
                 connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + no_settings)

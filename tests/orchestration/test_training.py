@@ -115,7 +115,7 @@ def killed_after_an_epoch(job: TrainJob, plan: TrainPlan) -> list[psutil.Process
         children = psutil.Process(process.pid).children(recursive=True)
         os.kill(process.pid, signal.SIGKILL)
     assert children
-    return psutil.wait_procs(children, timeout=30)[1]
+    return psutil.wait_procs(children, timeout=120)[1]
 
 
 def test_the_readme_leads_from_slices_and_labels_to_a_model_in_use(followed: tuple[Path, str]) -> None:
@@ -264,7 +264,7 @@ def test_interrupting_stops_nnunet(finished: Finished, tmp_path: Path) -> None:
         signal.signal(signal.SIGINT, before)
     thread.join()
     assert started
-    assert not psutil.wait_procs(started, timeout=30)[1]
+    assert not psutil.wait_procs(started, timeout=120)[1]
     assert not job.bundle.exists()
 
 
