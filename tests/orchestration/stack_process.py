@@ -190,11 +190,6 @@ def gone(family: list[psutil.Process]) -> bool:
     return all(not p.is_running() or asked(p.status) in (None, psutil.STATUS_ZOMBIE) for p in family)
 
 
-def children_of_stacks() -> set[int]:
-    """Processes that guards are above, of any stack on this machine."""
-    return {process.pid for process in psutil.process_iter() if variable_of(process, guard.VARIABLE) is not None}
-
-
 def asked(question: Callable[[], T]) -> T | None:
     """What a process or a file answers; None when it has just gone or is somebody else's."""
     try:
