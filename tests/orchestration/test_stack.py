@@ -269,7 +269,11 @@ def test_kill_leaves_nothing_and_the_next_start_has_everything(up: Up) -> None:
     for file in up.home.rglob("*"):
         if file.is_file() and file.parent.name != "s3" and not file.is_relative_to(temporary):
             assert secret not in file.read_bytes(), file
-    left = set(temporary.iterdir())
+    # Some folders there have the same names in every stack; what lies in them tells which they are.
+    left = [folder / "left" for folder in temporary.iterdir() if folder.is_dir()]
+    assert left
+    for mark in left:
+        mark.touch()
 
     port = up.keys["AWS_ENDPOINT_URL"].rpartition(":")[2]
     again = Up(up.home, "--s3-port", port)
@@ -277,7 +281,7 @@ def test_kill_leaves_nothing_and_the_next_start_has_everything(up: Up) -> None:
         again.await_ready()
         with again.client() as client:
             assert f"segment {SCAN}" in {run.name for run in client.read_flow_runs()}
-        assert not left & set(temporary.iterdir())
+        assert not [mark for mark in left if mark.exists()]
         assert Result(Location.parse(f"{STORE}/results"), SCAN).run.exists()
         family = again.family()
         status, out, err = again.stop()
