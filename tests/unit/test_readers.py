@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tifffile import TiffWriter, imwrite
 
@@ -497,7 +497,7 @@ def test_headers_that_lie(tmp_path, offset, value, message):
 
 
 @given(changes=st.lists(st.tuples(st.integers(0, 351), st.binary(min_size=1, max_size=4)), min_size=1, max_size=3))
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300)
 def test_any_header_is_read_or_refused_in_one_line(tmp_path, changes):
     path = tmp_path / "scan.nii"
     if not path.exists():
