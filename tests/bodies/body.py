@@ -1,7 +1,7 @@
 """Bodies whose every measure is known: in closed form, or from the support function, which is.
 
-A body is a convex hull (an ellipsoid, a box, a cylinder or an octahedron) less what is cut out of it. All have the volume of a ball of
-diameter 1, so that a size in voxels means the same for each.
+A body is a convex hull (an ellipsoid, a box, a cylinder or an octahedron) less what is cut out of it. All have the
+volume of a ball of diameter 1, so that a size in voxels means the same for each.
 """
 
 from __future__ import annotations
@@ -60,7 +60,12 @@ WIDTH = {
 }
 VOLUME = {"ellipsoid": np.pi / 6, "box": 1.0, "cylinder": np.pi / 4, "octahedron": 1 / 6}
 # Variance along the axes as a share of the square of the sides.
-VARIANCE = {"ellipsoid": (1 / 20,) * 3, "box": (1 / 12,) * 3, "cylinder": (1 / 12, 1 / 16, 1 / 16), "octahedron": (1 / 40,) * 3}
+VARIANCE = {
+    "ellipsoid": (1 / 20,) * 3,
+    "box": (1 / 12,) * 3,
+    "cylinder": (1 / 12, 1 / 16, 1 / 16),
+    "octahedron": (1 / 40,) * 3,
+}
 
 
 @dataclass(frozen=True)

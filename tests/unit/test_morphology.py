@@ -243,7 +243,7 @@ def test_directions_of_a_sieve_size_are_those_it_is_the_width_along() -> None:
 
 
 def cut_rows(faces: npt.NDArray[np.float64], place: npt.NDArray[np.float64], length: float) -> Rows:
-    """Rows of a body that ends in a corner of three planes at a place, and in a corner or a face at a length along z."""
+    """Rows of a body from a corner of three planes at a place to another at a length along z, or to a face."""
     at = np.stack(np.meshgrid(np.arange(16), *(np.arange(-14, 15),) * 2, indexing="ij"), axis=-1) - place
     inside = (at @ faces.T >= 0).all(axis=-1)
     if length:
@@ -279,6 +279,16 @@ def test_a_box_along_the_grid_is_as_wide_as_its_voxels(edges: tuple[float, float
         assert width == pytest.approx(found_side(found, axis) * edges[axis], abs=0.35 * edges[axis])
 
 
+def test_a_lone_voxel_on_a_face_is_no_tip() -> None:
+    mask = np.ones((10, 30, 30), bool)
+    for height in (1, 2, 3, 4):
+        mask = np.concatenate([np.zeros((1, 30, 30), bool), mask])
+        mask[0, 15, 15] = True
+        between = mask.shape[0] - 1
+        for f in (length_along, width_along):
+            assert between < f(rows(mask), np.array([1.0, 0.0, 0.0]), CUBE, 10.0) < between + 3, height
+
+
 def found_side(of: Rows, axis: int) -> int:
     return (*of.first.shape, int(of.last.max()) + 1)[axis]
 
@@ -287,7 +297,9 @@ def found_side(of: Rows, axis: int) -> int:
 def test_the_ends_of_a_ball_are_found_in_any_direction(edges: tuple[float, float, float]) -> None:
     """Nearer than those of the solid, which is thinnest where the outermost planes of voxels are far inside."""
     rng, off, thin = np.random.default_rng(19), [], []
-    at = np.stack(np.meshgrid(*(np.arange(-s, s + 1) * e for s, e in zip((6, 12, 24), edges, strict=True)), indexing="ij"))
+    at = np.stack(
+        np.meshgrid(*(np.arange(-s, s + 1) * e for s, e in zip((6, 12, 24), edges, strict=True)), indexing="ij")
+    )
     for _ in range(40):
         centre = rng.uniform(-0.5, 0.5, 3) * edges
         mask = ((at - centre.reshape(3, 1, 1, 1)) ** 2).sum(axis=0) <= 10.4**2 / 4
