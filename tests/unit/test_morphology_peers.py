@@ -121,16 +121,18 @@ def test_simpleitk_has_the_distance_of_centres_and_ours_goes_on_to_the_ends(part
         assert stats.GetNumberOfPixels(each) == particles.masks[i].sum()
         beyond.append((particles.values["feret_max_mm"][i] - centres) / EDGES[0])
     assert min(beyond) > 0.2
-    assert max(beyond) < 3**0.5
-    assert np.mean(beyond) == pytest.approx(0.7, abs=0.15)
+    # A sharp tip is farther out than the corner of its first voxel.
+    assert max(beyond) < 2
+    assert np.quantile(beyond, 0.98) < 3**0.5
+    assert np.mean(beyond) == pytest.approx(0.86, abs=0.1)
 
 
-def test_scikit_image_has_the_distance_of_faces_which_is_longer(particles: Particles) -> None:
+def test_scikit_image_has_the_distance_of_faces_which_is_as_long_on_average(particles: Particles) -> None:
     """Its largest Feret diameter is between surfaces half a voxel outside of the centres in its hull."""
     some = slice(0, 60)
     peer = [each.feret_diameter_max for mask in particles.masks[some] for each in regionprops(mask.astype(np.uint8))]
     over = np.array(peer) - particles.values["feret_max_mm"][some] / EDGES[0]
-    assert over.mean() == pytest.approx(0.25, abs=0.25)
+    assert over.mean() == pytest.approx(0, abs=0.1)
     assert over.std() < 0.4
 
 
