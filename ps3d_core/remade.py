@@ -18,10 +18,11 @@ from ps3d_core.record import RunRecord, read_record, write_record
 from ps3d_core.run_facts import RunFacts, page_fingerprint
 from ps3d_core.sections import sections_of
 from ps3d_core.store.identity import content_identity
+from ps3d_core.store.kinds import not_usable
 from ps3d_core.store.layout import Dataset, Result
 from ps3d_core.store.lease import sole_run
 from ps3d_core.store.location import Location
-from ps3d_core.store.publishing import read_receipt, withdraw
+from ps3d_core.store.publishing import read_receipt, telling
 from ps3d_core.store.sample_file import read_sample
 from ps3d_core.store.whole import digest_of
 
@@ -36,7 +37,8 @@ def finished_result(place: Location) -> tuple[Result, RunRecord]:
     """
     file = place / "run.json"
     if (record := read_record(file)) is None:
-        raise InputError(f"{place}: no result of a segmentation, there is no run.json; give OUTPUT/NAME of one")
+        said = InputError(f"{place}: no result of a segmentation, there is no run.json; give OUTPUT/NAME of one")
+        raise not_usable(place, "result") or said
     return Result(place.parent, place.name), record
 
 
@@ -58,12 +60,11 @@ def remake_report(
     """
     result, _ = finished_result(place)
     read_receipt(place)
-    with sole_run(result.lease, f"scan {result.scan}", progress.note):
+    with sole_run(result.lease, f"scan {result.scan}", progress.note), telling(progress.note):
         result, record = finished_result(place)  # as the last run has left it
         _require_whole(place, record)
         image = _scan_of(record, progress)
         record = record.model_copy(update={"sample": _sample(record, sample, progress)})
-        withdraw(result.pdf)  # which would be of another page
         files = {name: place / file for name, file in record.results.items()}
         facts, spacing = run_facts(record), _spacing(record.input["spacing_mm"])
         sections = sections_of(files, spacing, record.parameters.measure.sizes)

@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> None:
     from ps3d_core.engine.blocks import Runner
     from ps3d_core.engine.step import Context
     from ps3d_core.geometry.spacing import one_if_equal
-    from ps3d_core.measuring.beside import beside_table, withdraw_others
+    from ps3d_core.measuring.beside import beside_table
     from ps3d_core.measuring.measure import Foreign, measure_sample
     from ps3d_core.params import Resources
     from ps3d_core.particles.claim import table_claimed
@@ -92,7 +92,6 @@ def run(args: argparse.Namespace) -> None:
             foreign=Foreign(str(args.labels), args.any_labels),
             context=Context(Runner.of(resources), resources.memory_bytes, progress),
         )
-        withdraw_others(output, beside_table(params))
     for line in _lines_of(summary, source.name, output, beside_table(params)):
         print(line)
 

@@ -27,6 +27,7 @@ from ps3d_core.errors import InputError
 from ps3d_core.geometry.blocks import Block, BlockGrid
 from ps3d_core.geometry.boxes import Shape
 from ps3d_core.geometry.spacing import StatedSpacing, one_if_equal
+from ps3d_core.measuring.beside import beside_table, withdraw_others
 from ps3d_core.measuring.chosen import Chosen, chosen, decides, measures_of
 from ps3d_core.measuring.composed import CompositionFile
 from ps3d_core.params import MeasureParams
@@ -300,6 +301,7 @@ class GivenLabels(Measurement[Measured]):
         """Write the table and return its summary, and doubts."""
         doubted = site.done.get(_DOUBTED)
         doubt = doubted.found.text if doubted is not None and isinstance(doubted.found, Doubted) else None
+        withdraw_others(self.output, beside_table(self.told), self.told)
         return Measured(summary=self.write_table(records, site), doubt=doubt)
 
 

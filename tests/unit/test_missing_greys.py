@@ -101,9 +101,9 @@ def test_what_is_of_another_table_goes(measured):
     (folder / "composition.csv").write_text("my own words")
     assert ps3d(*command, "--phases", f"{folder}/phases.json") == 0
     with_phases = ["composition.csv", "composition.csv.kept-1", "notes.csv", "particles.csv", "particles.parquet"]
-    assert names_in(folder) == [*with_phases, "phases.json", "phases.svg"]  # what was given back stays
+    assert names_in(folder) == [*with_phases, "phases.json"]  # what was given back stays
     assert ps3d(*command) == 0
-    assert names_in(folder) == [*with_phases[1:], "phases.json", "phases.svg"]
+    assert names_in(folder) == with_phases[1:]
     assert (folder / "composition.csv.kept-1").read_text() == "my own words"
 
 

@@ -263,7 +263,7 @@ def test_what_is_wrong_is_one_line_and_writes_nothing(table, tmp_path, capsys, w
 
 def test_where_no_table_is_that_is_said(tmp_path, capsys):
     assert "nothing there" in said(capsys, tmp_path / "x")[2]
-    assert "no particles.parquet" in said(capsys, tmp_path)[2]
+    assert "an empty folder; check the path" in said(capsys, tmp_path)[2]
     (tmp_path / "particles.csv").write_text("label\n1\n")
     assert "give particles.parquet" in said(capsys, tmp_path / "particles.csv")[2]
 
