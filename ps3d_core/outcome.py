@@ -238,6 +238,7 @@ def make_record(
             "particles": plan.info.particles,
             **({"region": {"text": plan.region.text, **plan.region.facts}} if plan.region_text else {}),
         },
+        place=str(plan.job.result.root),
         sample=dict(plan.sample),
         model={
             "source": without_keys(plan.job.model),

@@ -1,7 +1,8 @@
 """The page of a finished result made anew, without a network: after sample data have changed, or for a copy elsewhere.
 
 What the page tells comes from the tables, the label image and run.json; the scan itself gives the pictures their grey
-values where it still lies where it was. run.json and the RO-Crate then say what was made. Nothing else is touched.
+values where it still lies where it was. run.json and the RO-Crate then say what was made. Nothing else is touched, but
+for sample data, which a result shares with its dataset. A copy, or a result that was moved, has its own.
 """
 
 from __future__ import annotations
@@ -49,8 +50,8 @@ def remake_report(
 
     Args:
         place: OUTPUT/NAME.
-        sample: sample data from now on, which are entered in the dataset, too, where that is still there; when absent,
-            what the dataset says, or else what was known before.
+        sample: sample data from now on, which are entered in the dataset, too, where the result lies where it was made
+            and the dataset is still there; when absent, what that dataset says, or else what was known before.
         progress: is told what differs from the first time.
 
     Raises:
@@ -64,7 +65,7 @@ def remake_report(
         result, record = finished_result(place)  # as the last run has left it
         _require_whole(place, record)
         image = _scan_of(record, progress)
-        record = record.model_copy(update={"sample": _sample(record, sample, progress)})
+        record = record.model_copy(update={"sample": _sample(place, record, sample, progress)})
         files = {name: place / file for name, file in record.results.items()}
         facts, spacing = run_facts(record), _spacing(record.input["spacing_mm"])
         sections = sections_of(files, spacing, record.parameters.measure.sizes)
@@ -126,7 +127,10 @@ def _scan_of(record: RunRecord, progress: Progress) -> Location | None:
     return None
 
 
-def _sample(record: RunRecord, given: Mapping[str, str] | None, progress: Progress) -> dict[str, str]:
+def _sample(place: Location, record: RunRecord, given: Mapping[str, str] | None, progress: Progress) -> dict[str, str]:
+    if not is_same(place, record.place):
+        progress.note(f"{place}: a copy, or moved; sample data are its own, and those of the dataset stay as they are")
+        return dict(record.sample if given is None else given)
     dataset = Dataset(Location.parse(record.input["image"]).parent.parent)
     is_there = dataset.metadata.exists() and record.scan in dataset.read_metadata()
     if given is None:
@@ -135,6 +139,16 @@ def _sample(record: RunRecord, given: Mapping[str, str] | None, progress: Progre
         dataset.sample(record.scan).write_json(dict(given))
         progress.note(f"{dataset.sample(record.scan)}: sample data entered in the dataset")
     return dict(given)
+
+
+def is_same(place: Location, made: str) -> bool:
+    """Return whether a result in `place` lies where it was `made`, whatever links lead there."""
+    if not made:
+        return False
+    here, there = place.local_path, Location.parse(made).local_path
+    if here is None or there is None:
+        return str(place) == made
+    return here.exists() and there.exists() and here.samefile(there)
 
 
 def _as_remade(record: RunRecord) -> dict[str, Any]:
