@@ -73,8 +73,8 @@ def run(args: argparse.Namespace) -> None:
     from ps3d_core.store.location import Location
 
     scan, args.images = _scan_and_others(args.image)
-    source, output = existing(args.labels), Location.parse(args.output)
     params, resources = measure_params(args), given(Resources, args)
+    source, output = existing(args.labels), Location.parse(args.output)
     inputs = [source, *map(existing, [*([scan] if scan else []), *params.image_paths.values()])]
     spacing = args.spacing or spacing_of(args.labels)
     with (
