@@ -12,6 +12,7 @@ from ps3d_core.geometry.spacing import StatedSpacing
 from ps3d_core.invalid import made
 from ps3d_core.params import IngestParams, SourceParams
 from ps3d_core.quantities import StatedPolarity, StatedSize
+from ps3d_core.sample_data import SampleFields
 from ps3d_core.scan.ingest import IngestSummary
 from ps3d_core.store.layout import Dataset
 
@@ -27,6 +28,7 @@ def ingest_scan(
     particles: StatedPolarity = "bright",
     overwrite: bool = False,
     reading: SourceParams | None = None,
+    sample: SampleFields | None = None,
 ) -> IngestSummary:
     """Bring one scan into a dataset, whole or not at all.
 
@@ -42,6 +44,8 @@ def ingest_scan(
         overwrite: Replace a scan of this name. Otherwise such a run fails and changes nothing.
         reading: What of the source is read, and how, where the source alone does not say: which of several scans,
             volumes or channels, a part of it, what stands for values that are no numbers.
+        sample: What a laboratory says of the sample, shown in the report: texts by names, like id, operator, customer,
+            material, date, licence and any others. Left out, what an earlier ingest said stays.
 
     Returns:
         What was ingested.
@@ -57,6 +61,7 @@ def ingest_scan(
             particle_size=particle_size,
             particles=particles,
             overwrite=overwrite,
+            sample=sample or {},
             **(reading.model_dump(exclude_defaults=True) if reading else {}),
         ),
     )
