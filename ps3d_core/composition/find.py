@@ -138,13 +138,13 @@ def found_phases(counts: Counted, number: int, blur_voxels: float | None = None)
     voxels = int(counts.pair_counts.sum())
     if voxels < LEAST_VOXELS:
         raise InputError(
-            f"find_phases {number}: {voxels} voxels of finite grey values are inside of particles, "
+            f"{number} phases to be found: {voxels} voxels of finite grey values are inside of particles, "
             f"{LEAST_VOXELS} are needed",
             "give the phases by intervals with <phase>",
         )
     if (mixture := fitted(values, numbers, number)) is None:
         raise InputError(
-            f"find_phases {number}: grey values of the interiors have {peaks_of(values, numbers)} peaks",
+            f"{number} phases to be found: grey values of the interiors have {peaks_of(values, numbers)} peaks",
             "ask for as many with <find_phases>",
             "give the phases by intervals with <phase>",
         )

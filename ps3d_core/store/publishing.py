@@ -114,7 +114,8 @@ def withdraw_products(source: Location) -> None:
         elif not place.exists() and not is_link(place):
             continue
         elif digest is not None and digest_of(place).digest == digest:
-            kept = place.remove_tree()
+            place.remove_tree()
+            kept = None
         else:
             kept = set_aside(place)
         _remove_folders(place, source.parent)

@@ -112,7 +112,7 @@ def test_a_measurement_that_cannot_be_leaves_nothing(measured, tmp_path, capsys)
     again = (*command[:2], f"{tmp_path}/other", *command[3:], "--columns", "all", "--find-phases", "8")
     assert ps3d(*again) == 2
     error = capsys.readouterr().err.splitlines()[-1]
-    assert "find_phases 8: grey values of the interiors have" in error
+    assert "8 phases to be found: grey values of the interiors have" in error
     assert not (tmp_path / "other").exists()
     before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
     assert ps3d(*command, "--columns", "all", "--find-phases", "8") == 2
