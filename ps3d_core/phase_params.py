@@ -76,6 +76,9 @@ class PhaseParams(BaseModel):
         le=MOST_PHASES,
         description="find so many phases in the interiors of the particles; look at them before you believe them",
     )
+    find_in: Name | None = Field(
+        default=None, description="image that phases are found in, by its name; the scan itself when left out"
+    )
     images: tuple[_ImageText, ...] = Field(
         default=(),
         max_length=MOST_IMAGES,
@@ -103,7 +106,10 @@ class PhaseParams(BaseModel):
         names = [text.partition("=")[0] for text in self.images]
         images = [(f"image {number},", name) for number, name in enumerate(names, 1)]
         require_told_apart([("the scan itself,", GREY), *images, *(("phase", name) for name in self.phase_names)])
-        if (stated := self.stated()) is not None and (missing := sorted(set(stated.images) - {GREY, *names})):
+        if self.find_in is not None and self.find_phases is None:
+            raise ValueError(f"phases are to be found in image {self.find_in}, and not how many; say their number")
+        seen = set() if (stated := self.stated()) is None else set(stated.images)
+        if missing := sorted((seen | {self.find_in or GREY}) - {GREY, *names}):
             alike = next((name for name in (GREY, *names) if name.lower() == missing[0].lower()), None)
             remedy = "add it as NAME=PATH" if alike is None else f"did you mean {alike}?"
             raise ValueError(f"a phase is of image {missing[0]}, which was not given; {remedy}")

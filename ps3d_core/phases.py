@@ -138,6 +138,19 @@ class Phases(_Frozen):
             raise ValueError(f"phases of {len(self.images)} images; at most {1 + MOST_IMAGES} are used at once")
         return self
 
+    def of_image(self, name: str) -> Phases:
+        """Return these phases, which are of the scan itself, as those of the image of this name."""
+
+        def renamed(known: Mapping[str, Any]) -> dict[str, Any]:
+            return {name if image == GREY else image: value for image, value in known.items()}
+
+        phases = (
+            phase.model_copy(update={"intervals": renamed(phase.intervals), "means": renamed(phase.means)})
+            for phase in self.phases
+        )
+        known = {"background": renamed(self.background), "noise": renamed(self.noise)}
+        return self.model_copy(update={"phases": tuple(phases), **known})
+
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the phases, in order."""
