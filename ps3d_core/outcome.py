@@ -39,7 +39,7 @@ from ps3d_core.store.lease import Say, confirm_lease, is_held, sole_run
 from ps3d_core.store.ledger import fingerprint
 from ps3d_core.store.location import Location
 from ps3d_core.store.ownership import remove_unfinished
-from ps3d_core.store.publishing import is_as_written, is_published, withdraw
+from ps3d_core.store.publishing import is_as_written, is_published, read_receipt, withdraw
 from ps3d_core.store.whole import digest_of
 from ps3d_core.version import __version__
 
@@ -86,11 +86,14 @@ class SegmentRun:
         """Engine that does the steps of the run, and knows which are done."""
         return Engine(self.plan.work, self.steps, self._withdraw)
 
-    def _withdraw(self, outdated: Sequence[Step[Any]]) -> None:
-        """Remove what steps have left that are to be made again: it would lie beside what is not theirs."""
-        for file in (file for step in outdated for file in step.outputs.values()):
-            if file != self.plan.job.result.labels and is_published(file):
-                withdraw(file)
+    def _withdraw(self, later: Sequence[Step[Any]]) -> None:
+        """Remove what those steps have left that have to be made again: it would lie beside what is not theirs."""
+        published = read_receipt(self.plan.job.result.root)
+        for step in later:
+            files = [file for file in step.outputs.values() if file.name in published]
+            for file in [] if files and self.engine.is_known(step) else files:
+                if is_published(file):
+                    withdraw(file)
 
     def context(self, progress: Progress) -> Context:
         """Return runner, memory and progress that the steps of the run may use."""

@@ -28,7 +28,7 @@ class Engine:
     """Runner of the steps of one piece of work, in order, whose ledgers lie in the folder `work`."""
 
     def __init__(self, work: Location, steps: Sequence[Step[Any]], before: Before | None = None) -> None:
-        """Run `steps` in `work`; before one is made, `before` hears which after it have to be made again."""
+        """Run `steps` in `work`; before one with lasting outputs is made, `before` hears of those that build on it."""
         self._work, self._steps, self._before = work, tuple(steps), before
 
     def run(self, step: Step[Any], done: Outcomes, context: Context) -> Outcome:
@@ -40,8 +40,7 @@ class Engine:
             ledger.clear()
         require_lease()
         if self._before is not None and not step.intermediate:
-            later = [other for other in self._steps if any(step.name == each.name for each in other.ancestors)]
-            self._before([other for other in later if not self._is_known(other)])
+            self._before([other for other in self._steps if any(step.name == each.name for each in other.ancestors)])
         started = time.perf_counter()
         outcome = Outcome(step.make(done, context), time.perf_counter() - started)
         if step.keeps(outcome.found):
@@ -85,7 +84,7 @@ class Engine:
         readers = [other for other in self._steps if any(given.name == step.name for given in other.inputs)]
         return _outcome(step, entry.record) if readers and all(map(self._finished, readers)) else None
 
-    def _is_known(self, step: Step[Any]) -> bool:
+    def is_known(self, step: Step[Any]) -> bool:
         """Return whether a step has been done of what the steps before it make now; outputs may be gone."""
         return bool(self._ledger(step).entries())
 

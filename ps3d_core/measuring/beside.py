@@ -9,7 +9,7 @@ from ps3d_core.composition.files import read_phases
 from ps3d_core.errors import InputError
 from ps3d_core.params import MeasureParams
 from ps3d_core.store.location import Location
-from ps3d_core.store.publishing import is_published, withdraw
+from ps3d_core.store.publishing import is_published, read_receipt, withdraw
 
 CONTACTS: Final = ("contacts.parquet", "contacts.csv", "packing.csv")
 PHASES: Final = ("phases.json", "phases.svg")
@@ -29,9 +29,9 @@ def withdraw_others(folder: Location, written: Collection[str], params: MeasureP
 
     Phases that were found and are given back stay. What somebody has changed since is kept under another name.
     """
-    for name in (*CONTACTS, *PHASES, COMPOSITION, CERTAINTY):
-        file = folder / name
-        if name not in written and is_published(file) and not (name == PHASES[0] and _are_given(file, params)):
+    known = read_receipt(folder).keys() - set(written)
+    for file in (folder / name for name in (*CONTACTS, *PHASES, COMPOSITION, CERTAINTY) if name in known):
+        if is_published(file) and not (file.name == PHASES[0] and _are_given(file, params)):
             withdraw(file)
 
 
