@@ -104,4 +104,5 @@ def _of_others(folder: Location, names: set[str], need: Need) -> str | None:
     results = sorted(name for name in names if not name.startswith(".") and (folder / name / RUN).is_file())
     if results:
         return f"a folder of results, not one of them; give one, like {folder / results[0]}"
-    return None if need == "volume" else f"not {_NAME[need]}; {_OTHERWISE[need]}"
+    lacking = {"table": f"no {_TABLE} in it, nor in its folders", "result": f"no {RUN} in it"}.get(need)
+    return None if lacking is None else f"{lacking}; {_OTHERWISE[need]}"

@@ -71,11 +71,12 @@ def publish(file: Location, content: bytes | Path) -> Location | None:
     """
     kept = _out_of_the_way(file)
     digest = hashlib.sha256(content).hexdigest() if isinstance(content, bytes) else _sha256(Location.parse(content))
-    if kept is not None or read_receipt(file.parent).get(file.name, Entry()).written != digest:
-        withdraw_products(file)
-    entry = read_receipt(file.parent).get(file.name, Entry())
+    receipt = read_receipt(file.parent)
+    if (kept is not None or receipt.get(file.name, Entry()).written != digest) and withdraw_products(file, receipt):
+        receipt = read_receipt(file.parent)
+    entry = receipt.get(file.name, Entry())
     written = entry.written if file.exists() else None
-    _note(file, entry.model_copy(update={"written": written, "pending": digest}))
+    _note(file, entry.model_copy(update={"written": written, "pending": digest}), receipt)
     if file.exists() or not _created(file, content):
         file.write_bytes(content) if isinstance(content, bytes) else file.upload(content)
     _note(file, entry.model_copy(update={"written": digest, "pending": None}))
@@ -92,21 +93,23 @@ def publish_text(file: Location, text: str) -> Location | None:
 
 def withdraw(file: Location) -> Location | None:
     """Remove a published file; return where it is kept when somebody has changed it since. Absence is fine."""
-    withdraw_products(file)
+    if withdraw_products(file, receipt := read_receipt(file.parent)):
+        receipt = read_receipt(file.parent)
     if (kept := _out_of_the_way(file)) is not None:
         _say.get()(f"{file}: not as it was written; kept as {kept}")
     file.remove_tree()
-    if file.name in read_receipt(file.parent):
-        _note(file, Entry())
+    if file.name in receipt:
+        _note(file, Entry(), receipt)
     return kept
 
 
-def withdraw_products(source: Location) -> None:
+def withdraw_products(source: Location, receipt: Receipt | None = None) -> bool:
     """Remove what was made of the file or image `source` and lies in its folder, and what was made of that.
 
-    Of what somebody has changed since, or has put there, nothing goes: it is kept under another name.
+    Of what somebody has changed since, or has put there, nothing goes: it is kept under another name. Return whether
+    there was anything; `receipt` is that of the folder, where it has just been read.
     """
-    entry = read_receipt(source.parent).get(source.name, Entry())
+    entry = (read_receipt(source.parent) if receipt is None else receipt).get(source.name, Entry())
     for name, digest in entry.products.items():
         place = source.parent / name
         if is_published(place):
@@ -122,6 +125,7 @@ def withdraw_products(source: Location) -> None:
         _say.get()(f"{place}: of an earlier {source.name}; {f'kept as {kept}' if kept else 'removed, make it again'}")
     if entry.products:
         _note(source, entry.model_copy(update={"products": {}}))
+    return bool(entry.products)
 
 
 def note_products(source: Location, products: Mapping[str, str | None], without: Collection[str] = ()) -> None:
@@ -178,9 +182,9 @@ def _out_of_the_way(file: Location) -> Location | None:
     return None if _sha256(file) in (entry.written, entry.pending) else set_aside(file)
 
 
-def _note(file: Location, entry: Entry) -> None:
-    """Note what is known of a file; nothing where the entry says nothing."""
-    receipt = read_receipt(file.parent) | {file.name: entry}
+def _note(file: Location, entry: Entry, receipt: Receipt | None = None) -> None:
+    """Note what is known of a file, in a `receipt` that has just been read; nothing where the entry says nothing."""
+    receipt = (read_receipt(file.parent) if receipt is None else receipt) | {file.name: entry}
     said = {name: known.model_dump(exclude_defaults=True) for name, known in receipt.items() if known != Entry()}
     if said:
         (file.parent / RECEIPT).write_json(said)

@@ -155,7 +155,7 @@ def test_a_damaged_table_is_no_table_to_make_a_page_from(job):
     with pytest.raises(InputError, match=r"particles\.parquet: not as it was written; segment the scan again"):
         remake_report(job.result.root)
     assert job.result.run.read_bytes() == before
-    with pytest.raises(InputError, match="no result of a segmentation"):
+    with pytest.raises(InputError, match="a dataset, not a result; segment its scans"):
         remake_report(job.dataset.root)
 
 

@@ -221,16 +221,16 @@ def test_ingest_flow(client: SyncPrefectClient, tmp_path: Path, monkeypatch: pyt
 
 @pytest.mark.usefixtures("client")
 def test_the_form_of_an_ingest_takes_sample_data(tmp_path: Path) -> None:
-    tifffile.imwrite(tmp_path / "scan.tif", np.arange(4 * 8 * 8, dtype=np.uint16).reshape(4, 8, 8))
+    tifffile.imwrite(tmp_path / "scan.tif", np.zeros((5, 8, 8), np.uint16), photometric="minisblack")
     given = {"source": str(tmp_path / "scan.tif"), "dataset": str(tmp_path / "data"), "name": "ore"}
     said = {"id": "A-17", "operator": "J. Doe", "mass, g": 2.5}
-    ingest_scan(**given, particle_size=0.02, spacing=0.01, sample=said)
+    ingest_scan(**given, particle_size=0.02, spacing=0.01, reading={"sample": said})
     file = Dataset(Location.parse(tmp_path / "data")).sample("ore")
     assert file.read_json() == {"id": "A-17", "operator": "J. Doe", "mass, g": "2.5"}
     ingest_scan(**given, particle_size=0.02, spacing=0.01, overwrite=True)
     assert file.read_json()["id"] == "A-17"
     with pytest.raises(ParameterTypeError, match="must be like 2026-11-30"):
-        ingest_scan(**given, particle_size=0.02, spacing=0.01, sample={"date": "yesterday"})
+        ingest_scan(**given, particle_size=0.02, spacing=0.01, reading={"sample": {"date": "yesterday"}})
 
 
 def test_a_size_that_nobody_knows_is_looked_for_and_shown(client: SyncPrefectClient, tmp_path: Path) -> None:
