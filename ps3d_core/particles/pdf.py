@@ -18,6 +18,7 @@ from typing import IO, Final, Literal
 
 from ps3d_core.errors import Ps3dError
 from ps3d_core.interrupts import interrupts_held
+from ps3d_core.store.deriving import deriving
 from ps3d_core.store.location import Location
 from ps3d_core.store.publishing import publish
 
@@ -82,7 +83,8 @@ def print_page(page: Location, pdf: Location, paper: Paper = "A4") -> None:
         source, target = Path(folder) / "page.html", Path(folder) / "page.pdf"
         source.write_bytes(_on_paper(page.read_bytes(), paper))
         _run(browser, source, target, Path(folder))
-        publish(pdf, target)
+        with deriving(page, [pdf]):
+            publish(pdf, target)
 
 
 def _on_paper(page: bytes, paper: Paper) -> bytes:

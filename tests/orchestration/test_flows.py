@@ -19,6 +19,7 @@ from prefect.client.schemas.filters import (
     TaskRunFilter,
 )
 from prefect.client.schemas.objects import Artifact, State
+from prefect.exceptions import ParameterTypeError
 
 from ps3d_app.flows.failures import ScansFailedError
 from ps3d_app.flows.ingest_scan import ingest_scan
@@ -217,6 +218,20 @@ def test_ingest_flow(client: SyncPrefectClient, tmp_path: Path, monkeypatch: pyt
     assert state.result().shape == SHAPE
     assert Dataset(Location.parse(tmp_path / "data")).names() == ["made"]
     assert {artifact.type for artifact in artifacts_of(client, run_id(state))} == {"markdown"}
+
+
+@pytest.mark.usefixtures("client")
+def test_the_form_of_an_ingest_takes_sample_data(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "scan.tif", np.zeros((5, 8, 8), np.uint16), photometric="minisblack")
+    given = {"source": str(tmp_path / "scan.tif"), "dataset": str(tmp_path / "data"), "name": "ore"}
+    said = {"id": "A-17", "operator": "J. Doe", "mass, g": 2.5}
+    ingest_scan(**given, particle_size=0.02, spacing=0.01, reading={"sample": said})
+    file = Dataset(Location.parse(tmp_path / "data")).sample("ore")
+    assert file.read_json() == {"id": "A-17", "operator": "J. Doe", "mass, g": "2.5"}
+    ingest_scan(**given, particle_size=0.02, spacing=0.01, overwrite=True)
+    assert file.read_json()["id"] == "A-17"
+    with pytest.raises(ParameterTypeError, match="must be like 2026-11-30"):
+        ingest_scan(**given, particle_size=0.02, spacing=0.01, reading={"sample": {"date": "yesterday"}})
 
 
 def test_a_size_that_nobody_knows_is_looked_for_and_shown(client: SyncPrefectClient, tmp_path: Path) -> None:

@@ -212,7 +212,7 @@ def test_headers_are_checked_before_anything_is_read(tmp_path, kind):
 
 def test_what_is_no_scan_is_refused(tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="no slices"):
+    with pytest.raises(InputError, match="an empty folder; check the path"):
         open_scan(str(tmp_path / "empty"))
     with pytest.raises(InputError, match="no such file or folder"):
         open_scan(str(tmp_path / "absent"))
