@@ -54,7 +54,7 @@ def write_boxes(particles: Iterable[LabelSums], grid: BlockGrid, folder: Locatio
         (folder / f"{block}.npz").write_arrays(**boxes._asdict())
         empty[block] = False
     none = Boxes(np.empty(0, np.uint32), np.empty((0, 3), np.int32), np.empty((0, 3), np.int32))
-    for block in np.flatnonzero(empty):
+    for block in np.flatnonzero(empty).tolist():
         (folder / f"{block}.npz").write_arrays(**none._asdict())
 
 

@@ -77,7 +77,7 @@ class LabelSums(NamedTuple):
 
     def normalised(self) -> LabelSums:
         """Return equal sums whose windows are written in the one way there is for each sum."""
-        return self._replace(**{name: normalised(getattr(self, name)) for name in _WINDOWS})
+        return self._replace(grey_total=normalised(self.grey_total), grey_squares=normalised(self.grey_squares))
 
     def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return named arrays for a file; windows that are zero for all labels (most of them) are left out."""
