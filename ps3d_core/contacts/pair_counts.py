@@ -11,6 +11,7 @@ points along the normal of the contact; and the places half-way between the two 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -108,15 +109,16 @@ def count_pairs_of(padded: Labels, kinds: int = CUBES, start: Shape = (0, 0, 0))
     return counts
 
 
-def merge_pairs(first: PairCounts, second: PairCounts) -> PairCounts:
-    """Add the counts of two parts of a volume."""
-    pairs = np.concatenate((first.pairs, second.pairs))
+def merge_pairs(parts: Iterable[PairCounts]) -> PairCounts:
+    """Add the counts of parts of a volume, of which there is at least one."""
+    every = list(parts)
+    pairs = np.concatenate([part.pairs for part in every])
     if not len(pairs):
-        return first
+        return every[0]
     order = np.argsort(pairs, kind="stable")
     pairs = pairs[order]
     starts = np.flatnonzero(np.concatenate(([True], pairs[1:] != pairs[:-1])))
-    sums = np.concatenate((first.sums, second.sums))[order]
+    sums = np.concatenate([part.sums for part in every])[order]
     return PairCounts(pairs[starts], np.add.reduceat(sums, starts, axis=0))
 
 

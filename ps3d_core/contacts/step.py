@@ -93,7 +93,7 @@ class ContactMeasurement(BlockStep[Contacts]):
         site.file(block.index).write_arrays(**counts._asdict())
         filled = packing_of(padded[1:-1, 1:-1, 1:-1], block.core, self.region, site.grid.shape)
         _packing_file(site, block.index).write_arrays(**filled.to_arrays())
-        return {"pairs": len(counts.pairs), "first": int(counts.lower[0]) if len(counts.pairs) else None}
+        return {"pairs": len(counts.pairs)}
 
     def merge(self, records: Sequence[Record], site: Site) -> Contacts:
         """Add up the blocks' counts and write the files; return number and area of all contacts, and the packing."""
@@ -113,7 +113,7 @@ class ContactMeasurement(BlockStep[Contacts]):
     def _rows(self, records: Sequence[Record], site: Site, total: np.ndarray[Any, Any]) -> Iterator[pa.Table]:
         """Row groups of the table; the crossings of all are added to `total`."""
         origin, kinds = image_origin(self.volume), len(total)
-        for counts in in_batches(merged_counts(records, site, kinds), ROWS, kinds):
+        for counts in in_batches(merged_counts(records, site, ROWS), ROWS, kinds):
             total += counts.crossings.sum(axis=0)
             yield contact_rows(counts, self.spacing, origin)
 

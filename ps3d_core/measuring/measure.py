@@ -37,7 +37,7 @@ from ps3d_core.particles.by_label import BlockValues, ByLabel
 from ps3d_core.particles.distribution import SizeDistribution, size_distribution, volume_of
 from ps3d_core.particles.doubt import Sureness, doubt_columns
 from ps3d_core.particles.exact_sums import MAX_VALUES
-from ps3d_core.particles.merged import merged_sums
+from ps3d_core.particles.merged import MergedSums
 from ps3d_core.particles.padded import HALO, read_padded
 from ps3d_core.particles.plausible import doubt_about
 from ps3d_core.particles.sample import GREY, Sample
@@ -116,13 +116,13 @@ class Measurement(BlockStep[Found_co]):
         return grid
 
     def work(self, block: Block, site: Site) -> Record:
-        """Leave the sums of every label in one block; return how many labels there are, and the smallest."""
+        """Leave the sums of every label in one block; return how many labels there are."""
         labels, image = self.sample.labels, self.sample.image
         padded = read_padded(open_image(labels), block, str(labels))
         grey = None if image is None else read_box(open_image(image), block.core)
         sums = block_sums(padded, block.core.start, grey, kinds_of_directions(self.sample.spacing))
         site.file(block.index).write_arrays(**sums.to_arrays())
-        return {"labels": len(sums.labels), "first": int(sums.labels[0]) if len(sums.labels) else None}
+        return {"labels": len(sums.labels)}
 
     def about(self, shape: Shape) -> table.About:
         """Return what the table says of its scan; `shape` is that of the label image."""
@@ -132,34 +132,43 @@ class Measurement(BlockStep[Found_co]):
         """Sum up every block and measure whole particles where columns need that; write the table."""
         site = self.site(self.grid(context), done)
         records = self.records(site, context)
-        site = self.examined(records, site)
+        particles = MergedSums(records, site)
+        site = self.examined(particles, site)
         if measures := self.choice(done).measures:
-            write_boxes(merged_sums(records, site), site.grid, self._boxes(site))
+            write_boxes(particles, site.grid, self._boxes(site))
             outcome = Outcome(self._whole(site).make(done, with_room(context, self.sample, measures)), 0.0)
             site = replace(site, done=Outcomes(site.done | {WholeParticles.name: outcome}))
-        return self.merge(records, site)
+        return self.tabled(particles, records, site)
+
+    def merge(self, records: Sequence[Record], site: Site) -> Found_co:
+        """Write the table of all particles, and return what was found; whole particles were measured before."""
+        return self.tabled(MergedSums(records, site), records, site)
+
+    @abstractmethod
+    def tabled(self, particles: MergedSums, records: Sequence[Record], site: Site) -> Found_co:
+        """Write the table of all particles, and return what was found; `records` are those of the blocks."""
 
     def choice(self, done: Outcomes) -> Chosen:
         """Return the columns of the table and the measures of whole particles; `done` knows phases that were found."""
         found = done.of(FindPhases).phases if self.params.find_phases is not None else None
         return chosen(self.params, found or self.params.stated())
 
-    def examined(self, records: Sequence[Record], site: Site) -> Site:
+    def examined(self, particles: MergedSums, site: Site) -> Site:
         """Return the site with what speaks against the labels; raise `InputError` when they are no particles.
 
         This comes before particles are measured as wholes. By default nothing is asked.
         """
         return site
 
-    def write_table(self, records: Sequence[Record], site: Site, known: Sureness | None = None) -> ParticleSummary:
-        """Write the table of all particles, Parquet and CSV, and return their summary.
+    def write_table(self, particles: MergedSums, site: Site, known: Sureness | None = None) -> ParticleSummary:
+        """Write the table of particles, Parquet and CSV, and return their summary.
 
         `known` is what is known of them beside their voxels.
         """
         sample, shape = self.sample, site.grid.shape
         schema = table.schema_of(self.choice(site.done).columns, self.about(shape))
         totals = _Totals(sample, shape, known, self._beside(site))
-        rows = totals.tables(merged_sums(records, site), schema)
+        rows = totals.tables(particles, schema)
         table.write_table(rows, self.outputs["parquet"], self.outputs["csv"], schema)
         return totals.summary()
 
@@ -283,11 +292,11 @@ class GivenLabels(Measurement[Measured]):
         """Return the columns of what touches what."""
         return ParticleContacts(self.output / "contacts.parquet")
 
-    def examined(self, records: Sequence[Record], site: Site) -> Site:
+    def examined(self, particles: MergedSums, site: Site) -> Site:
         """Return the site with what speaks against the labels; raise `InputError` when they are no particles."""
         if self.foreign is None:
             return site
-        doubt = doubt_about(merged_sums(records, site), site.grid.shape)
+        doubt = doubt_about(particles, site.grid.shape)
         if doubt and doubt.certain and not self.foreign.as_they_are:
             raise InputError(
                 f"{self.foreign.name}: {doubt.text}",
@@ -297,12 +306,12 @@ class GivenLabels(Measurement[Measured]):
         doubted = Outcome(Doubted(text=doubt.text if doubt else None), 0.0)
         return replace(site, done=Outcomes(site.done | {_DOUBTED: doubted}))
 
-    def merge(self, records: Sequence[Record], site: Site) -> Measured:
+    def tabled(self, particles: MergedSums, records: Sequence[Record], site: Site) -> Measured:
         """Write the table and return its summary, and doubts."""
         doubted = site.done.get(_DOUBTED)
         doubt = doubted.found.text if doubted is not None and isinstance(doubted.found, Doubted) else None
         withdraw_others(self.output, beside_table(self.told), self.told)
-        return Measured(summary=self.write_table(records, site), doubt=doubt)
+        return Measured(summary=self.write_table(particles, site), doubt=doubt)
 
 
 def measure_particles(

@@ -11,8 +11,8 @@ after the shift, because a difference modulo 2^64 of numbers that wrapped is the
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,9 @@ _ADDED = ("voxels", "first", "second", "intercepts", "grey_total", "grey_squares
 _SMALLEST = ("low", "grey_low")
 _LARGEST = ("high", "grey_high")
 _WINDOWS = {"grey_total": TOTAL_WINDOWS, "grey_squares": SQUARE_WINDOWS}
+_USED = {name: f"{name}_used" for name in _WINDOWS}
+BESIDE: Final = tuple(_USED.values())
+"""Arrays of `LabelSums.to_arrays` that have no row per label."""
 
 
 class LabelSums(NamedTuple):
@@ -72,27 +75,41 @@ class LabelSums(NamedTuple):
         rows = slice(*np.searchsorted(self.labels, np.array([start, stop], np.int64)))
         return LabelSums(**{name: column[rows].copy() for name, column in self._asdict().items()})
 
+    def normalised(self) -> LabelSums:
+        """Return equal sums whose windows are written in the one way there is for each sum."""
+        return self._replace(grey_total=normalised(self.grey_total), grey_squares=normalised(self.grey_squares))
+
     def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return named arrays for a file; windows that are zero for all labels (most of them) are left out."""
         arrays = self._asdict()
         for name in _WINDOWS:
             used = np.flatnonzero(arrays[name].any(axis=0))
-            arrays[name], arrays[f"{name}_used"] = arrays[name][:, used], used
+            arrays[name], arrays[_USED[name]] = arrays[name][:, used], used
         return arrays
 
     @classmethod
-    def from_arrays(cls, arrays: dict[str, npt.NDArray[Any]]) -> LabelSums:
+    def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> LabelSums:
         """Return the sums that `to_arrays` made these arrays of."""
-        full = dict(arrays)
-        for name, windows in _WINDOWS.items():
-            used = full.pop(f"{name}_used")
-            full[name] = np.zeros((len(arrays["labels"]), windows), np.int64)
-            full[name][:, used] = arrays[name]
-        return cls(**full)
+        return cls.with_windows(arrays, {used: np.arange(_WINDOWS[name]) for name, used in _USED.items()})
+
+    @classmethod
+    def with_windows(cls, arrays: Mapping[str, npt.NDArray[Any]], wanted: Mapping[str, Integers]) -> LabelSums:
+        """Return the sums that `to_arrays` made these arrays of, with the `wanted` windows alone, by names in `BESIDE`.
+
+        All that the arrays have must be among them; others are zero.
+        """
+        columns = {name: array for name, array in arrays.items() if name not in BESIDE}
+        for name, used in _USED.items():
+            columns[name] = np.zeros((len(arrays["labels"]), len(wanted[used])), np.int64)
+            columns[name][:, np.isin(wanted[used], arrays[used])] = arrays[name]
+        return cls(**columns)
 
 
 def merge(parts: Iterable[LabelSums]) -> LabelSums:
-    """Return the sums over everything the `parts` are sums of; in any order, the result is the same."""
+    """Return the sums over everything the `parts` are sums of; `normalised`, the result is the same in any order.
+
+    The `parts` may have only some of the windows, all of them the same ones.
+    """
     given = list(parts)
     parts = [part for part in given if len(part.labels)]
     if not parts:
@@ -101,15 +118,20 @@ def merge(parts: Iterable[LabelSums]) -> LabelSums:
         return parts[0]
     labels = np.concatenate([part.labels for part in parts])
     order = np.argsort(labels, kind="stable")
-    labels = labels[order]
-    starts = np.flatnonzero(np.concatenate([[True], labels[1:] != labels[:-1]]))
+    starts = np.flatnonzero(np.concatenate([[True], np.diff(labels[order]) > 0]))
+    # Most particles lie in one part: of the others alone there is something to add up.
+    counts = np.diff(starts, append=len(order))
+    several = counts > 1
+    shared, ends = order[np.repeat(several, counts)], np.cumsum(counts[several])
 
     def reduce(name: str, how: np.ufunc) -> npt.NDArray[Any]:
-        column = np.concatenate([getattr(part, name) for part in parts])[order]
-        return np.asarray(how.reduceat(column, starts, axis=0))
+        column = np.concatenate([getattr(part, name) for part in parts])
+        result = column[order[starts]]
+        if len(ends):
+            result[several] = how.reduceat(column[shared], ends - counts[several], axis=0)
+        return np.asarray(result)
 
-    merged: dict[str, npt.NDArray[Any]] = {"labels": labels[starts]}
+    merged: dict[str, npt.NDArray[Any]] = {"labels": labels[order[starts]]}
     for names, how in ((_ADDED, np.add), (_SMALLEST, np.minimum), (_LARGEST, np.maximum)):
         merged |= {name: reduce(name, how) for name in names}
-    merged |= {name: normalised(merged[name]) for name in _WINDOWS}
     return LabelSums(**merged)

@@ -32,7 +32,7 @@ class WholeFound(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    blocks: tuple[Record, ...] = Field(description="of each block how many particles, and their first and last label")
+    blocks: tuple[Record, ...] = Field(description="of each block how many particles it has measured")
 
 
 @dataclass(frozen=True)
@@ -86,16 +86,15 @@ class WholeParticles(BlockStep[WholeFound]):
         return self.blocks_of
 
     def work(self, block: Block, site: Site) -> Record:
-        """Measure the particles that begin in one block; return how many they are, and the first and last label."""
+        """Measure the particles that begin in one block; return how many they are."""
         boxes = read_boxes(block.index, self.boxes)
         if not len(boxes.labels):
             return {"labels": 0}
         parts = [self._measured(cutout) for cutout in cutouts(self._images(), boxes)]
         columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         order = np.argsort(columns["ids"], kind="stable")
-        ids = columns["ids"][order]
         site.file(block.index).write_arrays(**{name: values[order] for name, values in columns.items()})
-        return {"labels": len(ids), "first": int(ids[0]), "last": int(ids[-1])}
+        return {"labels": len(order)}
 
     def merge(self, records: Sequence[Record], site: Site) -> WholeFound:
         """Return what each block has left; the values stay there."""

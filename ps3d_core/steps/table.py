@@ -19,6 +19,7 @@ from ps3d_core.measuring.measure import Measurement, ParticleSummary
 from ps3d_core.params import MeasureParams
 from ps3d_core.particles.by_label import ByLabel
 from ps3d_core.particles.doubt import Flags, Sureness
+from ps3d_core.particles.merged import MergedSums
 from ps3d_core.particles.sample import Sample
 from ps3d_core.particles.table import About
 from ps3d_core.plan import SegmentPlan
@@ -116,14 +117,14 @@ class ParticleTable(Measurement[ParticleSummary]):
             cut[record["cut"]] = True
         return cut
 
-    def merge(self, records: Sequence[Record], site: Site) -> ParticleSummary:
+    def tabled(self, particles: MergedSums, records: Sequence[Record], site: Site) -> ParticleSummary:
         """Write the table and return its summary.
 
         Raise `CorruptDataError` when there are not as many particles as were labelled.
         """
         labelled = site.done.of(LabelImage).particles
         known = self._known(labelled, site.done.of(GreyValues))
-        summary = self.write_table(records, site, replace(known, cut=self._cut(records, labelled)))
+        summary = self.write_table(particles, site, replace(known, cut=self._cut(records, labelled)))
         if summary.particles != labelled:
             raise CorruptDataError(
                 f"{self.volume}: {summary.particles} particles where {labelled} were labelled; the label image is "

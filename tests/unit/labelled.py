@@ -44,7 +44,7 @@ def sums_of(labels, image=None, block_shape=None):
         outer = padded[z : stop[0] + 2, y : stop[1] + 2, x : stop[2] + 2]
         part = block_sums(outer, block.core.start, None if image is None else image[block.core.slices])
         parts.append(LabelSums.from_arrays(part.to_arrays()))
-    return merge(parts)
+    return merge(parts).normalised()
 
 
 def stored(location, array, chunks=(8, 8, 8)):

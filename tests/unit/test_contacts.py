@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as hnp
 
 from ps3d_core.contacts import merged, table
 from ps3d_core.contacts import step as contacts
-from ps3d_core.contacts.pair_counts import count_pairs_of, merge_pairs, no_pairs
+from ps3d_core.contacts.pair_counts import count_pairs_of, merge_pairs
 from ps3d_core.engine.blocks import Runner
 from ps3d_core.engine.step import Context, Outcomes
 from ps3d_core.particles.surface import surface_area
@@ -83,9 +83,7 @@ def test_contacts_and_free_surface_are_the_surface_of_a_particle(labels):
 def test_counts_of_parts_add_up(labels, cut):
     padded, whole = np.pad(labels, 1), count_pairs_of(np.pad(labels, 1))
     parts = [padded[: cut + 2], padded[cut:]] if cut < labels.shape[0] else [padded]
-    added = no_pairs()
-    for part in parts:
-        added = merge_pairs(added, count_pairs_of(np.ascontiguousarray(part)))
+    added = merge_pairs(count_pairs_of(np.ascontiguousarray(part)) for part in parts)
     assert (added.pairs == whole.pairs).all()
     assert (added.crossings == whole.crossings).all()
 

@@ -2,6 +2,7 @@
 
 import tracemalloc
 import uuid
+from collections import Counter
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -22,6 +23,7 @@ from ps3d_core.particles.sample import Sample
 from ps3d_core.particles.sums import LabelSums, merge
 from ps3d_core.particles.table import read_columns
 from ps3d_core.progress import Noted, Progress
+from ps3d_core.store import sorted_runs
 from ps3d_core.store.location import Location
 
 SHAPE = (18, 21, 24)
@@ -172,29 +174,49 @@ def test_rows_in_ranges_of_labels(place, reference, tmp_path, monkeypatch):
     assert (csv, summary) == reference[1:]
 
 
+def left_by_blocks(place, labels, block_shape):
+    """Records of the blocks of a measurement, and where they have left their sums."""
+    stored(place / "labels.zarr", labels)
+    step = step_on(place, place, block_shape)
+    site = step.site(step.grid(Context()))
+    return [step.work(block, site) for block in site.grid], site
+
+
 def test_a_range_of_labels_in_many_blocks_takes_little_memory(tmp_path, monkeypatch):
     """What is held is one file and a few ranges, not the rows of all files that may have labels of the range."""
     labels = np.random.default_rng(0).integers(1, 513, (64, 16, 16)).astype(np.uint32)
-    place = Location.parse(tmp_path)
-    stored(place / "labels.zarr", labels)
-    step = step_on(place, place, (2, 16, 16))
-    site = step.site(step.grid(Context()))
-    records = [step.work(block, site) for block in site.grid]
-    expected = sums_of(labels)
+    records, site = left_by_blocks(Location.parse(tmp_path), labels, (2, 16, 16))
     one_file = sum(column.nbytes for column in LabelSums.from_arrays(site.file(0).read_arrays()))
     monkeypatch.setattr(merged, "LABELS_AT_ONCE", 16)
-    ranges = merged.merged_sums(records, site)
+    monkeypatch.setattr(sorted_runs, "STRIDE", 4)
+    monkeypatch.setattr(sorted_runs, "HELD_BYTES", 1)
     tracemalloc.start()
     try:
-        first = next(ranges)
+        particles = merged.MergedSums(records, site)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert equal(first, expected.between(1, 17))
     assert peak < 5 * one_file
-    found = [first, *ranges]
+    found = list(particles)
     assert [len(part.labels) for part in found] == [16] * 32
-    assert equal(merge(found), expected)
+    assert equal(merge(found), sums_of(labels))
+
+
+def test_what_blocks_leave_is_read_once_whatever_the_order_of_labels(tmp_path, monkeypatch):
+    labels = np.random.default_rng(0).permutation(np.arange(1, 4097, dtype=np.uint32)).reshape(16, 16, 16)
+    records, site = left_by_blocks(Location.parse(tmp_path), labels, (4, 8, 16))
+    read, seen = Location.read_bytes, Counter()
+
+    def counted(self):
+        seen[self.url] += 1
+        return read(self)
+
+    monkeypatch.setattr(Location, "read_bytes", counted)
+    monkeypatch.setattr(merged, "LABELS_AT_ONCE", 100)
+    particles = merged.MergedSums(records, site)
+    assert equal(merge(particles), sums_of(labels))
+    assert equal(merge(particles), sums_of(labels))
+    assert seen == Counter(site.file(block.index).url for block in site.grid)
 
 
 def test_labels_with_wide_gaps(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import itemgetter
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -15,13 +16,14 @@ from ps3d_core.engine.step import Context
 from ps3d_core.errors import CorruptDataError
 from ps3d_core.measuring import chosen
 from ps3d_core.measuring.measure import measure_sample
-from ps3d_core.particles import cutouts, merged
+from ps3d_core.particles import boxes, cutouts, merged
 from ps3d_core.particles.by_label import BlockValues
 from ps3d_core.particles.column import Column
 from ps3d_core.particles.sample import Sample
 from ps3d_core.particles.table import About, read_table
 from ps3d_core.particles.whole import MARGIN, Cutout, WholeMeasure
 from ps3d_core.particles.window import KEY
+from ps3d_core.store import sorted_runs
 from ps3d_core.store.location import Location
 
 SHAPE = (70, 60, 50)
@@ -126,6 +128,24 @@ def test_no_byte_depends_on_blocks_cutouts_or_workers(place, tmp_path, monkeypat
     assert ranges[1] == reference[1]  # row groups, which Parquet shows, are of another size
 
 
+def test_the_order_of_labels_decides_the_order_of_rows_alone(place, tmp_path, monkeypatch):
+    labels = stored_array(place / "labels")
+    before = np.unique(labels)[1:]
+    after = np.random.default_rng(4).permutation(before)
+    others = Location.parse(tmp_path / "others")
+    stored(others / "labels", np.where(labels, after[np.searchsorted(before, labels)], 0).astype(np.uint32))
+    sample = Sample(others / "labels", place / "grey", 0.5, (("other", place / "other"),))
+    table_of(place, Location.parse(tmp_path / "one"))
+    monkeypatch.setattr(merged, "LABELS_AT_ONCE", 7)
+    monkeypatch.setattr(boxes, "PARTICLES_AT_ONCE", 1)
+    monkeypatch.setattr(sorted_runs, "STRIDE", 2)
+    monkeypatch.setattr(sorted_runs, "HELD_BYTES", 1)
+    measure_sample(sample, others, work=others / "work", block_shape=(32, 32, 32))
+    one = read_table(Location.parse(tmp_path / "one" / "particles.parquet")).to_pylist()
+    relabelled = [row | {"label": label} for row, label in zip(one, after.tolist(), strict=True)]
+    assert read_table(others / "particles.parquet").to_pylist() == sorted(relabelled, key=itemgetter("label"))
+
+
 def test_giants_are_looked_at_in_whole_steps_of_voxels(place, monkeypatch):
     labels, other = stored_array(place / "labels"), stored_array(place / "other")
     others = {"o": place_array(place / "other")}
@@ -135,8 +155,8 @@ def test_giants_are_looked_at_in_whole_steps_of_voxels(place, monkeypatch):
     for label in np.unique(labels)[1:]:
         points = np.argwhere(labels == label)
         low, high = points.min(axis=0), points.max(axis=0)
-        boxes = cutouts.Boxes(np.array([label], np.uint32), low[None].astype(np.int32), high[None].astype(np.int32))
-        (one,) = cutouts.cutouts(image, boxes)
+        one_box = cutouts.Boxes(np.array([label], np.uint32), low[None].astype(np.int32), high[None].astype(np.int32))
+        (one,) = cutouts.cutouts(image, one_box)
         step = max(1, int(np.ceil(np.cbrt(np.prod(high - low + 1.0) / 1000))))
         wide = tuple((MARGIN * step, 4 * MARGIN * step) for _ in range(3))
         around = np.pad(labels, wide)
@@ -206,7 +226,7 @@ def test_a_label_that_no_block_has_measured_is_an_error(tmp_path):
         def file(self, block):
             return place / f"{block}.npz"
 
-    values = BlockValues([{"labels": 2, "first": 2, "last": 5}, {"labels": 0}], Here())
+    values = BlockValues([{"labels": 2}, {"labels": 0}], Here())
     assert values.of(np.array([2, 5], np.uint32))["x"].tolist() == [0.5, 1.5]
     with pytest.raises(CorruptDataError, match="nothing of label 3"):
         values.of(np.array([2, 3, 5], np.uint32))
