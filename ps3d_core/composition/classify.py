@@ -36,6 +36,7 @@ import numpy.typing as npt
 from numba import njit
 
 from ps3d_core.composition.materials import Materials
+from ps3d_core.composition.refine import refine
 
 Floats = npt.NDArray[np.float32]
 Classes = npt.NDArray[np.int8]
@@ -58,6 +59,8 @@ _SIDEWAYS: Final = 0.35
 _GROWTH: Final = 64
 _FILLED: Final = PAD + 1
 """Voxels from finite grey values on that others are filled: no voxel of a particle looks farther."""
+_FIRST_BLUR: Final = np.float32(1.25)
+"""Of a scanner whose blur is not known: the wider this is, the more voxels are looked at as mixed."""
 _TO_SIGMA: Final = 1.4826 / 1.0801
 """From the median of |voxel - mean of its 6 neighbours| to the standard deviation of white noise."""
 
@@ -70,16 +73,17 @@ def classes_of(labels: Labels, grey: Floats, label: np.uint32, given: Materials)
     `VOID` inside pores, and `OUTSIDE` where the voxel is not of the particle.
     """
     m = _completed(labels, grey, label, given)
+    scan, blur = grey, _FIRST_BLUR if np.isnan(m.blur) else m.blur
     if not np.isfinite(grey).all():
         grey = _filled(grey)
     contrast = _contrast(m)
-    seen = _with_cover(labels, grey, m.blur)
+    seen = _with_cover(labels, grey, blur)
     if contrast < _SMOOTH_BELOW:
-        s, spread = _smoothed(labels, seen, label), np.sqrt(m.blur**2 + np.float32(0.5 + 1 / 3))
+        s, spread = _smoothed(labels, seen, label), np.sqrt(blur**2 + np.float32(0.5 + 1 / 3))
     else:
-        amount = _amount(contrast, m.blur)
+        amount = _amount(contrast, blur)
         s = _sharpened(seen, amount)
-        spread = np.sqrt(m.blur**2 - np.float32(2 * amount * SHARP) + np.float32(1 / 3))
+        spread = np.sqrt(blur**2 - np.float32(2 * amount * SHARP) + np.float32(1 / 3))
     first, slopes = _pure(labels, s, label, m, spread)
     _without_support(first, m)
     out = first.copy()
@@ -88,6 +92,8 @@ def classes_of(labels: Labels, grey: Floats, label: np.uint32, given: Materials)
     _grow(out, s)
     if not _any_phase(out):
         _as_deepest(labels, grey, label, m, out)
+    elif _has_several(out):
+        refine(labels, scan, label, m, out)
     return out[PAD:-PAD, PAD:-PAD, PAD:-PAD].copy()
 
 

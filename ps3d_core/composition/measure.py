@@ -33,7 +33,7 @@ class Composition(WholeMeasure):
     phases: Phases
     image: str = GREY
 
-    version = 2
+    version = 3
 
     @property
     def bytes_per_voxel(self) -> float:  # type: ignore[override]
