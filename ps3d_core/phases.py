@@ -105,8 +105,8 @@ class Phases(_Frozen):
     )
     blur_voxels: Annotated[float, Field(ge=0.2, le=3.0)] | None = Field(
         default=None,
-        description="standard deviation of the scanner's point spread function, voxels; estimated at the surface of each "
-        "particle where it is not known",
+        description="standard deviation of the scanner's point spread function, voxels; estimated at the surface of "
+        "each particle where it is not known",
     )
 
     @model_validator(mode="after")

@@ -23,6 +23,9 @@ voxels of it lie together; in noise single voxels have any gradient.
 What has the grey value of the background inside of a particle is void: no phase, and not counted. At the surface it is
 blur, or a label that is too large, and goes to the phase beside it.
 
+Where a particle shows several phases, this is a beginning: `refine` changes it until the scan of all of them together
+is what was seen.
+
 Around a particle grey values may be missing (not finite, as where a scan is masked): nothing is read from them. A
 particle that has such voxels itself has no phases.
 """

@@ -2,12 +2,12 @@
 
 Where blur is wide, noise is strong, or an inclusion is small, a voxel's own grey value does not tell its phase. But
 what all phases together look like when they are scanned is known (`scene`), and has to be what was seen. So, from the
-phases that voxels have by themselves, each voxel at a face goes to the phase of a neighbour where that lessens
+phases that voxels have by themselves, each voxel goes to another phase where that lessens
 
     sum over voxels (seen - scanned)^2 / (2 variance)  +  beta * (pairs of neighbours, of 26, of different phases)
 
-until none does (iterated conditional modes, Besag, J. R. Stat. Soc. B 48:259, 1986). The variance is that of the noise,
-and of what whole voxels cannot show.
+(iterated conditional modes, Besag, J. R. Stat. Soc. B 48:259, 1986). The variance is that of the noise,
+and of what whole voxels cannot show. A phase whose grey value lies between two others spreads only from where it is.
 
 What the scan needs beside the phases is fitted to it before, by least squares at the surface of the particle: the
 blur where it is not given, how far the surface is from where the labels have it, and grey values of the phases where
@@ -31,8 +31,8 @@ Classes = npt.NDArray[np.int8]
 Flags = npt.NDArray[np.bool_]
 Doubles = npt.NDArray[np.float64]
 
-_STAGES: Final = 2
-_STEPS: Final = 3
+_STEPS: Final = (3, 1)
+"""Of least squares, before voxels change for the first and for the second time."""
 _SWEEPS: Final = 3
 _BETA: Final = 0.15
 _ROUGH: Final = 0.1
@@ -55,6 +55,7 @@ class _Seen(NamedTuple):
     free: (z, y, x) `_OWN` for voxels of the particle with a phase, `_BESIDE` for background at them, 0 elsewhere.
     others: (z, y, x) whether another particle is there.
     weight: (k,) one over the variance.
+    between: (1 + phases,) whether the grey values of a phase lie between those of two others.
     """
 
     rest: Floats
@@ -63,6 +64,7 @@ class _Seen(NamedTuple):
     free: States
     others: Flags
     weight: Floats
+    between: Flags
 
 
 @njit(nogil=True, cache=True)
@@ -85,11 +87,11 @@ def refine(labels: Labels, grey: Floats, label: np.uint32, m: Materials, classes
         for i in range(states.size):
             value = grey[k].flat[i]
             rest[k].flat[i] = value - m.background[k] if weight[k] and np.isfinite(value) else np.float32(np.nan)
-    seen = _Seen(rest, near, _means(near), free, (labels != 0) & (labels != label), weight)
+    seen = _Seen(rest, near, _means(near), free, (labels != 0) & (labels != label), weight, _between(values))
     shift, variance = 0.0, 1.0 if np.isnan(m.blur) else float(m.blur) ** 2
-    for _ in range(_STAGES):
+    for steps in _STEPS:
         _fit_values(seen, states, values, m, (shift, variance))
-        for _ in range(_STEPS):
+        for _ in range(steps):
             shift, variance = _step(seen, states, values, (shift, variance), bool(np.isnan(m.blur)))
         _relabel(seen, states, values, filled(near, shift), taps_of(variance))
     for i in range(states.size):
@@ -118,6 +120,17 @@ def _values_of(m: Materials) -> tuple[Floats, Floats]:
         else:
             weight[k] = 1 / (m.noise[k] ** 2 + (np.float32(_ROUGH) * span) ** 2)
     return values, weight
+
+
+@njit(nogil=True, cache=True)
+def _between(values: Floats) -> Flags:
+    """Whether each material's grey values lie between those of two phases in some image: blur can feign it."""
+    materials, images = values.shape
+    out = np.zeros(materials, np.bool_)
+    for p in range(1, materials):
+        for k in range(images):
+            out[p] |= values[1:, k].min() < values[p, k] < values[1:, k].max()
+    return out
 
 
 @njit(nogil=True, cache=True)
@@ -153,7 +166,7 @@ def _nearest(voxel: Floats, m: Materials) -> int:
 
 @njit(nogil=True, cache=True)
 def _beyond_the_scan(grey: Floats, states: States, solid: Floats) -> None:
-    """Continue materials where a face of the scan cuts a particle: beyond it grey values are those of the last plane."""
+    """Continue materials where a face of the scan cuts a particle: grey values beyond it are those of the last plane."""
     for axis in range(3):
         n = states.shape[axis]
         for last, one, other in ((2, 1, 0), (n - 3, n - 2, n - 1)):
@@ -212,9 +225,7 @@ def _beside(near: Floats, labels: Labels, label: np.uint32, states: States, free
 
 
 @njit(nogil=True, cache=True)
-def _fit_values(
-    seen: _Seen, states: States, values: Floats, m: Materials, surface: tuple[float, float]
-) -> None:
+def _fit_values(seen: _Seen, states: States, values: Floats, m: Materials, surface: tuple[float, float]) -> None:
     """Set grey values of phases to those of the voxels that show one alone, or nearly so, within its interval."""
     fill, taps = filled(seen.near, surface[0]), taps_of(surface[1])
     whole = scanned(states, values, fill, taps)
@@ -235,10 +246,7 @@ def _fit_values(
 
 @njit(nogil=True, cache=True)
 def _is_there(states: States, free: States, state: int) -> bool:
-    for i in range(states.size):
-        if free.flat[i] == _OWN and states.flat[i] == state:
-            return True
-    return False
+    return bool(((free == _OWN) & (states == state)).any())
 
 
 @njit(nogil=True, cache=True)
@@ -291,7 +299,7 @@ def _add_products(seen: _Seen, scan: Floats, k: int, sums: Doubles) -> None:
                 front, back = scan[z, y - 1, x], scan[z, y + 1, x]
                 left, right = scan[z, y, x - 1], scan[z, y, x + 1]
                 blur = half * (down + up + front + back + left + right - np.float32(6) * scan[z, y, x])
-                az, ay, ax = near[z + 1, y, x] - near[z - 1, y, x], near[z, y + 1, x] - near[z, y - 1, x], np.float32(0)
+                az, ay = near[z + 1, y, x] - near[z - 1, y, x], near[z, y + 1, x] - near[z, y - 1, x]
                 ax = near[z, y, x + 1] - near[z, y, x - 1]
                 length = max(np.sqrt(az * az + ay * ay + ax * ax), np.float32(1e-6))
                 move = half * ((up - down) * az + (back - front) * ay + (right - left) * ax) / length
@@ -349,7 +357,10 @@ def _best(
     peak: np.float32,
     beside: npt.NDArray[np.int64],
 ) -> int:
-    """The material that fits best in a voxel, among those of its neighbours; `beside` gets the numbers of these."""
+    """The material that fits best in a voxel; `beside` gets the numbers of neighbours of each material.
+
+    One between others is believed only beside where it is already.
+    """
     beside[:] = 0
     for a in range(at[0] - 1, at[0] + 2):
         for b in range(at[1] - 1, at[1] + 2):
@@ -359,7 +370,7 @@ def _best(
     now = int(states[at])
     best, least = now, 0.0
     for other in range(1, beside.size):
-        if other == now or beside[other] == 0:
+        if other == now or (beside[other] == 0 and seen.between[other]):
             continue
         more = _BETA * (beside[now] - 1 - beside[other])
         for k in range(values.shape[1]):
