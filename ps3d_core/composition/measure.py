@@ -85,7 +85,7 @@ def _share_column(name: str) -> Column:
         "double",
         "1",
         f"share of {name} in the volume of the particle without its pores",
-        formula="voxels of the phase / voxels of all phases; mixed voxels so that the scan of all of them is what was seen",
+        formula="voxels of the phase / voxels of all phases; mixed voxels such that all scanned give what was seen",
         source=MSPACMAN,
         cost="all",
     )

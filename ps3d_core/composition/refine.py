@@ -166,7 +166,7 @@ def _nearest(voxel: Floats, m: Materials) -> int:
 
 @njit(nogil=True, cache=True)
 def _beyond_the_scan(grey: Floats, states: States, solid: Floats) -> None:
-    """Continue materials where a face of the scan cuts a particle: grey values beyond it are those of the last plane."""
+    """Continue materials where a face of the scan cuts a particle: beyond it grey values are those of the last."""
     for axis in range(3):
         n = states.shape[axis]
         for last, one, other in ((2, 1, 0), (n - 3, n - 2, n - 1)):
