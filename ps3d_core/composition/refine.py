@@ -252,7 +252,7 @@ def _is_there(states: States, free: States, state: int) -> bool:
 @njit(nogil=True, cache=True)
 def _value(own: Floats, share: Floats, free: States, given: np.float32) -> np.float32:
     """Grey value of a phase from what is left of voxels without all others, and its share in them."""
-    total, whole = _PRIOR * given, _PRIOR
+    total, whole = float(_PRIOR * given), _PRIOR
     for i in range(own.size):
         if free.flat[i] == _OWN and share.flat[i] > _PURE and not np.isnan(own.flat[i]):
             total += own.flat[i]

@@ -24,8 +24,9 @@ _STEEP: Final = 0.5
 def taps_of(variance: float) -> Floats:
     """Return the weights of a Gaussian, which add up to 1, as far as they matter."""
     reach = max(2, int(np.ceil(_REACH * np.sqrt(variance))))
-    taps = np.exp(-(np.arange(-reach, reach + 1) ** 2) / (2 * variance))
-    return (taps / taps.sum()).astype(np.float32)
+    taps: Floats = np.exp(-(np.arange(-reach, reach + 1) ** 2) / (2 * variance)).astype(np.float32)
+    taps /= taps.sum()
+    return taps
 
 
 @njit(nogil=True, cache=True)
