@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from prefect import flow
+from pydantic import Field
 
 from ps3d_app.flows.options import form
 from ps3d_app.flows.places import place
@@ -12,8 +13,19 @@ from ps3d_core.geometry.spacing import StatedSpacing
 from ps3d_core.invalid import made
 from ps3d_core.params import IngestParams, SourceParams
 from ps3d_core.quantities import StatedPolarity, StatedSize
+from ps3d_core.sample_data import SampleFields
 from ps3d_core.scan.ingest import IngestSummary
 from ps3d_core.store.layout import Dataset
+
+
+class ReadingParams(SourceParams):
+    """Parameters of what is read of a source, and of whose sample it is."""
+
+    sample: SampleFields = Field(
+        default={},
+        description="what a laboratory says of the sample, shown in the report: texts by names, like id, operator, "
+        "customer, material, date, licence and any others; what an earlier ingest said stays when left out",
+    )
 
 
 @flow(name="ingest-scan", flow_run_name="ingest {name}", on_running=[at_work])
@@ -26,7 +38,7 @@ def ingest_scan(
     spacing: StatedSpacing | None = None,
     particles: StatedPolarity = "bright",
     overwrite: bool = False,
-    reading: SourceParams | None = None,
+    reading: ReadingParams | None = None,
 ) -> IngestSummary:
     """Bring one scan into a dataset, whole or not at all.
 
@@ -41,7 +53,7 @@ def ingest_scan(
         particles: Whether particles are brighter or darker than what is around them; auto finds it.
         overwrite: Replace a scan of this name. Otherwise such a run fails and changes nothing.
         reading: What of the source is read, and how, where the source alone does not say: which of several scans,
-            volumes or channels, a part of it, what stands for values that are no numbers.
+            volumes or channels, a part of it, what stands for values that are no numbers. Also the sample data.
 
     Returns:
         What was ingested.

@@ -39,7 +39,7 @@ from ps3d_core.store.lease import Say, confirm_lease, is_held, sole_run
 from ps3d_core.store.ledger import fingerprint
 from ps3d_core.store.location import Location
 from ps3d_core.store.ownership import remove_unfinished
-from ps3d_core.store.publishing import is_as_written, withdraw
+from ps3d_core.store.publishing import is_as_written, is_published, read_receipt, withdraw
 from ps3d_core.store.whole import digest_of
 from ps3d_core.version import __version__
 
@@ -84,7 +84,16 @@ class SegmentRun:
     @property
     def engine(self) -> Engine:
         """Engine that does the steps of the run, and knows which are done."""
-        return Engine(self.plan.work, self.steps)
+        return Engine(self.plan.work, self.steps, self._withdraw)
+
+    def _withdraw(self, later: Sequence[Step[Any]]) -> None:
+        """Remove what those steps have left that have to be made again: it would lie beside what is not theirs."""
+        published = read_receipt(self.plan.job.result.root)
+        for step in later:
+            files = [file for file in step.outputs.values() if file.name in published]
+            for file in [] if files and self.engine.is_known(step) else files:
+                if is_published(file):
+                    withdraw(file)
 
     def context(self, progress: Progress) -> Context:
         """Return runner, memory and progress that the steps of the run may use."""
@@ -142,8 +151,10 @@ def begin_run(run: SegmentRun, say: Say = lambda text: None) -> RunRecord | None
     that they are not repeated. Parts that are there but not as they were written may be somebody's own work: they are
     set aside, and `say` is told.
     """
-    result = run.plan.job.result
+    result, params = run.plan.job.result, run.plan.job.params.measure
+    parts = {part.name for part in run.parts.values()}
     if not result.run.exists():
+        withdraw_others(result.root, parts, params)
         return None
     if (record := finished_run(run)) is not None:
         return record
@@ -164,6 +175,8 @@ def begin_run(run: SegmentRun, say: Say = lambda text: None) -> RunRecord | None
         elif record.fingerprint != run.fingerprint:
             before = "finished before, with other parameters or an earlier release"
             say(f"{run.plan.job.scan}: {before}; what is still valid stays")
+    withdraw_others(result.root, parts, params)
+    withdraw(result.crate)
     withdraw(result.run)
     return None
 
@@ -179,7 +192,6 @@ def finish_run(run: SegmentRun, done: Outcomes) -> RunRecord:
     digests = {name: written[part.url] for name, part in run.made.items()}
     record = make_record(run, _counts(done), seconds, digests, records_of(done))
     confirm_lease()
-    withdraw_others(result.root, {part.name for part in run.parts.values()})
     record = write_crate(result.root, record)
     write_record(result.run, record)
     for file in (*run.parts.values(), result.run):
@@ -229,6 +241,7 @@ def make_record(
             "particles": plan.info.particles,
             **({"region": {"text": plan.region.text, **plan.region.facts}} if plan.region_text else {}),
         },
+        place=str(plan.job.result.root),
         sample=dict(plan.sample),
         model={
             "source": without_keys(plan.job.model),
@@ -307,13 +320,8 @@ def _is_known(run: SegmentRun, step: Step[Any], record: RunRecord) -> bool:
     said = record.stages.get(step.name, {})
     if said and _FINGERPRINT not in said:
         labels, size = run.step(LabelImage), run.plan.info.particle_size_mm
-        return step in _up_to(labels) and record.fingerprint == _of_first_release(labels, size)
+        return step in (labels, *labels.ancestors) and record.fingerprint == _of_first_release(labels, size)
     return said.get(_FINGERPRINT) == step.fingerprint
-
-
-def _up_to(step: Step[Any]) -> list[Step[Any]]:
-    """The step and all that it builds on."""
-    return [step, *(before for given in step.inputs for before in _up_to(given))]
 
 
 def _of_first_release(labels: LabelImage, particle_size: float) -> str:

@@ -6,7 +6,17 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from ps3d_core.phases import GREY, MOST_IMAGES, MOST_PHASES, Name, Phases, phase_of, phases_of
+from ps3d_core.phases import (
+    COLUMN_GROUPS,
+    GREY,
+    MOST_IMAGES,
+    MOST_PHASES,
+    Name,
+    Phases,
+    phase_of,
+    phases_of,
+    require_told_apart,
+)
 from ps3d_core.quantities import Unit
 
 
@@ -25,8 +35,8 @@ def _named_value(text: str, what: str) -> tuple[str, str]:
 def _one_image(text: str) -> str:
     name, _ = _named_value(text, "PATH")
     Named(name=name)
-    if name == GREY:
-        raise ValueError(f"{GREY} is the scan itself; give the image another name")
+    if name.lower() in COLUMN_GROUPS:
+        raise ValueError(f"columns of every table begin with {name.lower()}; give the image another name")
     return text
 
 
@@ -66,6 +76,9 @@ class PhaseParams(BaseModel):
         le=MOST_PHASES,
         description="find so many phases in the interiors of the particles; look at them before you believe them",
     )
+    find_in: Name | None = Field(
+        default=None, description="image that phases are found in, by its name; the scan itself when left out"
+    )
     images: tuple[_ImageText, ...] = Field(
         default=(),
         max_length=MOST_IMAGES,
@@ -81,14 +94,25 @@ class PhaseParams(BaseModel):
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
-        given = [name for name in ("phase", "phases", "find_phases") if getattr(self, name) is not None]
-        if len(given) > 1:
-            raise ValueError(f"{given[0]} and {given[1]} both say what the phases are; give one of them")
-        names = list(self.image_paths)
-        if len(set(map(str.lower, names))) < len(self.images):
-            raise ValueError("two images have one name; name them differently")
-        if (stated := self.stated()) is not None and (missing := set(stated.images) - {GREY, *names}):
-            raise ValueError(f"a phase is of image {min(missing)}, which was not given; add it as NAME=PATH")
+        said = {"by intervals": self.phase, "by those that were found before": self.phases}
+        ways = [*(way for way, phases in said.items() if phases is not None)]
+        ways += ["by their number, to be found"] if self.find_phases is not None else []
+        if len(ways) > 1:
+            raise ValueError(f"phases are said twice, {ways[0]} and {ways[1]}; say them in one way")
+        return self
+
+    @model_validator(mode="after")
+    def _names_are_told_apart(self) -> Self:
+        names = [text.partition("=")[0] for text in self.images]
+        images = [(f"image {number},", name) for number, name in enumerate(names, 1)]
+        require_told_apart([("the scan itself,", GREY), *images, *(("phase", name) for name in self.phase_names)])
+        if self.find_in is not None and self.find_phases is None:
+            raise ValueError(f"phases are to be found in image {self.find_in}, and not how many; say their number")
+        seen = set() if (stated := self.stated()) is None else set(stated.images)
+        if missing := sorted((seen | {self.find_in or GREY}) - {GREY, *names}):
+            alike = next((name for name in (GREY, *names) if name.lower() == missing[0].lower()), None)
+            remedy = "add it as NAME=PATH" if alike is None else f"did you mean {alike}?"
+            raise ValueError(f"a phase is of image {missing[0]}, which was not given; {remedy}")
         return self
 
     @property

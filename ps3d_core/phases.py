@@ -22,6 +22,12 @@ GREY: Final = "grey"
 MOST_PHASES: Final = 8
 MOST_IMAGES: Final = 4
 """Images beside the scan."""
+COLUMN_GROUPS: Final = frozenset({
+    "axis", "bbox", "centroid", "certainty", "confidence", "contact", "coordination", "corey", "diameter", "doubts",
+    "elongation", "feret", "flatness", "hull", "inscribed", "label", "maybe", "phase", "pore", "pores", "roundness",
+    "sieve", "solidity", "sphericity", "surface", "touches", "volume", "voxels",
+})  # fmt: skip
+"""First words of the columns of a table, which no image can be called: those of its grey values begin with its name."""
 
 _NAME: Final = r"[A-Za-z][A-Za-z0-9_]{0,39}"
 _RESERVED: Final = frozenset({"all", "none", "void", "background", "total"})
@@ -34,6 +40,20 @@ def _named(name: str) -> str:
     if name.lower() in _RESERVED:
         raise ValueError(f"is one of {', '.join(sorted(_RESERVED))}, which mean something else; rename it")
     return name
+
+
+def require_told_apart(names: Iterable[tuple[str, str]]) -> None:
+    """Raise `ValueError` for two names that are one but for upper and lower case.
+
+    Names come with what bears them, in words. Columns are named after them, and programs that read tables, and people,
+    do not all tell `Quartz` from `quartz`.
+    """
+    known: dict[str, tuple[str, str]] = {}
+    for bearer, name in names:
+        other, alike = known.setdefault(name.lower(), (bearer, name))
+        if (other, alike) != (bearer, name):
+            case = "" if alike == name else ", which differs by upper and lower case alone"
+            raise ValueError(f"{bearer} {name} is named like {other} {alike}{case}; rename one of them")
 
 
 Name = Annotated[str, Field(max_length=40), AfterValidator(_named)]
@@ -111,15 +131,27 @@ class Phases(_Frozen):
 
     @model_validator(mode="after")
     def _told_apart(self) -> Self:
-        lower = [phase.name.lower() for phase in self.phases]
-        if twice := sorted({name for name in lower if lower.count(name) > 1}):
-            raise ValueError(f"phase {twice[0]} is named twice; give every phase one name")
+        require_told_apart((f"phase {number},", phase.name) for number, phase in enumerate(self.phases, 1))
+        require_told_apart(("image", image) for image in self.images)
         for one, other in combinations(self.phases, 2):
             if one.overlaps(other):
                 raise ValueError(f"phases {one.name} and {other.name} overlap; give intervals that do not")
         if len(self.images) > 1 + MOST_IMAGES:
             raise ValueError(f"phases of {len(self.images)} images; at most {1 + MOST_IMAGES} are used at once")
         return self
+
+    def of_image(self, name: str) -> Phases:
+        """Return these phases, which are of the scan itself, as those of the image of this name."""
+
+        def renamed(known: Mapping[str, Any]) -> dict[str, Any]:
+            return {name if image == GREY else image: value for image, value in known.items()}
+
+        phases = (
+            phase.model_copy(update={"intervals": renamed(phase.intervals), "means": renamed(phase.means)})
+            for phase in self.phases
+        )
+        known = {"background": renamed(self.background), "noise": renamed(self.noise)}
+        return self.model_copy(update={"phases": tuple(phases), **known})
 
     @property
     def names(self) -> tuple[str, ...]:

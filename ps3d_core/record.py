@@ -32,6 +32,7 @@ class RunRecord(BaseModel):
     input: dict[str, Any] = Field(
         description="the scan: place, what identifies its content, shape, type, spacing and particle size (mm)"
     )
+    place: str = Field(default="", description="folder of the result, where it was made; a copy lies elsewhere")
     sample: dict[str, str] = Field(default={}, description="what the laboratory says of the sample")
     model: dict[str, Any] = Field(description="where it came from, its name and digest")
     parameters: SegmentParams = Field(description="everything that was chosen")

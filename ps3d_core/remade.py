@@ -1,7 +1,8 @@
 """The page of a finished result made anew, without a network: after sample data have changed, or for a copy elsewhere.
 
 What the page tells comes from the tables, the label image and run.json; the scan itself gives the pictures their grey
-values where it still lies where it was. run.json and the RO-Crate then say what was made. Nothing else is touched.
+values where it still lies where it was. run.json and the RO-Crate then say what was made. Nothing else is touched, but
+for sample data, which a result shares with its dataset. A copy, or a result that was moved, has its own.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ from ps3d_core.record import RunRecord, read_record, write_record
 from ps3d_core.run_facts import RunFacts, page_fingerprint
 from ps3d_core.sections import sections_of
 from ps3d_core.store.identity import content_identity
+from ps3d_core.store.kinds import not_usable
 from ps3d_core.store.layout import Dataset, Result
 from ps3d_core.store.lease import sole_run
 from ps3d_core.store.location import Location
-from ps3d_core.store.publishing import read_receipt, withdraw
+from ps3d_core.store.publishing import read_receipt, telling
 from ps3d_core.store.sample_file import read_sample
 from ps3d_core.store.whole import digest_of
 
@@ -36,7 +38,8 @@ def finished_result(place: Location) -> tuple[Result, RunRecord]:
     """
     file = place / "run.json"
     if (record := read_record(file)) is None:
-        raise InputError(f"{place}: no result of a segmentation, there is no run.json; give OUTPUT/NAME of one")
+        said = InputError(f"{place}: no result of a segmentation, there is no run.json; give OUTPUT/NAME of one")
+        raise not_usable(place, "result") or said
     return Result(place.parent, place.name), record
 
 
@@ -47,8 +50,8 @@ def remake_report(
 
     Args:
         place: OUTPUT/NAME.
-        sample: sample data from now on, which are entered in the dataset, too, where that is still there; when absent,
-            what the dataset says, or else what was known before.
+        sample: sample data from now on, which are entered in the dataset, too, where the result lies where it was made
+            and the dataset is still there; when absent, what that dataset says, or else what was known before.
         progress: is told what differs from the first time.
 
     Raises:
@@ -58,12 +61,11 @@ def remake_report(
     """
     result, _ = finished_result(place)
     read_receipt(place)
-    with sole_run(result.lease, f"scan {result.scan}", progress.note):
+    with sole_run(result.lease, f"scan {result.scan}", progress.note), telling(progress.note):
         result, record = finished_result(place)  # as the last run has left it
         _require_whole(place, record)
         image = _scan_of(record, progress)
-        record = record.model_copy(update={"sample": _sample(record, sample, progress)})
-        withdraw(result.pdf)  # which would be of another page
+        record = record.model_copy(update={"sample": _sample(place, record, sample, progress)})
         files = {name: place / file for name, file in record.results.items()}
         facts, spacing = run_facts(record), _spacing(record.input["spacing_mm"])
         sections = sections_of(files, spacing, record.parameters.measure.sizes)
@@ -125,7 +127,10 @@ def _scan_of(record: RunRecord, progress: Progress) -> Location | None:
     return None
 
 
-def _sample(record: RunRecord, given: Mapping[str, str] | None, progress: Progress) -> dict[str, str]:
+def _sample(place: Location, record: RunRecord, given: Mapping[str, str] | None, progress: Progress) -> dict[str, str]:
+    if not is_same(place, record.place):
+        progress.note(f"{place}: a copy, or moved; sample data are its own, and those of the dataset stay as they are")
+        return dict(record.sample if given is None else given)
     dataset = Dataset(Location.parse(record.input["image"]).parent.parent)
     is_there = dataset.metadata.exists() and record.scan in dataset.read_metadata()
     if given is None:
@@ -134,6 +139,16 @@ def _sample(record: RunRecord, given: Mapping[str, str] | None, progress: Progre
         dataset.sample(record.scan).write_json(dict(given))
         progress.note(f"{dataset.sample(record.scan)}: sample data entered in the dataset")
     return dict(given)
+
+
+def is_same(place: Location, made: str) -> bool:
+    """Return whether a result in `place` lies where it was `made`, whatever links lead there."""
+    if not made:
+        return False
+    here, there = place.local_path, Location.parse(made).local_path
+    if here is None or there is None:
+        return str(place) == made
+    return here.exists() and there.exists() and here.samefile(there)
 
 
 def _as_remade(record: RunRecord) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from ps3d_core.store.layout import Result
 from ps3d_core.store.lease import LeaseLostError, LeaseTakenError, Say, forget_ended, sole_run
 from ps3d_core.store.location import Location
 from ps3d_core.store.ownership import MARK, is_own, work_is_own, zarr_attributes, zarr_is_own
-from ps3d_core.store.publishing import adopt, is_published, read_receipt
+from ps3d_core.store.publishing import adopt, is_published, read_receipt, telling
 
 
 def check_result(result: Result, parts: Mapping[str, Location], inputs: Sequence[Location]) -> None:
@@ -41,6 +41,7 @@ def result_claimed(
         fresh_folders(result.run),
         _lease_forgotten(result),
         sole_run(result.lease, f"scan {result.scan}", say),
+        telling(say),
         taken_back(result.remove, began=began),
     ):
         check_result(result, parts, inputs)

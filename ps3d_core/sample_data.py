@@ -64,7 +64,7 @@ def field_of(text: str) -> tuple[str, str]:
     return next(iter(sample_of({name: value}).items()))
 
 
-def sample_of(given: Mapping[str, str]) -> dict[str, str]:
+def sample_of(given: Mapping[str, str | float]) -> dict[str, str]:
     """Return sample data as they may be kept. Raise `InputError` when they cannot be used."""
     try:
         return _FIELDS.validate_python(given)

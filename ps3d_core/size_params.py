@@ -7,6 +7,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from ps3d_core.phases import require_told_apart
 from ps3d_core.quantities import Unit
 
 SeriesName = Literal["iso", "iso-r20", "iso-r40-3", "astm"]
@@ -91,12 +92,18 @@ class SizeParams(BaseModel):
             _rising(classes, "edge")
         return classes
 
+    @field_validator("densities")
+    @classmethod
+    def _phases_are_told_apart(cls, densities: dict[str, float]) -> dict[str, float]:
+        require_told_apart(("phase", name) for name in densities)
+        return densities
+
     @model_validator(mode="after")
     def _mass_is_known(self) -> SizeParams:
         if self.density is not None and self.densities:
-            raise ValueError("density and densities of phases; give one of them")
+            raise ValueError("one density of all particles, and those of phases; give one or the others")
         if self.weighting == "mass" and self.density is None and not self.densities:
-            raise ValueError("weighting mass without a density; give one in g/cm3")
+            raise ValueError("distributions by mass without a density; give one in g/cm3")
         return self
 
     @property

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-# No test may fail because the machine is busy, or because a kernel is compiled the first time.
-settings.register_profile("ps3d", deadline=None)
+# No test may fail because the machine is busy, or because a kernel is compiled the first time. Examples are the same in
+# every run, so that a failure belongs to the change it came with; `--hypothesis-profile=explore` draws others.
+NOT_OF_TIME = (HealthCheck.too_slow, HealthCheck.function_scoped_fixture)
+drawn = settings(settings.get_profile("default"), deadline=None, suppress_health_check=NOT_OF_TIME)
+settings.register_profile("explore", drawn)
+settings.register_profile("ps3d", drawn, derandomize=True, print_blob=True)
 settings.load_profile("ps3d")
 
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -39,6 +44,13 @@ def own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             del os.environ[name]
         else:
             os.environ[name] = value
+
+
+@pytest.fixture(scope="module", autouse=True)
+def leaks_show_where_they_are() -> Iterator[None]:
+    """What a file's tests left open is complained of at their end, not in whatever test Python finds it in."""
+    yield
+    gc.collect()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

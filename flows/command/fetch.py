@@ -32,6 +32,7 @@ def run(args: argparse.Namespace) -> None:
     from ps3d_core.errors import InputError
     from ps3d_core.inbox.layout import Inbox
     from ps3d_core.store.fetching import fetch_folder
+    from ps3d_core.store.kinds import not_usable
     from ps3d_core.store.layout import WORK, is_usable
     from ps3d_core.store.location import Location
 
@@ -44,6 +45,10 @@ def run(args: argparse.Namespace) -> None:
     target = Location.parse(args.dest).local_path
     if target is None:
         raise InputError(f"{args.dest}: must be a folder of this machine; give one")
+    if (problem := not_usable(source, "table")) is not None:
+        raise problem
+    if source.is_file():
+        raise InputError(f"{source}: a file; give the folder of a result")
     folder = target / source.name
     if source.local_path is not None and folder.resolve() == source.local_path.resolve():
         raise InputError(f"{source}: is where it would be copied to; give another folder")

@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> None:
     from ps3d_core.engine.blocks import Runner
     from ps3d_core.engine.step import Context
     from ps3d_core.geometry.spacing import one_if_equal
-    from ps3d_core.measuring.beside import beside_table, withdraw_others
+    from ps3d_core.measuring.beside import beside_table
     from ps3d_core.measuring.measure import Foreign, measure_sample
     from ps3d_core.params import Resources
     from ps3d_core.particles.claim import table_claimed
@@ -73,8 +73,8 @@ def run(args: argparse.Namespace) -> None:
     from ps3d_core.store.location import Location
 
     scan, args.images = _scan_and_others(args.image)
-    source, output = existing(args.labels), Location.parse(args.output)
     params, resources = measure_params(args), given(Resources, args)
+    source, output = existing(args.labels), Location.parse(args.output)
     inputs = [source, *map(existing, [*([scan] if scan else []), *params.image_paths.values()])]
     spacing = args.spacing or spacing_of(args.labels)
     with (
@@ -92,7 +92,6 @@ def run(args: argparse.Namespace) -> None:
             foreign=Foreign(str(args.labels), args.any_labels),
             context=Context(Runner.of(resources), resources.memory_bytes, progress),
         )
-        withdraw_others(output, beside_table(params))
     for line in _lines_of(summary, source.name, output, beside_table(params)):
         print(line)
 

@@ -24,7 +24,7 @@ def add_measure_options(parser: argparse.ArgumentParser, *, report: bool) -> Non
     phases = parser.add_argument_group("phases inside particles")
     add_field(phases, MeasureParams, "phase", action="extend", metavar="NAME=LOW:HIGH")
     phases.add_argument("--phases", metavar="FILE", help="file of phases, as --find-phases writes it: phases.json")
-    add_fields(phases, MeasureParams, "find_phases", "blur_voxels")
+    add_fields(phases, MeasureParams, "find_phases", "find_in", "blur_voxels")
     if report:
         add_size_options(parser.add_argument_group("size distributions"))
     else:

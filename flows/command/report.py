@@ -16,7 +16,7 @@ EXAMPLES = """\
 
 Nothing is segmented or measured: the page is drawn from the tables and the label image that are there, run.json and
 ro-crate-metadata.json follow. Sample data that are given are entered in the dataset, too, where it is still there, so
-that a later ps3d segment leaves the page as it is."""
+that a later ps3d segment leaves the page as it is. A copy of a result has sample data of its own."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -41,14 +41,16 @@ def run(args: argparse.Namespace) -> None:
     """Analyse one table, print the figures, write tables and charts."""
     from ps3d_core.granulometry.analysis import size_analysis
     from ps3d_core.granulometry.earlier import recorded_window
-    from ps3d_core.granulometry.write import write_sizes
+    from ps3d_core.granulometry.write import NAMES, write_sizes
+    from ps3d_core.store.deriving import deriving
     from ps3d_core.store.location import Location
 
     table = _table(args.table)
     params = size_params(args)
-    analysis = size_analysis(table, params, window=recorded_window(table))
     output = Location.parse(args.output) if args.output else table.parent / "sizes"
-    write_sizes(analysis, output)
+    with deriving(table, [output / name for name in NAMES]):
+        analysis = size_analysis(table, params, window=recorded_window(table))
+        write_sizes(analysis, output)
     if args.json:
         print(analysis.model_dump_json(indent=2))
         return
@@ -98,19 +100,13 @@ def _estimate(it: Estimate) -> str:
 
 
 def _table(given: str) -> Location:
-    from ps3d_core.errors import InputError
+    from ps3d_core.store.kinds import not_usable, unfinished
     from ps3d_core.store.location import Location
 
     place = Location.parse(given)
-    if not place.exists():
-        raise InputError(f"{place}: nothing there; check the path")
-    if place.is_dir():
-        table = place / "particles.parquet"
-        if not table.exists():
-            raise InputError(
-                f"{place}: no particles.parquet; give the folder of a result, or of a table of ps3d measure"
-            )
-        return table
-    if place.name.endswith(".csv"):
-        raise InputError(f"{place}: a text table; give particles.parquet, which lies beside it")
-    return place
+    if (problem := not_usable(place, "table")) is not None:
+        raise problem
+    table = place / "particles.parquet" if place.is_dir() else place
+    if (problem := unfinished(table.parent)) is not None:
+        raise problem
+    return table

@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import socket
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
@@ -45,11 +46,14 @@ def hold(run: str, api: str | None) -> BinaryIO:
     """Write the file of this run of the API at `api`, lock it and return it open."""
     path = _file(run)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    file = temporary.open("w+b")
-    fcntl.flock(file, fcntl.LOCK_EX)  # before it gets its name: it is never seen without the lock
-    file.write(json.dumps({"api": _api(api), "host": socket.gethostname()}).encode())
-    file.flush()
-    temporary.replace(path)
+    with ExitStack() as undo:
+        undo.callback(temporary.unlink, missing_ok=True)
+        file = undo.enter_context(temporary.open("w+b"))
+        fcntl.flock(file, fcntl.LOCK_EX)  # before it gets its name: it is never seen without the lock
+        file.write(json.dumps({"api": _api(api), "host": socket.gethostname()}).encode())
+        file.flush()
+        temporary.replace(path)
+        undo.pop_all()
     return file
 
 

@@ -41,6 +41,7 @@ from ps3d_app.flows.machine.log_file import attach
 from ps3d_app.flows.service.server_key import kept_key, key_to_serve_with, password_file, write_environment
 from ps3d_app.flows.service.server_settings import api_url, server_environment
 from ps3d_core.errors import InputError, Ps3dError
+from ps3d_core.interrupts import interrupts_held
 
 PREFERRED_PORT = 4210
 START_SECONDS = 300.0
@@ -292,8 +293,9 @@ def _start(folder: Path, wanted: int | None = None, meanwhile: Callable[[], obje
     key = key_to_serve_with(folder)
     for _ in range(LAUNCHES):
         port = wanted or _free_port()
-        process = _launch(folder, port, key)
-        _children.append(process)
+        with interrupts_held():
+            process = _launch(folder, port, key)
+            _children.append(process)
         url = api_url(port)
         meanwhile()
         if _answers(url, port, process):

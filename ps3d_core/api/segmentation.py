@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,8 @@ from ps3d_core.plan import SegmentJob
 from ps3d_core.progress import SILENT, Progress
 from ps3d_core.quantities import StatedSize
 from ps3d_core.record import RunRecord
+from ps3d_core.remade import remake_report
+from ps3d_core.sample_data import sample_of
 from ps3d_core.scan.array_volume import is_array
 from ps3d_core.scan.companions import stem_and_ending
 from ps3d_core.scan.ingest import ingest, same_voxels
@@ -63,8 +66,15 @@ class Segmentation:
         """Table with one row for every two particles that touch, and the surface that they share, mm2."""
         return from_parquet(self.result.root / self.record.results["contacts"], pq.ParquetFile.read, "segment again")
 
-    def report(self) -> Report:
-        """Return the page about the scan, which shows itself in a notebook."""
+    def report(self, sample: Mapping[str, str | float] | None = None) -> Report:
+        """Return the page about the scan, which shows itself in a notebook.
+
+        `sample` is what a laboratory says of the sample, by names like id, operator or date: page, record and dataset
+        say it from then on. Raise `InputError` where it cannot be used.
+        """
+        if sample is not None:
+            _, record = remake_report(self.result.root, sample_of(sample))
+            object.__setattr__(self, "record", record)
         return Report(self.result.report.read_text())
 
     def __repr__(self) -> str:

@@ -10,6 +10,7 @@ from typing import Final
 from ps3d_core.errors import CorruptDataError, InputError
 from ps3d_core.record import RunRecord, read_record
 from ps3d_core.sample_data import date_of
+from ps3d_core.store.kinds import not_usable, unfinished
 from ps3d_core.store.layout import RUN
 from ps3d_core.store.location import Location
 
@@ -82,6 +83,8 @@ def found_results(places: Sequence[Location], since: datetime | None = None) -> 
 
 def _found(folder: Location, *, named: bool) -> FoundResult:
     try:
+        if (problem := unfinished(folder)) is not None:
+            raise problem
         return FoundResult(folder, read_record(folder / RUN), named=named)
     except UNUSABLE as error:
         if named:
@@ -115,10 +118,14 @@ def _folders(place: Location) -> list[tuple[Location, bool]]:
     """Folders of results, and whether each was named itself."""
     if (place / TABLE).exists():
         return [(place, True)]
-    if not place.exists():
-        raise InputError(f"{place}: nothing there; give folders of results")
+    if place.is_file():
+        raise InputError(f"{place}: a file; give folders of results, like {place.parent}")
+    if (problem := unfinished(place)) is not None:
+        raise problem
     below = [place / name for name in place.children() if not name.startswith(".")]
     found = [(folder, False) for folder in below if (folder / TABLE).exists()]
+    if not found and (problem := not_usable(place, "table")) is not None:
+        raise problem
     if not found:
         raise InputError(f"{place}: no {TABLE} in it, nor in its folders; give results of ps3d segment or ps3d measure")
     return found

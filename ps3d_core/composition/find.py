@@ -67,6 +67,7 @@ class FindPhases(BlockStep[FoundPhases]):
         place: folder of the ledger, and of what blocks leave.
         file: gets the phases as JSON, for the user to look at and to give back.
         blur_voxels: of the scanner, where the user says it.
+        seen_in: name of the image; the scan itself is `grey`.
         block_shape: of blocks, (z, y, x); the largest that is good and fits when absent.
 
     """
@@ -78,6 +79,7 @@ class FindPhases(BlockStep[FoundPhases]):
     place: Location
     file: Location
     blur_voxels: float | None = None
+    seen_in: str = GREY
     block_shape: Shape | None = None
 
     name, title, found = "phases", "phases", FoundPhases
@@ -92,7 +94,8 @@ class FindPhases(BlockStep[FoundPhases]):
     @property
     def parameters(self) -> tuple[Any, ...]:
         """Contents of both images, what is asked for, and where the answer is."""
-        return (self.identity, self.number, self.blur_voxels, self.file.seen_from(self.place))
+        image = () if self.seen_in == GREY else (self.seen_in,)
+        return (self.identity, self.number, self.blur_voxels, self.file.seen_from(self.place), *image)
 
     @property
     def outputs(self) -> dict[str, Location]:
@@ -124,6 +127,7 @@ class FindPhases(BlockStep[FoundPhases]):
         """
         parts = (Counted(**site.file(index).read_arrays()) for index in range(len(records)))
         found = found_phases(reduce(added, parts), self.number, self.blur_voxels)
+        found = found.model_copy(update={"phases": found.phases.of_image(self.seen_in)})
         write_phases(self.file, found.phases)
         publish_text(self.outputs["phases_chart"], phases_chart(found, standalone=True))
         return found
@@ -138,13 +142,13 @@ def found_phases(counts: Counted, number: int, blur_voxels: float | None = None)
     voxels = int(counts.pair_counts.sum())
     if voxels < LEAST_VOXELS:
         raise InputError(
-            f"find_phases {number}: {voxels} voxels of finite grey values are inside of particles, "
+            f"{number} phases to be found: {voxels} voxels of finite grey values are inside of particles, "
             f"{LEAST_VOXELS} are needed",
             "give the phases by intervals with <phase>",
         )
     if (mixture := fitted(values, numbers, number)) is None:
         raise InputError(
-            f"find_phases {number}: grey values of the interiors have {peaks_of(values, numbers)} peaks",
+            f"{number} phases to be found: grey values of the interiors have {peaks_of(values, numbers)} peaks",
             "ask for as many with <find_phases>",
             "give the phases by intervals with <phase>",
         )
@@ -169,7 +173,8 @@ def phases_chart(found: FoundPhases, *, standalone: bool = False) -> Markup:
     `standalone` makes a file of its own, which brings its colours.
     """
     edges = np.linspace(*found.edges, len(found.counts) + 1)
-    intervals = [phase.intervals[GREY] for phase in found.phases.phases]
+    (image,) = found.phases.images
+    intervals = [phase.intervals[image] for phase in found.phases.phases]
     middles = (edges[1:] + edges[:-1]) / 2
     kinds = [next((k for k, box in enumerate(intervals) if box.low <= m <= box.high), None) for m in middles]
     return classed_histogram(

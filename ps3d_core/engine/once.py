@@ -8,7 +8,7 @@ removed.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -21,12 +21,15 @@ from ps3d_core.store.location import Location
 from ps3d_core.store.whole import digest_of
 from ps3d_core.store.written import Written
 
+Before = Callable[[Sequence[Step[Any]]], None]
+
 
 class Engine:
     """Runner of the steps of one piece of work, in order, whose ledgers lie in the folder `work`."""
 
-    def __init__(self, work: Location, steps: Sequence[Step[Any]]) -> None:
-        self._work, self._steps = work, tuple(steps)
+    def __init__(self, work: Location, steps: Sequence[Step[Any]], before: Before | None = None) -> None:
+        """Run `steps` in `work`; before one with lasting outputs is made, `before` hears of those that build on it."""
+        self._work, self._steps, self._before = work, tuple(steps), before
 
     def run(self, step: Step[Any], done: Outcomes, context: Context) -> Outcome:
         """Return what `step` found, now or before; `done` holds the outcomes of the steps before it."""
@@ -36,6 +39,8 @@ class Engine:
         if step.kept:
             ledger.clear()
         require_lease()
+        if self._before is not None and not step.intermediate:
+            self._before([other for other in self._steps if any(step.name == each.name for each in other.ancestors)])
         started = time.perf_counter()
         outcome = Outcome(step.make(done, context), time.perf_counter() - started)
         if step.keeps(outcome.found):
@@ -78,6 +83,10 @@ class Engine:
             return None
         readers = [other for other in self._steps if any(given.name == step.name for given in other.inputs)]
         return _outcome(step, entry.record) if readers and all(map(self._finished, readers)) else None
+
+    def is_known(self, step: Step[Any]) -> bool:
+        """Return whether a step has been done of what the steps before it make now; outputs may be gone."""
+        return bool(self._ledger(step).entries())
 
     def _ledger(self, step: Step[Any]) -> Ledger:
         return Ledger(self._work, f"stage-{step.name}", step.fingerprint)

@@ -86,6 +86,11 @@ class Step(ABC, Generic[Found_co]):
         return tuple(value for value in vars(self).values() if isinstance(value, Step))
 
     @property
+    def ancestors(self) -> tuple[Step[Any], ...]:
+        """Steps that it builds on, and that those build on."""
+        return tuple(before for given in self.inputs for before in (given, *given.ancestors))
+
+    @property
     @abstractmethod
     def parameters(self) -> tuple[Any, ...]:
         """Other values that decide the outcome, JSON-able; none that do not, like blocks, workers or memory."""

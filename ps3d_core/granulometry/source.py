@@ -60,15 +60,15 @@ class Source:
         """Whether it says where particles lie, and which are cut."""
         return {*_BOX, "touches_border"} <= set(self.names)
 
-    def require(self, names: Sequence[str], remedy: str) -> None:
-        """Raise `InputError`, with the `remedy`, unless it has these columns."""
+    def require(self, names: Sequence[str], *remedies: str) -> None:
+        """Raise `InputError`, with the `remedies`, unless it has these columns."""
         missing = [name for name in names if name not in self.names]
         if missing:
-            raise InputError(f"{self.table}: no column {missing[0]}", remedy)
+            raise InputError(f"{self.table}: no column {missing[0]}", *remedies)
 
     def sizes(self, kind: SizeKind) -> Floats:
         """Return the sizes of all particles (n,), mm; NaN for what has none."""
-        self.require([COLUMN[kind]], "measure again with columns shape, or choose another <size>")
+        self.require([COLUMN[kind]], "measure again with columns of shape", "choose another <size>")
         return self.column(COLUMN[kind])
 
     def column(self, name: str) -> Floats:

@@ -106,7 +106,8 @@ class ScanSettings(_Strict):
         said: dict[str, Any] = {name: value for name in names if (value := getattr(self, name)) is not None}
         kept = own.model_dump(exclude_none=True)
         if said.keys() & {"phase", "find_phases"}:
-            kept = {name: value for name, value in kept.items() if name not in ("phase", "phases", "find_phases")}
+            ways = {"phase", "phases", "find_phases", *(["find_in"] if self.phase is not None else [])}
+            kept = {name: value for name, value in kept.items() if name not in ways}
         if self.density is not None:
             dense = {"densities" if isinstance(self.density, dict) else "density": self.density}
             own_sizes = {name: value for name, value in kept["sizes"].items() if name not in ("density", "densities")}

@@ -27,6 +27,7 @@ from ps3d_core.errors import InputError
 from ps3d_core.geometry.blocks import Block, BlockGrid
 from ps3d_core.geometry.boxes import Shape
 from ps3d_core.geometry.spacing import StatedSpacing, one_if_equal
+from ps3d_core.measuring.beside import beside_table, withdraw_others
 from ps3d_core.measuring.chosen import Chosen, chosen, decides, measures_of
 from ps3d_core.measuring.composed import CompositionFile
 from ps3d_core.params import MeasureParams
@@ -300,6 +301,7 @@ class GivenLabels(Measurement[Measured]):
         """Write the table and return its summary, and doubts."""
         doubted = site.done.get(_DOUBTED)
         doubt = doubted.found.text if doubted is not None and isinstance(doubted.found, Doubted) else None
+        withdraw_others(self.output, beside_table(self.told), self.told)
         return Measured(summary=self.write_table(records, site), doubt=doubt)
 
 
@@ -360,7 +362,10 @@ def measure_sample(
     if told.columns == "all":
         contacts = GivenContacts(sample.labels, str(identities[0]), sample.spacing, output, work, Region(), block_shape)
     if told.find_phases is not None:
-        phases = find_phases(sample, told, fingerprint(*identities[:2]), work, output / "phases.json")
+        name = told.find_in or GREY
+        image, number, file = sample.named_images[name], told.find_phases, output / "phases.json"
+        identity = fingerprint(identities[0], identities[places.index(image)])
+        phases = FindPhases(sample.labels, image, identity, number, work, file, told.blur_voxels, name)
     step = GivenLabels(sample, identities, output, work, foreign, block_shape, told, contacts, phases)
     composed = None
     if told.given:
@@ -376,29 +381,11 @@ def measure_sample(
 def _require_images(sample: Sample, params: MeasureParams) -> None:
     """Raise `InputError` for an image that measures look at and that is not there."""
     wanted = {name for measure in measures_of(params, params.stated()) for name in measure.images}
+    wanted |= set() if params.find_phases is None else {params.find_in or GREY}
     for name in sorted(wanted - sample.named_images.keys()):
         if name == GREY:
             raise InputError("phases are told apart by grey values, and there are none", "give the scan as <image>")
         raise InputError(f"image {name}: there is none of this name", "give it as NAME=PATH with <image>")
-
-
-def find_phases(sample: Sample, params: MeasureParams, identity: str, place: Location, file: Location) -> FindPhases:
-    """Return the step that finds the phases of a sample.
-
-    Args:
-        sample: what is measured.
-        params: say how many phases.
-        identity: digest of the contents of labels and grey values.
-        place: folder of the ledger.
-        file: gets the phases.
-
-    Raises:
-        InputError: there are no grey values.
-
-    """
-    if sample.image is None or params.find_phases is None:
-        raise InputError("phases are found by grey values, and there are none", "give the scan as <image>")
-    return FindPhases(sample.labels, sample.image, identity, params.find_phases, place, file, params.blur_voxels)
 
 
 class _Totals:

@@ -107,6 +107,10 @@ def particles_of_result(root: Location) -> Particles:
     if record is None:
         raise InputError(f"{root}: no result of a segmentation; give its folder, or a label image")
     labels = root / f"{checked_name(record.scan)}.zarr"
+    if not labels.exists():
+        raise InputError(
+            f"{root}: a result without its label image, {labels.name}; copy it from where the result was made"
+        )
     return Particles(labels, root / "particles.parquet", per_axis(spacing_of(labels)), str(root))
 
 

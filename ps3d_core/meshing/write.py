@@ -30,6 +30,7 @@ from ps3d_core.particles.label_index import Labels
 from ps3d_core.particles.whole import Cutout
 from ps3d_core.progress import SILENT, Progress
 from ps3d_core.store.claim import Output, claimed, holds_no_file
+from ps3d_core.store.deriving import deriving
 from ps3d_core.store.identity import identities, require_unchanged
 from ps3d_core.store.location import Location, writing_to
 from ps3d_core.store.ome import open_image
@@ -89,7 +90,11 @@ def write_meshes(
     """
     inputs, tally = [particles.labels], _Tally()
     made = Output(output, is_published if params.bundle else meshes_are_own)
-    with claimed("meshes", [made], inputs=inputs, say=progress.note), ExitStack() as stack:
+    with (
+        claimed("meshes", [made], inputs=inputs, say=progress.note),
+        deriving(particles.labels, [output], progress.note),
+        ExitStack() as stack,
+    ):
         if output.exists() and not holds_no_file(output) and not is_own(output) and not params.overwrite:
             raise InputError(f"{output}: already exists", "replace it with <overwrite>", "choose another <output>")
         chosen = None if labels is None else particles.require(labels)

@@ -16,7 +16,7 @@ from numba import njit
 
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.spacing import StatedSpacing, mean_spacing, per_axis, relative_spacing
-from ps3d_core.morphology.caps import SHARP, length_along
+from ps3d_core.morphology.caps import SHARP, length_along, width_along
 from ps3d_core.morphology.columns import COLUMNS, NAMES, POWERS
 from ps3d_core.morphology.ferets import extreme_ferets, feret_along, largest_across
 from ps3d_core.morphology.hull import hull_of
@@ -36,7 +36,7 @@ _COUNT: Final = len(NAMES)
 class Morphology(WholeMeasure):
     """Size and shape of whole particles: the columns of `morphology.columns`."""
 
-    version: int = 1
+    version: int = 2
     bytes_per_voxel: float = 6.0
     """Squared distances of one particle's box, which may be the cutout, and the rows of it."""
 
@@ -97,17 +97,23 @@ def _measure_one(labels: Any, label: Any, box: Any, edges: Floats, table: Lookup
     longest, along, least, across = extreme_ferets(solid)
     second, beside = largest_across(solid, along)
     third = feret_along(solid, np.cross(along, beside))
+    hole, sides = sieve_size(solid, table, 1.0)
     if hull.rank == 3:
-        # What follows from the definitions is kept by what is estimated.
-        second = max(length_along(rows, beside, edges), second - SHARP, third)
-        longest = max(length_along(rows, along, edges), longest - SHARP, second)
+        # The search for the least finds where a solid happens to be too small: what voxels near its ends say is free of
+        # that. What follows from the definitions is kept by what is estimated.
+        thin = least
+        least = max(least, width_along(rows, across, edges, thin))
+        hole = max(hole, least, width_along(rows, sides[0], edges, thin), width_along(rows, sides[1], edges, thin))
+        third = max(third, least)
+        second = max(length_along(rows, beside, edges, thin), second - SHARP, third)
+        longest = max(length_along(rows, along, edges, thin), longest - SHARP, second)
     volume = voxels_in(hull)
     inscribed = inscribed_diameter(labels, label, low, high, edges)
     pores, pore_voxels = closed_pores(labels, low, rows)
     values[0], values[4], values[5], values[6] = longest, second, third, least
     _write_direction(along, values[1:4])
     _write_direction(across, values[7:10])
-    values[10] = min(sieve_size(solid, table, 1.0), second)
+    values[10] = min(hole, second)
     values[11], values[12] = volume, rows.voxels / volume
     values[13] = third / np.sqrt(longest * second)
     values[14] = rows.voxels / (np.pi / 6.0 * longest**3)

@@ -52,19 +52,26 @@ def lookup(count: int = _DIRECTIONS) -> Lookup:
 
 
 @njit(nogil=True, cache=True)
-def sieve_size(solid: Solid, table: Lookup, edge: float) -> float:
-    """Return the side of the smallest square hole; `edge` is about that of a voxel. For kernels."""
+def sieve_size(solid: Solid, table: Lookup, edge: float) -> tuple[float, Floats]:
+    """Return the side of the smallest square hole and the directions (2, 3) of its sides. For kernels.
+
+    `edge` is about that of a voxel.
+    """
     columns = np.ascontiguousarray(solid.points.T)
     widths = np.empty(len(table.directions))
     for i in range(len(widths)):
         widths[i] = _width(columns, row(table.directions, i))
-    size = np.inf
+    size, sides = np.inf, np.zeros((2, 3))
     starts = _best_pairs(table, widths)
     last = _LAST_STEP * edge / solid.size
     for i in range(len(starts)):
         p, q = row(table.directions, starts[i, 0]), row(table.directions, starts[i, 1])
-        size = min(size, _refined(columns, p, q, last))
-    return size
+        other, p, q = _refined(columns, p, q, last)
+        if other < size:
+            size = other
+            sides[0, 0], sides[0, 1], sides[0, 2] = p
+            sides[1, 0], sides[1, 1], sides[1, 2] = q
+    return size, sides
 
 
 @njit(nogil=True, cache=True, fastmath={"nnan", "nsz"})
@@ -111,8 +118,8 @@ def _is_near(directions: Floats, chosen: Integers, pair: Integers) -> bool:
 
 
 @njit(nogil=True, cache=True)
-def _refined(columns: Floats, p: Vector, q: Vector, last: float) -> float:
-    """The least larger width of two directions that are turned together in ever smaller steps."""
+def _refined(columns: Floats, p: Vector, q: Vector, last: float) -> tuple[float, Vector, Vector]:
+    """The least larger width of two directions that are turned together in ever smaller steps, and these."""
     q = _perpendicular(p, q)
     size = max(_width(columns, p), _width(columns, q))
     step = _FIRST_STEP
@@ -127,7 +134,7 @@ def _refined(columns: Floats, p: Vector, q: Vector, last: float) -> float:
                 size, p, q, better = other, first, second, True
         if not better:
             step /= 2
-    return size
+    return size, p, q
 
 
 @njit(nogil=True, cache=True)

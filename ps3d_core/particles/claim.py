@@ -8,11 +8,12 @@ from contextlib import contextmanager
 from ps3d_core.errors import InputError
 from ps3d_core.store.claim import Output, check_outputs, fresh_folders, is_given, silent, working_in
 from ps3d_core.store.identity import identities, require_unchanged
+from ps3d_core.store.kinds import MEASURING
 from ps3d_core.store.layout import LEASE, RUN, WORK
 from ps3d_core.store.lease import Say, holds_lease, sole_run
 from ps3d_core.store.location import Location
 from ps3d_core.store.ownership import work_is_own
-from ps3d_core.store.publishing import is_published, read_receipt, withdraw
+from ps3d_core.store.publishing import is_published, read_receipt, telling, withdraw
 
 
 @contextmanager
@@ -32,7 +33,7 @@ def table_claimed(
         LeaseTakenError: when another run works there.
 
     """
-    work = output / ".measure"
+    work = output / MEASURING
     table = [Output(output / name, is_published) for name in ("particles.csv", "particles.parquet", *others)]
     outputs = [*table, Output(work, work_is_own)]
     check_outputs(outputs, inputs=inputs)
@@ -41,6 +42,7 @@ def table_claimed(
     with (
         fresh_folders(output / RUN),
         sole_run(output / LEASE, f"table in {output}", say, tidy=True),
+        telling(say),
     ):
         _refuse_result(output)
         check_outputs(outputs)

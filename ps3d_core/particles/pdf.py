@@ -12,11 +12,13 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import IO, Final, Literal
 
 from ps3d_core.errors import Ps3dError
+from ps3d_core.interrupts import interrupts_held
+from ps3d_core.store.deriving import deriving
 from ps3d_core.store.location import Location
 from ps3d_core.store.publishing import publish
 
@@ -81,7 +83,8 @@ def print_page(page: Location, pdf: Location, paper: Paper = "A4") -> None:
         source, target = Path(folder) / "page.html", Path(folder) / "page.pdf"
         source.write_bytes(_on_paper(page.read_bytes(), paper))
         _run(browser, source, target, Path(folder))
-        publish(pdf, target)
+        with deriving(page, [pdf]):
+            publish(pdf, target)
 
 
 def _on_paper(page: bytes, paper: Paper) -> bytes:
@@ -113,15 +116,19 @@ def _ended(command: list[str], environment: Mapping[str, str], said: IO[bytes]) 
 
     It writes into a file: a process that is left over would keep a pipe open, and whoever reads that would wait.
     """
-    process = subprocess.Popen(  # noqa: S603  (the browser found on PATH, and paths that were made here)
-        command, env=environment, stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True
-    )
-    try:
+    with ExitStack() as stack:
+        with interrupts_held():
+            process = subprocess.Popen(  # noqa: S603  (the browser found on PATH, and paths that were made here)
+                command, env=environment, stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True
+            )
+            stack.callback(_end, process)
         return process.wait(SECONDS)
-    finally:
-        if hasattr(os, "killpg"):
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)
-        else:
-            process.kill()
-        process.wait()
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if hasattr(os, "killpg"):
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+    else:
+        process.kill()
+    process.wait()

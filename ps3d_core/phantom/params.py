@@ -168,13 +168,13 @@ class PhantomParams(_Frozen):
         if not 4 <= low <= high <= 16:
             raise ValueError(f"facets {self.facets}: must be (fewest, most) within 4 to 16")
         if max(map(abs, self.ghost_shift)) > 32:
-            raise ValueError(f"ghost_shift {self.ghost_shift}: each component must be within -32 to 32")
+            raise ValueError(f"ghost shift {self.ghost_shift}: each component must be within -32 to 32")
         if self.tube is not None and max(map(abs, self.tube.tilt)) > 1:
             raise ValueError(f"tube tilt {self.tube.tilt}: each component must be within -1 to 1")
         if any(abs(g) > 1 for g in self.gradient):
             raise ValueError(f"gradient {self.gradient}: each component must be within -1 to 1")
         if self.grey_range is not None and not self.grey_range[0] < self.grey_range[1]:
-            raise ValueError(f"grey_range {self.grey_range}: the first value must be below the second")
+            raise ValueError(f"grey range {self.grey_range}: the first value must be below the second")
         return self
 
     @property

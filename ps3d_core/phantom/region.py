@@ -46,7 +46,7 @@ def make_region(params: PhantomParams) -> tuple[Region, float]:
         high[1:] = np.minimum(high[1:], ends.max(axis=0) + region.cylinder[2])
         if np.any(high <= low):
             raise InputError(
-                f"tube centre_offset_voxels {params.tube.centre_offset_voxels}: the tube lies outside the volume "
+                f"centre offset of the tube {params.tube.centre_offset_voxels} voxels: it lies outside the volume "
                 f"{params.shape}; give a smaller offset"
             )
     return region, float(np.prod(high - low)) * max(_share(region), 1e-3)

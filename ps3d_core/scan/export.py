@@ -47,6 +47,7 @@ from ps3d_core.scan.suffixes import (
 from ps3d_core.scan.tiff_writer import SLICE_NAME, write_tiff, write_tiff_slices
 from ps3d_core.store.arrays import SHARD
 from ps3d_core.store.claim import Output, claimed, holds_no_file
+from ps3d_core.store.deriving import deriving
 from ps3d_core.store.halving import method_for
 from ps3d_core.store.identity import identities, require_unchanged
 from ps3d_core.store.location import Location
@@ -126,6 +127,8 @@ def export(
     output, known = _output(target, format, file)
     inputs = [] if origin is None else [origin]
     with claimed("export", [output], inputs=inputs, say=progress.note), ExitStack() as stack:
+        if origin is not None:
+            stack.enter_context(deriving(origin, [target], progress.note))
         if target.exists() and not holds_no_file(target) and not is_own(target) and not params.overwrite:
             raise InputError(f"{target}: already exists", "replace it with <overwrite>", "choose another destination")
         before = identities(inputs)

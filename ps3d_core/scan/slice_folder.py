@@ -36,6 +36,7 @@ from ps3d_core.scan.suffixes import DICOM_SUFFIXES
 from ps3d_core.scan.tiff_parts import TiffParts, are_parts
 from ps3d_core.scan.tiff_slice import TIFF
 from ps3d_core.scan.tiff_stack import TiffStack
+from ps3d_core.store.kinds import not_usable
 from ps3d_core.store.location import Location
 
 _PICTURES: Final[dict[str, SliceFormat]] = {form.name: form for form in (TIFF, PNG, BMP, JPEG_2000)}
@@ -211,10 +212,8 @@ def _dicom_without_endings(folder: Location, children: Sequence[str]) -> list[st
 
 
 def _no_slices(folder: Location, children: Sequence[str]) -> InputError:
-    if (folder / "images").is_dir():
-        return InputError(
-            f"{folder}: a dataset, not one volume; give one of its scans, like {folder / 'images' / 'NAME.zarr'}"
-        )
+    if (known := not_usable(folder, "volume")) is not None:
+        return known
     lossy = [name for name in children if name.lower().endswith(_JPEG)]
     if lossy:
         return InputError(

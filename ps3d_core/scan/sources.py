@@ -17,6 +17,7 @@ from ps3d_core.scan.reader import CHOICES, ScanReader
 from ps3d_core.scan.readers import reader_of
 from ps3d_core.scan.spacing import SAME, spacing_text
 from ps3d_core.scan.suffixes import HDF5_SUFFIXES, PACKED_ZARR_SUFFIXES, READ, ZARR_FILES
+from ps3d_core.store.kinds import not_usable
 from ps3d_core.store.location import Location
 from ps3d_core.store.ome import Spacing
 
@@ -128,6 +129,8 @@ def _place_and_inside(source: str | os.PathLike[str] | Location) -> tuple[Locati
 
 def _unknown(location: Location) -> InputError:
     """Return what to give instead of a file that no reader reads."""
+    if location.is_listed and (known := not_usable(location, "volume")) is not None:
+        return known
     if location.name.lower().endswith(".zip"):
         return InputError(f"{location}: a packed file; unpack it and give the folder")
     if not location.is_listed:

@@ -20,6 +20,7 @@ from ps3d_core.store.arrays import ensure_array
 from ps3d_core.store.content import keep_changed, note_content
 from ps3d_core.store.location import Location
 from ps3d_core.store.ownership import MARK, zarr_attributes
+from ps3d_core.store.publishing import withdraw_products
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,7 @@ class LabelImage(Step[Resampled]):
         if ome.is_whole(labels) and isinstance(made_for, dict) and made_for.get("fingerprint") == self.fingerprint:
             ensure_array(labels / "0", plan.scale.scan_shape, "uint32")
         else:
+            withdraw_products(labels)
             ome.create_image(labels, plan.scale.scan_shape, "uint32", overwrite=True, **about)
         # Also anew, because coarser levels are made from what it says.
         ome.write_metadata(labels, [plan.scale.scan_shape], origin=ome.image_origin(plan.image), **about)

@@ -18,7 +18,6 @@ from ps3d_core.steps.instances import Instances
 from ps3d_core.steps.table import ParticleTable
 from ps3d_core.steps.verdict import ScanVerdict
 from ps3d_core.store.location import Location
-from ps3d_core.store.publishing import withdraw
 from ps3d_core.version import __version__
 
 
@@ -75,7 +74,6 @@ class ReportPage(Step[Reported]):
         files, sizes = {**self.table.contacts.outputs, **self.table.outputs}, plan.job.params.measure.sizes
         sections = sections_of(files, plan.info.spacing, sizes)
         with context.progress.stage("report", 1, "pages") as stage:
-            withdraw(result.pdf)  # which would be of another page
             report.write_report(
                 result.report,
                 labels=result.labels,

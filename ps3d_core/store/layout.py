@@ -24,7 +24,7 @@ from ps3d_core.store.ownership import (
     work_is_own,
     zarr_is_own,
 )
-from ps3d_core.store.publishing import RECEIPT, is_published, read_receipt, withdraw
+from ps3d_core.store.publishing import RECEIPT, is_published, read_receipt, withdraw, withdraw_products
 from ps3d_core.store.staging import is_unfinished
 
 RUN, WORK, LEASE = "run.json", ".work", ".lease"
@@ -292,6 +292,7 @@ class Result:
             if is_published(self.root / name):
                 withdraw(self.root / name)
         self.remove_work()
+        withdraw_products(self.labels)
         if zarr_is_own(self.labels):
             remove_own(self.labels, ZARR_FILES)
         (self.root / RECEIPT).remove_tree()

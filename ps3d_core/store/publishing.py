@@ -3,6 +3,9 @@
 What was written is kept beside them, in `RECEIPT`: the SHA-256 of each file, noted as pending before the file appears,
 and as written when it has. So a file is known as ps3d's after any crash. One that somebody has changed since is kept
 under another name before a new one takes its place, and one that ps3d never wrote is left alone.
+
+There it says as well what was made of a file, or of a label image, and lies in the same folder (`store.deriving`): its
+products. They go before anything else takes the place of what they were made of.
 """
 
 from __future__ import annotations
@@ -10,6 +13,9 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Final
 
@@ -17,25 +23,31 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from ps3d_core.errors import InputError, MissingDataError, NoSpaceError
 from ps3d_core.store.aside import set_aside
-from ps3d_core.store.claim import Output, require_ours
+from ps3d_core.store.claim import Output, require_ours, silent
 from ps3d_core.store.location import Location, writing_to
-from ps3d_core.store.ownership import is_link
+from ps3d_core.store.ownership import is_link, remove_if_empty
+from ps3d_core.store.whole import digest_of
 
 RECEIPT: Final = ".ps3d-files.json"
 _PIECE: Final = 2**20
 
 
 class Entry(BaseModel):
-    """SHA-256 of what was written to one file, and of what is just about to be."""
+    """SHA-256 of what was written to one file, and of what is just about to be; and what was made of it.
+
+    `products` are places relative to the folder, with the digest of what lies there; None while it is being written.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     written: str | None = None
     pending: str | None = None
+    products: dict[str, str | None] = {}
 
 
 Receipt = dict[str, Entry]
 _RECEIPT: Final = TypeAdapter(Receipt)
+_say: ContextVar[Callable[[str], None]] = ContextVar("say", default=silent)
 
 
 def is_published(file: Location) -> bool:
@@ -59,11 +71,15 @@ def publish(file: Location, content: bytes | Path) -> Location | None:
     """
     kept = _out_of_the_way(file)
     digest = hashlib.sha256(content).hexdigest() if isinstance(content, bytes) else _sha256(Location.parse(content))
-    entry = read_receipt(file.parent).get(file.name, Entry())
-    _note(file, Entry(written=entry.written if file.exists() else None, pending=digest))
+    receipt = read_receipt(file.parent)
+    if (kept is not None or receipt.get(file.name, Entry()).written != digest) and withdraw_products(file, receipt):
+        receipt = read_receipt(file.parent)
+    entry = receipt.get(file.name, Entry())
+    written = entry.written if file.exists() else None
+    _note(file, entry.model_copy(update={"written": written, "pending": digest}), receipt)
     if file.exists() or not _created(file, content):
         file.write_bytes(content) if isinstance(content, bytes) else file.upload(content)
-    _note(file, Entry(written=digest))
+    _note(file, entry.model_copy(update={"written": digest, "pending": None}))
     return kept
 
 
@@ -77,17 +93,68 @@ def publish_text(file: Location, text: str) -> Location | None:
 
 def withdraw(file: Location) -> Location | None:
     """Remove a published file; return where it is kept when somebody has changed it since. Absence is fine."""
-    kept = _out_of_the_way(file)
+    if withdraw_products(file, receipt := read_receipt(file.parent)):
+        receipt = read_receipt(file.parent)
+    if (kept := _out_of_the_way(file)) is not None:
+        _say.get()(f"{file}: not as it was written; kept as {kept}")
     file.remove_tree()
-    if file.name in read_receipt(file.parent):
-        _note(file, None)
+    if file.name in receipt:
+        _note(file, Entry(), receipt)
     return kept
+
+
+def withdraw_products(source: Location, receipt: Receipt | None = None) -> bool:
+    """Remove what was made of the file or image `source` and lies in its folder, and what was made of that.
+
+    Of what somebody has changed since, or has put there, nothing goes: it is kept under another name. Return whether
+    there was anything; `receipt` is that of the folder, where it has just been read.
+    """
+    entry = (read_receipt(source.parent) if receipt is None else receipt).get(source.name, Entry())
+    for name, digest in entry.products.items():
+        place = source.parent / name
+        if is_published(place):
+            kept = withdraw(place)
+        elif not place.exists() and not is_link(place):
+            continue
+        elif digest is not None and digest_of(place).digest == digest:
+            place.remove_tree()
+            kept = None
+        else:
+            kept = set_aside(place)
+        _remove_folders(place, source.parent)
+        _say.get()(f"{place}: of an earlier {source.name}; {f'kept as {kept}' if kept else 'removed, make it again'}")
+    if entry.products:
+        _note(source, entry.model_copy(update={"products": {}}))
+    return bool(entry.products)
+
+
+def note_products(source: Location, products: Mapping[str, str | None], without: Collection[str] = ()) -> None:
+    """Note what is made of `source`: places relative to its folder, each with the digest of what lies there.
+
+    None stands for what is about to be written, and for what the receipt of its own folder tells; `without` are places
+    where nothing came to be.
+    """
+    entry = read_receipt(source.parent).get(source.name, Entry())
+    known = {name: digest for name, digest in {**entry.products, **products}.items() if name not in without}
+    if known != entry.products:
+        _note(source, entry.model_copy(update={"products": known}))
+
+
+@contextmanager
+def telling(say: Callable[[str], None]) -> Iterator[None]:
+    """Let `say` be told of products that go while the body runs."""
+    before = _say.set(say)
+    try:
+        yield
+    finally:
+        _say.reset(before)
 
 
 def adopt(file: Location) -> None:
     """Count a file that is there as published: one of an earlier release, which kept no `RECEIPT`."""
-    if file.name not in read_receipt(file.parent):
-        _note(file, Entry(written=_sha256(file)))
+    entry = read_receipt(file.parent).get(file.name, Entry())
+    if entry.written is None and entry.pending is None:
+        _note(file, entry.model_copy(update={"written": _sha256(file)}))
 
 
 def read_receipt(folder: Location) -> Receipt:
@@ -115,15 +182,21 @@ def _out_of_the_way(file: Location) -> Location | None:
     return None if _sha256(file) in (entry.written, entry.pending) else set_aside(file)
 
 
-def _note(file: Location, entry: Entry | None) -> None:
-    receipt = read_receipt(file.parent) | ({} if entry is None else {file.name: entry})
-    said = {name: known.model_dump(exclude_none=True) for name, known in receipt.items()}
-    if entry is None:
-        del said[file.name]
+def _note(file: Location, entry: Entry, receipt: Receipt | None = None) -> None:
+    """Note what is known of a file, in a `receipt` that has just been read; nothing where the entry says nothing."""
+    receipt = (read_receipt(file.parent) if receipt is None else receipt) | {file.name: entry}
+    said = {name: known.model_dump(exclude_defaults=True) for name, known in receipt.items() if known != Entry()}
     if said:
         (file.parent / RECEIPT).write_json(said)
     else:
         (file.parent / RECEIPT).remove_tree()
+
+
+def _remove_folders(place: Location, above: Location) -> None:
+    """Remove the folders between a product that is gone and the folder `above`, where nothing is in them."""
+    path, end = place.local_path, above.local_path
+    while path is not None and end is not None and (path := path.parent) != end and path.is_relative_to(end):
+        remove_if_empty(path)
 
 
 def _created(file: Location, content: bytes | Path) -> bool:

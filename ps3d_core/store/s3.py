@@ -201,7 +201,7 @@ def _make_persistent(base_classes: list[type], **_: object) -> None:
 def _close(client: AioBaseClient, loop: asyncio.AbstractEventLoop) -> None:
     if loop.is_running():
         with suppress(TimeoutError):
-            asyncio.run_coroutine_threadsafe(client.close(), loop).result(timeout=1)
+            asyncio.run_coroutine_threadsafe(client.close(), loop).result(timeout=5)
 
 
 class _Content:

@@ -288,4 +288,4 @@ async def _body(answer: aiohttp.ClientResponse, url: str, length: int | None, mo
 def _close(session: aiohttp.ClientSession, loop: asyncio.AbstractEventLoop) -> None:
     if loop.is_running():
         with suppress(TimeoutError):
-            asyncio.run_coroutine_threadsafe(session.close(), loop).result(timeout=1)
+            asyncio.run_coroutine_threadsafe(session.close(), loop).result(timeout=5)

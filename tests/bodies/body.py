@@ -1,7 +1,7 @@
 """Bodies whose every measure is known: in closed form, or from the support function, which is.
 
-A body is a convex hull (an ellipsoid, a box or a cylinder) less what is cut out of it. All have the volume of a ball of
-diameter 1, so that a size in voxels means the same for each.
+A body is a convex hull (an ellipsoid, a box, a cylinder or an octahedron) less what is cut out of it. All have the
+volume of a ball of diameter 1, so that a size in voxels means the same for each.
 """
 
 from __future__ import annotations
@@ -30,6 +30,11 @@ def in_cylinder(at: Floats, sides: Sides) -> npt.NDArray[np.bool_]:
     return (2 * np.abs(at[..., 0]) <= sides[0]) & (4 * (at[..., 1] ** 2 + at[..., 2] ** 2) <= sides[1] ** 2)
 
 
+def in_octahedron(at: Floats, sides: Sides) -> npt.NDArray[np.bool_]:
+    """Its corners are on the axes."""
+    return (2 * np.abs(at) / sides).sum(-1) <= 1
+
+
 def width_of_ellipsoid(along: Floats, sides: Sides) -> Floats:
     return np.sqrt((along**2 * np.square(sides)).sum(-1))
 
@@ -42,16 +47,30 @@ def width_of_cylinder(along: Floats, sides: Sides) -> Floats:
     return np.abs(along[..., 0]) * sides[0] + np.hypot(along[..., 1], along[..., 2]) * sides[1]
 
 
-INSIDE = {"ellipsoid": in_ellipsoid, "box": in_box, "cylinder": in_cylinder}
-WIDTH = {"ellipsoid": width_of_ellipsoid, "box": width_of_box, "cylinder": width_of_cylinder}
-VOLUME = {"ellipsoid": np.pi / 6, "box": 1.0, "cylinder": np.pi / 4}
+def width_of_octahedron(along: Floats, sides: Sides) -> Floats:
+    return np.asarray((np.abs(along) * sides).max(-1))
+
+
+INSIDE = {"ellipsoid": in_ellipsoid, "box": in_box, "cylinder": in_cylinder, "octahedron": in_octahedron}
+WIDTH = {
+    "ellipsoid": width_of_ellipsoid,
+    "box": width_of_box,
+    "cylinder": width_of_cylinder,
+    "octahedron": width_of_octahedron,
+}
+VOLUME = {"ellipsoid": np.pi / 6, "box": 1.0, "cylinder": np.pi / 4, "octahedron": 1 / 6}
 # Variance along the axes as a share of the square of the sides.
-VARIANCE = {"ellipsoid": (1 / 20,) * 3, "box": (1 / 12,) * 3, "cylinder": (1 / 12, 1 / 16, 1 / 16)}
+VARIANCE = {
+    "ellipsoid": (1 / 20,) * 3,
+    "box": (1 / 12,) * 3,
+    "cylinder": (1 / 12, 1 / 16, 1 / 16),
+    "octahedron": (1 / 40,) * 3,
+}
 
 
 @dataclass(frozen=True)
 class Part:
-    """An ellipsoid, a box or a cylinder with axes along those of the body."""
+    """An ellipsoid, a box, a cylinder or an octahedron with axes along those of the body."""
 
     kind: str
     sides: Sides
@@ -149,7 +168,8 @@ class Body:
         widths = self.width(turned)
         second = turned[np.argmax(widths)]
         third = float(self.width(np.cross(along, second)))
-        return float(self.width(along)), float(widths.max()), third, min(self.hull.sides)
+        least = min(self.hull.sides) / (3**0.5 if self.hull.kind == "octahedron" else 1)
+        return float(self.width(along)), float(widths.max()), third, least
 
     @cached_property
     def longest(self) -> Floats:
@@ -159,6 +179,7 @@ class Body:
             "ellipsoid": np.eye(3)[np.argmax(self.hull.sides)],
             "box": np.array([a, b, c]),
             "cylinder": np.array([a, b, 0.0]),
+            "octahedron": np.array([1.0, 0.0, 0.0]),
         }[self.hull.kind]
         return along / np.linalg.norm(along)
 
@@ -167,6 +188,9 @@ class Body:
         if self.hull.kind == "cylinder" and self.hull.sides[0] >= self.hull.sides[1]:
             return self.hull.sides[1]
         short, middle, _ = sorted(self.hull.sides)
+        if self.hull.kind == "octahedron":
+            # Along (2, 2, 1) / 3 and (2, -1, -2) / 3.
+            return 2 / 3 * short
         if self.hull.kind == "ellipsoid":
             return float(np.sqrt((short**2 + middle**2) / 2))
         return min(middle, (short + middle) / 2**0.5)
@@ -195,6 +219,11 @@ def box(name: str, *sides: float) -> Body:
 def cylinder(name: str, height: float, across: float) -> Body:
     surface = np.pi * across * height + np.pi / 2 * across**2
     return Body(name, Part("cylinder", (height, across, across)), float(surface), min(height, across))
+
+
+def octahedron() -> Body:
+    """A regular one: its faces are apart by 1 / sqrt(3) of what its corners are."""
+    return Body("octahedron", Part("octahedron", (1, 1, 1)), 3**0.5, 3**-0.5)
 
 
 def hollow_ball() -> Body:
@@ -229,6 +258,7 @@ BODIES: tuple[Body, ...] = (
     cylinder("cylinder", 1, 1),
     cylinder("rod", 4, 1),
     cylinder("disc", 0.3, 1),
+    octahedron(),
     hollow_ball(),
     hollow_cube(),
     notched_cube(),

@@ -133,13 +133,29 @@ def test_a_result_without_its_dataset_keeps_its_sample_data(job, capsys):
     assert "every particle filled" in job.result.report.read_text()
 
 
+def test_a_copy_carries_and_edits_sample_data_of_its_own(job, tmp_path, capsys):
+    there = Location.parse(tmp_path / "elsewhere" / SCAN)
+    shutil.copytree(str(job.result.root), str(there))
+    data, run = job.dataset.sample(SCAN).read_bytes(), job.result.run.read_bytes()
+    assert main(["report", str(there), "--sample-id", "Z-9"]) == 0
+    assert "a copy, or moved; sample data are its own" in capsys.readouterr().err
+    assert read_record(there / "run.json").sample == {"id": "Z-9"}
+    assert "Z-9" in (there / "report.html").read_text()
+    assert (there / "ro-crate-metadata.json").read_text().count("Z-9")
+    assert (job.dataset.sample(SCAN).read_bytes(), job.result.run.read_bytes()) == (data, run)
+    job.dataset.sample(SCAN).write_json(SAMPLE | {"id": "B-2"})
+    assert remake_report(there)[1].sample == {"id": "Z-9"}
+    (tmp_path / "link").symlink_to(str(job.result.root))
+    assert remake_report(Location.parse(tmp_path / "link"))[1].sample["id"] == "B-2"
+
+
 def test_a_damaged_table_is_no_table_to_make_a_page_from(job):
     before = job.result.run.read_bytes()
     job.result.table_parquet.write_bytes(b"PAR1")
     with pytest.raises(InputError, match=r"particles\.parquet: not as it was written; segment the scan again"):
         remake_report(job.result.root)
     assert job.result.run.read_bytes() == before
-    with pytest.raises(InputError, match="no result of a segmentation"):
+    with pytest.raises(InputError, match="a dataset, not a result; segment its scans"):
         remake_report(job.dataset.root)
 
 

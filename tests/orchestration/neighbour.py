@@ -111,7 +111,7 @@ def speaks_grpc(port: int) -> bool:
 def _answers_http2(port: int, tls: ssl.SSLContext | None) -> bool:
     no_settings = b"\0\0\0\x04\0\0\0\0\0"
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=5) as plain:
+        with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS) as plain:
             connection = plain if tls is None else tls.wrap_socket(plain)
             with connection:
                 connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + no_settings)
@@ -133,6 +133,16 @@ def files_open_to_others(folder: Path) -> list[Path]:
     found = []
     for place, folders, files in os.walk(folder):
         here = Path(place)
-        folders[:] = [name for name in folders if (here / name).stat().st_mode & 0o007]
-        found += [here / name for name in files if (here / name).lstat().st_mode & 0o007]
+        folders[:] = [name for name in folders if _is_open(here / name)]
+        found += [here / name for name in files if _is_open(here / name)]
     return found
+
+
+def files_below(folder: Path) -> list[Path]:
+    """All files below `folder`, in which programs work: some go before they are read."""
+    paths = (Path(place, name) for place, _, files in os.walk(folder) for name in files)
+    return [path for path in paths if path.is_file()]
+
+
+def _is_open(path: Path) -> bool:
+    return bool((asked(lambda: path.lstat().st_mode) or 0) & 0o007)

@@ -46,6 +46,14 @@ def wait_until(condition: Callable[[], Any]) -> Any:
     return found
 
 
+def assert_becomes(question: Callable[[], T], expected: T, seconds: float = 60) -> None:
+    """Ask until the answer is `expected`: a Prefect server hears of tasks, in their order, later than of their run."""
+    give_up = time.monotonic() + seconds
+    while (found := question()) != expected:
+        assert time.monotonic() < give_up, f"{found!r} is not {expected!r}"
+        time.sleep(0.2)
+
+
 def free_port() -> int:
     for port in random.sample(PORTS, len(PORTS)):
         with socket.socket() as probe:
@@ -182,13 +190,8 @@ def gone(family: list[psutil.Process]) -> bool:
     return all(not p.is_running() or asked(p.status) in (None, psutil.STATUS_ZOMBIE) for p in family)
 
 
-def children_of_stacks() -> set[int]:
-    """Processes that guards are above, of any stack on this machine."""
-    return {process.pid for process in psutil.process_iter() if variable_of(process, guard.VARIABLE) is not None}
-
-
 def asked(question: Callable[[], T]) -> T | None:
-    """What a process answers; None when it has just ended or is somebody else's."""
+    """What a process or a file answers; None when it has just gone or is somebody else's."""
     try:
         return question()
     except (psutil.Error, OSError):

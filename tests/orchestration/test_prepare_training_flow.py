@@ -15,6 +15,7 @@ from ps3d_core.store.location import Location
 from ps3d_core.training import preparation as core
 from ps3d_core.training.preparation_plan import PreparationJob
 from tests.orchestration.conftest import RESOURCES
+from tests.orchestration.stack_process import assert_becomes
 from tests.orchestration.test_flows import OTHER, SCAN, artifacts_of, run_id
 from tests.orchestration.test_zscore_flow import task_runs
 
@@ -41,14 +42,10 @@ def test_flow_writes_the_files_of_the_direct_run(dataset: Dataset, tmp_path: Pat
         str(dataset.root), str(by_flow.output), params=PARAMS, resources=RESOURCES, return_state=True
     )
     with get_client(sync_client=True) as client:
-        assert task_runs(client, run_id(state)) == sorted(
-            [
-                (f"plan training data: {dataset.root}", "Completed", 1),
-                *((f"prepare scan: {name}", "Completed", 1) for name in (SCAN, OTHER)),
-                (f"finish training data: {by_flow.folder.root}", "Completed", 1),
-            ]
-        )
-        assert task_runs(client, run_id(again)) == [(f"plan training data: {dataset.root}", "Completed", 1)]
+        names = [f"plan training data: {dataset.root}", *(f"prepare scan: {name}" for name in (SCAN, OTHER))]
+        names.append(f"finish training data: {by_flow.folder.root}")
+        assert_becomes(lambda: task_runs(client, run_id(state)), [(name, "Completed", 1) for name in sorted(names)])
+        assert_becomes(lambda: task_runs(client, run_id(again)), [(names[0], "Completed", 1)])
         kinds = {str(artifact.type) for artifact in artifacts_of(client, run_id(state))}
     assert kinds == {"markdown", "progress", "table"}
 
@@ -58,4 +55,5 @@ def test_bad_input_fails_once(dataset: Dataset, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="scan 'nobody': no image"):
         state.result()
     with get_client(sync_client=True) as client:
-        assert task_runs(client, run_id(state)) == [(f"plan training data: {dataset.root}", "Failed", 1)]
+        failed = [(f"plan training data: {dataset.root}", "Failed", 1)]
+        assert_becomes(lambda: task_runs(client, run_id(state)), failed)

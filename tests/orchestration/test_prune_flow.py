@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from uuid import UUID
 
 import pytest
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import State
 
 from ps3d_app.flows.prune_work import prune_work
 from ps3d_core.params import RetentionParams
@@ -14,6 +14,7 @@ from ps3d_core.store.layout import Result
 from ps3d_core.store.lease import sole_run
 from ps3d_core.store.location import Location
 from ps3d_core.store.ownership import mark_own
+from tests.orchestration.test_flows import artifacts_of, run_id
 
 pytestmark = pytest.mark.usefixtures("server")
 
@@ -21,10 +22,10 @@ NOW = RetentionParams(older_than_days=0)
 NASTY = "<img src=x onerror=y>"
 
 
-def shown_by(flow_run: UUID | None) -> tuple[str, str]:
+def shown_by(state: State[int]) -> tuple[str, str]:
     """Description and rows of the one table of a run."""
     with get_client(sync_client=True) as client:
-        (table,) = [found for found in client.read_artifacts() if found.flow_run_id == flow_run]
+        (table,) = artifacts_of(client, run_id(state))
     return str(table.description), str(table.data)
 
 
@@ -36,7 +37,7 @@ def test_dry_run_then_real(tmp_path: Path) -> None:
     with sole_run(Result(output, "running").lease, "scan running"):
         dry = prune_work(str(output), NOW, return_state=True)
         assert dry.result() == 2_000_000
-        description, rows = shown_by(dry.state_details.flow_run_id)
+        description, rows = shown_by(dry)
         assert description.startswith("2.0 MB would be freed")
         assert description.endswith("nothing was removed (dry run)")
         assert "would go" in rows
@@ -50,5 +51,5 @@ def test_dry_run_then_real(tmp_path: Path) -> None:
         assert Result(output, "running").work.find()
     again = prune_work(str(output), NOW, dry_run=False, return_state=True)
     assert again.result() == 2_000_000
-    assert "running" in shown_by(again.state_details.flow_run_id)[1]
-    assert shown_by(prune_work(str(output), NOW, return_state=True).state_details.flow_run_id)[0].startswith("0.0 MB")
+    assert "running" in shown_by(again)[1]
+    assert shown_by(prune_work(str(output), NOW, return_state=True))[0].startswith("0.0 MB")

@@ -65,6 +65,10 @@ def test_from_an_array_to_labels_table_and_report(tmp_path):
     assert result.report()._repr_html_().startswith("<iframe sandbox srcdoc=")
     result.report().save(tmp_path / "report.html")
     assert (tmp_path / "report.html").read_text() == result.report().html
+    assert "A-17" in result.report({"id": "A-17", "mass": 2.5}).html
+    assert result.record.sample == {"id": "A-17", "mass": "2.5"}
+    with pytest.raises(ps3d.InputError, match="date 'soon': must be like"):
+        result.report({"date": "soon"})
     place, labels = result.result.root, result.labels
     del result
     gc.collect()

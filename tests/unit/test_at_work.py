@@ -53,6 +53,13 @@ def test_runs_of_another_server_or_machine_are_left_alone(monkeypatch: pytest.Mo
     assert at_work.left_behind(API) == []
 
 
+def test_a_file_that_cannot_be_written_leaves_nothing(home: Path) -> None:
+    (home / "running" / "one.json").mkdir(parents=True)  # nothing can take the place of a folder
+    with pytest.raises(OSError, match="directory"):
+        at_work.hold("one", API)
+    assert [path.name for path in (home / "running").iterdir()] == ["one.json"]
+
+
 def test_a_damaged_file_is_nobodys(home: Path) -> None:
     at_work.hold("one", API).close()
     (home / "running" / "one.json").write_text("{")

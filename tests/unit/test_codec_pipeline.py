@@ -40,7 +40,7 @@ def content(place):
 
 @pytest.mark.parametrize("sharded", [True, False])
 @given(data=st.data())
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_same_bytes_and_voxels_as_zarr(tmp_path_factory, sharded, data):
     place = Location.parse(tmp_path_factory.mktemp("arrays"))
     shape = data.draw(st.tuples(*[st.integers(1, 9)] * 3))

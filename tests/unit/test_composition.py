@@ -197,11 +197,11 @@ def test_a_wrong_phase_is_refused(text, words):
     ("values", "words"),
     [
         ({"phase": ("a=1:5", "b=4:9")}, "overlap"),
-        ({"phase": ("a=1:5", "A=6:9")}, "twice"),
-        ({"phase": ("a=1:5",), "find_phases": 2}, "both say"),
+        ({"phase": ("a=1:5", "A=6:9")}, "named like phase 1, a"),
+        ({"phase": ("a=1:5",), "find_phases": 2}, "phases are said twice, by intervals and by their number"),
         ({"phase": ("a=high:1:5",)}, "image high"),
         ({"images": ("grey=x.zarr",)}, "the scan itself"),
-        ({"images": ("b=x.zarr", "B=y.zarr")}, "one name"),
+        ({"images": ("b=x.zarr", "B=y.zarr")}, "named like image 1, b"),
         ({"find_phases": 9}, "at most 8"),
     ],
 )

@@ -19,7 +19,7 @@ def content(place):
 
 @pytest.mark.parametrize("sharded", [True, False])
 @given(data=st.data())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_same_files_and_voxels_as_zarr(tmp_path_factory, sharded, data):
     place = Location.parse(tmp_path_factory.mktemp("arrays"))
     shape = data.draw(st.tuples(*[st.integers(1, 11)] * 3))

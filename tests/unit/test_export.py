@@ -9,7 +9,7 @@ import ome_zarr_models
 import pytest
 import tifffile
 import zarr
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from ome_zarr_models.v05.image_label import ImageLabel
@@ -81,7 +81,7 @@ def test_one_tiff(tmp_path, dtype):
         assert np.array_equal(reader.read(0, len(values)), values)
 
 
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20)
 @given(
     values=hnp.arrays(
         st.sampled_from(["u1", "u2", "u4", "i4"]),

@@ -8,6 +8,7 @@ import io
 import numpy as np
 import pytest
 
+from ps3d_app.flows.command.cli import main
 from ps3d_core.composition.analysis import analyse_composition
 from ps3d_core.composition.files import read_phases
 from ps3d_core.composition.find import FindPhases, found_phases, phases_chart
@@ -17,6 +18,7 @@ from ps3d_core.engine.blocks import Runner
 from ps3d_core.engine.once import Engine
 from ps3d_core.engine.step import Context
 from ps3d_core.errors import InputError
+from ps3d_core.particles.table import read_table
 from ps3d_core.particles.templating import rendered
 from ps3d_core.phases import phase_lines
 from ps3d_core.store.location import Location
@@ -50,6 +52,33 @@ def test_phases_are_found_in_any_blocks_alike(sample, tmp_path):
     assert phases.noise["grey"] == pytest.approx(10, abs=1)
     assert [line.split("=")[0] for line in phase_lines(phases, found[0].shares)] == ["p1", "p2", "p3"]
     assert "bar s2" in phases_chart(found[0])
+
+
+def test_phases_are_found_in_the_image_that_is_named(sample, tmp_path, capsys):
+    root, shape = Location.parse(tmp_path), sample.labels.shape
+    other = sample.grey.clip(0).astype(np.uint8)
+    for what, values in (("labels", sample.labels), ("grey", 0 * other + 7), ("high", other)):
+        create_image(root / what, shape, values.dtype, spacing=0.01, name=what)[:] = values
+    measure = ["measure", f"{root}/labels", f"{root}/table", "--image", f"{root}/grey", "--image", f"high={root}/high"]
+    assert main([*measure, "--find-phases", "3", "--find-in", "high"]) == 0
+    phases = read_phases(root / "table" / "phases.json")
+    assert phases.images == ("high",)
+    assert [phase.mean("high") for phase in phases.phases] == pytest.approx(GREYS, abs=3)
+    assert phases.background["high"] == pytest.approx(20, abs=2)
+    found = read_table(root / "table" / "particles.parquet", ["phase_p1_share", "high_grey_mean"])
+    assert main([*measure, "--phases", f"{root}/table/phases.json"]) == 0
+    assert read_table(root / "table" / "particles.parquet", found.column_names).equals(found)
+    capsys.readouterr()
+    for wrong, words in (
+        (
+            ["--find-phases", "3", "--find-in", "High"],
+            "a phase is of image High, which was not given; did you mean high",
+        ),
+        (["--find-phases", "3", "--find-in", "low"], "which was not given; add it as NAME=PATH"),
+        (["--find-in", "high"], "phases are to be found in image high, and not how many; say their number"),
+    ):
+        assert main([*measure, *wrong]) == 2
+        assert words in capsys.readouterr().err
 
 
 def test_a_rare_phase_is_found_and_one_too_many_is_refused():

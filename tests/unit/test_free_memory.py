@@ -27,9 +27,14 @@ def test_above_its_limit_nothing_is_free(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("limit", ["max", str(2**62), "nonsense"])
 def test_without_a_limit_that_says_something_the_machine_counts(tmp_path: Path, limit: str) -> None:
-    free = free_bytes(group(tmp_path, limit, used=0, inactive=0))
-    assert free == pytest.approx(psutil.virtual_memory().available, rel=0.3)
+    assert_is_of_the_machine(group(tmp_path, limit, used=0, inactive=0))
 
 
 def test_without_control_groups_the_machine_counts(tmp_path: Path) -> None:
-    assert free_bytes(tmp_path) == pytest.approx(psutil.virtual_memory().available, rel=0.3)
+    assert_is_of_the_machine(tmp_path)
+
+
+def assert_is_of_the_machine(folder: Path) -> None:
+    """Others take and give back memory meanwhile."""
+    before, found, after = psutil.virtual_memory().available, free_bytes(folder), psutil.virtual_memory().available
+    assert 0.7 * min(before, after) < found < 1.3 * max(before, after)

@@ -11,7 +11,7 @@ import numpy as np
 import ome_zarr_models
 import pytest
 import zarr
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from ome_zarr_models.v05.image import Image
@@ -84,7 +84,7 @@ def test_ingest_leaves_image_levels_and_metadata(tmp_path, dataset):
     assert (dataset.root / "images").children() == ["Ore2.5um.zarr"]
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25)
 @given(
     volume=hnp.arrays(
         st.sampled_from(["u1", "u2", "i2", "u4", "i4"]),

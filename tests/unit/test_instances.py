@@ -83,7 +83,7 @@ def test_any_cut_gives_the_definition(case, halo, share):
 
 @given(case=cut_volumes(), halo=st.integers(1, 4), greatest=st.sampled_from([0.0, 0.5, 0.71, 0.9]))
 @example(case=(np.array([[[1, 1, 2, 1], [1, 1, 1, 1]]], np.uint8), (1, 1, 2)), halo=1, greatest=0.71)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_any_cut_splits_cores_at_the_same_necks(case, halo, greatest):
     border_core, block = case
     labels = run_once(border_core, block_shape=block, halo=halo, smallest_core=1, greatest_neck=greatest)

@@ -80,7 +80,7 @@ def test_mean_and_standard_deviation_would_not_do() -> None:
     assert abs(more.mean() - PARTICLES.mean()) / PARTICLES.std() > 0.5
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(gain=st.floats(1e-3, 1e3), offset=st.floats(-1e4, 1e4))
 def test_follows_the_units_of_the_scan(gain: float, offset: float) -> None:
     blocks = PARTICLES[:50].astype(np.float64)
@@ -89,7 +89,7 @@ def test_follows_the_units_of_the_scan(gain: float, offset: float) -> None:
     assert changed.scale == pytest.approx(known.scale * gain, rel=1e-4)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_does_not_depend_on_the_order_of_blocks(seed: int) -> None:
     order = np.random.default_rng(seed).permutation(len(PARTICLES))

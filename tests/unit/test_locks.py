@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -25,7 +26,8 @@ def test_a_holder_is_seen(tmp_path: Path) -> None:
 def test_another_look_is_no_holder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     look = exclusive_if_free(tmp_path / "lock")
     assert look.__enter__()
-    monkeypatch.setattr(locks.time, "sleep", lambda _: look.__exit__(None, None, None))
+    ends = SimpleNamespace(sleep=lambda _: look.__exit__(None, None, None))
+    monkeypatch.setattr(locks, "time", ends)  # not the sleep of other threads
     assert not is_locked(tmp_path / "lock")
 
 

@@ -101,9 +101,9 @@ def test_what_is_of_another_table_goes(measured):
     (folder / "composition.csv").write_text("my own words")
     assert ps3d(*command, "--phases", f"{folder}/phases.json") == 0
     with_phases = ["composition.csv", "composition.csv.kept-1", "notes.csv", "particles.csv", "particles.parquet"]
-    assert names_in(folder) == [*with_phases, "phases.json", "phases.svg"]  # what was given back stays
+    assert names_in(folder) == [*with_phases, "phases.json"]  # what was given back stays
     assert ps3d(*command) == 0
-    assert names_in(folder) == [*with_phases[1:], "phases.json", "phases.svg"]
+    assert names_in(folder) == with_phases[1:]
     assert (folder / "composition.csv.kept-1").read_text() == "my own words"
 
 
@@ -112,7 +112,7 @@ def test_a_measurement_that_cannot_be_leaves_nothing(measured, tmp_path, capsys)
     again = (*command[:2], f"{tmp_path}/other", *command[3:], "--columns", "all", "--find-phases", "8")
     assert ps3d(*again) == 2
     error = capsys.readouterr().err.splitlines()[-1]
-    assert "find_phases 8: grey values of the interiors have" in error
+    assert "8 phases to be found: grey values of the interiors have" in error
     assert not (tmp_path / "other").exists()
     before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
     assert ps3d(*command, "--columns", "all", "--find-phases", "8") == 2

@@ -31,7 +31,7 @@ MISTAKES = (
     (f"ingest slcies new --name ore {INGEST}", "{here}/slcies: no such file or folder; check the path"),
     (
         f"ingest empty new --name ore {INGEST}",
-        "no slices (TIFF, PNG, BMP, JPEG 2000, DICOM) here; give the folder that holds them",
+        "{here}/empty: an empty folder; check the path, or give a label image or a scan",
     ),
     (f"ingest slice.tif new --name ore {INGEST}", "one 2-D slice of 40 x 32; a scan needs at least 2 slices"),
     (f"ingest notes.txt new --name ore {INGEST}", "unknown kind of file; give a folder of slices"),

@@ -14,6 +14,7 @@ from scipy.spatial.transform import Rotation
 from skimage.morphology import convex_hull_image
 
 from ps3d_core.errors import InputError
+from ps3d_core.morphology.caps import length_along, width_along
 from ps3d_core.morphology.columns import COLUMNS
 from ps3d_core.morphology.ferets import extreme_ferets, feret_along, largest_across
 from ps3d_core.morphology.hull import Hull, hull_of
@@ -171,7 +172,7 @@ def smallest_hole(points: npt.NDArray[np.float64], rng: np.random.Generator) -> 
 def test_sieve_size_is_that_of_a_long_search() -> None:
     rng, table = np.random.default_rng(7), lookup()
     bodies = [*random_masks(12, 12, 8), ball(4.2), np.ones((4, 9, 15), bool), np.ones((2, 14, 15), bool)]
-    off = np.array([sieve_size(of, table, 1.0) - smallest_hole(of.points, rng) for of in map(solid, bodies)])
+    off = np.array([sieve_size(of, table, 1.0)[0] - smallest_hole(of.points, rng) for of in map(solid, bodies)])
     assert off.max() < 0.1
     assert off.mean() < 0.03
 
@@ -232,6 +233,81 @@ def test_a_hollow_box_has_the_values_of_one() -> None:
     assert found["hull_volume_mm3"] == pytest.approx(12 * 16 * 24 / 8)
     assert found["solidity"] == pytest.approx(1 - 100 / (12 * 16 * 24))
     assert (found["pores"], found["pore_volume_mm3"]) == (1, pytest.approx(12.5))
+
+
+def test_directions_of_a_sieve_size_are_those_it_is_the_width_along() -> None:
+    for of in map(solid, random_masks(12, 12, 17)):
+        size, sides = sieve_size(of, lookup(), 1.0)
+        assert max(feret_along(of, each) for each in sides) == pytest.approx(size)
+        assert sides @ sides.T == pytest.approx(np.eye(2))
+
+
+def cut_rows(faces: npt.NDArray[np.float64], place: npt.NDArray[np.float64], length: float) -> Rows:
+    """Rows of a body from a corner of three planes at a place to another at a length along z, or to a face."""
+    at = np.stack(np.meshgrid(np.arange(16), *(np.arange(-14, 15),) * 2, indexing="ij"), axis=-1) - place
+    inside = (at @ faces.T >= 0).all(axis=-1)
+    if length:
+        inside &= (([length, 0, 0] - at) @ faces.T >= 0).all(axis=-1)
+    return rows(inside)
+
+
+@pytest.mark.parametrize("slope", [0.8, 1.2])
+def test_ends_are_found_beyond_the_first_voxels(slope: float) -> None:
+    """On average over places, corner to corner and corner to a face, which is half a voxel beyond its last plane."""
+    rng, along = np.random.default_rng(18), np.array([1.0, 0.0, 0.0])
+    angles = 0.3 + np.arange(3) * 2 * np.pi / 3
+    faces = np.stack([np.ones(3), slope * np.sin(angles), slope * np.cos(angles)], axis=1)
+    corners, face = [], []
+    for _ in range(60):
+        place = rng.uniform(0, 1, 3)
+        of = cut_rows(faces, place, 14.0)
+        corners.append([length_along(of, along, CUBE, 9.0) - 14, width_along(of, along, CUBE, 9.0) - 14])
+        face.append(width_along(cut_rows(faces, place, 0.0), along, CUBE, 9.0) - (15.5 - place[0]))
+    length, width = np.mean(corners, axis=0)
+    # Of several tips the largest diameter goes to those that happen to be far out: a single one is longer than that.
+    assert width - 0.6 < length < width < 0.1
+    assert abs(width) < 0.35
+    assert np.std(corners, axis=0).max() < 0.45
+    assert abs(np.mean(face)) < 0.2
+
+
+@pytest.mark.parametrize("edges", [(1.0, 1.0, 1.0), (2.0, 0.5, 1.0), (0.5, 2.0, 1.0)])
+def test_a_box_along_the_grid_is_as_wide_as_its_voxels(edges: tuple[float, float, float]) -> None:
+    found = rows(np.ones((9, 11, 10), bool))
+    for axis in range(3):
+        width = width_along(found, np.eye(3)[axis], np.array(edges), 10.0)
+        assert width == pytest.approx(found_side(found, axis) * edges[axis], abs=0.35 * edges[axis])
+
+
+def test_a_lone_voxel_on_a_face_is_no_tip() -> None:
+    mask = np.ones((10, 30, 30), bool)
+    for height in (1, 2, 3, 4):
+        mask = np.concatenate([np.zeros((1, 30, 30), bool), mask])
+        mask[0, 15, 15] = True
+        between = mask.shape[0] - 1
+        for f in (length_along, width_along):
+            assert between < f(rows(mask), np.array([1.0, 0.0, 0.0]), CUBE, 10.0) < between + 3, height
+
+
+def found_side(of: Rows, axis: int) -> int:
+    return (*of.first.shape, int(of.last.max()) + 1)[axis]
+
+
+@pytest.mark.parametrize("edges", [(1.0, 1.0, 1.0), (2.0, 1.0, 0.5)])
+def test_the_ends_of_a_ball_are_found_in_any_direction(edges: tuple[float, float, float]) -> None:
+    """Nearer than those of the solid, which is thinnest where the outermost planes of voxels are far inside."""
+    rng, off, thin = np.random.default_rng(19), [], []
+    at = np.stack(
+        np.meshgrid(*(np.arange(-s, s + 1) * e for s, e in zip((6, 12, 24), edges, strict=True)), indexing="ij")
+    )
+    for _ in range(40):
+        centre = rng.uniform(-0.5, 0.5, 3) * edges
+        mask = ((at - centre.reshape(3, 1, 1, 1)) ** 2).sum(axis=0) <= 10.4**2 / 4
+        of = solid(mask, np.array(edges))
+        least, across = extreme_ferets(of)[2:]
+        thin.append(least - 10.4)
+        off.append(max(least, width_along(rows(mask), across, np.array(edges), least)) - 10.4)
+    assert 0.9 * np.mean(thin) < np.mean(off) < 0
 
 
 def test_a_flat_box_passes_a_square_hole_across_its_corners() -> None:

@@ -15,10 +15,12 @@ from scipy.spatial.distance import pdist
 from skimage.measure import regionprops
 from skimage.morphology import convex_hull_image
 
+from ps3d_core.morphology.ferets import extreme_ferets
 from ps3d_core.morphology.hull import Hull, hull_of
 from ps3d_core.morphology.inscribed import greatest_depth
 from ps3d_core.morphology.measure import Morphology
 from ps3d_core.morphology.rows import corner_candidates, rows_of
+from ps3d_core.morphology.sieve import lookup, sieve_size
 from ps3d_core.morphology.solid import solid_of
 from ps3d_core.particles.whole import MARGIN, Cutout
 from ps3d_core.phantom.params import PhantomParams
@@ -96,10 +98,14 @@ def test_solids_are_the_convex_meshes_that_trimesh_finds(particles: Particles) -
 def test_smallest_diameter_is_at_most_that_of_the_box_of_trimesh(particles: Particles) -> None:
     """The least box around a solid has a side as short as its least width only by chance, and never a shorter one."""
     for i, hull in enumerate(particles.hulls[:40]):
-        sides = trimesh.bounds.oriented_bounds(solid_of(hull, np.array(EDGES)).points)[1]
-        least = particles.values["feret_min_mm"][i]
+        solid = solid_of(hull, np.array(EDGES))
+        sides = trimesh.bounds.oriented_bounds(solid.points)[1]
+        least, hole = extreme_ferets(solid)[2], sieve_size(solid, lookup(), EDGES[0])[0]
         assert least - 1e-9 <= sides.min() <= 1.35 * least
-        assert particles.values["sieve_mm"][i] <= np.sort(sides)[1] + 0.05
+        assert hole <= np.sort(sides)[1] + 0.05
+        for name, of_solid in (("feret_min_mm", least), ("sieve_mm", hole)):
+            beyond = (particles.values[name][i] - of_solid) / EDGES[0]
+            assert -1e-9 <= beyond < 1, name
 
 
 def test_simpleitk_has_the_distance_of_centres_and_ours_goes_on_to_the_ends(particles: Particles) -> None:
@@ -115,16 +121,18 @@ def test_simpleitk_has_the_distance_of_centres_and_ours_goes_on_to_the_ends(part
         assert stats.GetNumberOfPixels(each) == particles.masks[i].sum()
         beyond.append((particles.values["feret_max_mm"][i] - centres) / EDGES[0])
     assert min(beyond) > 0.2
-    assert max(beyond) < 3**0.5
-    assert np.mean(beyond) == pytest.approx(0.7, abs=0.15)
+    # A sharp tip is farther out than the corner of its first voxel.
+    assert max(beyond) < 2
+    assert np.quantile(beyond, 0.98) < 3**0.5
+    assert np.mean(beyond) == pytest.approx(0.86, abs=0.1)
 
 
-def test_scikit_image_has_the_distance_of_faces_which_is_longer(particles: Particles) -> None:
+def test_scikit_image_has_the_distance_of_faces_which_is_as_long_on_average(particles: Particles) -> None:
     """Its largest Feret diameter is between surfaces half a voxel outside of the centres in its hull."""
     some = slice(0, 60)
     peer = [each.feret_diameter_max for mask in particles.masks[some] for each in regionprops(mask.astype(np.uint8))]
     over = np.array(peer) - particles.values["feret_max_mm"][some] / EDGES[0]
-    assert over.mean() == pytest.approx(0.25, abs=0.25)
+    assert over.mean() == pytest.approx(0, abs=0.1)
     assert over.std() < 0.4
 
 

@@ -61,7 +61,7 @@ def test_distances_are_exact(seed, shape):
 
 
 @given(seed=st.integers(0, 2**32 - 1), shape=st.tuples(*[st.integers(6, 30)] * 3))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_parts_are_the_peaks_that_stand_out(seed, shape):
     core = random_core(seed, shape)
     parts, count = part_at_necks(core, SHARE)
@@ -79,7 +79,7 @@ def test_parts_are_the_peaks_that_stand_out(seed, shape):
     level=st.sampled_from([-0.5, 0.0, 0.3]),
     greatest=st.sampled_from([0.4, 0.5, SHARE, 0.8, 1.0]),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_what_has_parts_may_have_parts(seed, shape, level, greatest):
     noise = ndimage.gaussian_filter(np.random.default_rng(seed).normal(size=shape), 1.4, mode="nearest")
     labels, count = ndimage.label(noise > level * noise.std(), FACES)
@@ -98,7 +98,7 @@ def around(core, box):
 
 
 @given(seed=st.integers(0, 2**32 - 1), axes=st.permutations(range(3)), mirrored=st.sets(st.integers(0, 2)))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_how_many_parts_does_not_depend_on_the_axes(seed, axes, mirrored):
     core = random_core(seed, (22, 18, 26))
     turned = np.flip(core.transpose(axes), tuple(mirrored))

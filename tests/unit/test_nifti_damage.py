@@ -10,7 +10,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ps3d_app.flows.command.cli import main
@@ -44,7 +44,7 @@ def test_whatever_the_order(tmp_path: Path, form: str, order: list[int]) -> None
     assert np.array_equal(slabs(tmp_path / "scan.nii.gz", order), GREY)
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=150)
 @given(
     st.sampled_from(sorted(PACKED)), st.floats(0, 0.999999), st.integers(0, 7), st.sampled_from([[0, 4, 8], [8, 4, 0]])
 )

@@ -54,18 +54,19 @@ def test_without_a_browser_one_line_says_what_to_install(place, monkeypatch, tmp
         ("echo out of luck >&2; exit 3", "did not print .'out of luck'"),
         ("exit 0", "did not print"),
         ('for a; do case "$a" in --print-to-pdf=*) echo no >"${a#*=}";; esac; done', "did not print"),
-        ("exec sleep 60", "did not print within 0.5 s"),
-        ("sleep 60", "did not print within 0.5 s"),  # a script, as of many distributions, which starts the browser
-        ("sleep 60 &", "did not print"),
+        ("exec sleep 600", "did not print within 0.5 s"),
+        ("sleep 600", "did not print within 0.5 s"),  # a script, as of many distributions, which starts the browser
+        ("sleep 600 &", "did not print"),
     ],
 )
 def test_a_browser_that_fails_or_hangs_leaves_nothing(place, monkeypatch, tmp_path, script, problem):
     browser_that(tmp_path, monkeypatch, script)
-    monkeypatch.setattr(pdf, "SECONDS", 0.5)
+    if "within" in problem:
+        monkeypatch.setattr(pdf, "SECONDS", 0.5)
     started = monotonic()
     with pytest.raises(NoPdfError, match=problem):
         print_page(place / "report.html", place / "report.pdf")
-    assert monotonic() - started < 20
+    assert monotonic() - started < 300  # nobody waits for what sleeps
     assert not (place / "report.pdf").exists()
 
 

@@ -56,7 +56,7 @@ def boxes(draw):
     return Box(tuple(start), tuple(stop))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(boxes())
 def test_any_box_equals_the_crop_bit_for_bit(box):
     image, labels = WHOLE.render(box)
@@ -64,7 +64,7 @@ def test_any_box_equals_the_crop_bit_for_bit(box):
     np.testing.assert_array_equal(labels, LABELS[box.slices])
 
 
-@settings(max_examples=16, deadline=None)
+@settings(max_examples=16)
 @given(seed=st.integers(0, 10_000), family=st.sampled_from(FAMILIES), data=st.data())
 def test_boxes_of_random_phantoms_equal_the_crop(seed, family, data):
     phantom = Phantom(random_params(seed, SHAPE, 9.0, family))

@@ -77,8 +77,13 @@ def test_silence_is_no_answer() -> None:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/api"
         with pytest.raises(NoAnswerError, match=f"{url}: no answer"):
             PrefectApi(url, seconds=0.1).get("/health")
-    with pytest.raises(NoAnswerError, match="connection refused"):
-        PrefectApi(url).post("/things/filter", {})
+
+
+def test_nobody_there_is_no_answer() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # without listening, so that nobody else does meanwhile
+        with pytest.raises(NoAnswerError, match="connection refused"):
+            PrefectApi(f"http://127.0.0.1:{taken.getsockname()[1]}/api").post("/things/filter", {})
 
 
 def test_an_address_that_is_none() -> None:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from prefect import Flow
+from pydantic import BaseModel, ValidationError
 
 from ps3d_app.flows.command.command_line import parser_of, ps3d_parser
 from ps3d_app.flows.command.commands import COMMANDS, Command
@@ -30,10 +31,12 @@ from ps3d_app.flows.retry_scan import retry_scan
 from ps3d_app.flows.segment_dataset import segment_dataset
 from ps3d_app.flows.segment_scan import segment_scan
 from ps3d_app.flows.train_model import train_model
+from ps3d_core import params, phase_params, size_params
 from ps3d_core.errors import InputError, StoreError
 from ps3d_core.inbox.description import FILE, ScanDescription, ScanSettings, in_description
 from ps3d_core.inbox.reason import reason_of
 from ps3d_core.params import Resources, SourceParams
+from ps3d_core.phantom import params as phantom_params
 
 ROOT = Path(__file__).parents[2]
 FORMS = (
@@ -89,11 +92,11 @@ class Raised(NamedTuple):
     parts: tuple[str, ...]
 
 
-def raised() -> Iterator[Raised]:
+def raised(kinds: tuple[str, ...] = OURS) -> Iterator[Raised]:
     for package in ("ps3d_core", "tasks", "flows"):
         for file in sorted((ROOT / package).rglob("*.py")):
             for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-                if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in OURS:
+                if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in kinds:
                     place = str(file.relative_to(ROOT))
                     yield Raised(f"{place}:{node.lineno}", node.func.id, tuple(map(written, node.args)))
 
@@ -128,6 +131,43 @@ def test_errors_are_found() -> None:
 def test_the_library_names_no_flags() -> None:
     library = [error for error in ERRORS if error.place.startswith(("ps3d_core", "tasks"))]
     assert not [error for error in library if FLAG.search(" ".join(error.parts))]
+
+
+def test_the_library_names_no_fields() -> None:
+    """Fields of parameters are called otherwise in every front end; keys of files are what they are."""
+    models = (vars(module).values() for module in (params, phase_params, size_params, phantom_params))
+    fields = {
+        name
+        for model in (each for values in models for each in values)
+        if isinstance(model, type) and issubclass(model, BaseModel)
+        for name in model.model_fields
+        if "_" in name
+    }
+    assert {"find_phases", "blur_voxels", "size_mm", "particle_size", "ghost_shift"} <= fields
+    said = [error for error in (*ERRORS, *raised(("ValueError",))) if not error.place.startswith("flows")]
+    bare = [(error, re.findall(r"[a-z]+(?:_[a-z0-9]+)+", OPTION.sub("", " ".join(error.parts)))) for error in said]
+    assert not [error for error, words in bare if fields & {*words} and not re.search(r"\.json|{\"", str(error.parts))]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"phase": ["a=1:2"], "find_phases": 2},
+        {"phases": {"phases": [{"name": "a", "intervals": {"grey": {"low": 1, "high": 2}}}]}, "find_phases": 2},
+        {"phase": ["a=1:2"], "sizes": {"densities": {"b": 2}}},
+        {"sizes": {"densities": {"b": 2}}},
+        {"sizes": {"size": "sieve"}},
+        {"sizes": {"density": 2, "densities": {"b": 2}}},
+        {"sizes": {"weighting": "mass"}},
+        {"phase": ["a=high:1:2"]},
+    ],
+    ids=str,
+)
+def test_what_does_not_go_together_is_said_without_fields(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError) as failed:
+        params.MeasureParams(**wrong)
+    problem, remedy = str(failed.value.errors()[0]["msg"]).removeprefix("Value error, ").split("; ")
+    assert not re.search(r"\w_\w|<|--|^(phases?|density|densities|weighting|columns|images?) \w+:", problem + remedy)
 
 
 def test_options_in_remedies_are_known_and_nowhere_else() -> None:

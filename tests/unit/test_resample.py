@@ -34,7 +34,7 @@ def cases(draw):
 
 
 @given(cases())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_box_alone_has_the_bits_of_the_whole(case):
     source, target, box, seed = case
     image = np.random.default_rng(seed).normal(size=source).astype(np.float32)
@@ -45,7 +45,7 @@ def test_a_box_alone_has_the_bits_of_the_whole(case):
 
 
 @given(cases(), st.tuples(st.integers(1, 9), st.integers(1, 9)))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_tiles_change_no_bit_and_ask_for_every_voxel_once(case, tile):
     source, target, box, seed = case
     image = np.random.default_rng(seed).integers(0, 2**16, source).astype(np.uint16)
@@ -99,7 +99,6 @@ def test_no_more_memory_than_said(zoom):
 
 
 @given(n_source=st.integers(1, 200), n_target=st.integers(1, 200))
-@settings(deadline=None)
 def test_weights_are_an_average_inside_the_axis(n_source, n_target):
     operator = axis_operator(n_source, n_target)
     assert operator.weights.sum(axis=1) == pytest.approx(np.ones(n_target), abs=1e-5)

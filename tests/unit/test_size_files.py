@@ -92,7 +92,7 @@ def test_over_the_sieve_diameter_what_has_none_is_left_out(table):
     assert (found.particles, found.left_out) == (299, 1)
     with pytest.raises(InputError, match="no column feret_min_mm") as refused:
         size_analysis(table, SizeParams(size="feret-min"))
-    assert "columns shape" in refused.value.args[1]
+    assert "columns of shape" in refused.value.args[1]
 
 
 @pytest.mark.parametrize(
@@ -248,8 +248,8 @@ def test_the_command_prints_and_writes(table, tmp_path, capsys):
         (["--classes", "nothing.txt"], "no such file"),
         (["--classes", "0.1,many"], "must be a length"),
         (["--sieve", "nothing.csv"], "no such file"),
-        (["--weighting", "mass"], "weighting mass without a density"),
-        (["--size", "feret-min"], "columns shape"),
+        (["--weighting", "mass"], "distributions by mass without a density"),
+        (["--size", "feret-min"], "measure again with columns of shape, or choose another --size"),
         (["--confidence", "2"], "must be at most 0.999"),
     ],
 )  # fmt: skip
@@ -263,7 +263,7 @@ def test_what_is_wrong_is_one_line_and_writes_nothing(table, tmp_path, capsys, w
 
 def test_where_no_table_is_that_is_said(tmp_path, capsys):
     assert "nothing there" in said(capsys, tmp_path / "x")[2]
-    assert "no particles.parquet" in said(capsys, tmp_path)[2]
+    assert "an empty folder; check the path" in said(capsys, tmp_path)[2]
     (tmp_path / "particles.csv").write_text("label\n1\n")
     assert "give particles.parquet" in said(capsys, tmp_path / "particles.csv")[2]
 

@@ -51,7 +51,7 @@ def test_labels_that_agree_in_their_low_bits_stay_apart(ids: tuple[int, int]) ->
     assert (border_core(labels, 1)[:, :, 3:5] == BORDER).all()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     labels=hnp.arrays(
         np.int64, hnp.array_shapes(min_dims=3, max_dims=3, min_side=1, max_side=9), elements=st.integers(0, 3)
@@ -65,7 +65,7 @@ def test_equals_one_erosion_per_particle(labels: npt.NDArray[np.int64], thicknes
         assert np.array_equal(border_core(volume, thickness), eroded_one_by_one(volume, thickness))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 2**32 - 1), cut=st.integers(1, 22), thickness=st.integers(1, 3))
 def test_a_block_with_a_halo_has_the_volumes_answer(seed: int, cut: int, thickness: int) -> None:
     coarse = np.random.default_rng(seed).integers(0, 4, (4, 4, 4))

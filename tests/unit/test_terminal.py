@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 
 import pytest
 from rich.console import Console
@@ -29,7 +30,7 @@ def test_plain_lines_say_what_was_done_and_what_was_kept() -> None:
     work(Progress(PlainLines(console)))
     first, second = text.getvalue().splitlines()
     assert first == "the plan [not markup]"
-    assert second.startswith("predict                  6 patches in 0.0 s")
+    assert re.match(r"predict                  6 patches in \d+\.\d s", second)
     assert second.endswith("(4 kept from an earlier run)")
 
 
@@ -50,7 +51,7 @@ def test_bars_leave_one_line_per_stage() -> None:
     with terminal._bars(console) as bars:
         work(Progress(LiveBars(bars)))
         assert not bars.tasks
-    assert "6 patches in 0.0 s" in text.getvalue()
+    assert re.search(r"6 patches in \d+\.\d s", text.getvalue())
     assert "the plan [not markup]" in text.getvalue()
 
 

@@ -248,7 +248,7 @@ def test_a_part_by_itself_is_no_scan(tmp_path: Path, is_contiguous: bool) -> Non
     assert "some slices lie in other files; give the folder of all of them" in refused(tmp_path / "s1.ome.tif")
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(120)
 def test_files_that_metadata_name_are_not_opened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")  # opening it would never end
     planes = "".join(

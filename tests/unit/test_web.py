@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 
 import numpy as np
 import pytest
@@ -235,11 +236,12 @@ def test_a_silent_server(server, monkeypatch):
     refused(source, "failed 4 times, at last with SocketTimeoutError", StoreError)
 
 
-def test_no_server(server):
-    server.shutdown()
-    port = server.server_port
-    server.server_close()
-    refused(f"http://127.0.0.1:{port}/ore.tif", "failed 4 times, at last with ClientConnectorError", StoreError)
+@pytest.mark.usefixtures("server")  # for its short waits
+def test_no_server():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # without listening, so that nobody else does meanwhile
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}/ore.tif"
+        refused(url, "failed 4 times, at last with ClientConnectorError", StoreError)
 
 
 def test_redirects(server):

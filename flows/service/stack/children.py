@@ -20,6 +20,7 @@ from ps3d_app.flows.service.stack import guard
 from ps3d_app.flows.service.stack.leftovers import end_processes_of
 from ps3d_app.flows.service.stack.state import PartState, Service
 from ps3d_core.errors import Ps3dError
+from ps3d_core.interrupts import interrupts_held
 
 LOOK_EVERY_SECONDS = 0.5
 RESTARTS = 4
@@ -73,7 +74,7 @@ class Child:
         if self.service is not None and self.service.kind == "heartbeat":
             environment[heartbeat.VARIABLE] = self.service.where
             Path(self.service.where).touch()
-        with self.log.open("ab") as log:
+        with self.log.open("ab") as log, interrupts_held():
             self._process = subprocess.Popen(  # noqa: S603
                 [sys.executable, "-I", "-S", guard.__file__, self._token, *self.command],
                 stdin=subprocess.PIPE,

@@ -16,10 +16,12 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final, TextIO, cast
 
 from ps3d_core.errors import InputError, Ps3dError
+from ps3d_core.interrupts import interrupts_held
 
 WORKER: Final = "ps3d_core.training.nnunet.worker"
 _STOP_SECONDS: Final = 5.0
@@ -53,38 +55,50 @@ def run_step(
 
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    reading, writing = os.pipe()
-    with log.open("ab") as printed, os.fdopen(reading, encoding="utf-8") as reports:
-        process = subprocess.Popen(  # noqa: S603
-            [sys.executable, "-P", "-m", WORKER, json.dumps(order), str(writing)],
-            stdin=subprocess.PIPE,
-            stdout=printed,
-            stderr=subprocess.STDOUT,
-            pass_fds=(writing,),
-            env=dict(environment),
-            cwd=log.parent,
-            start_new_session=True,
-        )
-        os.close(writing)
-        # Helpers that outlive the child would keep the pipe open for ever.
-        sweeper = threading.Thread(target=_sweep, args=(process,), daemon=True)
-        sweeper.start()
-        refused: list[str] | None = None
-        try:
-            for line in reports:
-                report: Report = json.loads(line)
-                if report["kind"] == "refused":
-                    refused = report["text"]
-                else:
-                    heard(report)
-            status = process.wait()
-        finally:
-            _stop(process)
-            sweeper.join()
+    refused: list[str] | None = None
+    with ExitStack() as stack:
+        with interrupts_held():
+            process, reports = _start(order, environment, log, stack)
+        for line in reports:
+            report: Report = json.loads(line)
+            if report["kind"] == "refused":
+                refused = report["text"]
+            else:
+                heard(report)
+        status = process.wait()
     if refused is not None:
         raise InputError(*refused)
     if status != 0:
         raise TrainingFailedError(f"nnU-Net ended with status {status}: {_last_line(log)}; all it printed is in {log}")
+
+
+def _start(
+    order: Mapping[str, Any], environment: Mapping[str, str], log: Path, stack: ExitStack
+) -> tuple[subprocess.Popen[bytes], TextIO]:
+    """Start the child; return it with what it will report. The end of the stack is its end."""
+    reading, writing = os.pipe()
+    reports = stack.enter_context(os.fdopen(reading, encoding="utf-8"))
+    try:
+        with log.open("ab") as printed:
+            process = subprocess.Popen(  # noqa: S603
+                [sys.executable, "-P", "-m", WORKER, json.dumps(order), str(writing)],
+                stdin=subprocess.PIPE,
+                stdout=printed,
+                stderr=subprocess.STDOUT,
+                pass_fds=(writing,),
+                env=dict(environment),
+                cwd=log.parent,
+                start_new_session=True,
+            )
+    finally:
+        os.close(writing)
+    # Helpers that outlive the child would keep the pipe open for ever.
+    sweeper = threading.Thread(target=_sweep, args=(process,), daemon=True)
+    sweeper.start()
+    stack.callback(sweeper.join)
+    stack.enter_context(cast(IO[bytes], process.stdin))  # if stopping is interrupted, the lifeline still ends it
+    stack.callback(_stop, process)
+    return process, reports
 
 
 def _sweep(process: subprocess.Popen[bytes]) -> None:
@@ -94,16 +108,15 @@ def _sweep(process: subprocess.Popen[bytes]) -> None:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """End the child, if it is still there; its helpers go with it."""
-    if process.poll() is None:
-        _signal(process, signal.SIGTERM)
-        try:
-            process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            _signal(process, signal.SIGKILL)
-    process.wait()
-    if process.stdin is not None:
-        process.stdin.close()
+    """End the child, if it is still there; its helpers go with it. Who is in a hurry waits some seconds at most."""
+    with interrupts_held():
+        if process.poll() is None:
+            _signal(process, signal.SIGTERM)
+            try:
+                process.wait(_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                _signal(process, signal.SIGKILL)
+        process.wait()
 
 
 def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
