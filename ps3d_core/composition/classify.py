@@ -40,6 +40,7 @@ from numba import njit
 
 from ps3d_core.composition.materials import Materials
 from ps3d_core.composition.refine import refine
+from ps3d_core.composition.scene import blurred, gaussian
 
 Floats = npt.NDArray[np.float32]
 Classes = npt.NDArray[np.int8]
@@ -68,36 +69,41 @@ _TO_SIGMA: Final = 1.4826 / 1.0801
 """From the median of |voxel - mean of its 6 neighbours| to the standard deviation of white noise."""
 
 
-@njit(nogil=True, cache=True)
 def classes_of(labels: Labels, grey: Floats, label: np.uint32, given: Materials) -> Classes:
     """Return the class of each voxel of a particle's box, int8 (z, y, x).
 
     `labels` (z, y, x) and `grey` (k, z, y, x) hold the box and `PAD` voxels around it. Classes are numbers of phases,
     `VOID` inside pores, and `OUTSIDE` where the voxel is not of the particle.
     """
-    m = _completed(labels, grey, label, given)
-    scan, blur = grey, _FIRST_BLUR if np.isnan(m.blur) else m.blur
-    if not np.isfinite(grey).all():
-        grey = _filled(grey)
+    # Kernels are called one by one: a compiler would take each in again for all that call it.
+    background, noise = _completed(labels, grey, label, given)
+    m = given._replace(background=background, noise=noise)
+    out = _by_themselves(labels, grey, label, m)
+    if not _any_phase(out):
+        _as_deepest(labels, _filled(grey), label, m, out)
+    elif _has_several(out):
+        refine(labels, grey, label, m, out)
+    return out[PAD:-PAD, PAD:-PAD, PAD:-PAD].copy()
+
+
+def _by_themselves(labels: Labels, grey: Floats, label: np.uint32, m: Materials) -> Classes:
+    """Classes by each voxel and those beside it, of all that `labels` hold."""
+    grey = _filled(grey)
+    blur = _FIRST_BLUR if np.isnan(m.blur) else m.blur
     contrast = _contrast(m)
-    seen = _with_cover(labels, grey, blur)
+    s = _with_cover(labels, grey, blur)
     if contrast < _SMOOTH_BELOW:
-        s, spread = _smoothed(labels, seen, label), np.sqrt(blur**2 + np.float32(0.5 + 1 / 3))
+        s, spread = _smoothed(labels, s, label), np.sqrt(blur**2 + np.float32(0.5 + 1 / 3))
     else:
-        amount = _amount(contrast, blur)
-        s = _sharpened(seen, amount)
-        spread = np.sqrt(blur**2 - np.float32(2 * amount * SHARP) + np.float32(1 / 3))
-    first, slopes = _pure(labels, s, label, m, spread)
+        amount = np.float32(_amount(contrast, blur))
+        s, spread = _sharpened(s, amount), np.sqrt(blur**2 - np.float32(2 * amount * SHARP) + np.float32(1 / 3))
+    first, slopes = _pure(labels, s, label, m, np.float32(spread))
     _without_support(first, m)
     out = first.copy()
     _walk_apart(first, slopes, s, m, out)
     _no_void_outside(out)
     _grow(out, s)
-    if not _any_phase(out):
-        _as_deepest(labels, grey, label, m, out)
-    elif _has_several(out):
-        refine(labels, scan, label, m, out)
-    return out[PAD:-PAD, PAD:-PAD, PAD:-PAD].copy()
+    return out
 
 
 @njit(nogil=True, cache=True)
@@ -124,15 +130,15 @@ def nearest_phase(voxel: Floats, m: Materials) -> int:
 
 
 @njit(nogil=True, cache=True)
-def _completed(labels: Labels, grey: Floats, label: np.uint32, m: Materials) -> Materials:
-    """Materials with background and noise of this particle where they are not known."""
+def _completed(labels: Labels, grey: Floats, label: np.uint32, m: Materials) -> tuple[Floats, Floats]:
+    """Background and noise (k,), of this particle where they are not known."""
     background, noise = m.background.copy(), m.noise.copy()
     for k in range(background.size):
         if np.isnan(background[k]):
             background[k] = _background(labels, grey[k])
         if np.isnan(noise[k]):
             noise[k] = _noise(labels, grey[k], label)
-    return Materials(m.low, m.high, m.mean, background, noise, m.weight, m.blur)
+    return background, noise
 
 
 @njit(nogil=True, cache=True)
@@ -152,6 +158,8 @@ def _background(labels: Labels, grey: Floats) -> np.float32:
 @njit(nogil=True, cache=True)
 def _filled(grey: Floats) -> Floats:
     """Grey values where those that are not finite are means of those beside them, so that no gradient begins there."""
+    if _all_finite(grey):
+        return grey
     out = grey.copy()
     images, nz, ny, nx = grey.shape
     for k in range(images):
@@ -168,6 +176,15 @@ def _filled(grey: Floats) -> Floats:
                     if not np.isfinite(out[k, z, y, x]):
                         out[k, z, y, x] = 0
     return out
+
+
+@njit(nogil=True, cache=True)
+def _all_finite(grey: Floats) -> bool:
+    values = grey.reshape(-1)
+    for i in range(values.size):
+        if not np.isfinite(values[i]):
+            return False
+    return True
 
 
 @njit(nogil=True, cache=True)
@@ -217,34 +234,10 @@ def _noise(labels: Labels, grey: Floats, label: np.uint32) -> np.float32:
     return np.float32(np.median(found[:n]) * _TO_SIGMA) if n else np.float32(0)
 
 
-@njit(nogil=True, cache=True)
 def _with_cover(labels: Labels, grey: Floats, blur: np.float32) -> Floats:
     """Grey values, and as one more image what share of each voxel particles have after the blur: (k + 1, z, y, x)."""
-    images, nz, ny, nx = grey.shape
-    out = np.empty((images + 1, nz, ny, nx), np.float32)
-    out[:images] = grey
-    cover = (labels != 0).astype(np.float32)
-    taps = np.exp(-(np.arange(-PAD, PAD + 1) ** 2) / (2 * blur * blur)).astype(np.float32)
-    for _ in range(3):
-        # Blurred along z, then axes change places: after three times all are blurred, and where they were.
-        cover = np.ascontiguousarray(_blurred(cover, taps).transpose(1, 2, 0))
-    out[images] = cover
-    return out
-
-
-@njit(nogil=True, cache=True)
-def _blurred(values: Floats, taps: Floats) -> Floats:
-    """Means along z with weights, of those taps that are inside."""
-    out = np.zeros_like(values)
-    n, reach = values.shape[0], taps.size // 2
-    for z in range(n):
-        whole = np.float32(0)
-        for t in range(max(z - reach, 0), min(z + reach + 1, n)):
-            w = taps[t - z + reach]
-            whole += w
-            out[z] += w * values[t]
-        out[z] /= whole
-    return out
+    cover = blurred((labels != 0).astype(np.float32), gaussian(float(blur) ** 2, PAD))
+    return np.concatenate((grey, cover[np.newaxis]))
 
 
 @njit(nogil=True, cache=True)
@@ -492,11 +485,13 @@ def _walk_apart(first: Classes, slopes: Floats, s: Floats, m: Materials, out: Cl
 def _has_several(first: Classes) -> bool:
     """Whether a particle shows more than one phase."""
     seen = OUTSIDE
-    for kind in first.flat:
+    kinds = first.reshape(-1)
+    for i in range(kinds.size):
+        kind = int(kinds[i])
         if 0 <= kind < VOID and kind != seen:
             if seen != OUTSIDE:
                 return True
-            seen = int(kind)
+            seen = kind
     return False
 
 
@@ -654,7 +649,11 @@ def _grow(out: Classes, s: Floats) -> None:
 
 @njit(nogil=True, cache=True)
 def _any_phase(out: Classes) -> bool:
-    return bool(((out >= 0) & (out < VOID)).any())
+    kinds = out.reshape(-1)
+    for i in range(kinds.size):
+        if 0 <= kinds[i] < VOID:
+            return True
+    return False
 
 
 @njit(nogil=True, cache=True)

@@ -24,12 +24,13 @@ import numpy.typing as npt
 from numba import njit
 
 from ps3d_core.composition.materials import Materials
-from ps3d_core.composition.scene import Floats, States, blurred, filled, scanned, taps_of, twice
+from ps3d_core.composition.scene import Floats, States, blurred, filled, mixed, scanned, shares_of, taps_of, twice
 
 Labels = npt.NDArray[np.uint32]
 Classes = npt.NDArray[np.int8]
 Flags = npt.NDArray[np.bool_]
 Doubles = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
 
 _STEPS: Final = (3, 1)
 """Of least squares, before voxels change for the first and for the second time."""
@@ -45,6 +46,7 @@ _VARIANCES: Final = (0.16, 6.0)
 _VARIANCE_STEP: Final = 0.8
 _OWN: Final = 1
 _BESIDE: Final = 2
+_BINOMIAL: Final = np.array([0.25, 0.5, 0.25], np.float32)
 
 
 class _Seen(NamedTuple):
@@ -67,7 +69,6 @@ class _Seen(NamedTuple):
     between: Flags
 
 
-@njit(nogil=True, cache=True)
 def refine(labels: Labels, grey: Floats, label: np.uint32, m: Materials, classes: Classes) -> None:
     """Change the phases of a particle's voxels in `classes`, so that the scan of them is `grey`.
 
@@ -77,26 +78,42 @@ def refine(labels: Labels, grey: Floats, label: np.uint32, m: Materials, classes
     values, weight = _values_of(m)
     if not weight.any():
         return
-    states, free = _states_of(labels, grey, label, m, classes)
+    seen, states = _seen(labels, grey, label, m, classes, weight, _between(values))
+    # Kernels are called one by one: a compiler would take each in again for all that call it.
+    shift, variance = 0.0, 1.0 if np.isnan(m.blur) else float(m.blur) ** 2
+    fill, taps = filled(seen.near, shift), taps_of(variance)
+    for steps in _STEPS:
+        shares = shares_of(states, values.shape[0], fill, taps)
+        _fit_values(seen, states, shares, values, m)
+        scan = mixed(shares, values)
+        for _ in range(steps):
+            shift, variance = _step(seen, scan, shift, variance, bool(np.isnan(m.blur)))
+            fill, taps = filled(seen.near, shift), taps_of(variance)
+            scan = scanned(states, values, fill, taps)
+        _relabel(seen, states, values, _lacks(seen, scan, taps), fill, twice(taps))
+    own = seen.free == _OWN
+    classes[own] = states[own] - 1
+
+
+def _seen(
+    labels: Labels, grey: Floats, label: np.uint32, m: Materials, classes: Classes, weight: Floats, between: Flags
+) -> tuple[_Seen, States]:
+    """What does not change of a particle and its scan, and materials of voxels at first."""
+    states, free, rest = _states_of(labels, grey, label, m, classes, weight)
     solid = (labels != 0).astype(np.float32)
-    _beyond_the_scan(grey, states, solid)
+    images, nz, ny, nx = grey.shape
+    for before, n, after in ((1, nz, ny * nx), (nz, ny, nx), (nz * ny, nx, 1)):
+        _beyond_the_scan(
+            grey.reshape(images * before, n, after), states.reshape(before, n, after), solid.reshape(before, n, after)
+        )
     near = _means(solid)
     _beside(near, labels, label, states, free)
-    rest = np.empty_like(grey)
-    for k in range(grey.shape[0]):
-        for i in range(states.size):
-            value = grey[k].flat[i]
-            rest[k].flat[i] = value - m.background[k] if weight[k] and np.isfinite(value) else np.float32(np.nan)
-    seen = _Seen(rest, near, _means(near), free, (labels != 0) & (labels != label), weight, _between(values))
-    shift, variance = 0.0, 1.0 if np.isnan(m.blur) else float(m.blur) ** 2
-    for steps in _STEPS:
-        _fit_values(seen, states, values, m, (shift, variance))
-        for _ in range(steps):
-            shift, variance = _step(seen, states, values, (shift, variance), bool(np.isnan(m.blur)))
-        _relabel(seen, states, values, filled(near, shift), taps_of(variance))
-    for i in range(states.size):
-        if free.flat[i] == _OWN:
-            classes.flat[i] = states.flat[i] - 1
+    return _Seen(rest, near, _means(near), free, (labels != 0) & (labels != label), weight, between), states
+
+
+def _means(values: Floats) -> Floats:
+    """Means over 27 voxels with binomial weights."""
+    return blurred(values, _BINOMIAL)
 
 
 @njit(nogil=True, cache=True)
@@ -108,14 +125,15 @@ def _values_of(m: Materials) -> tuple[Floats, Floats]:
     phases, images = m.mean.shape
     values, weight = np.zeros((1 + phases, images), np.float32), np.zeros(images, np.float32)
     for k in range(images):
-        span = np.float32(np.inf)
+        span, known = np.float32(np.inf), True
         for p in range(phases):
             values[p + 1, k] = m.mean[p, k] - m.background[k]
+            known &= not np.isnan(values[p + 1, k])
             for q in range(p):
                 d = abs(m.mean[p, k] - m.mean[q, k])
                 if d > 0:
                     span = min(span, d)
-        if np.isnan(values[:, k]).any() or np.isinf(span):
+        if not known or np.isinf(span):
             values[:, k] = 0
         else:
             weight[k] = 1 / (m.noise[k] ** 2 + (np.float32(_ROUGH) * span) ** 2)
@@ -129,15 +147,22 @@ def _between(values: Floats) -> Flags:
     out = np.zeros(materials, np.bool_)
     for p in range(1, materials):
         for k in range(images):
-            out[p] |= values[1:, k].min() < values[p, k] < values[1:, k].max()
+            below = above = False
+            for q in range(1, materials):
+                below |= values[q, k] < values[p, k]
+                above |= values[q, k] > values[p, k]
+            out[p] |= below and above
     return out
 
 
 @njit(nogil=True, cache=True)
-def _states_of(labels: Labels, grey: Floats, label: np.uint32, m: Materials, classes: Classes) -> tuple[States, States]:
-    """Materials of voxels, 0 for background, else one more than the phase; and which of them are free to change."""
+def _states_of(
+    labels: Labels, grey: Floats, label: np.uint32, m: Materials, classes: Classes, weight: Floats
+) -> tuple[States, States, Floats]:
+    """Materials of voxels, 0 for background, else one more than the phase; which of them are free; grey values."""
     states, free = np.zeros(labels.shape, np.int8), np.zeros(labels.shape, np.int8)
-    nz, ny, nx = labels.shape
+    rest = np.full(grey.shape, np.nan, np.float32)
+    images, nz, ny, nx = grey.shape
     for z in range(nz):
         for y in range(ny):
             for x in range(nx):
@@ -146,19 +171,22 @@ def _states_of(labels: Labels, grey: Floats, label: np.uint32, m: Materials, cla
                     if 0 <= kind < m.mean.shape[0]:
                         states[z, y, x], free[z, y, x] = kind + 1, _OWN
                 elif labels[z, y, x] != 0:
-                    states[z, y, x] = 1 + _nearest(grey[:, z, y, x], m)
-    return states, free
+                    states[z, y, x] = 1 + _nearest(grey, z, y, x, m)
+                for k in range(images):
+                    if weight[k] and np.isfinite(grey[k, z, y, x]):
+                        rest[k, z, y, x] = grey[k, z, y, x] - m.background[k]
+    return states, free, rest
 
 
 @njit(nogil=True, cache=True)
-def _nearest(voxel: Floats, m: Materials) -> int:
+def _nearest(grey: Floats, z: int, y: int, x: int, m: Materials) -> int:
     """The phase whose mean is nearest."""
     best, least = 0, np.float32(np.inf)
     for p in range(m.mean.shape[0]):
         off = np.float32(0)
-        for k in range(voxel.size):
+        for k in range(grey.shape[0]):
             if not np.isnan(m.mean[p, k]):
-                off += m.weight[k] * (voxel[k] - m.mean[p, k]) ** 2
+                off += m.weight[k] * (grey[k, z, y, x] - m.mean[p, k]) ** 2
         if off < least:
             best, least = p, off
     return best
@@ -166,39 +194,23 @@ def _nearest(voxel: Floats, m: Materials) -> int:
 
 @njit(nogil=True, cache=True)
 def _beyond_the_scan(grey: Floats, states: States, solid: Floats) -> None:
-    """Continue materials where a face of the scan cuts a particle: beyond it grey values are those of the last."""
-    for axis in range(3):
-        n = states.shape[axis]
-        for last, one, other in ((2, 1, 0), (n - 3, n - 2, n - 1)):
-            if _alike(grey, axis, last, one) and _alike(grey, axis, last, other):
-                for to in (one, other):
-                    _copy(states, axis, last, to)
-                    _copy(solid, axis, last, to)
+    """Continue materials where a face of the scan cuts a particle: beyond it grey values are those of the last.
 
-
-@njit(nogil=True, cache=True)
-def _alike(grey: Floats, axis: int, one: int, other: int) -> bool:
-    if axis == 0:
-        return bool((grey[:, one] == grey[:, other]).all())
-    if axis == 1:
-        return bool((grey[:, :, one] == grey[:, :, other]).all())
-    return bool((grey[:, :, :, one] == grey[:, :, :, other]).all())
-
-
-@njit(nogil=True, cache=True)
-def _copy(values: npt.NDArray[np.generic], axis: int, one: int, other: int) -> None:
-    if axis == 0:
-        values[other] = values[one]
-    elif axis == 1:
-        values[:, other] = values[:, one]
-    else:
-        values[:, :, other] = values[:, :, one]
-
-
-@njit(nogil=True, cache=True)
-def _means(values: Floats) -> Floats:
-    """Means over 27 voxels with binomial weights."""
-    return blurred(values, np.array([0.25, 0.5, 0.25], np.float32))
+    Faces are those of the middle axis; all images follow each other along the first.
+    """
+    outer, n, inner = grey.shape
+    for last, one, other in ((2, 1, 0), (n - 3, n - 2, n - 1)):
+        alike = True
+        for a in range(outer):
+            for b in range(inner):
+                alike &= grey[a, last, b] == grey[a, one, b] and grey[a, last, b] == grey[a, other, b]
+            if not alike:
+                break
+        if alike:
+            for a in range(states.shape[0]):
+                for b in range(inner):
+                    states[a, one, b] = states[a, other, b] = states[a, last, b]
+                    solid[a, one, b] = solid[a, other, b] = solid[a, last, b]
 
 
 @njit(nogil=True, cache=True)
@@ -225,48 +237,43 @@ def _beside(near: Floats, labels: Labels, label: np.uint32, states: States, free
 
 
 @njit(nogil=True, cache=True)
-def _fit_values(seen: _Seen, states: States, values: Floats, m: Materials, surface: tuple[float, float]) -> None:
+def _fit_values(seen: _Seen, states: States, shares: Floats, values: Floats, m: Materials) -> None:
     """Set grey values of phases to those of the voxels that show one alone, or nearly so, within its interval."""
-    fill, taps = filled(seen.near, surface[0]), taps_of(surface[1])
-    whole = scanned(states, values, fill, taps)
     phases, images = m.mean.shape
-    sharp = np.empty_like(fill)
-    for p in range(phases):
-        if not _is_there(states, seen.free, p + 1):
+    n = states.size
+    kinds, free = states.reshape(-1), seen.free.reshape(-1)
+    parts, rest, before = shares.reshape(1 + phases, n), seen.rest.reshape(images, n), values.copy()
+    for p in range(1, 1 + phases):
+        there = False
+        for i in range(n):
+            there |= free[i] == _OWN and kinds[i] == p
+        if not there:
             continue
-        for i in range(states.size):
-            sharp.flat[i] = fill.flat[i] if states.flat[i] == p + 1 else np.float32(0)
-        share = blurred(sharp, taps)
         for k in range(images):
             if seen.weight[k]:
-                given = m.mean[p, k] - m.background[k]
-                found = _value(seen.rest[k] - whole[k] + share * values[p + 1, k], share, seen.free, given)
-                values[p + 1, k] = min(max(found, m.low[p, k] - m.background[k]), m.high[p, k] - m.background[k])
+                low, given, high = m.low[p - 1, k], m.mean[p - 1, k], m.high[p - 1, k]
+                found = _value(rest[k], parts, free, before[:, k].copy(), p, given - m.background[k])
+                values[p, k] = min(max(found, low - m.background[k]), high - m.background[k])
 
 
 @njit(nogil=True, cache=True)
-def _is_there(states: States, free: States, state: int) -> bool:
-    return bool(((free == _OWN) & (states == state)).any())
-
-
-@njit(nogil=True, cache=True)
-def _value(own: Floats, share: Floats, free: States, given: np.float32) -> np.float32:
+def _value(rest: Floats, parts: Floats, free: States, values: Floats, own: int, given: np.float32) -> np.float32:
     """Grey value of a phase from what is left of voxels without all others, and its share in them."""
     total, whole = float(_PRIOR * given), _PRIOR
-    for i in range(own.size):
-        if free.flat[i] == _OWN and share.flat[i] > _PURE and not np.isnan(own.flat[i]):
-            total += own.flat[i]
-            whole += share.flat[i]
+    for i in range(rest.size):
+        if free[i] == _OWN and parts[own, i] > _PURE and not np.isnan(rest[i]):
+            others = np.float32(0)
+            for p in range(1, values.size):
+                if p != own:
+                    others += values[p] * parts[p, i]
+            total += rest[i] - others
+            whole += parts[own, i]
     return np.float32(total / whole)
 
 
 @njit(nogil=True, cache=True)
-def _step(
-    seen: _Seen, states: States, values: Floats, surface: tuple[float, float], blur_too: bool
-) -> tuple[float, float]:
+def _step(seen: _Seen, scan: Floats, shift: float, variance: float, blur_too: bool) -> tuple[float, float]:
     """Move of the surface and variance of the blur after one step of least squares."""
-    shift, variance = surface
-    scan = scanned(states, values, filled(seen.near, shift), taps_of(variance))
     sums = np.zeros(5, np.float64)
     for k in range(scan.shape[0]):
         if seen.weight[k]:
@@ -292,8 +299,10 @@ def _add_products(seen: _Seen, scan: Floats, k: int, sums: Doubles) -> None:
     for z in range(1, nz - 1):
         for y in range(1, ny - 1):
             for x in range(1, nx - 1):
+                if not 0 < near[z, y, x] < 1 or seen.others[z, y, x]:
+                    continue
                 lacks = seen.rest[k, z, y, x] - scan[z, y, x]
-                if not 0 < near[z, y, x] < 1 or seen.others[z, y, x] or np.isnan(lacks):
+                if np.isnan(lacks):
                     continue
                 down, up = scan[z - 1, y, x], scan[z + 1, y, x]
                 front, back = scan[z, y - 1, x], scan[z, y + 1, x]
@@ -316,99 +325,111 @@ def _within(value: float, low: float, high: float) -> float:
     return min(max(value, low), high)
 
 
+def _lacks(seen: _Seen, scan: Floats, taps: Floats) -> Floats:
+    """What the scan of the materials lacks, blurred once more; 0 where nothing is known."""
+    off = np.where(np.isnan(seen.rest), np.float32(0), seen.rest - scan)
+    for k in range(len(off)):
+        off[k] = blurred(off[k], taps)
+    return off
+
+
 @njit(nogil=True, cache=True)
-def _relabel(seen: _Seen, states: States, values: Floats, fill: Floats, taps: Floats) -> None:
-    """Change phases of voxels, one after another, as long as that lessens what the scan of them lacks."""
-    lacks = scanned(states, values, fill, taps)
-    for k in range(lacks.shape[0]):
-        for i in range(states.size):
-            rest = seen.rest[k].flat[i]
-            lacks[k].flat[i] = np.float32(0) if np.isnan(rest) else rest - lacks[k].flat[i]
-        lacks[k] = blurred(lacks[k], taps)
-    reach = taps.size // 2
-    both = twice(taps)[reach : 3 * reach + 1].copy()
-    waiting = seen.free > 0
-    beside = np.zeros(values.shape[0], np.int64)
+def _relabel(seen: _Seen, states: States, values: Floats, lacks: Floats, fill: Floats, both: Floats) -> None:
+    """Change phases of voxels, one after another, as long as that lessens what the scan of them lacks.
+
+    `lacks` follows them; `both` are weights of the blur done twice.
+    """
     nz, ny, nx = states.shape
+    free, kinds, fills = seen.free.reshape(-1), states.reshape(-1), fill.reshape(-1)
+    flat, square = lacks.reshape(lacks.shape[0], kinds.size), both[both.size // 2] ** 3
+    moves = np.array([(a * ny + b) * nx + c for a in (-1, 0, 1) for b in (-1, 0, 1) for c in (-1, 0, 1)])
+    beside, waiting = _counts(free, kinds, moves, values.shape[0]), free > 0
     for _ in range(_SWEEPS):
         changed = False
         for z in range(1, nz - 1):
             for y in range(1, ny - 1):
                 for x in range(1, nx - 1):
-                    if waiting[z, y, x]:
-                        at = (z, y, x)
-                        best = _best(seen, states, values, lacks, at, fill[at], both[reach], beside)
-                        waiting[at] = beside.sum() > beside[states[at]]
-                        if best != states[at]:
-                            _change(seen, states, values, lacks, at, fill[at], both, best, waiting)
-                            changed = True
+                    i = (z * ny + y) * nx + x
+                    if not waiting[i]:
+                        continue
+                    now = int(kinds[i])
+                    best = _best(seen, values, flat, i, now, fills[i], square, beside)
+                    waiting[i] = _has_others(beside, i, now)
+                    if best != now:
+                        _take_off(values, lacks, (z, y, x), fills[i], both, now, best)
+                        kinds[i] = best
+                        for move in moves:
+                            beside[now, i + move] -= 1
+                            beside[best, i + move] += 1
+                            waiting[i + move] = free[i + move] > 0
+                        changed = True
         if not changed:
             return
 
 
 @njit(nogil=True, cache=True)
-def _best(
-    seen: _Seen,
-    states: States,
-    values: Floats,
-    lacks: Floats,
-    at: tuple[int, int, int],
-    fill: np.float32,
-    peak: np.float32,
-    beside: npt.NDArray[np.int64],
-) -> int:
-    """The material that fits best in a voxel; `beside` gets the numbers of neighbours of each material.
+def _counts(free: States, kinds: States, moves: Integers, materials: int) -> States:
+    """Free voxels of each material (materials, voxels) among 27; what is counted at the faces of the box is not used."""
+    n, edge = kinds.size, moves[-1]
+    out, own = np.zeros((materials, n), np.int8), np.empty(n, np.int8)
+    for p in range(1, materials):
+        for i in range(n):
+            own[i] = free[i] > 0 and kinds[i] == p
+        to = out[p, edge : n - edge]
+        for move in moves:
+            one = own[edge + move : n - edge + move]
+            for i in range(to.size):
+                to[i] += one[i]
+    return out
 
-    One between others is believed only beside where it is already.
+
+@njit(nogil=True, cache=True)
+def _has_others(beside: States, i: int, now: int) -> bool:
+    """Whether there is another material beside a voxel than its own."""
+    for p in range(1, beside.shape[0]):
+        if p != now and beside[p, i] > 0:
+            return True
+    return False
+
+
+@njit(nogil=True, cache=True)
+def _best(
+    seen: _Seen, values: Floats, lacks: Floats, i: int, now: int, fill: np.float32, square: np.float32, beside: States
+) -> int:
+    """The material that fits best in a voxel, by its neighbours; one between others only beside where it is already.
+
+    `square` is what a voxel of 1 leaves of itself, blurred twice.
     """
-    beside[:] = 0
-    for a in range(at[0] - 1, at[0] + 2):
-        for b in range(at[1] - 1, at[1] + 2):
-            for c in range(at[2] - 1, at[2] + 2):
-                if seen.free[a, b, c]:
-                    beside[states[a, b, c]] += 1
-    now = int(states[at])
     best, least = now, 0.0
-    for other in range(1, beside.size):
-        if other == now or (beside[other] == 0 and seen.between[other]):
+    for other in range(1, beside.shape[0]):
+        if other == now or (beside[other, i] == 0 and seen.between[other]):
             continue
-        more = _BETA * (beside[now] - 1 - beside[other])
+        more = _BETA * (beside[now, i] - 1 - beside[other, i])
         for k in range(values.shape[1]):
             d = (values[other, k] - values[now, k]) * fill
-            more += 0.5 * seen.weight[k] * d * (d * peak**3 - 2 * lacks[k, at[0], at[1], at[2]])
+            more += 0.5 * seen.weight[k] * d * (d * square - 2 * lacks[k, i])
         if more < least:
             best, least = other, more
     return best
 
 
 @njit(nogil=True, cache=True)
-def _change(
-    seen: _Seen,
-    states: States,
-    values: Floats,
-    lacks: Floats,
-    at: tuple[int, int, int],
-    fill: np.float32,
-    both: Floats,
-    best: int,
-    waiting: Flags,
+def _take_off(
+    values: Floats, lacks: Floats, at: tuple[int, int, int], fill: np.float32, both: Floats, now: int, best: int
 ) -> None:
-    """Give a voxel another material, and take what that adds, blurred twice, off what the scan lacks."""
+    """Take what another material in a voxel adds, blurred twice, off what the scan lacks."""
     z, y, x = at
     reach = both.size // 2
-    nz, ny, nx = states.shape
-    now = states[at]
-    for k in range(values.shape[1]):
+    images, nz, ny, nx = lacks.shape
+    low, high = max(0, x - reach), min(nx, x + reach + 1)
+    taps = both[low - x + reach : high - x + reach]
+    for k in range(images):
         d = (values[best, k] - values[now, k]) * fill
         if d == 0:
             continue
         for a in range(max(0, z - reach), min(nz, z + reach + 1)):
             for b in range(max(0, y - reach), min(ny, y + reach + 1)):
                 w = d * both[a - z + reach] * both[b - y + reach]
-                for c in range(max(0, x - reach), min(nx, x + reach + 1)):
-                    lacks[k, a, b, c] -= w * both[c - x + reach]
-    states[at] = best
-    for a in range(z - 1, z + 2):
-        for b in range(y - 1, y + 2):
-            for c in range(x - 1, x + 2):
-                waiting[a, b, c] = seen.free[a, b, c] > 0
+                row = lacks[k, a, b, low:high]
+                for c in range(taps.size):
+                    row[c] -= w * taps[c]
