@@ -73,10 +73,11 @@ def refine(labels: Labels, grey: Floats, label: np.uint32, m: Materials, classes
     """Change the phases of a particle's voxels in `classes`, so that the scan of them is `grey`.
 
     All arrays hold the particle's box and what is around it. `classes` are numbers of phases, others below 0 or above
-    all phases. Nothing changes where the background is not known, or the grey values of the phases.
+    all phases. Nothing changes where the background is not known, or the grey values of the phases, or where blur is told
+    to be so little that each voxel shows what is in it.
     """
     values, weight = _values_of(m)
-    if not weight.any():
+    if not weight.any() or m.blur**2 < _VARIANCES[0]:
         return
     seen, states = _seen(labels, grey, label, m, classes, weight, _between(values))
     # Kernels are called one by one: a compiler would take each in again for all that call it.
