@@ -78,9 +78,10 @@ def classes_of(labels: Labels, grey: Floats, label: np.uint32, given: Materials)
     # Kernels are called one by one: a compiler would take each in again for all that call it.
     background, noise = _completed(labels, grey, label, given)
     m = given._replace(background=background, noise=noise)
-    out = _by_themselves(labels, grey, label, m)
+    known = grey if np.isfinite(grey).all() else _filled(grey)
+    out = _by_themselves(labels, known, label, m)
     if not _any_phase(out):
-        _as_deepest(labels, _filled(grey), label, m, out)
+        _as_deepest(labels, known, label, m, out)
     elif _has_several(out):
         refine(labels, grey, label, m, out)
     return out[PAD:-PAD, PAD:-PAD, PAD:-PAD].copy()
@@ -88,7 +89,6 @@ def classes_of(labels: Labels, grey: Floats, label: np.uint32, given: Materials)
 
 def _by_themselves(labels: Labels, grey: Floats, label: np.uint32, m: Materials) -> Classes:
     """Classes by each voxel and those beside it, of all that `labels` hold."""
-    grey = _filled(grey)
     blur = _FIRST_BLUR if np.isnan(m.blur) else m.blur
     contrast = _contrast(m)
     s = _with_cover(labels, grey, blur)
@@ -158,8 +158,6 @@ def _background(labels: Labels, grey: Floats) -> np.float32:
 @njit(nogil=True, cache=True)
 def _filled(grey: Floats) -> Floats:
     """Grey values where those that are not finite are means of those beside them, so that no gradient begins there."""
-    if _all_finite(grey):
-        return grey
     out = grey.copy()
     images, nz, ny, nx = grey.shape
     for k in range(images):
@@ -176,15 +174,6 @@ def _filled(grey: Floats) -> Floats:
                     if not np.isfinite(out[k, z, y, x]):
                         out[k, z, y, x] = 0
     return out
-
-
-@njit(nogil=True, cache=True)
-def _all_finite(grey: Floats) -> bool:
-    values = grey.reshape(-1)
-    for i in range(values.size):
-        if not np.isfinite(values[i]):
-            return False
-    return True
 
 
 @njit(nogil=True, cache=True)
@@ -647,13 +636,8 @@ def _grow(out: Classes, s: Floats) -> None:
             return
 
 
-@njit(nogil=True, cache=True)
 def _any_phase(out: Classes) -> bool:
-    kinds = out.reshape(-1)
-    for i in range(kinds.size):
-        if 0 <= kinds[i] < VOID:
-            return True
-    return False
+    return bool(((out >= 0) & (out < VOID)).any())
 
 
 @njit(nogil=True, cache=True)

@@ -40,7 +40,7 @@ class Composition(WholeMeasure):
         """Peak of memory per voxel of a cutout: grey values of all images as float32, and as much for one particle."""
         images = len(self.phases.images)
         classified = 4.0 * images + 2 * (4 + 8 * images) + 12 + 4 + 12
-        refined = 36 + 8 * images
+        refined = 32 + 16 * images + 5 * (1 + len(self.phases.names))
         return classified + refined
 
     @property

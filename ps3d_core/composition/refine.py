@@ -73,7 +73,7 @@ def refine(labels: Labels, grey: Floats, label: np.uint32, m: Materials, classes
     """Change the phases of a particle's voxels in `classes`, so that the scan of them is `grey`.
 
     All arrays hold the particle's box and what is around it. `classes` are numbers of phases, others below 0 or above
-    all phases. Nothing changes where the background is not known, or the grey values of the phases, or where blur is told
+    all phases. Nothing changes where the background is not known, or the grey values of the phases; nor where blur is told
     to be so little that each voxel shows what is in it.
     """
     values, weight = _values_of(m)
@@ -370,7 +370,7 @@ def _relabel(seen: _Seen, states: States, values: Floats, lacks: Floats, fill: F
 
 @njit(nogil=True, cache=True)
 def _counts(free: States, kinds: States, moves: Integers, materials: int) -> States:
-    """Free voxels of each material (materials, voxels) among 27; what is counted at the faces of the box is not used."""
+    """Free voxels of each material (materials, voxels) among 27; those at the faces of the box are not counted."""
     n, edge = kinds.size, moves[-1]
     out, own = np.zeros((materials, n), np.int8), np.empty(n, np.int8)
     for p in range(1, materials):
@@ -387,10 +387,11 @@ def _counts(free: States, kinds: States, moves: Integers, materials: int) -> Sta
 @njit(nogil=True, cache=True)
 def _has_others(beside: States, i: int, now: int) -> bool:
     """Whether there is another material beside a voxel than its own."""
+    others = 0
     for p in range(1, beside.shape[0]):
-        if p != now and beside[p, i] > 0:
-            return True
-    return False
+        if p != now:
+            others += beside[p, i]
+    return others > 0
 
 
 @njit(nogil=True, cache=True)

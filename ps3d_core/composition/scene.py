@@ -48,7 +48,7 @@ def twice(taps: Floats) -> Floats:
 
 @njit(nogil=True, cache=True)
 def blurred(values: Floats, taps: Floats) -> Floats:
-    """Return an image (z, y, x) blurred along all axes by an odd number of symmetric weights; it is 0 beyond its faces."""
+    """Return an image (z, y, x) blurred along all axes by 2 n + 1 symmetric weights; it is 0 beyond its faces."""
     nz, ny, nx = values.shape
     one, other = np.empty_like(values), np.empty_like(values)
     _along(values.reshape(1, nz, ny * nx), taps, one.reshape(1, nz, ny * nx))

@@ -141,8 +141,8 @@ def timed(measure: Composition, cutout) -> float:
 
 if __name__ == "__main__":
     NUMBER = int(sys.argv[1]) if len(sys.argv) > 1 else 80
-    print("error of the modal composition, points, from dark to bright; particles within 5 points; mean distance of the")
-    print("liberation curve, points: by thresholds | by ps3d | exposed shares within 10 points")
+    print("error of the modal composition, points, from dark to bright; particles within 5 points; mean distance of")
+    print("the liberation curve, points: by thresholds | by ps3d | exposed shares within 10 points")
     hard(NUMBER)
     accuracy(NUMBER, (0.5, 1.0, 1.5), (3.0, 10.0, 20.0))
     speed()
