@@ -73,8 +73,8 @@ def refine(labels: Labels, grey: Floats, label: np.uint32, m: Materials, classes
     """Change the phases of a particle's voxels in `classes`, so that the scan of them is `grey`.
 
     All arrays hold the particle's box and what is around it. `classes` are numbers of phases, others below 0 or above
-    all phases. Nothing changes where the background is not known, or the grey values of the phases; nor where blur is told
-    to be so little that each voxel shows what is in it.
+    all phases. Nothing changes where the background is not known, or the grey values of the phases, or where blur is
+    told to be so little that each voxel shows what is in it.
     """
     values, weight = _values_of(m)
     if not weight.any() or m.blur**2 < _VARIANCES[0]:
