@@ -85,7 +85,7 @@ def _share_column(name: str) -> Column:
         "double",
         "1",
         f"share of {name} in the volume of the particle without its pores",
-        formula="voxels of the phase / voxels of all phases; mixed voxels such that all scanned give what was seen",
+        formula="voxels of the phase / voxels of all phases, which are such that their blurred image is the scan",
         source=MSPACMAN,
         cost="all",
     )
