@@ -14,7 +14,15 @@ from ps3d_core.store.claim import silent
 from ps3d_core.store.layout import LEASE
 from ps3d_core.store.lease import Say, sole_run
 from ps3d_core.store.location import Location
-from ps3d_core.store.publishing import is_published, note_products, read_receipt, telling
+from ps3d_core.store.publishing import (
+    can_be_product,
+    is_published,
+    leads_out,
+    note_products,
+    read_receipt,
+    telling,
+    withdraw_products,
+)
 from ps3d_core.store.whole import digest_of
 
 
@@ -28,7 +36,7 @@ def deriving(source: Location, places: Sequence[Location], say: Say = silent) ->
 
     """
     folder = source.parent
-    inside = [place.seen_from(folder) for place in places if place.url.startswith(f"{folder.url}/")]
+    inside = [place.seen_from(folder) for place in places if _lies_below(place, folder)]
     if not inside or not read_receipt(folder):
         yield
         return
@@ -36,10 +44,18 @@ def deriving(source: Location, places: Sequence[Location], say: Say = silent) ->
         lease = folder / LEASE
         stack.enter_context(sole_run(lease, f"{folder}", say, tidy=not lease.exists()))
         stack.enter_context(telling(say))
-        note_products(source, dict.fromkeys(inside))
+        before = note_products(source, dict.fromkeys(inside))
         yield
-        made = [name for name in inside if (folder / name).exists()]
-        note_products(source, {name: _digest(folder / name) for name in made}, without=set(inside) - set(made))
+        made = {name: _digest(folder / name) for name in inside if (folder / name).exists()}
+        for name, digest in made.items():
+            if digest is not None and digest != before.get(name):
+                withdraw_products(folder / name)
+        note_products(source, made, without=set(inside) - set(made))
+
+
+def _lies_below(place: Location, folder: Location) -> bool:
+    inside = place.url.startswith(f"{folder.url}/")
+    return inside and can_be_product(place.seen_from(folder)) and not leads_out(place, folder)
 
 
 def _digest(place: Location) -> str | None:

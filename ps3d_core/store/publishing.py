@@ -6,6 +6,9 @@ under another name before a new one takes its place, and one that ps3d never wro
 
 There it says as well what was made of a file, or of a label image, and lies in the same folder (`store.deriving`): its
 products. They go before anything else takes the place of what they were made of.
+
+A folder may come from anybody, its `RECEIPT` with it. What that says is believed of the folder alone: names that lead
+elsewhere, or round in a circle, and links on the way, take nothing away.
 """
 
 from __future__ import annotations
@@ -17,19 +20,48 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from ps3d_core.errors import InputError, MissingDataError, NoSpaceError
 from ps3d_core.store.aside import set_aside
 from ps3d_core.store.claim import Output, require_ours, silent
 from ps3d_core.store.location import Location, writing_to
-from ps3d_core.store.ownership import is_link, remove_if_empty
+from ps3d_core.store.ownership import MARK_FILE, files_below, is_link, remove_if_empty
 from ps3d_core.store.whole import digest_of
 
 RECEIPT: Final = ".ps3d-files.json"
 _PIECE: Final = 2**20
+_LONGEST: Final = 255
+"""Bytes of one name."""
+_LONGEST_PATH: Final = 1024
+"""Bytes of the path of a product: what object stores allow."""
+
+
+def can_be_product(name: str) -> bool:
+    """Return whether a path relative to a folder leads to a place below it that can be noted as made of something.
+
+    What begins with a dot, at any step, is none.
+    """
+    try:
+        parts, size = name.encode().split(b"/"), len(name.encode())
+    except UnicodeEncodeError:
+        return False
+    usable = all(part and part[0:1] != b"." and len(part) <= _LONGEST for part in parts)
+    return usable and b"\0" not in name.encode() and size <= _LONGEST_PATH
+
+
+def _checked_product(name: str) -> str:
+    if not can_be_product(name):
+        raise ValueError("leads out of its folder")
+    return name
+
+
+def _checked_file(name: str) -> str:
+    if "/" in name or name in ("", ".", "..", RECEIPT):
+        raise ValueError("must be the name of a file")
+    return name
 
 
 class Entry(BaseModel):
@@ -42,10 +74,10 @@ class Entry(BaseModel):
 
     written: str | None = None
     pending: str | None = None
-    products: dict[str, str | None] = {}
+    products: dict[Annotated[str, AfterValidator(_checked_product)], str | None] = {}
 
 
-Receipt = dict[str, Entry]
+Receipt = dict[Annotated[str, AfterValidator(_checked_file)], Entry]
 _RECEIPT: Final = TypeAdapter(Receipt)
 _say: ContextVar[Callable[[str], None]] = ContextVar("say", default=silent)
 
@@ -93,14 +125,8 @@ def publish_text(file: Location, text: str) -> Location | None:
 
 def withdraw(file: Location) -> Location | None:
     """Remove a published file; return where it is kept when somebody has changed it since. Absence is fine."""
-    if withdraw_products(file, receipt := read_receipt(file.parent)):
-        receipt = read_receipt(file.parent)
-    if (kept := _out_of_the_way(file)) is not None:
-        _say.get()(f"{file}: not as it was written; kept as {kept}")
-    file.remove_tree()
-    if file.name in receipt:
-        _note(file, Entry(), receipt)
-    return kept
+    receipt = read_receipt(file.parent)
+    return _withdraw_alone(file, read_receipt(file.parent) if withdraw_products(file, receipt) else receipt)
 
 
 def withdraw_products(source: Location, receipt: Receipt | None = None) -> bool:
@@ -110,34 +136,31 @@ def withdraw_products(source: Location, receipt: Receipt | None = None) -> bool:
     there was anything; `receipt` is that of the folder, where it has just been read.
     """
     entry = (read_receipt(source.parent) if receipt is None else receipt).get(source.name, Entry())
-    for name, digest in entry.products.items():
-        place = source.parent / name
-        if is_published(place):
-            kept = withdraw(place)
-        elif not place.exists() and not is_link(place):
-            continue
-        elif digest is not None and digest_of(place).digest == digest:
-            place.remove_tree()
-            kept = None
-        else:
-            kept = set_aside(place)
-        _remove_folders(place, source.parent)
-        _say.get()(f"{place}: of an earlier {source.name}; {f'kept as {kept}' if kept else 'removed, make it again'}")
-    if entry.products:
-        _note(source, entry.model_copy(update={"products": {}}))
-    return bool(entry.products)
+    if not entry.products:
+        return False
+    for place, (digest, origin) in reversed(_all_products(source, entry).items()):
+        if place.exists() and not leads_out(place, origin.parent):
+            kept = _withdraw_product(place, digest)
+            _remove_folders(place, origin.parent)
+            gone = f"kept as {kept}" if kept else "removed, make it again"
+            _say.get()(f"{place}: of an earlier {origin.name}; {gone}")
+    _note(source, entry.model_copy(update={"products": {}}))
+    return True
 
 
-def note_products(source: Location, products: Mapping[str, str | None], without: Collection[str] = ()) -> None:
+def note_products(
+    source: Location, products: Mapping[str, str | None], without: Collection[str] = ()
+) -> dict[str, str | None]:
     """Note what is made of `source`: places relative to its folder, each with the digest of what lies there.
 
     None stands for what is about to be written, and for what the receipt of its own folder tells; `without` are places
-    where nothing came to be.
+    where nothing came to be. Return what was noted before.
     """
     entry = read_receipt(source.parent).get(source.name, Entry())
     known = {name: digest for name, digest in {**entry.products, **products}.items() if name not in without}
     if known != entry.products:
         _note(source, entry.model_copy(update={"products": known}))
+    return entry.products
 
 
 @contextmanager
@@ -171,6 +194,61 @@ def read_receipt(folder: Location) -> Receipt:
         raise InputError(
             f"{file}: must say what ps3d wrote in this folder, and cannot be read; restore it, or choose another place"
         ) from error
+
+
+def leads_out(place: Location, folder: Location) -> bool:
+    """Return whether links on the way from `folder` to a place below it lead elsewhere."""
+    path, root = place.local_path, folder.local_path
+    if path is None or root is None:
+        return False
+    return not Path(os.path.realpath(path.parent)).is_relative_to(os.path.realpath(root))
+
+
+def _all_products(source: Location, entry: Entry) -> dict[Location, tuple[str | None, Location]]:
+    """What was made of `source`, of that, and so on, each once and after what it was made of: its digest, and that."""
+    found: dict[Location, tuple[str | None, Location]] = {}
+    waiting, receipts = [(source, entry)], dict[Location, Receipt]()
+    for origin, known in waiting:
+        for name, digest in known.products.items():
+            place = origin.parent / name
+            if place != source and place not in found:
+                found[place] = digest, origin
+                if not leads_out(place, origin.parent):
+                    if (folder := place.parent) not in receipts:
+                        receipts[folder] = read_receipt(folder)
+                    waiting.append((place, receipts[folder].get(place.name, Entry())))
+    return found
+
+
+def _withdraw_product(place: Location, digest: str | None) -> Location | None:
+    """Remove what lies there, as it was made; return where it is kept when it is not."""
+    if is_published(place):
+        return _withdraw_alone(place, read_receipt(place.parent))
+    kept = None
+    if digest is not None and digest_of(place).digest == digest and not _holds_others(place):
+        place.remove_tree()
+    else:
+        kept = set_aside(place)
+    if place.name in (receipt := read_receipt(place.parent)):
+        _note(place, Entry(), receipt)
+    return kept
+
+
+def _holds_others(place: Location) -> bool:
+    """Whether files lie in a folder that its digest does not tell of: hidden ones, and links."""
+    if is_link(place):
+        return True
+    hidden = any(part.startswith(".") for name in files_below(place) if name != MARK_FILE for part in name.split("/"))
+    return hidden or any(is_link(place / name) for name in files_below(place))
+
+
+def _withdraw_alone(file: Location, receipt: Receipt) -> Location | None:
+    if (kept := _out_of_the_way(file)) is not None:
+        _say.get()(f"{file}: not as it was written; kept as {kept}")
+    file.remove_tree()
+    if file.name in receipt:
+        _note(file, Entry(), receipt)
+    return kept
 
 
 def _out_of_the_way(file: Location) -> Location | None:

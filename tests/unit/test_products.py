@@ -19,6 +19,7 @@ from ps3d_core.store.publishing import (
     withdraw,
     withdraw_products,
 )
+from ps3d_core.store.whole import digest_of
 
 
 @pytest.fixture(params=["folder", "memory"])
@@ -126,3 +127,95 @@ def test_a_result_is_removed_with_its_products(tmp_path):
     made(result.labels, result.root / "meshes")
     result.remove()
     assert not result.root.exists()
+
+
+def forged(folder, products, **others):
+    """Say in the receipt that these were made of the table."""
+    said = (folder / RECEIPT).read_json()
+    said["table"]["products"] = products
+    (folder / RECEIPT).write_json(said | others)
+
+
+ELSEWHERE = (
+    "../mine.txt",
+    "a/../../mine.txt",
+    "/mine.txt",
+    ".",
+    "",
+    "a//b",
+    RECEIPT,
+    ".git",
+    "a\0b",
+    "a" * 300,
+    "a/" * 600 + "b",
+)
+
+
+@pytest.mark.parametrize("name", [*ELSEWHERE, "\ud800"])
+def test_a_receipt_that_names_other_places_takes_nothing_away(folder, name):
+    mine = folder.parent / "mine.txt"
+    mine.write_text("mine")
+    forged(folder, {name: digest_of(mine).digest})
+    with pytest.raises(InputError, match="cannot be read; restore it"):
+        publish_text(folder / "table", "second")
+    forged(folder, {}, **{f"../{folder.name}/table": {"written": "0"}})
+    with pytest.raises(InputError, match="cannot be read; restore it"):
+        Result(folder.parent, "ore").remove()
+    assert mine.read_text() == "mine"
+    assert (folder / "table").read_text() == "first"
+
+
+def test_a_receipt_that_goes_in_a_circle_comes_to_an_end(folder):
+    publish_text(folder / "two", "second")
+    said = (folder / RECEIPT).read_json()
+    said["two"]["products"] = {"table": None, "two": None}
+    said["table"]["products"] = {"table": None, "two": None}
+    (folder / RECEIPT).write_json(said)
+    publish_text(folder / "table", "third")
+    assert names(folder) == ["table"]
+    chain = {str(index): {"products": {str(index + 1): None}} for index in range(3000)}
+    forged(folder, {"0": None}, **chain)
+    publish_text(folder / "table", "fourth")
+    assert read_receipt(folder)["table"].products == {}
+
+
+def test_what_lies_behind_links_stays(tmp_path):
+    folder, other = Location.parse(tmp_path / "ore"), Location.parse(tmp_path / "other")
+    (other / "a.txt").write_text("mine")
+    publish_text(folder / "table", "first")
+    for name in ("link", "dangling"):
+        (tmp_path / "ore" / name).symlink_to(tmp_path / ("other" if name == "link" else "nothing"))
+    forged(folder, {"link/a.txt": digest_of(other / "a.txt").digest, "link": digest_of(other).digest, "dangling": None})
+    told = []
+    with telling(told.append):
+        publish_text(folder / "table", "second")
+    assert (other / "a.txt").read_text() == "mine"
+    assert (tmp_path / "ore" / "dangling").is_symlink()
+    assert len(told) == 1
+    assert (tmp_path / "ore" / "link.kept-1").is_symlink()
+    (tmp_path / "ore" / "link").symlink_to(tmp_path / "other")
+    made(folder / "table", folder / "link" / "meshes")
+    assert read_receipt(folder)["table"].products == {}
+
+
+def test_hidden_files_of_somebody_in_a_product_are_kept(folder):
+    made(folder / "table", folder / "meshes")
+    (folder / "meshes" / ".git" / "head").write_text("mine")
+    publish_text(folder / "table", "second")
+    assert (folder / "meshes.kept-1" / ".git" / "head").read_text() == "mine"
+
+
+def test_what_was_made_of_a_product_goes_with_it_and_when_it_is_made_anew(folder):
+    (folder / "ore.zarr" / "zarr.json").write_text("{}")
+    copy, mesh = folder / "copy.zarr", folder / "meshes"
+    made(folder / "ore.zarr", copy)
+    made(copy, mesh)
+    made(folder / "ore.zarr", copy)
+    assert mesh.exists()
+    with deriving(folder / "ore.zarr", [copy]):
+        (copy / "1.stl").write_text("another")
+    assert not mesh.exists()
+    made(copy, mesh)
+    withdraw_products(folder / "ore.zarr")
+    assert names(folder) == ["ore.zarr/zarr.json", "table"]
+    assert set(read_receipt(folder)) == {"table"}
