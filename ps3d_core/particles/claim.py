@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from ps3d_core.errors import InputError
 from ps3d_core.store.claim import Output, check_outputs, fresh_folders, is_given, silent, working_in
+from ps3d_core.store.deriving import deriving
 from ps3d_core.store.identity import identities, require_unchanged
 from ps3d_core.store.kinds import MEASURING
 from ps3d_core.store.layout import LEASE, RUN, WORK
@@ -25,8 +26,9 @@ def table_claimed(
 ) -> Iterator[Location]:
     """Hold the table in the folder `output` while the body measures `inputs`; yield the folder of intermediates.
 
-    `others` are names of files that are written beside the table. When what was given cannot be used, what was written
-    until then goes.
+    The first of `inputs` are the labels: where these are a part of a result, and the table comes into a folder in it,
+    the table goes when labels are made anew. `others` are names of files that are written beside the table. When what
+    was given cannot be used, what was written until then goes.
 
     Raises:
         InputError: when a table of somebody else's is there, or the result of a segmentation, of which it is a part.
@@ -39,7 +41,10 @@ def table_claimed(
     check_outputs(outputs, inputs=inputs)
     read_receipt(output)
     _refuse_result(output)
+    labels = inputs[0]
+    made = [file.place for file in table] if output != labels.parent else []
     with (
+        deriving(labels, made, say),
         fresh_folders(output / RUN),
         sole_run(output / LEASE, f"table in {output}", say, tidy=True),
         telling(say),

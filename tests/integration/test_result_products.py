@@ -13,7 +13,7 @@ from ps3d_core.steps.table import ParticleTable
 from ps3d_core.store.publishing import publish_text
 from tests.integration.test_result_pages import SCAN, finished, job  # noqa: F401  (fixtures)
 
-OF_LABELS = {"meshes", "meshes.glb", "slices"}
+OF_LABELS = {"again", "meshes", "meshes.glb", "slices"}
 OF_TABLE = {"sizes", "sizes-mass"}
 OF_PHASES = {"composition.csv", "phases.json", "phases.svg"}
 
@@ -39,7 +39,9 @@ def parts(job):  # noqa: F811
         ("meshes", root, "--labels", "1", "2"),
         ("meshes", root, "--labels", "1", "--format", "glb", "--bundle"),
         ("export", str(job.result.labels), f"{root}/slices", "--format", "tiff"),
+        ("measure", str(job.result.labels), f"{root}/again"),
         ("sizes", root),
+        ("sizes", f"{root}/again"),
         ("sizes", f"{root}/particles.parquet", "--density", "2.65", "--output", f"{root}/sizes-mass"),
     ):
         assert main(list(command)) == 0
