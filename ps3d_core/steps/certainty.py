@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ps3d_core.border_core.classes import CERTAIN
 from ps3d_core.engine.step import Context, DerivedStep, Outcomes
+from ps3d_core.measuring.beside import CERTAINTY
 from ps3d_core.plan import SegmentPlan
 from ps3d_core.steps.instances import Instances
 from ps3d_core.steps.label_image import LabelImage
@@ -58,7 +59,7 @@ class ParticleCertainty(DerivedStep[Certain]):
     @property
     def outputs(self) -> dict[str, Location]:
         """File of certainties, by its name in run.json."""
-        return {"certainty": self.plan.job.result.root / "certainty.parquet"}
+        return {"certainty": self.plan.job.result.root / CERTAINTY}
 
     def make(self, done: Outcomes, context: Context) -> Certain:
         """Write the mean over the voxels of each particle."""

@@ -45,11 +45,11 @@ def can_be_product(name: str) -> bool:
     What begins with a dot, at any step, is none.
     """
     try:
-        parts, size = name.encode().split(b"/"), len(name.encode())
+        path = name.encode()
     except UnicodeEncodeError:
         return False
-    usable = all(part and part[0:1] != b"." and len(part) <= _LONGEST for part in parts)
-    return usable and b"\0" not in name.encode() and size <= _LONGEST_PATH
+    usable = all(part and part[0:1] != b"." and len(part) <= _LONGEST for part in path.split(b"/"))
+    return usable and b"\0" not in path and len(path) <= _LONGEST_PATH
 
 
 def _checked_product(name: str) -> str:
@@ -238,8 +238,9 @@ def _holds_others(place: Location) -> bool:
     """Whether files lie in a folder that its digest does not tell of: hidden ones, and links."""
     if is_link(place):
         return True
-    hidden = any(part.startswith(".") for name in files_below(place) if name != MARK_FILE for part in name.split("/"))
-    return hidden or any(is_link(place / name) for name in files_below(place))
+    names = list(files_below(place))
+    hidden = any(part.startswith(".") for name in names if name != MARK_FILE for part in name.split("/"))
+    return hidden or any(is_link(place / name) for name in names)
 
 
 def _withdraw_alone(file: Location, receipt: Receipt) -> Location | None:
