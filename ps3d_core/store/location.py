@@ -15,6 +15,7 @@ import posixpath
 import re
 import shutil
 import stat
+import threading
 import uuid
 import zipfile
 import zlib
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _UNREADABLE = (ValueError, LookupError, EOFError, OSError, NotImplementedError, zlib.error, zipfile.BadZipFile)
+_PARSING: Final = threading.Lock()
+"""Held while NumPy parses headers of arrays as Python: before 3.11.8 and 3.12.2, two threads that do so at once can
+fail with a `SystemError` (https://github.com/python/cpython/issues/106905)."""
 _PATTERN = re.compile(r"[*?\[]")
 _SPECIAL = (
     (stat.S_ISFIFO, "pipe"),
@@ -302,17 +306,9 @@ class Location:
 
         data = self.read_bytes()
         try:
-            with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+            with _PARSING, np.load(io.BytesIO(data), allow_pickle=False) as archive:
                 return {name: archive[name] for name in archive.files}
-        except (
-            ValueError,
-            LookupError,
-            EOFError,
-            OSError,
-            NotImplementedError,
-            zlib.error,
-            zipfile.BadZipFile,
-        ) as error:
+        except _UNREADABLE as error:
             raise CorruptDataError(f"{self}: not a readable array file ({error}); remove it and run again") from error
 
     def write_arrays(self, **arrays: npt.NDArray[Any]) -> None:

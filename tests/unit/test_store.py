@@ -1,6 +1,10 @@
 """Locations, arrays, ledger, layout: the same behaviour on a folder and on an object store."""
 
+import gc
+import sys
 import uuid
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -59,6 +63,38 @@ def test_pickled_arrays_are_refused(place):
     (place / "evil.npz").write_bytes(buffer.getvalue())
     with pytest.raises(CorruptDataError):
         (place / "evil.npz").read_arrays()
+
+
+def test_threads_read_arrays_at_once(tmp_path):
+    file = Location.parse(tmp_path / "sums.npz")
+    file.write_arrays(**{name: np.arange(5) for name in "abcdef"})
+
+    def read(depth: int) -> int:
+        return read(depth - 1) if depth else sum(len(file.read_arrays()) for _ in range(150))
+
+    with threads_change_in_every_collection(), ThreadPoolExecutor(3) as pool:
+        assert list(pool.map(read, (0, 5, 10))) == [900] * 3
+
+
+@contextmanager
+def threads_change_in_every_collection():
+    """Let other threads go on within allocations: garbage is collected there, and whoever listens to that is called."""
+    thresholds, interval = gc.get_threshold(), sys.getswitchinterval()
+
+    def listener(_phase, _info):
+        pass
+
+    gc.callbacks.append(listener)
+    gc.freeze()
+    gc.set_threshold(30)
+    sys.setswitchinterval(1e-5)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(interval)
+        gc.set_threshold(*thresholds)
+        gc.unfreeze()
+        gc.callbacks.remove(listener)
 
 
 def test_rename_moves_everything(place):
