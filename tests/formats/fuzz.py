@@ -1,9 +1,10 @@
-"""Program: damage headers of one format in many ways, and say what is not refused as it should be.
+"""Program: damage headers of formats in many ways, and say what is not refused as it should be.
 
-    python -m tests.formats.fuzz "MetaImage .mhd" 300 FOLDER
+    python -m tests.formats.fuzz 300 FOLDER "MetaImage .mhd" "NRRD" ...
 
-Prints one JSON list of texts, one for each damage that made a traceback, hung, took too much memory, or was accepted
-with voxels that neither are the right ones nor what the independent reader makes of the file.
+Prints a line of JSON for each format: its name, and a list of texts, one for each damage that made a traceback, hung,
+took too much memory, or was accepted with voxels that neither are the right ones nor what the independent reader makes
+of the file. A format without a line has ended the process.
 """
 
 from __future__ import annotations
@@ -87,16 +88,13 @@ def _hung(*_: Any) -> None:
     raise TimeoutError(f"more than {SECONDS} s")
 
 
-def main(name: str, count: int, folder: Path) -> list[str]:
-    """All that went wrong in `count` damages."""
+def faults_of(name: str, count: int, folder: Path) -> list[str]:
+    """All that went wrong in `count` damages of one format."""
     form = format_named(name)
     right = sample(form.dtypes[0] if "uint16" not in form.dtypes else "uint16")
     whole = folder / "whole"
-    whole.mkdir()
+    whole.mkdir(parents=True)
     given = form.write(whole, right, SPACING)
-    signal.signal(signal.SIGALRM, _hung)
-    resource.setrlimit(resource.RLIMIT_AS, (ADDRESSES, ADDRESSES))
-    tracemalloc.start()
     faults, independent = [], Others(name)
     for seed in range(count):
         rng = np.random.default_rng(seed)
@@ -118,5 +116,14 @@ def main(name: str, count: int, folder: Path) -> list[str]:
     return faults
 
 
+def main(count: int, folder: Path, names: list[str]) -> None:
+    """Print what went wrong, format by format."""
+    signal.signal(signal.SIGALRM, _hung)
+    resource.setrlimit(resource.RLIMIT_AS, (ADDRESSES, ADDRESSES))
+    tracemalloc.start()
+    for number, name in enumerate(names):
+        print(json.dumps([name, faults_of(name, count, folder / str(number))]), flush=True)
+
+
 if __name__ == "__main__":
-    print(json.dumps(main(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]))))
+    main(int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:])

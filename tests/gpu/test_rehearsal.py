@@ -11,7 +11,7 @@ import pytest
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "gpu.py"
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_rehearsal_on_the_cpu():
     environment = {**os.environ, "PYTHONSAFEPATH": ""}  # the script finds its neighbours, as by hand
     command = [sys.executable, SCRIPT, "--rehearse"]

@@ -123,7 +123,7 @@ def test_the_truth_is_found_as_well(dataset: Dataset, tables: dict[str, Columns]
     assert min(scores.values()) > scores["cubic"] - 0.03
 
 
-@pytest.mark.parametrize("runner", ["threads", "processes"])
+@pytest.mark.parametrize("runner", ["threads", pytest.param("processes", marks=pytest.mark.soak)])
 def test_nothing_depends_on_blocks_or_workers(runner: str, dataset: Dataset, tables: dict[str, Columns]) -> None:
     one = job_of(dataset, "coarse-z").result
     job = job_of(dataset, "coarse-z", f"by-{runner}", workers=3 if runner == "threads" else 2, runner=runner)
@@ -156,6 +156,7 @@ def test_training_data_are_cubic(dataset: Dataset, tmp_path: Any) -> None:
     assert np.median(apart) <= 1
 
 
+@pytest.mark.soak
 def test_a_look_finds_the_size(dataset: Dataset) -> None:
     seen = inspect(InspectJob(dataset, "coarse-z"))
     print(f"\nfound {seen.size_mm} mm, true {DIAMETER * FINE} mm")

@@ -64,7 +64,7 @@ def results(place: Location) -> tuple[bytes, ...]:
 # Kills
 
 
-@pytest.fixture(params=KILLS)
+@pytest.fixture(params=["folder", pytest.param("s3", marks=pytest.mark.soak)])
 def places(request, tmp_path) -> Iterator[Location]:
     """Fresh places on a store, one after another."""
     root = Location.parse(tmp_path) if request.param == "folder" else request.getfixturevalue("s3")

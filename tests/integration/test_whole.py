@@ -254,7 +254,7 @@ def test_a_bare_array_of_one_grey_value_with_one_other_voxel_is_a_scan(job):
 @pytest.mark.parametrize(
     ("store", "damages", "kills"),
     [
-        ("folder", 30, 3),
+        ("folder", 10, 1),
         *(
             pytest.param(store, 200, 7, marks=[pytest.mark.soak, pytest.mark.timeout(3600)])
             for store in ("folder", "s3")

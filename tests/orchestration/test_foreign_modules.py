@@ -33,16 +33,17 @@ def hostile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("how", ["--direct --runner processes", ""], ids=["worker processes", "Prefect"])
 @pytest.mark.usefixtures("hostile")
-def test_a_run_in_such_a_folder(how: str, tmp_path: Path) -> None:
+def test_a_run_in_such_a_folder(tmp_path: Path) -> None:
+    """It starts a server of Prefect and worker processes."""
     params = PhantomParams(shape=(24, 24, 24), particle_size_voxels=8, seed=0)
     write_phantom(params, Location.parse(tmp_path / "data"), SCAN)
     program = tmp_path / "bin" / "ps3d"
     program.parent.mkdir()
     program.write_text(PROGRAM)
-    options = ["--name", SCAN, "--no-tta", "--device", "cpu", "--workers", "1", "--memory", "4", *how.split()]
-    command = [sys.executable, str(program), "segment", str(tmp_path / "data"), str(tmp_path / "out"), *options]
+    how = ["--no-tta", "--device", "cpu", "--workers", "1", "--memory", "4", "--runner", "processes"]
+    places = [str(tmp_path / "data"), str(tmp_path / "out")]
+    command = [sys.executable, str(program), "segment", *places, "--name", SCAN, *how]
     own = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_API")}
     environment = {**own, "PYTHONPATH": str(ROOT), "PS3D_HOME": str(tmp_path / "home")}  # a server of its own
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
