@@ -64,7 +64,7 @@ def composed(
     cell = int(np.ceil(1.35 * diameter)) + 8
     per_row = int(np.ceil(np.sqrt(number)))
     shape = (cell, per_row * cell, per_row * cell)
-    labels, grey = np.zeros(shape, np.uint32), np.empty(shape, np.float32)
+    labels, grey = np.zeros(shape, np.uint32), np.full(shape, background, np.float32)
     truth, surface = np.zeros((number, len(greys))), np.zeros((number, len(greys)))
     drawn = []
     values = np.array([background, *greys], np.float32)
