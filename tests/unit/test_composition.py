@@ -119,8 +119,8 @@ def test_nothing_farther_than_two_voxels_from_its_box_changes_a_particle():
     ("minerals", "blur", "noise", "diameter"),
     [
         ((0, 2), 0.8, 5.0, 18.0),
-        ((0, 1, 2), 0.8, 10.0, 18.0),
         ((0, 2), 1.0, 20.0, 18.0),
+        ((0, 1, 2), 0.8, 10.0, 18.0),
         ((0, 1, 2), 1.0, 20.0, 18.0),
         ((0, 2), 1.5, 10.0, 24.0),
     ],

@@ -12,7 +12,7 @@ from ps3d_core.composition.measure import Composition
 from ps3d_core.composition.refine import refine
 from ps3d_core.particles.whole import Cutout
 from ps3d_core.phases import phases_of
-from tests.composed import composed
+from tests.composed import drawn_before_the_scan, composed
 from tests.memory_held import LARGE, NAN, memory_held
 
 THREE = phases_of(("dark=55:120", "middle=120:185", "bright=185:260"))
@@ -43,6 +43,7 @@ def test_values_do_not_depend_on_what_memory_held(byte):
     """Neither those of the scan that tests draw: two by two cells of three particles."""
 
     def drawn_and_measured():
+        drawn_before_the_scan.cache_clear()
         return bytes_of(composed(3, 10.0, (0, 1, 2), GREYS, blur=1.4, noise=20.0, seed=2, kinds=("grains", "halves")))
 
     expected = drawn_and_measured()
