@@ -102,8 +102,11 @@ def _values(m: Materials) -> tuple[Floats, Floats]:
 
 def _between(values: Floats) -> Flags:
     """Whether each material's grey values lie between those of two phases in some image: blur can feign it."""
-    own, others = values[1:, None], values[None, 1:]
-    return np.concatenate(([False], ((own > others).any(axis=1) & (own < others).any(axis=1)).any(axis=1)))
+    out = np.zeros(len(values), np.bool_)
+    for p in range(1, len(values)):
+        below, above = (values[1:] < values[p]).any(axis=0), (values[1:] > values[p]).any(axis=0)
+        out[p] = (below & above).any()
+    return out
 
 
 @njit(nogil=True, cache=True)

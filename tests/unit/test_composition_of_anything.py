@@ -12,7 +12,7 @@ from ps3d_core.composition.measure import Composition
 from ps3d_core.composition.refine import refine
 from ps3d_core.particles.whole import Cutout
 from ps3d_core.phases import phases_of
-from tests.composed import drawn_before_the_scan, composed
+from tests.composed import composed, drawn_before_the_scan
 from tests.memory_held import LARGE, NAN, memory_held
 
 THREE = phases_of(("dark=55:120", "middle=120:185", "bright=185:260"))
