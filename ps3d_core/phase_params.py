@@ -89,7 +89,7 @@ class PhaseParams(BaseModel):
         ge=0.2,
         le=3.0,
         description="standard deviation of the scanner's blur, by which layers of mixed voxels are told from thin "
-        "phases; 1 when left out, as found with --find-phases",
+        "phases; estimated at the surface of each particle when left out",
     )
 
     @model_validator(mode="after")

@@ -123,8 +123,10 @@ class Phases(_Frozen):
         max_length=1 + MOST_IMAGES,
         description="standard deviation of a pure phase by image; estimated in each particle where it is not known",
     )
-    blur_voxels: float = Field(
-        default=1.0, ge=0.2, le=3.0, description="standard deviation of the scanner's point spread function, voxels"
+    blur_voxels: Annotated[float, Field(ge=0.2, le=3.0)] | None = Field(
+        default=None,
+        description="standard deviation of the scanner's point spread function, voxels; estimated at the surface of "
+        "each particle where it is not known",
     )
 
     @model_validator(mode="after")

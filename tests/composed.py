@@ -6,7 +6,9 @@ with noise.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import copy
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -60,11 +62,19 @@ def composed(
     Labels are where particles fill at least `cover` of a voxel after a blur of one voxel: another share than a half
     makes them too large or too small, by half a voxel at 0.3 and 0.7.
     """
+    sharp, rng = drawn_before_the_scan(number, diameter, minerals, greys, background, seed, kinds, cover)
+    noises = copy.deepcopy(rng).normal(0, noise, sharp.grey.shape).astype(np.float32)
+    return replace(sharp, labels=sharp.labels.copy(), grey=ndimage.gaussian_filter(sharp.grey, blur) + noises)
+
+
+@lru_cache(maxsize=1)
+def drawn_before_the_scan(number, diameter, minerals, greys, background, seed, kinds, cover):
+    """Particles before blur and noise, which take nearly all of the time, and the generator as they leave it."""
     rng = np.random.default_rng(seed)
     cell = int(np.ceil(1.35 * diameter)) + 8
     per_row = int(np.ceil(np.sqrt(number)))
     shape = (cell, per_row * cell, per_row * cell)
-    labels, grey = np.zeros(shape, np.uint32), np.empty(shape, np.float32)
+    labels, grey = np.zeros(shape, np.uint32), np.full(shape, background, np.float32)
     truth, surface = np.zeros((number, len(greys))), np.zeros((number, len(greys)))
     drawn = []
     values = np.array([background, *greys], np.float32)
@@ -81,9 +91,8 @@ def composed(
         shell = fine[(fine > 0) & ndimage.binary_dilation(fine == 0)]
         surface[i] = np.bincount(shell - 1, minlength=len(greys))
         drawn.append(kind)
-    grey = ndimage.gaussian_filter(grey, blur) + rng.normal(0, noise, shape).astype(np.float32)
     truth, surface = (each / each.sum(axis=1, keepdims=True) for each in (truth, surface))
-    return Composed(labels, grey, truth, surface, np.bincount(labels.ravel())[1:], tuple(drawn))
+    return Composed(labels, grey, truth, surface, np.bincount(labels.ravel())[1:], tuple(drawn)), rng
 
 
 def _coarse(fine: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -23,6 +23,9 @@ voxels of it lie together; in noise single voxels have any gradient.
 What has the grey value of the background inside of a particle is void: no phase, and not counted. At the surface it is
 blur, or a label that is too large, and goes to the phase beside it.
 
+Where a particle shows several phases, this is a beginning: `refine` changes it until the scan of all of them together
+is what was seen.
+
 Around a particle grey values may be missing (not finite, as where a scan is masked): nothing is read from them. A
 particle that has such voxels itself has no phases.
 """
@@ -36,6 +39,8 @@ import numpy.typing as npt
 from numba import njit
 
 from ps3d_core.composition.materials import Materials
+from ps3d_core.composition.refine import refine
+from ps3d_core.composition.scene import blurred, gaussian
 
 Floats = npt.NDArray[np.float32]
 Classes = npt.NDArray[np.int8]
@@ -58,37 +63,47 @@ _SIDEWAYS: Final = 0.35
 _GROWTH: Final = 64
 _FILLED: Final = PAD + 1
 """Voxels from finite grey values on that others are filled: no voxel of a particle looks farther."""
+_FIRST_BLUR: Final = np.float32(1.25)
+"""Of a scanner whose blur is not known: the wider this is, the more voxels are looked at as mixed."""
 _TO_SIGMA: Final = 1.4826 / 1.0801
 """From the median of |voxel - mean of its 6 neighbours| to the standard deviation of white noise."""
 
 
-@njit(nogil=True, cache=True)
 def classes_of(labels: Labels, grey: Floats, label: np.uint32, given: Materials) -> Classes:
     """Return the class of each voxel of a particle's box, int8 (z, y, x).
 
     `labels` (z, y, x) and `grey` (k, z, y, x) hold the box and `PAD` voxels around it. Classes are numbers of phases,
     `VOID` inside pores, and `OUTSIDE` where the voxel is not of the particle.
     """
-    m = _completed(labels, grey, label, given)
-    if not np.isfinite(grey).all():
-        grey = _filled(grey)
+    # Kernels are called one by one: a compiler would take each in again for all that call it.
+    background, noise = _completed(labels, grey, label, given)
+    m = given._replace(background=background, noise=noise)
+    known = grey if np.isfinite(grey).all() else _filled(grey)
+    out = _by_themselves(labels, known, label, m)
+    if not _any_phase(out):
+        _as_deepest(labels, known, label, m, out)
+    elif _has_several(out):
+        refine(labels, grey, label, m, out)
+    return out[PAD:-PAD, PAD:-PAD, PAD:-PAD].copy()
+
+
+def _by_themselves(labels: Labels, grey: Floats, label: np.uint32, m: Materials) -> Classes:
+    """Classes by each voxel and those beside it, of all that `labels` hold."""
+    blur = _FIRST_BLUR if np.isnan(m.blur) else m.blur
     contrast = _contrast(m)
-    seen = _with_cover(labels, grey, m.blur)
+    s = _with_cover(labels, grey, blur)
     if contrast < _SMOOTH_BELOW:
-        s, spread = _smoothed(labels, seen, label), np.sqrt(m.blur**2 + np.float32(0.5 + 1 / 3))
+        s, spread = _smoothed(labels, s, label), np.sqrt(blur**2 + np.float32(0.5 + 1 / 3))
     else:
-        amount = _amount(contrast, m.blur)
-        s = _sharpened(seen, amount)
-        spread = np.sqrt(m.blur**2 - np.float32(2 * amount * SHARP) + np.float32(1 / 3))
-    first, slopes = _pure(labels, s, label, m, spread)
+        amount = np.float32(_amount(contrast, blur))
+        s, spread = _sharpened(s, amount), np.sqrt(blur**2 - np.float32(2 * amount * SHARP) + np.float32(1 / 3))
+    first, slopes = _pure(labels, s, label, m, np.float32(spread))
     _without_support(first, m)
     out = first.copy()
     _walk_apart(first, slopes, s, m, out)
     _no_void_outside(out)
     _grow(out, s)
-    if not _any_phase(out):
-        _as_deepest(labels, grey, label, m, out)
-    return out[PAD:-PAD, PAD:-PAD, PAD:-PAD].copy()
+    return out
 
 
 @njit(nogil=True, cache=True)
@@ -115,15 +130,15 @@ def nearest_phase(voxel: Floats, m: Materials) -> int:
 
 
 @njit(nogil=True, cache=True)
-def _completed(labels: Labels, grey: Floats, label: np.uint32, m: Materials) -> Materials:
-    """Materials with background and noise of this particle where they are not known."""
+def _completed(labels: Labels, grey: Floats, label: np.uint32, m: Materials) -> tuple[Floats, Floats]:
+    """Background and noise (k,), of this particle where they are not known."""
     background, noise = m.background.copy(), m.noise.copy()
     for k in range(background.size):
         if np.isnan(background[k]):
             background[k] = _background(labels, grey[k])
         if np.isnan(noise[k]):
             noise[k] = _noise(labels, grey[k], label)
-    return Materials(m.low, m.high, m.mean, background, noise, m.weight, m.blur)
+    return background, noise
 
 
 @njit(nogil=True, cache=True)
@@ -208,34 +223,10 @@ def _noise(labels: Labels, grey: Floats, label: np.uint32) -> np.float32:
     return np.float32(np.median(found[:n]) * _TO_SIGMA) if n else np.float32(0)
 
 
-@njit(nogil=True, cache=True)
 def _with_cover(labels: Labels, grey: Floats, blur: np.float32) -> Floats:
     """Grey values, and as one more image what share of each voxel particles have after the blur: (k + 1, z, y, x)."""
-    images, nz, ny, nx = grey.shape
-    out = np.empty((images + 1, nz, ny, nx), np.float32)
-    out[:images] = grey
-    cover = (labels != 0).astype(np.float32)
-    taps = np.exp(-(np.arange(-PAD, PAD + 1) ** 2) / (2 * blur * blur)).astype(np.float32)
-    for _ in range(3):
-        # Blurred along z, then axes change places: after three times all are blurred, and where they were.
-        cover = np.ascontiguousarray(_blurred(cover, taps).transpose(1, 2, 0))
-    out[images] = cover
-    return out
-
-
-@njit(nogil=True, cache=True)
-def _blurred(values: Floats, taps: Floats) -> Floats:
-    """Means along z with weights, of those taps that are inside."""
-    out = np.zeros_like(values)
-    n, reach = values.shape[0], taps.size // 2
-    for z in range(n):
-        whole = np.float32(0)
-        for t in range(max(z - reach, 0), min(z + reach + 1, n)):
-            w = taps[t - z + reach]
-            whole += w
-            out[z] += w * values[t]
-        out[z] /= whole
-    return out
+    cover = blurred((labels != 0).astype(np.float32), gaussian(float(blur) ** 2, PAD))
+    return np.concatenate((grey, cover[np.newaxis]))
 
 
 @njit(nogil=True, cache=True)
@@ -483,11 +474,13 @@ def _walk_apart(first: Classes, slopes: Floats, s: Floats, m: Materials, out: Cl
 def _has_several(first: Classes) -> bool:
     """Whether a particle shows more than one phase."""
     seen = OUTSIDE
-    for kind in first.flat:
+    kinds = first.reshape(-1)
+    for i in range(kinds.size):
+        kind = int(kinds[i])
         if 0 <= kind < VOID and kind != seen:
             if seen != OUTSIDE:
                 return True
-            seen = int(kind)
+            seen = kind
     return False
 
 
@@ -643,7 +636,6 @@ def _grow(out: Classes, s: Floats) -> None:
             return
 
 
-@njit(nogil=True, cache=True)
 def _any_phase(out: Classes) -> bool:
     return bool(((out >= 0) & (out < VOID)).any())
 

@@ -19,7 +19,7 @@ class Materials(NamedTuple):
     mean: (m, k) of the pure phases, NaN where it is not known.
     background, noise: (k,), NaN where they are to be estimated.
     weight: (k,) by which squares of differences count, so that images of other contrast count alike.
-    blur: standard deviation of the point spread function, voxels.
+    blur: standard deviation of the point spread function, voxels, NaN where it is to be estimated.
     """
 
     low: Floats
@@ -46,7 +46,7 @@ def materials_of(phases: Phases) -> Materials:
         background=_f([phases.background.get(image, np.nan) for image in images]),
         noise=_f([phases.noise.get(image, np.nan) for image in images]),
         weight=_f(1 / np.where(span > 0, span, _widths(phases)) ** 2),
-        blur=np.float32(phases.blur_voxels),
+        blur=np.float32(np.nan if phases.blur_voxels is None else phases.blur_voxels),
     )
 
 

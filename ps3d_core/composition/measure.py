@@ -33,13 +33,15 @@ class Composition(WholeMeasure):
     phases: Phases
     image: str = GREY
 
-    version = 2
+    version = 3
 
     @property
     def bytes_per_voxel(self) -> float:  # type: ignore[override]
         """Peak of memory per voxel of a cutout: grey values of all images as float32, and as much for one particle."""
         images = len(self.phases.images)
-        return 4.0 * images + 2 * (4 + 8 * images) + 12 + 4 + 12
+        classified = 4.0 * images + 2 * (4 + 8 * images) + 12 + 4 + 12
+        refined = 32 + 16 * images + 5 * (1 + len(self.phases.names))
+        return classified + refined
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -83,7 +85,7 @@ def _share_column(name: str) -> Column:
         "double",
         "1",
         f"share of {name} in the volume of the particle without its pores",
-        formula="voxels of the phase / voxels of all phases; mixed voxels by the two materials they lie between",
+        formula="voxels of the phase / voxels of all phases, which are such that their blurred image is the scan",
         source=MSPACMAN,
         cost="all",
     )

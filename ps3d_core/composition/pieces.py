@@ -18,7 +18,6 @@ LEAST_VOXELS: Final = 8
 """Smaller pieces are no inclusions: that is less than two voxels across."""
 
 
-@njit(nogil=True, cache=True)
 def compositions(
     labels: Labels,
     grey: Floats,
@@ -54,15 +53,21 @@ def compositions(
 @njit(nogil=True, cache=True)
 def _is_known(around: Labels, values: Floats, label: np.uint32) -> bool:
     """Whether all grey values of a particle are finite."""
-    return bool((np.isfinite(values) | (around != label)).all())
+    own, grey = around.reshape(-1), values.reshape(values.shape[0], around.size)
+    for k in range(grey.shape[0]):
+        for i in range(own.size):
+            if own[i] == label and not np.isfinite(grey[k, i]):
+                return False
+    return True
 
 
 @njit(nogil=True, cache=True)
 def _shares(classes: Classes, shares: Doubles) -> None:
     shares[:] = 0
-    for kind in classes.flat:
-        if kind >= 0 and kind < VOID:
-            shares[kind] += 1
+    kinds = classes.reshape(-1)
+    for i in range(kinds.size):
+        if 0 <= kinds[i] < VOID:
+            shares[kinds[i]] += 1
     shares /= shares.sum() if shares.any() else np.nan
 
 

@@ -20,6 +20,7 @@ from ps3d_core.params import MeasureParams
 from ps3d_core.particles.sample import Sample
 from ps3d_core.store.arrays import create_array, write_box
 from ps3d_core.store.location import Location
+from tests.memory_held import NAN, memory_held
 
 SHAPE = (150, 140, 130)
 PARAMS = MeasureParams.model_validate(
@@ -68,7 +69,9 @@ def place(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def reference(place, tmp_path_factory):
-    files = measured(place, Location.parse(tmp_path_factory.mktemp("reference")), block_shape=SHAPE)
+    """Of one block, in memory that held no numbers before: other runs must not differ in that either."""
+    with memory_held(NAN):
+        files = measured(place, Location.parse(tmp_path_factory.mktemp("reference")), block_shape=SHAPE)
     assert files["particles.csv"].count(b"\n") > 300
     assert all(map(len, files.values()))
     return files

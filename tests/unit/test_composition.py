@@ -7,9 +7,12 @@ import pickle
 import numpy as np
 import pytest
 from composed_bodies import BALL, cutout_of, scanned
+from scipy.ndimage import gaussian_filter
 
 from ps3d_core.composition.files import read_phases, write_phases
 from ps3d_core.composition.measure import Composition, ImageValues
+from ps3d_core.composition.scene import scanned as scanned_of
+from ps3d_core.composition.scene import taps_of
 from ps3d_core.errors import InputError
 from ps3d_core.invalid import made
 from ps3d_core.params import MeasureParams
@@ -91,18 +94,72 @@ def test_values_do_not_depend_on_the_cutout():
         assert all(np.array_equal(alone[name][0], together[name][row], equal_nan=True) for name in alone)
 
 
-@pytest.mark.parametrize(("minerals", "noise"), [((0, 2), 5.0), ((0, 1, 2), 10.0)])
-def test_composition_is_that_of_the_truth(minerals, noise):
-    """Modal composition within 2 points, 90 % of the particles within 5; thresholds are far from both."""
-    sample = composed(24, 18.0, minerals, GREYS, blur=0.8, noise=noise, seed=7)
+def test_nothing_farther_than_two_voxels_from_its_box_changes_a_particle():
+    """Neighbours, grey values and gaps: whatever lies there, in a cutout of whatever extent."""
+    rng = np.random.default_rng(8)
+    sample = composed(4, 12.0, (0, 1, 2), GREYS, blur=1.2, noise=10.0, seed=4)
+    cut, measure = sample.cutout, Composition(THREE)
+    expected = measure.values(cut)
+    for row in range(4):
+        start, stop = cut.low[row] - 2, cut.high[row] + 3
+        box = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
+        for before, after in (((0, 3, 7), (5, 0, 1)), ((9, 1, 0), (0, 9, 4))):
+            shape = tuple(np.array(before) + (stop - start) + after)
+            own = tuple(slice(a, a + n) for a, n in zip(before, stop - start, strict=True))
+            labels = rng.integers(0, 3, shape).astype(np.uint32) * 90
+            grey = rng.choice([20.0, 90.0, 150.0, 220.0, np.nan], shape).astype(np.float32)
+            labels[own], grey[own] = cut.labels[box], cut.images["grey"][box]
+            low, high = (each[row : row + 1] - start + np.array(before, np.int32) for each in (cut.low, cut.high))
+            ids = cut.ids[row : row + 1]
+            found = measure.values(Cutout(labels, ids, low.astype("i4"), high.astype("i4"), images={"grey": grey}))
+            assert all(np.array_equal(found[name][0], expected[name][row], equal_nan=True) for name in found)
+
+
+@pytest.mark.parametrize(
+    ("minerals", "blur", "noise", "diameter"),
+    [
+        ((0, 2), 0.8, 5.0, 18.0),
+        ((0, 2), 1.0, 20.0, 18.0),
+        ((0, 1, 2), 0.8, 10.0, 18.0),
+        ((0, 1, 2), 1.0, 20.0, 18.0),
+        ((0, 2), 1.5, 10.0, 24.0),
+    ],
+)
+def test_composition_is_that_of_the_truth(minerals, blur, noise, diameter):
+    """Modal composition within 2 points, 85 % of the particles within 5; thresholds are far from both."""
+    sample = composed(20, diameter, minerals, GREYS, blur=blur, noise=noise, seed=7)
     shares = shares_of(Composition(THREE).values(sample.cutout))
     weights = sample.voxels / sample.voxels.sum()
     assert np.abs(weights @ (shares - sample.truth)).max() < 0.02
-    assert np.mean(np.abs(shares - sample.truth).max(axis=1) <= 0.05) >= 0.9
+    assert np.mean(np.abs(shares - sample.truth).max(axis=1) <= 0.05) >= 0.85
     plain = np.mean(np.digitize(sample.grey[sample.labels > 0], [120, 185]) == 1)
     if 1 not in minerals:
         assert plain > 0.1
         assert weights @ shares[:, 1] < 0.01
+
+
+@pytest.mark.parametrize("cover", [0.3, 0.7])
+def test_labels_half_a_voxel_too_large_or_small_are_put_up_with(cover):
+    sample = composed(12, 18.0, (0, 2), GREYS, blur=1.0, noise=5.0, seed=3, cover=cover)
+    shares = shares_of(Composition(THREE).values(sample.cutout))
+    off = np.abs(shares - sample.truth).max(axis=1)
+    assert off.max() < 0.08
+    assert np.mean(off) < 0.02
+
+
+def test_where_intervals_end_far_from_any_grey_value_matters_little():
+    grey = scanned(np.where(BALL, np.where(np.indices(BALL.shape)[2] < 15, 90.0, 220.0), 20.0), 1.2, noise=5.0)
+    wide = phases_of(("dark=30:120", "middle=120:185", "bright=185:400"))
+    near, far = (shares_of(Composition(phases).values(cutout_of(BALL, grey)))[0] for phases in (THREE, wide))
+    assert far == pytest.approx(near, abs=0.03)
+
+
+def test_a_scan_of_known_materials_is_blurred_like_any_image():
+    states = np.random.default_rng(1).integers(0, 3, (9, 8, 7)).astype(np.int8)
+    values = np.array([[0.0], [70.0], [200.0]], np.float32)
+    scan = scanned_of(states, values, np.ones(states.shape, np.float32), taps_of(0.8**2))
+    expected = gaussian_filter(values[states, 0], 0.8, mode="constant", radius=3)
+    assert scan[0] == pytest.approx(expected, rel=1e-4)
 
 
 def test_two_images_tell_apart_what_one_does_not():
