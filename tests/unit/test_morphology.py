@@ -126,7 +126,9 @@ def irregular() -> list[Mask]:
     rng = np.random.default_rng(20)
     bodies = [body.voxels(7, random_turn(rng), rng.uniform(-0.5, 0.5, 3)) for body in BODIES]
     few = [np.isin(np.arange(27), rng.permutation(27)[:n]).reshape(3, 3, 3) for n in (2, 3, 4, 5, 5)]
-    return [*bodies, *few, *random_masks(12, 8, 21), np.ones((1, 1, 1), bool), np.ones((2, 4, 4), bool)]
+    masks = [*bodies, *few, *random_masks(12, 8, 21), np.ones((1, 1, 1), bool), np.ones((2, 4, 4), bool)]
+    boxes = [box_of(mask) for mask in masks]
+    return [m[tuple(map(slice, low, high + 1))] for m, (low, high) in zip(masks, boxes, strict=True)]
 
 
 @pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (0.7, 1.3, 1.3), (0.02, 0.01, 0.013)])
