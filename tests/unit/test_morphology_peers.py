@@ -104,9 +104,10 @@ def test_smallest_diameter_is_at_most_that_of_the_box_of_trimesh(particles: Part
         least, hole = extreme_ferets(solid)[2], sieve_size(solid, lookup(), EDGES[0])[0]
         assert least - 1e-9 <= sides.min() <= 1.35 * least
         assert hole <= np.sort(sides)[1] + 0.05
-        for name, of_solid in (("feret_min_mm", least), ("sieve_mm", hole)):
+        # The search for a hole is within 0.2 voxels of a long one, and the measure's is in another position.
+        for name, of_solid, off in (("feret_min_mm", least, 1e-9), ("sieve_mm", hole, 0.2)):
             beyond = (particles.values[name][i] - of_solid) / EDGES[0]
-            assert -1e-9 <= beyond < 1, name
+            assert -off <= beyond < 1, name
 
 
 def test_simpleitk_has_the_distance_of_centres_and_ours_goes_on_to_the_ends(particles: Particles) -> None:
