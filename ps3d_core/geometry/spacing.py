@@ -6,7 +6,7 @@ Where one length has to stand for a voxel it is the geometric mean of its edges:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import cbrt
+from math import cbrt, prod
 
 Spacing = tuple[float, float, float]
 """Edges of a voxel (z, y, x)."""
@@ -29,7 +29,9 @@ def one_if_equal(values: PerAxis) -> PerAxis:
 
 def mean_spacing(spacing: StatedSpacing) -> float:
     """Return the geometric mean of the edges: the edge of the cube that has the volume of a voxel."""
-    return one if isinstance(one := one_if_equal(spacing), float | int) else cbrt(one[0] * one[1] * one[2])
+    one = one_if_equal(spacing)
+    # Sorted, since a product may depend on the order of its factors, and the volume of a voxel does not.
+    return one if isinstance(one, float | int) else cbrt(prod(sorted(one)))
 
 
 def relative_spacing(spacing: StatedSpacing) -> Spacing:

@@ -128,13 +128,15 @@ def _polygon(points: Integers, normal: Integers, n: int, rank: int) -> Integers:
     if rank < 2:
         return np.array([0, n - 1])[: min(n, 2)]
     keep = np.empty(2 * n + 2, np.int64)
+    signs = np.sign(normal)
     count = 0
     for turn in range(2):
         least = count + 1 if turn == 0 else count
         for i in range(n) if turn == 0 else range(n - 2, -1, -1):
             while count > least:
                 a, b, c = cross(points, keep[count - 2], keep[count - 1], i)
-                if a * normal[0] + b * normal[1] + c * normal[2] > 0:
+                # Normals of one plane are parallel: signs do, where products of such numbers would not fit 64 bits.
+                if a * signs[0] + b * signs[1] + c * signs[2] > 0:
                     break
                 count -= 1
             keep[count] = i

@@ -2,6 +2,7 @@
 
 One kernel goes from particle to particle of a cutout and never comes back to Python in between. A particle is
 measured in the unit of the mean edge of its voxels and scaled at the end: values do not depend on the unit of length.
+It is turned before and its directions are turned back: values do not depend on how the axes of the scan lie.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from numba import njit
 
 from ps3d_core.errors import InputError
 from ps3d_core.geometry.spacing import StatedSpacing, mean_spacing, per_axis, relative_spacing
+from ps3d_core.morphology.canonical import position_of, turned, turned_back
 from ps3d_core.morphology.caps import SHARP, length_along, width_along
 from ps3d_core.morphology.columns import COLUMNS, NAMES, POWERS
 from ps3d_core.morphology.ferets import extreme_ferets, feret_along, largest_across
@@ -36,9 +38,9 @@ _COUNT: Final = len(NAMES)
 class Morphology(WholeMeasure):
     """Size and shape of whole particles: the columns of `morphology.columns`."""
 
-    version: int = 2
-    bytes_per_voxel: float = 6.0
-    """Squared distances of one particle's box, which may be the cutout, and the rows of it."""
+    version: int = 3
+    bytes_per_voxel: float = 7.0
+    """A mask and squared distances of one particle's box, which may be the cutout, and the rows of it."""
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -84,14 +86,22 @@ def _as(values: Floats, type: str) -> npt.NDArray[Any]:
 def _measure(labels: Any, particles: Any, edges: Floats, table: Lookup, values: Floats) -> None:
     ids, low, high = particles
     for i in range(len(ids)):
-        _measure_one(labels, ids[i], (low[i], high[i]), edges, table, values[i])
+        rows = rows_of(labels, ids[i], low[i], high[i])
+        position = position_of(labels, ids[i], low[i], rows, edges)
+        along, across = _measure_one(turned(rows, position), edges[position.axes], table, values[i])
+        _write_direction(turned_back(along, position), values[i, 1:4])
+        _write_direction(turned_back(across, position), values[i, 7:10])
+        values[i, 16], values[i, 17] = closed_pores(labels, low[i], rows)
 
 
 @njit(nogil=True, cache=True)
-def _measure_one(labels: Any, label: Any, box: Any, edges: Floats, table: Lookup, values: Floats) -> None:
-    """Write the values of one particle, in the order of the columns, in the unit of the mean edge."""
-    low, high = box
-    rows = rows_of(labels, label, low, high)
+def _measure_one(mask: Any, edges: Floats, table: Lookup, values: Floats) -> tuple[Floats, Floats]:
+    """Write the lengths and ratios of a particle, all of its box, in the order of the columns.
+
+    Return the directions (3,) of its largest and its smallest diameter. All is in the unit of the mean edge.
+    """
+    low, high = np.zeros(3, np.int64), np.array(mask.shape) - 1
+    rows = rows_of(mask, 1, low, high)
     hull = hull_of(corner_candidates(rows))
     solid = solid_of(hull, edges)
     longest, along, least, across = extreme_ferets(solid)
@@ -108,17 +118,14 @@ def _measure_one(labels: Any, label: Any, box: Any, edges: Floats, table: Lookup
         second = max(length_along(rows, beside, edges, thin), second - SHARP, third)
         longest = max(length_along(rows, along, edges, thin), longest - SHARP, second)
     volume = voxels_in(hull)
-    inscribed = inscribed_diameter(labels, label, low, high, edges)
-    pores, pore_voxels = closed_pores(labels, low, rows)
+    inscribed = inscribed_diameter(mask, 1, low, high, edges)
     values[0], values[4], values[5], values[6] = longest, second, third, least
-    _write_direction(along, values[1:4])
-    _write_direction(across, values[7:10])
     values[10] = min(hole, second)
     values[11], values[12] = volume, rows.voxels / volume
     values[13] = third / np.sqrt(longest * second)
     values[14] = rows.voxels / (np.pi / 6.0 * longest**3)
     values[15] = min(inscribed, least, np.cbrt(6.0 / np.pi * rows.voxels))
-    values[16], values[17] = pores, pore_voxels
+    return along, across
 
 
 @njit(nogil=True, cache=True)

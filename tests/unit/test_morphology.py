@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import combinations
+from itertools import combinations, permutations, product
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,7 @@ from ps3d_core.errors import InputError
 from ps3d_core.morphology.caps import length_along, width_along
 from ps3d_core.morphology.columns import COLUMNS
 from ps3d_core.morphology.ferets import extreme_ferets, feret_along, largest_across
-from ps3d_core.morphology.hull import Hull, hull_of
+from ps3d_core.morphology.hull import MOST, Hull, hull_of
 from ps3d_core.morphology.inscribed import greatest_depth
 from ps3d_core.morphology.lattice import voxels_in
 from ps3d_core.morphology.measure import Morphology, shape_of
@@ -26,20 +27,21 @@ from ps3d_core.morphology.rows import Rows, corner_candidates, rows_of
 from ps3d_core.morphology.sieve import lookup, sieve_size
 from ps3d_core.morphology.solid import Solid, solid_of
 from ps3d_core.particles.whole import MARGIN, Cutout
+from tests.bodies.body import BODIES, random_turn
 
 Mask = npt.NDArray[np.bool_]
-ONE = np.uint32(1)
+ONE = 1
 CUBE = np.ones(3)
 WORDS = {each.name for each in COLUMNS}
 
 
-def box_of(mask: Mask) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+def box_of(mask: Mask) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     at = np.argwhere(mask)
-    return at.min(axis=0).astype(np.int32), at.max(axis=0).astype(np.int32)
+    return at.min(axis=0), at.max(axis=0)
 
 
 def rows(mask: Mask) -> Rows:
-    return rows_of(mask.astype(np.uint32), ONE, *box_of(mask))
+    return rows_of(mask.astype(np.uint8), ONE, *box_of(mask))
 
 
 def hull(mask: Mask) -> Hull:
@@ -101,6 +103,48 @@ def test_hull_is_closed_and_has_all_points_inside(seed: int) -> None:
             edge = {corners[f, e], corners[f, (e + 1) % 3]}
             assert edge <= set(corners[across[f, e]])
     assert len(corners) == 2 * len(np.unique(corners)) - 4
+
+
+def test_hull_is_closed_where_its_first_face_is_vast() -> None:
+    """Of the plane that comes first in order: products of its normals go beyond 64 bits."""
+    found = hull(np.ones((2, 700, 700), bool))
+    far = hull_of(np.array([[0, 0, 0], [0, 0, MOST], [0, MOST, 0], [0, MOST, MOST], [9, 5, 7]]))
+    for each in (found, far):
+        assert ((each.points - each.points[each.corners[:, :1]]) @ each.normals[:, :, None] <= 0).all()
+    assert shape_of(np.ones((60, 70, 80)))["feret_max_mm"] == pytest.approx(np.sqrt(14900), abs=0.5)
+
+
+POSITIONS = [(axes, signs) for axes in permutations(range(3)) for signs in product((1, -1), repeat=3)]
+
+
+def in_position(array: npt.NDArray[Any], axes: tuple[int, ...], signs: tuple[int, ...]) -> npt.NDArray[Any]:
+    return array.transpose(axes)[tuple(slice(None, None, sign) for sign in signs)]
+
+
+def irregular() -> list[Mask]:
+    """Clouds of 2 voxels and more, bodies of all kinds, hollow and notched ones among them, and one voxel."""
+    rng = np.random.default_rng(20)
+    bodies = [body.voxels(7, random_turn(rng), rng.uniform(-0.5, 0.5, 3)) for body in BODIES]
+    few = [np.isin(np.arange(27), rng.permutation(27)[:n]).reshape(3, 3, 3) for n in (2, 3, 4, 5, 5)]
+    masks = [*bodies, *few, *random_masks(12, 8, 21), np.ones((1, 1, 1), bool), np.ones((2, 4, 4), bool)]
+    boxes = [box_of(mask) for mask in masks]
+    return [m[tuple(map(slice, low, high + 1))] for m, (low, high) in zip(masks, boxes, strict=True)]
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (0.7, 1.3, 1.3), (0.02, 0.01, 0.013)])
+def test_values_are_the_same_in_all_positions(spacing: tuple[float, float, float]) -> None:
+    """To the last bit; directions, of which bodies with a symmetry have several, are those of one of the positions."""
+    for mask in irregular():
+        first = shape_of(mask, spacing)
+        symmetric = sum(np.array_equal(mask, in_position(mask, *each)) for each in POSITIONS) > 1
+        for axes, signs in POSITIONS:
+            found = shape_of(in_position(mask, axes, signs), tuple(spacing[axis] for axis in axes))
+            for name, value in first.items():
+                assert name[-2:] in ("_z", "_y", "_x") or found[name] == value, name
+            for name in ("feret_max", "feret_min"):
+                there = np.array([first[f"{name}_{a}"] for a in "zyx"])[list(axes)] * signs
+                here = np.array([found[f"{name}_{a}"] for a in "zyx"])
+                assert symmetric or abs(here @ there) == pytest.approx(1, abs=1e-12), name
 
 
 def narrowest(of: Solid) -> float:
@@ -180,7 +224,7 @@ def test_sieve_size_is_that_of_a_long_search() -> None:
 @pytest.mark.parametrize("edges", [(1.0, 1.0, 1.0), (1.7, 0.8, 0.7)])
 def test_depth_is_the_maximum_of_the_distance_transform(edges: tuple[float, float, float]) -> None:
     for mask in [*random_masks(40, 12, 9), ball(7.7)]:
-        depth, place = greatest_depth(mask.astype(np.uint32), ONE, *box_of(mask), np.array(edges))
+        depth, place = greatest_depth(mask.astype(np.uint8), ONE, *box_of(mask), np.array(edges))
         distances = distance_transform_edt(np.pad(mask, 1), sampling=edges)
         assert depth == pytest.approx(distances.max())
         assert distances[tuple(np.array(place) + box_of(mask)[0] + 1)] == pytest.approx(depth)
@@ -190,7 +234,7 @@ def test_pores_are_the_parts_of_background_that_faces_do_not_lead_out_of() -> No
     rng = np.random.default_rng(10)
     found_some = 0
     for _ in range(60):
-        labels = rng.choice(np.array([0, 1, 2], np.uint32), rng.integers(3, 10, 3), p=[0.22, 0.7, 0.08])
+        labels = rng.choice(np.array([0, 1, 2], np.uint8), rng.integers(3, 10, 3), p=[0.22, 0.7, 0.08])
         parts, _ = label(np.pad(labels != 1, 1, constant_values=True))
         parts = parts[1:-1, 1:-1, 1:-1]
         closed = (parts > 1) & (labels == 0)
@@ -202,13 +246,13 @@ def test_pores_are_the_parts_of_background_that_faces_do_not_lead_out_of() -> No
 
 
 def test_an_open_notch_is_no_pore_though_a_neighbour_shuts_it() -> None:
-    labels = np.zeros((7, 7, 7), np.uint32)
+    labels = np.zeros((7, 7, 7), np.uint8)
     labels[1:6, 1:6, 1:6] = 1
     labels[3, 3, 3:6] = 0
     labels[3, 3, 5] = 2
-    assert closed_pores(labels, np.ones(3, np.int32), rows_of(labels, ONE, *box_of(labels == 1))) == (0, 0)
+    assert closed_pores(labels, np.ones(3, np.int64), rows_of(labels, ONE, *box_of(labels == 1))) == (0, 0)
     labels[3, 3, 5] = 1
-    assert closed_pores(labels, np.ones(3, np.int32), rows_of(labels, ONE, *box_of(labels == 1))) == (1, 2)
+    assert closed_pores(labels, np.ones(3, np.int64), rows_of(labels, ONE, *box_of(labels == 1))) == (1, 2)
 
 
 def test_a_voxel_a_line_and_a_plane_are_boxes() -> None:
@@ -353,7 +397,8 @@ def cutout_of(bodies: list[tuple[Mask, tuple[int, int, int]]], shape: tuple[int,
         labels[tuple(slice(a, a + s) for a, s in zip(at, mask.shape, strict=True))][mask] = 10 * i + 7
     ids = np.unique(labels[labels > 0])
     boxes = [box_of(labels == i) for i in ids]
-    return Cutout(labels, ids, np.array([b[0] for b in boxes]), np.array([b[1] for b in boxes]), (1.0, 2.0, 1.0))
+    low, high = (np.array([b[k] for b in boxes], np.int32) for k in (0, 1))
+    return Cutout(labels, ids, low, high, (1.0, 2.0, 1.0))
 
 
 def test_a_particle_is_measured_without_its_neighbours() -> None:
