@@ -19,9 +19,9 @@ from ps3d_core.morphology.ferets import Vector, dot, row
 from ps3d_core.morphology.rows import Integers
 from ps3d_core.morphology.solid import Floats, Solid
 
-_DIRECTIONS: Final = 256
-_STARTS: Final = 4
-_CANDIDATES: Final = 24
+_DIRECTIONS: Final = 512
+_STARTS: Final = 8
+_CANDIDATES: Final = 64
 _ALIKE: Final = 0.96
 """Cosine above which directions count as the same when starts are chosen."""
 _TURNS: Final = np.array(

@@ -235,7 +235,7 @@ def test_the_form_of_an_ingest_takes_sample_data(tmp_path: Path) -> None:
 
 
 def test_a_size_that_nobody_knows_is_looked_for_and_shown(client: SyncPrefectClient, tmp_path: Path) -> None:
-    tifffile.imwrite(tmp_path / "scan.tif", balls(56, 5), photometric="minisblack")
+    tifffile.imwrite(tmp_path / "scan.tif", balls(40, 5), photometric="minisblack")
     dataset, output = str(tmp_path / "data"), str(tmp_path / "results")
     ingest_scan(str(tmp_path / "scan.tif"), dataset, "ore", "auto", 0.01)
     state = segment_scan(dataset, "ore", output, params=PARAMS, resources=RESOURCES, return_state=True)

@@ -452,7 +452,7 @@ def test_only_what_is_usual_is_left_out_of_metadata(tmp_path):
 
 
 def test_size_and_polarity_of_dark_balls_are_found(tmp_path):
-    grey = balls(56, 5)
+    grey = balls(40, 5)
     dataset = ingested(tmp_path, grey.max() - grey + grey.min(), particle_size=0.3)  # they measure 0.1
     seen = inspect(InspectJob(dataset, "ore"))
     assert seen.particles == "dark"
@@ -469,7 +469,7 @@ def test_size_and_polarity_of_dark_balls_are_found(tmp_path):
 
 
 def test_what_is_seen_does_not_depend_on_threads(tmp_path):
-    image, bundle = ingested(tmp_path, balls(56, 5)).image("ore"), load_bundle()
+    image, bundle = ingested(tmp_path, balls(40, 5)).image("ore"), load_bundle()
     blocks, seen = read_blocks(image, 2, bundle, 4), []
     for threads in (1, 3):
         with looking(bundle, Computation(engine="torch"), threads) as looker:
