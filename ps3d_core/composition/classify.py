@@ -23,8 +23,12 @@ voxels of it lie together; in noise single voxels have any gradient.
 What has the grey value of the background inside of a particle is void: no phase, and not counted. At the surface it is
 blur, or a label that is too large, and goes to the phase beside it.
 
+Where blur is not known it is as the surface shows it, 1.25 voxels at most: what is sharp would be overdone by undoing
+blur, and a dark particle get a bright rim. A scan that was set to one value outside of particles has a surface that is
+sharper than its blur; there it is undone less.
+
 Where a particle shows several phases, this is a beginning: `refine` changes it until the scan of all of them together
-is what was seen.
+is what was seen. Not where a surface is too sharp for the blur that is told: no scan of phases looks like that.
 
 Around a particle grey values may be missing (not finite, as where a scan is masked): nothing is read from them. A
 particle that has such voxels itself has no phases.
@@ -32,6 +36,7 @@ particle that has such voxels itself has no phases.
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 import numpy as np
@@ -65,6 +70,10 @@ _FILLED: Final = PAD + 1
 """Voxels from finite grey values on that others are filled: no voxel of a particle looks farther."""
 _FIRST_BLUR: Final = np.float32(1.25)
 """Of a scanner whose blur is not known: the wider this is, the more voxels are looked at as mixed."""
+_LEAST_BLUR: Final = np.float32(0.2)
+_HALVINGS: Final = 12
+_MASKED: Final = np.float32(0.7)
+"""Of the blur that is told, what the surface has at least where what is outside of particles is as it was scanned."""
 _TO_SIGMA: Final = 1.4826 / 1.0801
 """From the median of |voxel - mean of its 6 neighbours| to the standard deviation of white noise."""
 
@@ -79,24 +88,27 @@ def classes_of(labels: Labels, grey: Floats, label: np.uint32, given: Materials)
     background, noise = _completed(labels, grey, label, given)
     m = given._replace(background=background, noise=noise)
     known = grey if np.isfinite(grey).all() else _filled(grey)
-    out = _by_themselves(labels, known, label, m)
+    most = _FIRST_BLUR if np.isnan(m.blur) else m.blur
+    at_surface = _blur_at_surface(*_steps_at_surface(labels, known, label, m.weight), float(most))
+    out = _by_themselves(labels, known, label, m, at_surface)
     if not _any_phase(out):
         _as_deepest(labels, known, label, m, out)
-    elif _has_several(out):
+    elif _has_several(out) and not at_surface < _MASKED * m.blur:
         refine(labels, grey, label, m, out)
     return out[PAD:-PAD, PAD:-PAD, PAD:-PAD].copy()
 
 
-def _by_themselves(labels: Labels, grey: Floats, label: np.uint32, m: Materials) -> Classes:
-    """Classes by each voxel and those beside it, of all that `labels` hold."""
-    blur = _FIRST_BLUR if np.isnan(m.blur) else m.blur
+def _by_themselves(labels: Labels, grey: Floats, label: np.uint32, m: Materials, at_surface: np.float32) -> Classes:
+    """Classes by each voxel and those beside it, of all that `labels` hold; `at_surface` is the blur there."""
+    blur = at_surface if np.isnan(m.blur) else m.blur
     contrast = _contrast(m)
     s = _with_cover(labels, grey, blur)
     if contrast < _SMOOTH_BELOW:
         s, spread = _smoothed(labels, s, label), np.sqrt(blur**2 + np.float32(0.5 + 1 / 3))
     else:
         amount = np.float32(_amount(contrast, blur))
-        s, spread = _sharpened(s, amount), np.sqrt(blur**2 - np.float32(2 * amount * SHARP) + np.float32(1 / 3))
+        s = _sharpened(s, amount, np.float32(_amount(contrast, at_surface)), labels)
+        spread = np.sqrt(blur**2 - np.float32(2 * amount * SHARP) + np.float32(1 / 3))
     first, slopes = _pure(labels, s, label, m, np.float32(spread))
     _without_support(first, m)
     out = first.copy()
@@ -223,6 +235,51 @@ def _noise(labels: Labels, grey: Floats, label: np.uint32) -> np.float32:
     return np.float32(np.median(found[:n]) * _TO_SIGMA) if n else np.float32(0)
 
 
+@njit(nogil=True, cache=True)
+def _steps_at_surface(labels: Labels, grey: Floats, label: np.uint32, weight: Floats) -> tuple[float, float]:
+    """How much of what grey values change by across the surface, over three voxels, they do from one to the next.
+
+    That is the ratio of what is returned: products of both changes, and squares of the larger, summed over all lines of
+    two voxels of the particle and two of background.
+    """
+    nz, ny, nx = labels.shape
+    along = square = 0.0
+    for z in range(PAD, nz - PAD):
+        for y in range(PAD, ny - PAD):
+            for x in range(PAD, nx - PAD):
+                if labels[z, y, x] != label:
+                    continue
+                for axis in range(3):
+                    for sign in (-1, 1):
+                        a, b, c = sign * (axis == 0), sign * (axis == 1), sign * (axis == 2)
+                        out = labels[z + a, y + b, x + c] == 0 and labels[z + 2 * a, y + 2 * b, x + 2 * c] == 0
+                        if not out or labels[z - a, y - b, x - c] != label:
+                            continue
+                        for k in range(weight.size):
+                            step = float(grey[k, z, y, x]) - float(grey[k, z + a, y + b, x + c])
+                            whole = float(grey[k, z - a, y - b, x - c])
+                            whole -= float(grey[k, z + 2 * a, y + 2 * b, x + 2 * c])
+                            along += weight[k] * step * whole
+                            square += weight[k] * whole * whole
+    return along, square
+
+
+def _blur_at_surface(along: float, square: float, most: float) -> np.float32:
+    """Blur of the surface by the steps there; `most` where it is that or more, or not known.
+
+    Of a face that is blurred with standard deviation s, erf(1 / (2 sqrt(2) s)) lies within a voxel's length.
+    """
+    low, high = float(_LEAST_BLUR), most
+    for _ in range(_HALVINGS):
+        middle = 0.5 * (low + high)
+        one, three = math.erf(0.5 / (math.sqrt(2) * middle)), math.erf(1.5 / (math.sqrt(2) * middle))
+        if along * three > square * one:
+            high = middle
+        else:
+            low = middle
+    return np.float32(high)
+
+
 def _with_cover(labels: Labels, grey: Floats, blur: np.float32) -> Floats:
     """Grey values, and as one more image what share of each voxel particles have after the blur: (k + 1, z, y, x)."""
     cover = blurred((labels != 0).astype(np.float32), gaussian(float(blur) ** 2, PAD))
@@ -256,8 +313,11 @@ def _amount(contrast: float, blur: np.float32) -> np.float32:
 
 
 @njit(nogil=True, cache=True)
-def _sharpened(grey: Floats, amount: np.float32) -> Floats:
-    """Grey values less so much of their Laplacian: the first term of what undoes a Gaussian blur."""
+def _sharpened(grey: Floats, amount: np.float32, at_surface: np.float32, labels: Labels) -> Floats:
+    """Grey values less so much of their Laplacian: the first term of what undoes a Gaussian blur.
+
+    Beside background it is `at_surface`: a scan that was set to one value outside of particles is not blurred there.
+    """
     out = grey.copy()
     images, nz, ny, nx = grey.shape
     for k in range(images):
@@ -266,8 +326,17 @@ def _sharpened(grey: Floats, amount: np.float32) -> Floats:
                 for x in range(1, nx - 1):
                     around = grey[k, z - 1, y, x] + grey[k, z + 1, y, x] + grey[k, z, y - 1, x] + grey[k, z, y + 1, x]
                     around += grey[k, z, y, x - 1] + grey[k, z, y, x + 1]
-                    out[k, z, y, x] += amount * (np.float32(6) * grey[k, z, y, x] - around)
+                    much = at_surface if _is_at_background(labels, z, y, x) else amount
+                    out[k, z, y, x] += much * (np.float32(6) * grey[k, z, y, x] - around)
     return out
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _is_at_background(labels: Labels, z: int, y: int, x: int) -> bool:
+    """Whether a voxel or one at its faces is background."""
+    own = labels[z, y, x] == 0 or labels[z - 1, y, x] == 0 or labels[z + 1, y, x] == 0
+    beside = labels[z, y - 1, x] == 0 or labels[z, y + 1, x] == 0
+    return bool(own or beside or labels[z, y, x - 1] == 0 or labels[z, y, x + 1] == 0)
 
 
 @njit(nogil=True, cache=True)

@@ -33,7 +33,7 @@ class Composition(WholeMeasure):
     phases: Phases
     image: str = GREY
 
-    version = 3
+    version = 4
 
     @property
     def bytes_per_voxel(self) -> float:  # type: ignore[override]

@@ -29,7 +29,8 @@ _FARTHEST: Final = 0.75
 _LEAST_GAIN: Final = 0.02
 """Steps of the centre and how far it goes, in voxels, and what a step has to gain as a share of its length."""
 _AROUND: Final = 2.0
-"""Outside voxels are looked at that are by so much farther than the nearest."""
+"""Outside voxels are looked at that are by so much farther than the nearest, in the longest edge of a voxel: the centre
+moves in its voxel, and where that is long a ball that leaves the nearest ones behind may reach others."""
 _TOO_LARGE: Final = (11.0, -2 / 3)
 """Factor and exponent of what is taken off."""
 _MOVES: Final = np.array(
@@ -56,7 +57,7 @@ def _around(labels: Any, label: Any, box: Any, edges: Floats, ball: tuple[float,
     """Places (n, 3) relative to the centre of a ball of voxels that are not of the particle and near the ball."""
     low, high = box
     depth, place = ball
-    reach = depth + _AROUND
+    reach = depth + _AROUND * edges.max()
     spans = [int(reach / edges[axis]) for axis in range(3)]
     places = np.empty((64, 3))
     n = 0

@@ -38,7 +38,7 @@ _COUNT: Final = len(NAMES)
 class Morphology(WholeMeasure):
     """Size and shape of whole particles: the columns of `morphology.columns`."""
 
-    version: int = 3
+    version: int = 4
     bytes_per_voxel: float = 7.0
     """A mask and squared distances of one particle's box, which may be the cutout, and the rows of it."""
 
@@ -110,13 +110,17 @@ def _measure_one(mask: Any, edges: Floats, table: Lookup, values: Floats) -> tup
     hole, sides = sieve_size(solid, table, 1.0)
     if hull.rank == 3:
         # The search for the least finds where a solid happens to be too small: what voxels near its ends say is free of
-        # that. What follows from the definitions is kept by what is estimated.
+        # that.
         thin = least
         least = max(least, width_along(rows, across, edges, thin))
-        hole = max(hole, least, width_along(rows, sides[0], edges, thin), width_along(rows, sides[1], edges, thin))
-        third = max(third, least)
-        second = max(length_along(rows, beside, edges, thin), second - SHARP, third)
-        longest = max(length_along(rows, along, edges, thin), longest - SHARP, second)
+        hole = max(hole, width_along(rows, sides[0], edges, thin), width_along(rows, sides[1], edges, thin))
+        second = max(length_along(rows, beside, edges, thin), second - SHARP)
+        longest = max(length_along(rows, along, edges, thin), longest - SHARP)
+    # What follows from the definitions is kept by what is estimated, and by what is rounded.
+    third = max(third, least)
+    second = max(second, third)
+    longest = max(longest, second)
+    hole = max(hole, least)
     volume = voxels_in(hull)
     inscribed = inscribed_diameter(mask, 1, low, high, edges)
     values[0], values[4], values[5], values[6] = longest, second, third, least

@@ -162,3 +162,34 @@ def test_particles_at_random():
         cut = Cutout(labels, ids.astype(np.uint32), low, high, images={"grey": grey.astype(np.float32)})
         blur = rng.choice([None, 0.5, 1.5])
         assert not np.isnan(shares_of(cut, THREE.model_copy(update={"blur_voxels": blur}))).any()
+
+
+PLACES = np.indices(BALL.shape) - BALL.shape[0] // 2
+SHARP_BODIES = {
+    "core": (PLACES**2).sum(axis=0) < 4**2,
+    "shell": (PLACES**2).sum(axis=0) > 9.5**2,
+    "half": PLACES[2] < 0,
+    "cubes of two voxels": (PLACES % 7 < 2).all(axis=0),
+    "layers of two voxels": PLACES[0] % 6 < 2,
+}
+
+
+@pytest.mark.parametrize("body", SHARP_BODIES)
+@pytest.mark.parametrize("background", [0.0, 20.0])
+@pytest.mark.parametrize("phases", [THREE, phases_of(("dark=55:150", "bright=150:260"))], ids=["three", "two"])
+def test_phases_of_a_scan_without_blur_or_noise_are_those_of_its_voxels(body, background, phases):
+    """What is sharp is not sharpened: overshoots would be taken for a brighter phase, or for a darker one."""
+    bright = SHARP_BODIES[body]
+    grey = np.where(BALL, np.where(bright, 220.0, 90.0), background).astype(np.float32)
+    assert shares_of(cutout_of(BALL, grey), phases)[0, -1] == pytest.approx(bright[BALL].mean(), abs=0.05)
+
+
+@pytest.mark.parametrize("blur", [0.7, 1.0, 1.5])
+@pytest.mark.parametrize("told", [True, False])
+def test_a_scan_that_is_set_to_one_value_outside_of_particles_has_no_bright_rims(blur, told):
+    """Nearly none where the blur inside is not told, which the surface does not show."""
+    bright = SHARP_BODIES["core"]
+    seen = np.where(BALL, scanned(np.where(bright, 220.0, 90.0), blur, 2.0), 0).astype(np.float32)
+    phases = phases_of(("dark=55:150", "bright=150:260"), blur if told else None)
+    expected = pytest.approx(bright[BALL].mean(), abs=0.015 if told else 0.06)
+    assert shares_of(cutout_of(BALL, seen), phases)[0, 1] == expected
