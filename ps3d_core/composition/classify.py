@@ -71,7 +71,9 @@ _FILLED: Final = PAD + 1
 _FIRST_BLUR: Final = np.float32(1.25)
 """Of a scanner whose blur is not known: the wider this is, the more voxels are looked at as mixed."""
 _LEAST_BLUR: Final = np.float32(0.2)
+"""Voxels; a face with less is within one voxel, as with none."""
 _HALVINGS: Final = 12
+"""Of the interval that the blur of a surface is looked for in: to less than a thousandth of a voxel."""
 _MASKED: Final = np.float32(0.7)
 """Of the blur that is told, what the surface has at least where what is outside of particles is as it was scanned."""
 _TO_SIGMA: Final = 1.4826 / 1.0801

@@ -40,8 +40,10 @@ def refine(labels: Labels, grey: Floats, label: np.uint32, m: Materials, classes
     to be so little that each voxel shows what is in it; or where grey values are so large that single precision does
     not hold their squares.
     """
+    if m.blur**2 < VARIANCES[0]:
+        return
     seen, states = observed(labels, grey, label, m, classes)
-    if not seen.weight.any() or m.blur**2 < VARIANCES[0]:
+    if not seen.weight.any():
         return
     # Kernels are called one by one: a compiler would take each in again for all that call it.
     values, blur_too = seen.values.copy(), bool(np.isnan(m.blur))
